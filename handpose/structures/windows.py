@@ -1,0 +1,69 @@
+"""Which frames of a track make up each window: the index algebra shared by datasets and models.
+
+Legend: N windows, W frames a window, T frames in the track.
+"""
+
+import numpy as np
+
+
+def strided_windows(num_frames, window, gap):
+    """Covers a track so that every frame belongs to exactly one window (all-frame testing).
+
+    Frames `p, p + gap, p + 2 gap, ...` of each phase `p < gap` are cut into runs of nearly equal length, none
+    longer than `window`; a short run repeats its last frame, marked invalid.
+
+    Args:
+        num_frames: T, at least 1.
+        window: W, at least 1.
+        gap: frames from one window position to the next, at least 1.
+
+    Returns:
+        index (N, W) int64 and valid (N, W) bool; each number below T occurs once among the valid entries.
+    """
+    _check(num_frames, window, gap)
+    rows, masks = [], []
+    for phase in range(min(gap, num_frames)):
+        frames = np.arange(phase, num_frames, gap)
+        for run in np.array_split(frames, -(-len(frames) // window)):
+            rows.append(np.pad(run, (0, window - len(run)), mode='edge'))
+            masks.append(np.arange(window) < len(run))
+    return np.stack(rows), np.stack(masks)
+
+
+def centred_windows(num_frames, window, gap, usable=None, centres=None):
+    """One window around each centre; from the first unusable frame outward, the last usable one is repeated.
+
+    This is the boundary rule published with Deformer for DexYCB. Repeated positions are marked invalid.
+
+    Args:
+        num_frames: T. window: W, odd. gap: frames between window positions.
+        usable: (T,) bool, frames that may enter a window (default all).
+        centres: frame numbers to centre on (default: every usable frame).
+
+    Returns:
+        index (N, W) int64 and valid (N, W) bool; column W // 2 of index equals `centres`.
+    """
+    _check(num_frames, window, gap)
+    if window % 2 == 0:
+        raise ValueError(f'a centred window needs an odd number of frames, got {window}')
+    usable = np.ones(num_frames, bool) if usable is None else np.asarray(usable, bool)
+    centres = np.flatnonzero(usable) if centres is None else np.asarray(centres, np.int64)
+    half = window // 2
+    index = np.repeat(centres[:, None], window, axis=1)
+    valid = np.zeros(index.shape, bool)
+    valid[:, half] = usable[centres]
+    for direction in (-1, 1):
+        alive = valid[:, half].copy()
+        for step in range(1, half + 1):
+            frames = centres + direction * step * gap
+            inside = (frames >= 0) & (frames < num_frames)
+            alive &= inside & usable[np.clip(frames, 0, num_frames - 1)]
+            here, before = half + direction * step, half + direction * (step - 1)
+            index[:, here] = np.where(alive, frames, index[:, before])
+            valid[:, here] = alive
+    return index, valid
+
+
+def _check(num_frames, window, gap):
+    if min(num_frames, window, gap) < 1:
+        raise ValueError(f'num_frames, window and gap must be at least 1, got {num_frames}, {window}, {gap}')

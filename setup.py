@@ -1,0 +1,32 @@
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+setup(
+    name='handpose',
+    version='0.1.0',
+    description='A modular model zoo for hand pose in video',
+    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description_content_type='text/markdown',
+    license='Apache-2.0',
+    python_requires='>=3.10',
+    packages=find_packages(include=['handpose', 'handpose.*']),
+    package_data={'handpose': ['py.typed']},
+    install_requires=[
+        'torch>=2.6',
+        'numpy>=1.26,<3',
+        'scipy>=1.11',
+        'mmengine>=0.10.7',
+        'smplx>=0.1.28',
+        'opencv-python>=4.8',
+        'safetensors>=0.5',
+        'pyyaml>=6',
+        'rich>=13',
+    ],
+    extras_require={
+        # mmcv without its compiled operators; a project that has the full mmcv keeps it and leaves this out.
+        'mmcv': ['mmcv-lite>=2.1'],
+        'train': ['tensorboard>=2.15', 'matplotlib>=3.8'],
+        'test': ['pytest>=8', 'pytest-timeout>=2.3', 'pytest-xdist>=3.5', 'ruff>=0.6'],
+    },
+)
