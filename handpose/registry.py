@@ -19,36 +19,43 @@ def did_you_mean(name, known):
 
 
 class Registry(MMRegistry):
-    """mmengine's registry whose errors say which name or argument was nearest."""
+    """mmengine's registry, without its switching of scopes, and with errors that name the nearest right word."""
 
-    def build(self, cfg, *args, **kwargs):
-        """Builds `cfg['type']` with the other keys as arguments.
+    def build(self, cfg):
+        """Builds `cfg['type']` (a registered name or a class) with the other keys as arguments.
+
+        mmengine's own build would look nested types up in the scope of whichever project runs; here a name means
+        the same thing everywhere.
 
         Raises:
-            KeyError: the type is unknown; the sentence names the nearest known one.
-            TypeError: an argument is unknown; the sentence names the nearest accepted one.
+            TypeError: `cfg` is not a dict with a `type`, or an argument is unknown; names the nearest accepted one.
+            KeyError: the type is unknown; names the nearest known one.
         """
-        name = cfg.get('type') if isinstance(cfg, dict) else None
-        if isinstance(name, str):
-            part = self.get(name)
-            if part is None:
-                known = sorted(self.module_dict)
-                raise KeyError(f'{name!r} is not a registered {self.name}.{did_you_mean(name, known)}')
-            _check_arguments(name, part, cfg)
-        return super().build(cfg, *args, **kwargs)
+        if not isinstance(cfg, dict) or 'type' not in cfg:
+            raise TypeError(f'a {self.name} is built from a dict with the key "type", got {cfg!r}')
+        arguments = {key: value for key, value in cfg.items() if key not in ('type', '_scope_')}
+        part = self.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+        if part is None:
+            raise KeyError(
+                f'{cfg["type"]!r} is not a registered {self.name}.{did_you_mean(cfg["type"], self.module_dict)}'
+            )
+        _check_arguments(part, arguments)
+        return part(**arguments)
 
 
-def _check_arguments(name, part, cfg):
+def _check_arguments(part, arguments):
     parameters = inspect.signature(part).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
-    for key in cfg:
-        if key not in parameters and key not in ('type', '_scope_'):
+    for key in arguments:
+        if key not in parameters:
             accepted = ', '.join(parameters) or 'none'
-            raise TypeError(f'{name} has no argument {key!r} (it takes: {accepted}).{did_you_mean(key, parameters)}')
+            raise TypeError(
+                f'{part.__name__} has no argument {key!r} (it takes: {accepted}).{did_you_mean(key, parameters)}'
+            )
 
 
-MODELS = Registry('model', parent=mm.MODELS, scope='handpose', locations=['handpose.models', 'handpose.engine'])
+MODELS = Registry('model', parent=mm.MODELS, scope='handpose', locations=['handpose.models'])
 HAND_MODELS = Registry('hand_model', scope='handpose', locations=['handpose.hands'])
 DATASETS = Registry('dataset', parent=mm.DATASETS, scope='handpose', locations=['handpose.datasets'])
 TRANSFORMS = Registry('transform', parent=mm.TRANSFORMS, scope='handpose', locations=['handpose.datasets'])

@@ -1,0 +1,48 @@
+# make train   .venv, the built-in data, training, test and pictures of CONFIG
+# make test    ruff, the tests, and a short run of the whole `make train`
+CONFIG ?= configs/deformer/synthetic.py
+# Overrides for every step, e.g. OPTIONS="batch_size=8 num_workers=4"
+OPTIONS ?=
+# Where pip finds torch, for another build than your default index holds (CPU, or one CUDA version).
+TORCH_INDEX ?=
+PYTHON ?= python3
+VENV := .venv
+RUN := $(VENV)/bin/python
+READY := $(VENV)/.ready
+NAME := $(notdir $(patsubst %/,%,$(dir $(CONFIG))))_$(basename $(notdir $(CONFIG)))
+WORK_DIR ?= work_dirs/$(NAME)
+WITH_OPTIONS = $(if $(OPTIONS),--cfg-options $(OPTIONS))
+# The quickest whole run: a few short sequences, one epoch.
+SMOKE_DIR := work_dirs/smoke
+SMOKE := data_root=$(SMOKE_DIR)/data synthetic_data.subjects=3 synthetic_data.sequences=5 synthetic_data.frames=30 \
+	synthetic_data.cameras=2 epochs=1
+
+.PHONY: train test lint unit smoke clean
+
+train: $(READY)
+	$(RUN) tools/make_synthetic.py --config $(CONFIG) $(WITH_OPTIONS)
+	$(RUN) tools/train.py $(CONFIG) --work-dir $(WORK_DIR) --resume $(WITH_OPTIONS)
+	$(RUN) tools/test.py $(CONFIG) --work-dir $(WORK_DIR) --compare --draw 4 $(WITH_OPTIONS)
+
+test: lint unit smoke
+
+lint: $(READY)
+	$(RUN) -m ruff check .
+	$(RUN) -m ruff format --check .
+
+# One thread each: two processes that share two cores would only wait for each other.
+unit: $(READY)
+	OMP_NUM_THREADS=1 $(RUN) -m pytest -n 2
+
+smoke: $(READY)
+	rm -rf $(SMOKE_DIR)
+	$(MAKE) --no-print-directory train CONFIG=configs/deformer/synthetic.py WORK_DIR=$(SMOKE_DIR) OPTIONS="$(SMOKE)"
+
+$(READY): setup.py constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(RUN) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mmcv,train,test]'
+	touch $@
+
+clean:
+	rm -rf $(VENV) work_dirs data build *.egg-info

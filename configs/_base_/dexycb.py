@@ -1,0 +1,62 @@
+# DexYCB: clips of `num_frames` frames, `frame_gap` apart, for training; whole tracks for testing.
+# Values written '$name' are the top-level values `name` of the config that uses this file.
+train_pipeline = [
+    dict(type='LoadImages'),
+    dict(
+        type='HandCrop',
+        size='$image_size',
+        scale=1.5,
+        union_object=True,
+        centre_jitter=0.1,
+        scale_jitter=0.2,
+        rotation='$crop_rotation',
+    ),
+    dict(type='GaussianBlur', max_radius=0.5),
+    dict(type='ColorJitter', brightness=0.5, contrast=0.5, saturation=0.5, hue=0.15),
+]
+test_pipeline = [dict(type='LoadImages'), dict(type='HandCrop', size='$image_size', scale=1.5, union_object=True)]
+
+train_dataset = dict(
+    type='DexYCB',
+    data_root='$data_root',
+    setup='$setup',
+    split='train',
+    hand_model='$hand_model',
+    labels='$labels',
+    mode='clips',
+    num_frames='$num_frames',
+    gap='$frame_gap',
+    pipeline='$train_pipeline',
+)
+val_dataset = dict(
+    type='DexYCB',
+    data_root='$data_root',
+    setup='$setup',
+    split='val',
+    hand_model='$hand_model',
+    labels='$labels',
+    mode='tracks',
+    pipeline='$test_pipeline',
+)
+test_dataset = dict(
+    type='DexYCB',
+    data_root='$data_root',
+    setup='$setup',
+    split='$test_split',
+    hand_model='$hand_model',
+    labels='$labels',
+    mode='tracks',
+    pipeline='$test_pipeline',
+    on_broken='$on_broken',
+)
+train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
+val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
+test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')
+val_evaluator = [dict(type='HandPoseMetric')]
+test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric')]
+
+# Options of the dataset (see docs/data_contract.md):
+setup = 's0'  # official split: s0 unseen sequences, s1 subjects, s2 cameras, s3 grasps; 'all' = everything there is
+test_split = 'test'
+labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
+on_broken = 'error'  # 'skip' leaves broken samples out of the test and reports how many

@@ -1,0 +1,44 @@
+# Deformer at the paper's size (Fu et al., ICCV 2023): ResNet-50, 256 channels, 3 layers; 31 to 33 M parameters.
+# Values written '$name' are the top-level values `name` of the config that uses this file.
+num_frames = 7
+frame_gap = 10
+transformer = dict(channels=256, num_layers=3, num_heads=8, feedforward_channels=256, dropout=0.1)
+rotation_space = 'rot6d_add'  # what a motion is: also 'rotvec_add' (the paper's theta), 'so3_compose'
+
+model = dict(
+    type='Deformer',
+    channels=256,
+    roi_size=32,
+    num_frames='$num_frames',
+    frame_gap='$frame_gap',
+    test_mode='all',  # or 'centre': one window around each frame
+    normalizer=dict(type='ImageNormalizer'),
+    backbone=dict(type='ResNetFPN', depth=50, out_channels=256, activation='leaky_relu'),
+    spatial_transformer=dict(type='SpatialTransformer', **transformer),
+    temporal_transformer=dict(type='TemporalTransformer', **transformer),
+    head=dict(
+        type='DynamicFusionHead',
+        in_channels=256,
+        hidden_channels=(1024, 512),
+        mode='dynamic',  # or 'centre', 'average', 'occlusion': the rows of the paper's fusion ablation
+        rotation_space='$rotation_space',
+    ),
+    monocular_head=dict(
+        type='HandRegressionHead', in_channels=256, hidden_channels=(1024, 512), rotation_space='$rotation_space'
+    ),
+    hand_model='$hand_model',
+    loss=dict(
+        type='DeformerLoss',
+        point_loss=dict(type='MaxMSELoss'),  # or 'PointMSELoss': the rows of the paper's loss ablation
+        pose_loss=dict(type='HandPoseLoss'),
+        shape_loss=dict(type='HandShapeLoss'),
+        joints_2d_loss=dict(type='Joints2DLoss', loss_weight=100.0),
+        smoothness_loss=dict(type='SmoothnessLoss', loss_weight=0.1),
+        vertex_weight=1e4,
+        joint_weight=1e4,
+        pose_weight=10.0,
+        shape_weight=0.1,
+        discriminator=dict(type='MotionDiscriminator', in_channels=91, hidden_channels=1024),  # None: no adversary
+        adversarial_weight=10.0,
+    ),
+)

@@ -1,0 +1,22 @@
+# Deformer on DexYCB, split s0, at the paper's size and schedule. Needs the dataset and the MANO files (README.md).
+_base_ = ['../_base_/runtime.py', '../_base_/dexycb.py', './_base_.py']
+
+data_root = 'data/dexycb'
+hand_model = dict(type='MANO', model_path='data/mano', fingertip_vertices='dexycb', left_shapedirs='original')
+image_size = 256
+crop_rotation = 3.14159  # radians to either side, drawn once for a clip
+batch_size = 8
+num_workers = 8
+
+# The paper: 60 epochs, learning rates 1e-5 and, for the discriminator, 1e-3, both x0.7 every 10 epochs.
+epochs = 60
+train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=5)
+val_cfg = dict()
+test_cfg = dict()
+optim_wrapper = dict(
+    type='OptimWrapper',
+    optimizer=dict(type='AdamW', lr=1e-5, weight_decay=5e-4),
+    paramwise_cfg=dict(custom_keys={'discriminator': dict(lr_mult=100.0)}),
+    clip_grad=dict(max_norm=1.0),
+)
+param_scheduler = [dict(type='StepLR', step_size=10, gamma=0.7, by_epoch=True, begin=0, end='$epochs')]

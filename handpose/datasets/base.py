@@ -1,0 +1,108 @@
+"""What every dataset of clips shares: transforms, seeds that survive a resume, and what to do with broken files."""
+
+import logging
+
+import numpy as np
+import torch
+from mmengine.logging import print_log
+from torch.utils.data import Dataset
+
+from handpose.registry import TRANSFORMS, did_you_mean
+
+
+class DatasetError(ValueError):
+    """Files or options of a dataset that are not as they should be; the sentence says which and what to do."""
+
+
+class BrokenFrames(DatasetError):
+    """Some frames of a clip cannot be read; `positions` are their places in the clip."""
+
+    def __init__(self, sentence, positions):
+        super().__init__(sentence, positions)
+        self.positions = list(positions)
+
+    def __str__(self):
+        return self.args[0]
+
+
+def check_choice(name, value, choices):
+    """Raises a `DatasetError` that names the nearest choice when `value` is not one of `choices`."""
+    if value not in choices:
+        known = ', '.join(repr(c) for c in choices)
+        raise DatasetError(f'{name} must be one of {known}, got {value!r}.{did_you_mean(value, choices)}')
+
+
+class VideoDataset(Dataset):
+    """A list of `HandSequence` clips that pass through transforms.
+
+    A reader subclasses it and gives `__len__`, `read(index)` (a clip without images, `meta['paths']` naming them) and
+    `sample_name(index)`.
+
+    Args:
+        pipeline: transforms, or configs of transforms, called in turn as `transform(sample, rng)`.
+        seed: with the epoch and the index it decides every random draw of a sample, whichever worker makes it.
+        on_broken: 'error' raises on a file that cannot be read; 'skip' logs it once, lists it in `skipped`, and takes
+            the next readable clip, or, when `keep_rest` is set, the same clip without the broken frames.
+        keep_rest: see `on_broken`; also stops the draws from changing with the epoch (testing).
+    """
+
+    def __init__(self, pipeline=(), seed=0, on_broken='error', keep_rest=False):
+        check_choice('on_broken', on_broken, ('error', 'skip'))
+        self.pipeline = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
+        self.seed = seed
+        self.on_broken = on_broken
+        self.keep_rest = keep_rest
+        # Shared memory: data loader workers, which hold a copy of the dataset, read the epoch and report what broke.
+        self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
+        self._broken = None
+
+    def set_epoch(self, epoch):
+        """Sets the epoch that random draws depend on; running data loader workers see it too."""
+        self._epoch.fill_(epoch)
+
+    @property
+    def skipped(self):
+        """Names of the samples that `on_broken='skip'` skipped or shortened so far, in any worker process."""
+        return [] if self._broken is None else [self.sample_name(i) for i in self._broken.nonzero()[:, 0].tolist()]
+
+    def read(self, index):
+        """Returns clip `index` before the transforms."""
+        raise NotImplementedError(f'{type(self).__name__} must define read(index)')
+
+    def sample_name(self, index):
+        """Names clip `index` in sentences."""
+        raise NotImplementedError(f'{type(self).__name__} must define sample_name(index)')
+
+    def finish_opening(self):
+        """To be called by the reader once `len(self)` is known."""
+        self._broken = torch.zeros(len(self), dtype=torch.bool).share_memory_()
+
+    def __getitem__(self, index):
+        if not -len(self) <= index < len(self):
+            raise IndexError(f'sample {index} of a dataset with {len(self)} samples')
+        index %= len(self)
+        for attempt in range(len(self)):
+            candidate = (index + attempt) % len(self)
+            sample = self.read(candidate)
+            try:
+                return self._transformed(sample, index)
+            except BrokenFrames as error:
+                if self.on_broken == 'error':
+                    raise
+                self._report(candidate, error)
+                good = sorted(set(range(len(sample.frame_valid))) - set(error.positions))
+                if self.keep_rest and good:
+                    return self._transformed(sample.select_frames(good), index)
+        raise DatasetError(f'every one of the {len(self)} samples is broken; the log names the first files')
+
+    def _transformed(self, sample, index):
+        epoch = 0 if self.keep_rest else int(self._epoch)
+        rng = np.random.default_rng([self.seed, epoch, index])
+        for transform in self.pipeline:
+            sample = transform(sample, rng)
+        return sample
+
+    def _report(self, index, error):
+        if not self._broken[index]:
+            self._broken[index] = True
+            print_log(f'Skipped: {error}', logger='current', level=logging.WARNING)

@@ -1,0 +1,348 @@
+"""DexYCB (Chao et al., CVPR 2021): one hand grasping an object, seen by eight cameras; https://dex-ycb.github.io."""
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handpose.datasets import dexycb_layout as layout
+from handpose.datasets.base import DatasetError, VideoDataset, check_choice
+from handpose.datasets.dexycb_index import ABSENT, BROKEN, HAND, open_index
+from handpose.geometry.rigid import transform_points
+from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
+from handpose.registry import DATASETS, HAND_MODELS, did_you_mean
+from handpose.structures import HandSequence, centred_windows
+
+SPLITS = ('train', 'val', 'test')
+# Which subjects (s1), cameras (s2), position % 5 (s0) or position // 5 (s3) go where; all numbers count from 0.
+SETUPS = {
+    's0': 'unseen sequences',
+    's1': {'train': (0, 1, 2, 3, 4, 5, 9), 'val': (6,), 'test': (7, 8)},
+    's2': {'train': (0, 1, 2, 3, 4, 5), 'val': (6,), 'test': (7,)},
+    's3': {'val': (3, 19), 'test': (7, 11, 15)},
+    'all': 'every sequence and camera, whatever the split',
+}
+
+
+def in_split(setup, split, subject, position, camera):
+    """Says whether a track belongs to a split of one of DexYCB's four setups (or of 'all').
+
+    Args:
+        setup: 's0' unseen sequences, 's1' unseen subjects, 's2' unseen cameras, 's3' unseen grasps, 'all' everything.
+        split: 'train', 'val' or 'test'.
+        subject, position, camera: numbers from 0; `position` is the sequence's among its subject's, sorted by name.
+    """
+    if setup == 's0':
+        held_out = position % 5 == 4
+        return {'train': not held_out, 'val': held_out and subject < 2, 'test': held_out and subject >= 2}[split]
+    if setup == 's1':
+        return subject in SETUPS['s1'][split]
+    if setup == 's2':
+        return camera in SETUPS['s2'][split]
+    if setup == 's3':
+        kinds = SETUPS['s3']
+        grasp = position // 5
+        return grasp not in kinds['val'] + kinds['test'] if split == 'train' else grasp in kinds[split]
+    return True
+
+
+@DATASETS.register_module()
+class DexYCB(VideoDataset):
+    """DexYCB's videos as clips of one hand and one camera (H = 1, K = 1), in metres and pixels, OpenCV axes.
+
+    A frame without a hand has its masks False and the box of the nearest frame with one. `boxes` are the tight boxes
+    of the 21 projected joints; `object_boxes` those of the grasped object's visible pixels in `seg`, without area
+    (all zeros) where none is visible. `occlusion` is described at `dexycb_layout.read_label`.
+    Padding (repeated frames of a clip near the end of its track) has every mask False.
+
+    Args:
+        data_root: folder with `calibration` and the subjects' folders.
+        setup: 's0' to 's3' as published, or 'all': every sequence and camera, whatever the split.
+        split: 'train', 'val' or 'test'.
+        hand_model: the `HandModel` of the labels, or its config; default ProceduralHand. Must be the one that the
+            data was made with (`<data_root>/hand_model.yml`; 'mano' where there is no such file).
+        labels: 'full', or 'joints_only': no hand-model parameters, so neither MANO's files nor mano.yml are needed.
+        mode: 'clips' (training), a window around each annotated frame, `centred_windows` saying what happens at the
+            ends; or 'tracks' (testing), all frames of one camera from the first annotated to the last.
+        num_frames: frames in a clip, odd. gap: from one frame of a clip to the next.
+        clip_stride: take every n-th annotated frame of a track as the centre of a clip.
+        frame: 'camera', or 'world' (the recording's master camera; needs the extrinsics).
+        pipeline: transforms or their configs.
+        fps: the recordings' rate, which DexYCB does not state; 30 is the cameras' nominal rate.
+        cameras: serials to keep, default all.
+        partial: frames whose image or label file is missing count as not recorded; without it they are an error.
+        on_broken: 'error', or 'skip': leave out frames that cannot be read and list them in `skipped`.
+        cache_dir: where the index of the labels goes when `data_root` cannot be written.
+        seed: of the random draws.
+
+    Raises:
+        DatasetError: missing root, files, hand model or camera, an unknown option, an empty split.
+    """
+
+    def __init__(
+        self,
+        data_root,
+        setup='s0',
+        split='train',
+        hand_model=None,
+        labels='full',
+        mode='clips',
+        num_frames=7,
+        gap=10,
+        clip_stride=1,
+        frame='camera',
+        pipeline=(),
+        fps=30.0,
+        cameras=None,
+        partial=False,
+        on_broken='error',
+        cache_dir=None,
+        seed=0,
+    ):
+        for name, value, choices in (
+            ('setup', setup, tuple(SETUPS)),
+            ('split', split, SPLITS),
+            ('labels', labels, ('full', 'joints_only')),
+            ('mode', mode, ('clips', 'tracks')),
+            ('frame', frame, ('camera', 'world')),
+        ):
+            check_choice(name, value, choices)
+        if clip_stride < 1:
+            raise DatasetError(f'clip_stride must be at least 1, got {clip_stride}')
+        super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'tracks')
+        layout.check_root(data_root)
+        self.root = Path(data_root)
+        self.setup, self.split, self.mode, self.frame, self.fps = setup, split, mode, frame, float(fps)
+        self.num_frames, self.gap = num_frames, gap
+        self.labels, self.partial = labels, partial
+        self.hand_model_name = layout.read_hand_model_name(self.root)
+        if labels == 'full':
+            self._pose_mean, self._pose_basis = self._hand_pose_space(hand_model)
+        self.intrinsics = layout.read_intrinsics(self.root)
+        self._serial_order = self._order_of_serials()
+        self.index = open_index(self.root, self.intrinsics, cache_dir)
+        self._usable = self._usable_frames(self._split_tracks(cameras))
+        self._items = self._list_items(clip_stride)
+        self._betas, self._extrinsics = self._read_calibration()
+        self.finish_opening()
+
+    def __len__(self):
+        return len(self._items)
+
+    @property
+    def skipped(self):
+        """Sentences about the frames, and names of the samples, that `on_broken='skip'` left out so far."""
+        return [self.index.broken[f] for f in self._broken_labels] + super().skipped
+
+    def sample_name(self, index):
+        """Names sample `index`: sequence, camera and, for a clip, its centre frame."""
+        track, frame = self._locate(index)
+        name = f'{self._sequence(track).name} camera {self.index.track_serial[track]}'
+        return name if frame is None else f'{name} frame {frame}'
+
+    def read(self, index):
+        """Returns sample `index` without images; `meta['paths']` names them."""
+        track, centre = self._locate(index)
+        start, stop = self.index.track_start[track : track + 2]
+        hand = self.index.status[start:stop] == HAND
+        if centre is None:
+            annotated = np.flatnonzero(hand)
+            frames = np.arange(annotated[0], annotated[-1] + 1)
+            frames = frames[self._usable[start:stop][frames]]
+            valid = np.ones(len(frames), bool)
+        else:
+            usable = hand & self._usable[start:stop]
+            window, valid = centred_windows(stop - start, self.num_frames, self.gap, usable, [centre])
+            frames, valid = window[0], valid[0]
+        return self._make_sample(track, frames, valid)
+
+    def _make_sample(self, track, frames, frame_valid):
+        """Gathers the labels of the frames (T,) of one track."""
+        sequence, serial = self._sequence(track), self.index.track_serial[track]
+        matrix, size = self.intrinsics[serial]
+        rows = self.index.track_start[track] + frames
+        records = self.index.labels[rows]
+        hand = self.index.status[rows] == HAND
+        annotated = torch.from_numpy(hand & frame_valid)[:, None]
+        num_frames = len(frames)
+        sample = HandSequence(
+            meta={
+                'dataset': 'dexycb',
+                'sequence': sequence.name,
+                'cameras': [serial],
+                'frame_indices': frames.tolist(),
+                'paths': [layout.image_path(self.root, sequence.name, serial, f) for f in frames],
+                'fps': self.fps,
+                'hand_model': self.hand_model_name,
+                'image_size': size,
+                'setup': self.setup,
+                'split': self.split,
+            },
+            frame='camera',
+            frame_valid=torch.from_numpy(frame_valid),
+            timestamps=torch.from_numpy(frames / self.fps),
+            hand_side=torch.tensor([int(sequence.hand_side == 'right')]),
+            hand_valid=annotated,
+            intrinsics=torch.from_numpy(matrix).expand(num_frames, 1, 3, 3).clone(),
+            extrinsics=torch.eye(4).expand(num_frames, 1, 4, 4).clone(),
+            boxes=torch.from_numpy(_hand_boxes(records['joint_2d'], hand))[:, None, None],
+            object_boxes=torch.tensor(records['object_box'])[:, None],
+            joints_3d=torch.tensor(records['joint_3d'])[:, None],
+            joints_valid=annotated[..., None].repeat(1, 1, 21),
+            joints_2d=torch.tensor(records['joint_2d'])[:, None, None],
+            joints_2d_valid=annotated[:, None, :, None].repeat(1, 1, 1, 21),
+            occlusion=torch.tensor(records['occlusion'])[:, None, None],
+        )
+        if self.labels == 'full':
+            sample = self._with_hand_parameters(sample, sequence, records['pose_m'])
+        return sample if self.frame == 'camera' else self._in_world(sample, sequence, serial)
+
+    def _with_hand_parameters(self, sample, sequence, pose_m):
+        """Adds hand pose, shape and translation. pose_m (T, 51): wrist rotvec, 45 coefficients, translation."""
+        pose_m = torch.tensor(pose_m)
+        side = int(sample.hand_side[0])
+        fingers = self._pose_mean[side] + pose_m[:, 3:48] @ self._pose_basis[side]
+        return sample.replace(
+            hand_pose=torch.cat([pose_m[:, :3], fingers], 1).reshape(-1, 1, 16, 3),
+            hand_shape=torch.from_numpy(self._betas[sequence.mano_calib]).clone()[None],
+            hand_transl=pose_m[:, None, 48:],
+            hand_pose_valid=sample.hand_valid & (pose_m != 0).any(1)[:, None],
+        )
+
+    def _in_world(self, sample, sequence, serial):
+        """Moves 3D labels from the camera to the world; `extrinsics` then lead back to the camera."""
+        to_world = torch.from_numpy(self._extrinsics[sequence.extrinsics][serial])
+        rotation, joints = to_world[:3, :3], sample.joints_3d.double()
+        moved = transform_points(joints, to_world)
+        changes = {'joints_3d': moved.float()}
+        if sample.hand_pose is not None:
+            pose = sample.hand_pose.clone()
+            pose[:, :, 0] = rotmat_to_rotvec(rotation @ rotvec_to_rotmat(pose[:, :, 0].double())).float()
+            # The model turns about its own wrist, so its translation follows the wrist, not the origin.
+            offset = joints[:, :, 0] - sample.hand_transl.double()
+            changes |= {'hand_pose': pose, 'hand_transl': (moved[:, :, 0] - offset).float()}
+        extrinsics = torch.linalg.inv(to_world).float().expand_as(sample.extrinsics).clone()
+        return sample.replace(frame='world', extrinsics=extrinsics, **changes)
+
+    def _sequence(self, track):
+        return self.index.sequences[self.index.track_sequence[track]]
+
+    def _locate(self, index):
+        """Returns (track, centre frame of the clip or None) of sample `index`."""
+        item = int(self._items[index])
+        if self.mode == 'tracks':
+            return item, None
+        track = int(np.searchsorted(self.index.track_start, item, side='right')) - 1
+        return track, item - int(self.index.track_start[track])
+
+    def _hand_pose_space(self, hand_model):
+        """Returns the mean (2, 45) and the basis (2, 45, 45) of the left and the right hand's finger pose."""
+        hand_model = {'type': 'ProceduralHand'} if hand_model is None else hand_model
+        model = HAND_MODELS.build(hand_model) if isinstance(hand_model, dict) else hand_model
+        if model.name != self.hand_model_name:
+            raise DatasetError(
+                f'the labels in {self.root} were made with the hand model {self.hand_model_name!r}, but hand_model is '
+                f"{model.name!r}. Configure that one (for 'mano': hand_model=dict(type='MANO', model_path=...)), or "
+                f"use labels='joints_only', which reads joints and no hand-model parameters."
+            )
+        return model.pose_mean.float().expand(2, 45), model.pose_basis.float().expand(2, 45, 45)
+
+    def _order_of_serials(self):
+        """The number of each camera in the splits of s2: the published order, or sorted serials for other cameras."""
+        official = set(self.intrinsics) <= set(layout.SERIALS)
+        return {serial: i for i, serial in enumerate(layout.SERIALS if official else sorted(self.intrinsics))}
+
+    def _split_tracks(self, cameras):
+        """Returns (M,) bool: the tracks of the split and of the wanted cameras."""
+        for serial in cameras or ():
+            if serial not in self.intrinsics:
+                known = ', '.join(sorted(self.intrinsics))
+                near = did_you_mean(serial, self.intrinsics)
+                raise DatasetError(f'{self.root} has no camera {serial!r} (it has: {known}).{near}')
+        self._check_complete_subjects()
+        return np.array(
+            [
+                (not cameras or serial in cameras)
+                and in_split(self.setup, self.split, s.subject, s.position, self._serial_order[serial])
+                for s in self.index.sequences
+                for serial in s.serials
+            ]
+        )
+
+    def _check_complete_subjects(self):
+        """Positions decide s0 and s3, so a subject with sequences missing would get other splits than published."""
+        if self.setup not in ('s0', 's3') or self.hand_model_name != 'mano':
+            return
+        subjects = [s.name.split('/')[0] for s in self.index.sequences]
+        for subject in sorted(set(subjects)):
+            if (count := subjects.count(subject)) != layout.SEQUENCES_PER_SUBJECT:
+                raise DatasetError(
+                    f'{self.root}/{subject} has {count} of its {layout.SEQUENCES_PER_SUBJECT} sequences, so the splits '
+                    f"of {self.setup} would differ from the published ones; complete it, or use setup='all'"
+                )
+
+    def _usable_frames(self, tracks):
+        """Returns (N,) bool: the readable frames of the chosen tracks; raises or keeps account for the others."""
+        status = self.index.status
+        chosen = np.repeat(tracks, np.diff(self.index.track_start))
+        absent = np.flatnonzero(chosen & (status == ABSENT))
+        if len(absent) and not self.partial and self.on_broken == 'error':
+            raise DatasetError(
+                f'{len(absent)} frames of the split have no image or no label file, the first is '
+                f'{self._missing_file(absent[0])}; unpack the data set again, or read it with partial=True'
+            )
+        self._broken_labels = np.flatnonzero(chosen & (status == BROKEN)).tolist()
+        if self._broken_labels and self.on_broken == 'error':
+            raise DatasetError(self.index.broken[self._broken_labels[0]] + "; on_broken='skip' leaves such frames out")
+        return chosen & (status > BROKEN)
+
+    def _missing_file(self, row):
+        track = int(np.searchsorted(self.index.track_start, row, side='right')) - 1
+        where = (self.root, self._sequence(track).name, self.index.track_serial[track])
+        frame = int(row - self.index.track_start[track])
+        label = layout.label_path(*where, frame)
+        return label if not Path(label).exists() else layout.image_path(*where, frame)
+
+    def _list_items(self, clip_stride):
+        """Returns the samples: frames to centre clips on, or tracks."""
+        starts = self.index.track_start
+        annotated = self._usable & (self.index.status == HAND)
+        before = np.concatenate([[0], np.cumsum(annotated)])
+        if self.mode == 'tracks':
+            items = np.flatnonzero(before[starts[1:]] > before[starts[:-1]])
+        else:
+            rank = before[:-1] - np.repeat(before[starts[:-1]], np.diff(starts))
+            items = np.flatnonzero(annotated & (rank % clip_stride == 0))
+        if not len(items):
+            subjects = sorted({s.subject + 1 for s in self.index.sequences})
+            raise DatasetError(
+                f'split {self.split!r} of setup {self.setup!r} has no annotated frame in {self.root}, which holds '
+                f'{len(self.index.sequences)} sequences of subjects {subjects} from cameras '
+                f"{sorted(set(self.index.track_serial))}; choose another split, or setup='all'"
+            )
+        return items
+
+    def _read_calibration(self):
+        """Reads the hand shapes and camera poses that the options ask for, and no others."""
+        sequences = self.index.sequences
+        betas, extrinsics = {}, {}
+        if self.labels == 'full':
+            betas = {name: layout.read_betas(self.root, name) for name in {s.mano_calib for s in sequences}}
+        if self.frame == 'world':
+            extrinsics = {name: layout.read_extrinsics(self.root, name) for name in {s.extrinsics for s in sequences}}
+            for sequence in sequences:
+                missing = sorted(set(sequence.serials) - set(extrinsics[sequence.extrinsics]))
+                if missing:
+                    raise DatasetError(
+                        f'{self.root}/calibration/extrinsics_{sequence.extrinsics}/extrinsics.yml has no camera '
+                        f'{missing[0]}, which {sequence.name} was recorded with; unpack the calibration again'
+                    )
+        return betas, extrinsics
+
+
+def _hand_boxes(joints_2d, hand):
+    """Tight boxes (T, 4) of joints (T, 21, 2); frames without a hand get the box of the nearest frame with one."""
+    boxes = np.concatenate([joints_2d.min(1), joints_2d.max(1)], 1)
+    known = np.flatnonzero(hand)
+    nearest = known[np.abs(np.arange(len(hand))[:, None] - known).argmin(1)]
+    return boxes[nearest]

@@ -1,0 +1,191 @@
+"""An index of a DexYCB tree, so that 582,000 small label files are opened once and not in every epoch.
+
+The index lies in `<root>/.handpose_index/` (or in a folder of the user's choice): `tracks.json` (sequences, cameras,
+sentences about broken files), `status.npy` (one byte a frame) and `labels.npy` (one record a frame, memory-mapped).
+A track is one camera's view of one sequence. Frames are numbered through in the official order: subject, sequence,
+camera, frame.
+"""
+
+import hashlib
+import json
+import multiprocessing
+import os
+import shutil
+import tempfile
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from rich.progress import track as progress_bar
+
+from handpose.datasets import dexycb_layout as layout
+from handpose.datasets.base import DatasetError
+from handpose.registry import did_you_mean
+
+VERSION = 1
+ABSENT, BROKEN, NO_HAND, HAND = 0, 1, layout.NO_HAND, layout.HAND
+PARALLEL_FROM = 20_000  # frames; below that, starting processes costs more than it saves
+
+
+@dataclass
+class DexYCBIndex:
+    """Legend: N frames, M tracks.
+
+    `track_sequence` (M,) points into `sequences`, `track_serial` (M,) names the camera, `track_start` (M + 1,) says
+    which frames are the track's; `status` (N,) is ABSENT, BROKEN, NO_HAND or HAND; `broken` {frame: sentence}.
+    """
+
+    folder: Path
+    sequences: list
+    track_sequence: np.ndarray
+    track_serial: list
+    track_start: np.ndarray
+    status: np.ndarray
+    broken: dict
+    _labels: np.ndarray | None = None
+
+    @property
+    def labels(self):
+        """(N,) records of `LABEL`, read from the file where they are touched."""
+        if self._labels is None:
+            self._labels = np.load(self.folder / 'labels.npy', mmap_mode='r')
+        return self._labels
+
+    def __getstate__(self):
+        # A memory map would be pickled as an array, the whole file: each process opens its own.
+        return {**self.__dict__, '_labels': None}
+
+
+def open_index(root, intrinsics, cache_dir=None):
+    """Opens the index of `root`, building it first where there is none or the tree has changed since.
+
+    Changes are seen by the times of meta.yml, pose.npz and the camera folders; after editing a label file in place,
+    delete the index folder. Build it in one process before starting several.
+
+    Args:
+        root: folder of the data set. intrinsics: from `layout.read_intrinsics`.
+        cache_dir: folder for the index where `root` cannot be written.
+    """
+    root = Path(root)
+    folder = _folder(root, cache_dir)
+    fingerprint = _fingerprint(root)
+    index = _load(folder, fingerprint)
+    if index is None:
+        _build(root, intrinsics, folder, fingerprint)
+        index = _load(folder, fingerprint)
+    return index
+
+
+def _folder(root, cache_dir):
+    if cache_dir is None:
+        return root / '.handpose_index'
+    return Path(cache_dir) / f'{root.name}-{hashlib.sha256(str(root.resolve()).encode()).hexdigest()[:12]}'
+
+
+def _fingerprint(root):
+    seen = []
+    for folder, _, _ in layout.sequence_folders(root):
+        with os.scandir(folder) as entries:
+            seen += sorted([f'{folder.name}/{e.name}', e.stat().st_mtime_ns] for e in entries)
+    return hashlib.sha256(json.dumps([VERSION, seen]).encode()).hexdigest()
+
+
+def _load(folder, fingerprint):
+    try:
+        tracks = json.loads((folder / 'tracks.json').read_text(encoding='utf-8'))
+        if tracks['fingerprint'] != fingerprint:
+            return None
+        status = np.load(folder / 'status.npy')
+    except (OSError, ValueError, KeyError):
+        return None
+    sequences = [layout.Sequence(*row) for row in tracks['sequences']]
+    lengths = [s.num_frames for s in sequences for _ in s.serials]
+    return DexYCBIndex(
+        folder=folder,
+        sequences=sequences,
+        track_sequence=np.array([i for i, s in enumerate(sequences) for _ in s.serials]),
+        track_serial=[serial for s in sequences for serial in s.serials],
+        track_start=np.concatenate([[0], np.cumsum(lengths)]).astype(np.int64),
+        status=status,
+        broken={int(frame): sentence for frame, sentence in tracks['broken'].items()},
+    )
+
+
+def _build(root, intrinsics, folder, fingerprint):
+    """Reads every label file and writes the index beside its final place, then moves it there in one step."""
+    temporary = _make_temporary(folder)
+    try:
+        sequences = [layout.read_sequence(*row) for row in layout.sequence_folders(root)]
+        for sequence in sequences:
+            _check_serials(root, sequence, intrinsics)
+        num_frames = sum(s.num_frames * len(s.serials) for s in sequences)
+        labels = np.lib.format.open_memmap(temporary / 'labels.npy', 'w+', layout.LABEL, (num_frames,))
+        status, broken, start = np.zeros(num_frames, np.uint8), {}, 0
+        for part_status, part_labels, part_broken in _read_all(root, sequences, intrinsics, num_frames):
+            stop = start + len(part_status)
+            status[start:stop], labels[start:stop] = part_status, part_labels
+            broken.update({start + position: sentence for position, sentence in part_broken.items()})
+            start = stop
+        labels.flush()
+        np.save(temporary / 'status.npy', status)
+        tracks = {'fingerprint': fingerprint, 'sequences': sequences, 'broken': broken}
+        (temporary / 'tracks.json').write_text(json.dumps(tracks), encoding='utf-8')
+        if _load(folder, fingerprint) is None:  # else another process was faster, and its files may be in use
+            shutil.rmtree(folder, ignore_errors=True)
+            os.replace(temporary, folder)
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _make_temporary(folder):
+    try:
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        return Path(tempfile.mkdtemp(prefix=f'{folder.name}.', dir=folder.parent))
+    except OSError as error:
+        raise DatasetError(
+            f'the index of the labels cannot be written to {folder} ({error.strerror}); '
+            f'give the dataset a cache_dir that can be written'
+        ) from error
+
+
+def _check_serials(root, sequence, intrinsics):
+    for serial in sequence.serials:
+        if serial not in intrinsics:
+            raise DatasetError(
+                f'{root}/{sequence.name}/meta.yml names camera {serial}, which has no file in '
+                f'{root}/calibration/intrinsics.{did_you_mean(serial, intrinsics)}'
+            )
+
+
+def _read_all(root, sequences, intrinsics, num_frames):
+    """Yields what `_read_tracks` returns for each sequence, in order."""
+    jobs = [(root, sequence, intrinsics) for sequence in sequences]
+    workers = min(multiprocessing.cpu_count(), 16)
+    if num_frames < PARALLEL_FROM or workers == 1:
+        yield from map(_read_tracks, jobs)
+        return
+    with ProcessPoolExecutor(workers) as pool:
+        results = pool.map(_read_tracks, jobs)
+        yield from progress_bar(results, f'Indexing {num_frames} label files of {root}', total=len(jobs))
+
+
+def _read_tracks(job):
+    """Reads the labels of one sequence in all its cameras: status (n,), labels (n,) and {position: sentence}."""
+    root, sequence, intrinsics = job
+    size = sequence.num_frames * len(sequence.serials)
+    status, labels, broken = np.full(size, ABSENT, np.uint8), np.zeros(size, layout.LABEL), {}
+    for camera, serial in enumerate(sequence.serials):
+        folder = Path(root) / sequence.name / serial
+        present = set(os.listdir(folder)) if folder.is_dir() else set()
+        focal = float(intrinsics[serial][0][0, 0])
+        for frame in range(sequence.num_frames):
+            if not {f'labels_{frame:06d}.npz', f'color_{frame:06d}.jpg'} <= present:
+                continue
+            position = camera * sequence.num_frames + frame
+            path = layout.label_path(root, sequence.name, serial, frame)
+            try:
+                status[position], labels[position] = layout.read_label(path, sequence.grasped, focal)
+            except DatasetError as error:
+                status[position], broken[position] = BROKEN, str(error)
+    return status, labels, broken

@@ -1,0 +1,251 @@
+"""DexYCB's files: where they lie, what they hold, and a sentence for everything that can be wrong with them.
+
+Chao et al., "DexYCB: A Benchmark for Capturing Hand Grasping of Objects", CVPR 2021; https://dex-ycb.github.io.
+"""
+
+import re
+import zipfile
+import zlib
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+import yaml
+
+from handpose.datasets.base import DatasetError
+from handpose.registry import did_you_mean
+
+SERIALS = (
+    '836212060125',
+    '839512060362',
+    '840412060917',
+    '841412060263',
+    '932122060857',
+    '932122060861',
+    '932122061900',
+    '932122062010',
+)
+SUBJECT_FOLDER = re.compile(r'\d{8}-subject-(\d{2})')
+SEQUENCES_PER_SUBJECT = 100
+HAND_LABEL = 255  # the hand's value in `seg`; objects are 1 to 21
+FINGER_RADIUS = 0.009  # metres, half the width of an adult finger: how thick the silhouette of `hidden_share` is drawn
+PALM = (0, 1, 5, 9, 13, 17)
+FINGER_CHAINS = [(0, 1, 2, 3, 4), (0, 5, 6, 7, 8), (0, 9, 10, 11, 12), (0, 13, 14, 15, 16), (0, 17, 18, 19, 20)]
+NO_HAND, HAND = 2, 3  # what `read_label` found in a frame
+
+LABEL = np.dtype(
+    [
+        ('joint_3d', '<f4', (21, 3)),
+        ('joint_2d', '<f4', (21, 2)),
+        ('pose_m', '<f4', (51,)),
+        ('object_box', '<f4', (4,)),
+        ('occlusion', '<f4'),
+    ]
+)
+LABEL_SHAPES = {'joint_3d': (1, 21, 3), 'joint_2d': (1, 21, 2), 'pose_m': (1, 51)}
+
+
+class Sequence(NamedTuple):
+    """What meta.yml says about one sequence; `subject` and `position` (among the subject's) count from 0."""
+
+    name: str
+    subject: int
+    position: int
+    num_frames: int
+    serials: list
+    hand_side: str
+    mano_calib: str
+    extrinsics: str
+    grasped: int  # YCB class id, 1 to 21
+
+
+def check_root(root):
+    """Raises a `DatasetError` that says how to get the data when `root` does not hold a DexYCB tree."""
+    root = Path(root)
+    if not (root / 'calibration').is_dir() or not subject_folders(root):
+        what = 'does not hold a calibration folder and subject folders' if root.is_dir() else 'does not exist'
+        raise DatasetError(
+            f'DexYCB is expected in {root}, which {what}. Download the data set from https://dex-ycb.github.io and '
+            f'unpack it there, or make the synthetic stand-in, which has the same layout: '
+            f'`python tools/make_synthetic.py --config <a config that reads it>`.'
+        )
+
+
+def subject_folders(root):
+    """Returns the folders named like `20200709-subject-01`, sorted."""
+    return sorted(p for p in Path(root).iterdir() if SUBJECT_FOLDER.fullmatch(p.name)) if Path(root).is_dir() else []
+
+
+def sequence_folders(root):
+    """Returns (folder, subject, position) of every sequence, counted from 0, in the official order."""
+    rows = []
+    for subject in subject_folders(root):
+        number = int(SUBJECT_FOLDER.fullmatch(subject.name)[1]) - 1
+        folders = sorted(p for p in subject.iterdir() if p.is_dir())
+        rows += [(folder, number, position) for position, folder in enumerate(folders)]
+    return rows
+
+
+def image_path(root, sequence, serial, frame):
+    """The file of one colour image."""
+    return f'{root}/{sequence}/{serial}/color_{frame:06d}.jpg'
+
+
+def label_path(root, sequence, serial, frame):
+    """The file of one frame's labels."""
+    return f'{root}/{sequence}/{serial}/labels_{frame:06d}.npz'
+
+
+def read_sequence(folder, subject, position):
+    """Reads a sequence's meta.yml."""
+    path = folder / 'meta.yml'
+    meta = _read_yaml(path, ('num_frames', 'serials', 'extrinsics', 'ycb_ids', 'ycb_grasp_ind', 'mano_sides'))
+    sides = meta['mano_sides']
+    if len(sides) != 1 or sides[0] not in ('left', 'right'):
+        raise DatasetError(f"{path}: mano_sides must be ['left'] or ['right'], got {sides}")
+    return Sequence(
+        name=f'{folder.parent.name}/{folder.name}',
+        subject=subject,
+        position=position,
+        num_frames=int(meta['num_frames']),
+        serials=[str(s) for s in meta['serials']],
+        hand_side=sides[0],
+        mano_calib=str(meta.get('mano_calib', [''])[0]),
+        extrinsics=str(meta['extrinsics']),
+        grasped=int(meta['ycb_ids'][meta['ycb_grasp_ind']]),
+    )
+
+
+def read_hand_model_name(root):
+    """The hand model that the labels were made with: what hand_model.yml says, or 'mano' where there is none."""
+    path = Path(root) / 'hand_model.yml'
+    return _read_yaml(path, ('name',))['name'] if path.exists() else 'mano'
+
+
+def read_intrinsics(root):
+    """Reads `calibration/intrinsics/<serial>_<width>x<height>.yml` as {serial: ((3, 3) array, (width, height))}."""
+    folder = Path(root) / 'calibration' / 'intrinsics'
+    cameras = {}
+    for path in sorted(folder.glob('*.yml')):
+        match = re.fullmatch(r'(.+)_(\d+)x(\d+)', path.stem)
+        if not match:
+            raise DatasetError(f'{path} must be named <serial>_<width>x<height>.yml')
+        color = _read_yaml(path, ('color',))['color']
+        try:
+            fx, fy, ppx, ppy = (float(color[key]) for key in ('fx', 'fy', 'ppx', 'ppy'))
+        except (KeyError, TypeError) as error:
+            raise DatasetError(f"{path}: 'color' must hold fx, fy, ppx and ppy, got {color}") from error
+        matrix = np.array([[fx, 0, ppx], [0, fy, ppy], [0, 0, 1]], np.float32)
+        cameras[match[1]] = (matrix, (int(match[2]), int(match[3])))
+    if not cameras:
+        raise DatasetError(
+            f'{folder} holds no <serial>_<width>x<height>.yml; unpack calibration.tar.gz of DexYCB there'
+        )
+    return cameras
+
+
+def read_extrinsics(root, name):
+    """Reads one calibration session as {serial: (4, 4) float64 camera-to-world}; the world is the master camera's."""
+    path = Path(root) / 'calibration' / f'extrinsics_{name}' / 'extrinsics.yml'
+    found = _read_yaml(path, ('extrinsics',))['extrinsics']
+    matrices = {}
+    for serial, numbers in found.items():
+        if len(numbers) != 12:
+            raise DatasetError(f'{path}: extrinsics of {serial} must be 12 numbers (3x4, row by row), got {numbers}')
+        matrices[str(serial)] = np.vstack([np.reshape(numbers, (3, 4)), [0, 0, 0, 1]]).astype(np.float64)
+    return matrices
+
+
+def read_betas(root, name):
+    """Reads the (10,) hand shape of `calibration/mano_<name>/mano.yml`."""
+    path = Path(root) / 'calibration' / f'mano_{name}' / 'mano.yml'
+    betas = np.asarray(_read_yaml(path, ('betas',))['betas'], np.float32)
+    if betas.shape != (10,):
+        raise DatasetError(f"{path}: 'betas' must be 10 numbers, got shape {betas.shape}")
+    return betas
+
+
+def read_label(path, grasped, focal):
+    """Reads one labels file.
+
+    Args:
+        path: `labels_%06d.npz`. grasped: YCB class id whose box is wanted. focal: pixels, for `hidden_share`.
+
+    Returns:
+        NO_HAND or HAND, and a record of `LABEL`: camera frame, metres, pixels; zeros where there is no hand.
+        `occlusion` is the file's own (1,) `occlusion` where it has one, else `hidden_share`, else NaN.
+
+    Raises:
+        DatasetError: a file that cannot be read, a key or shape that is not DexYCB's, a NaN.
+    """
+    record = np.zeros((), LABEL)
+    record['occlusion'] = np.nan
+    try:
+        with np.load(path) as arrays:
+            found = {key: arrays[key] for key in arrays.files if key in (*LABEL_SHAPES, 'seg', 'occlusion')}
+    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
+        raise DatasetError(f'{path} cannot be read ({error}); unpack it again') from error
+    for key, shape in LABEL_SHAPES.items():
+        if key not in found:
+            raise DatasetError(f'{path} has no {key!r} (its keys: {", ".join(found)}).{did_you_mean(key, found)}')
+        if found[key].shape != shape:
+            raise DatasetError(f'{path}: {key!r} must have shape {shape}, got {found[key].shape}')
+        if not np.isfinite(found[key]).all():
+            raise DatasetError(f'{path}: {key!r} holds NaN or infinity')
+    seg = found.get('seg')
+    if seg is not None:
+        record['object_box'] = _mask_box(seg == grasped)
+    if (found['joint_3d'] == -1).all():
+        return NO_HAND, record
+    for key in LABEL_SHAPES:
+        record[key] = found[key][0]
+    if 'occlusion' in found:
+        record['occlusion'] = float(np.ravel(found['occlusion'])[0])
+    elif seg is not None:
+        record['occlusion'] = hidden_share(seg, found['joint_2d'][0], found['joint_3d'][0], focal)
+    return HAND, record
+
+
+def hidden_share(seg, joint_2d, joint_3d, focal):
+    """Estimates the share of the hand that objects hide, for frames whose labels do not say.
+
+    A silhouette of finger-thick bones and palm is drawn over the segmentation; of its pixels that are hand or object,
+    the share that is object. An object between or behind the fingers counts where the thick bones touch it, so the
+    figure leans high by a few per cent. NaN where less than a tenth of the silhouette is hand or object.
+
+    Args:
+        seg: (h, w) uint8. joint_2d: (21, 2) pixels. joint_3d: (21, 3) metres, camera frame. focal: pixels.
+    """
+    if joint_3d[:, 2].min() <= 0:
+        return float('nan')
+    silhouette = np.zeros(seg.shape, np.uint8)
+    points = np.clip(np.round(joint_2d), -10000, 10000).astype(np.int32)
+    width = max(1, round(2 * FINGER_RADIUS * focal / float(joint_3d[:, 2].mean())))
+    cv2.fillPoly(silhouette, [cv2.convexHull(points[list(PALM)])], 1)
+    cv2.polylines(silhouette, [points[list(chain)] for chain in FINGER_CHAINS], False, 1, width)
+    inside = seg[silhouette > 0]
+    hand, objects = np.count_nonzero(inside == HAND_LABEL), np.count_nonzero((inside > 0) & (inside < HAND_LABEL))
+    return objects / (hand + objects) if hand + objects > 0.1 * inside.size else float('nan')
+
+
+def _mask_box(mask):
+    """The xyxy box of a mask, to the outer edges of its pixels; all zeros, so without area, where the mask is empty."""
+    rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
+    if not len(rows):
+        return 0, 0, 0, 0
+    return columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5
+
+
+def _read_yaml(path, keys):
+    try:
+        text = Path(path).read_text(encoding='utf-8')
+        found = yaml.load(text, Loader=getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
+    except FileNotFoundError as error:
+        raise DatasetError(f'{path} does not exist; unpack this part of DexYCB again') from error
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise DatasetError(f'{path} is not valid YAML ({error}); unpack it again') from error
+    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    if missing:
+        raise DatasetError(f'{path} has no key {missing[0]!r}, which DexYCB writes there; unpack it again')
+    return found

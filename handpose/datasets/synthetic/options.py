@@ -1,0 +1,92 @@
+"""What the built-in data is made from: the options, their checks, and the names that follow from them."""
+
+from dataclasses import asdict, dataclass, fields
+from datetime import date, timedelta
+
+# DexYCB's own folder names, so that tools which list them by name work on the built-in data too.
+SUBJECTS = (
+    '20200709-subject-01', '20200813-subject-02', '20200820-subject-03', '20200903-subject-04', '20200908-subject-05',
+    '20200918-subject-06', '20200928-subject-07', '20201002-subject-08', '20201015-subject-09', '20201022-subject-10',
+)  # fmt: skip
+SERIALS = (
+    '836212060125', '839512060362', '840412060917', '841412060263',
+    '932122060857', '932122060861', '932122061900', '932122062010',
+)  # fmt: skip
+SEQUENCES_PER_BLOCK = 5  # DexYCB's split s0 takes every fifth sequence of a subject for testing
+
+
+@dataclass(frozen=True)
+class SyntheticOptions:
+    """Options of the built-in data.
+
+    Args:
+        root: folder to write; made if missing.
+        subjects: number of subject folders, 1 to 99.
+        sequences: sequences per subject, a multiple of 5 (split s0 tests on every fifth).
+        frames: frames per sequence, at least 24 (30 per second).
+        cameras: cameras per sequence, 1 to 8.
+        size: width and height of the square images, pixels, at least 64.
+        seed: decides everything; same options and seed, same bytes.
+        workers: processes; 0 takes one per CPU core. Does not change the data.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    root: str
+    subjects: int = 10
+    sequences: int = 10
+    frames: int = 60
+    cameras: int = 4
+    size: int = 256
+    seed: int = 0
+    workers: int = 0
+
+    def __post_init__(self):
+        for name, low, high in (('subjects', 1, 99), ('sequences', 5, 100), ('frames', 24, 10_000),
+                                ('cameras', 1, len(SERIALS)), ('size', 64, 4096), ('seed', 0, 2**63),
+                                ('workers', 0, 4096)):
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f'{name} must be a whole number from {low} to {high}, got {value!r}')
+        if self.sequences % SEQUENCES_PER_BLOCK:
+            raise ValueError(
+                f'sequences must be a multiple of {SEQUENCES_PER_BLOCK} (split s0 tests on every fifth sequence of a '
+                f'subject), got {self.sequences}'
+            )
+
+    def content(self):
+        """Returns {name: value} of the options that decide the data: all but `root` and `workers`."""
+        return {name: value for name, value in asdict(self).items() if name not in ('root', 'workers')}
+
+    @property
+    def serials(self):
+        """The cameras' serial numbers, in recording order; the first is the master camera."""
+        return SERIALS[: self.cameras]
+
+    def subject_name(self, subject):
+        """Folder of a subject (0-based); after DexYCB's ten, one a fortnight."""
+        if subject < len(SUBJECTS):
+            return SUBJECTS[subject]
+        day = date(2020, 10, 22) + timedelta(days=14 * (subject - len(SUBJECTS) + 1))
+        return f'{day:%Y%m%d}-subject-{subject + 1:02d}'
+
+    def sequence_name(self, subject, sequence):
+        """Folder of a sequence (0-based): the subject's day, one recording every two minutes from 09:00:00."""
+        minutes = 2 * sequence
+        return f'{self.subject_name(subject)[:8]}_{9 + minutes // 60:02d}{minutes % 60:02d}00'
+
+
+def options_from_dict(values):
+    """Makes `SyntheticOptions` of a config's dict.
+
+    Raises:
+        ValueError: `root` is missing, or a key or value is not an option's.
+    """
+    known = [f.name for f in fields(SyntheticOptions)]
+    unknown = sorted(set(values) - set(known))
+    if unknown:
+        raise ValueError(f'{unknown[0]!r} is not an option of the built-in data (they are: {", ".join(known)})')
+    if 'root' not in values:
+        raise ValueError('the options of the built-in data need a root folder: root=...')
+    return SyntheticOptions(**values)

@@ -1,0 +1,229 @@
+"""Renders one camera's frames of a scene: colour, depth, segmentation and the share of the hand that is hidden.
+
+What stands still (wall, table, the objects nobody touches) is drawn once per camera with its depth; each frame adds
+the hand, its arm and the grasped object by comparing depths pixel by pixel. Metres, pixels, RGB float 0 to 1.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from handpose.datasets.synthetic.appearance import TABLE_METRES, TABLE_PIXELS, VOXELS, flat_texture
+from handpose.geometry.raster import NEAR, interpolate, paint_faces
+
+HAND_ID = 255  # DexYCB's segmentation: 0 background, 1-21 objects, 255 the hand
+_FAR = 1e3
+_MAX_BLUR = 21  # pixels
+
+
+class Body(NamedTuple):
+    """Something to draw: posed vertices and normals (V, 3) in the table frame, faces, and how it is coloured.
+
+    `colours` (V, 3) RGB, or None with `texture` (solid block) and `texture_points` (V, 3) from 0 to 1 in the block.
+    `label` is the segmentation id (0: drawn, but background).
+    """
+
+    vertices: np.ndarray
+    normals: np.ndarray
+    faces: np.ndarray
+    label: int
+    colours: np.ndarray | None = None
+    texture: np.ndarray | None = None
+    texture_points: np.ndarray | None = None
+
+
+class Frame(NamedTuple):
+    """`image` (h, w, 3) uint8 RGB, `depth` (h, w) uint16 mm, `seg` (h, w) uint8, `occlusion` 0 to 1 or NaN (no hand)."""
+
+    image: np.ndarray
+    depth: np.ndarray
+    seg: np.ndarray
+    occlusion: float
+
+
+class _Canvas:
+    """Colour, depth and labels that bodies are composed into, nearest first."""
+
+    def __init__(self, colour, depth, seg):
+        self.colour, self.depth, self.seg = colour, depth, seg
+
+    def copy(self):
+        return _Canvas(self.colour.copy(), self.depth.copy(), self.seg.copy())
+
+    def add(self, layer, label):
+        """Puts a layer (rows, columns, depth, colours) where it is nearest; returns which of its pixels are."""
+        rows, columns, depth, colours = layer
+        wins = depth < self.depth[rows, columns]
+        rows, columns = rows[wins], columns[wins]
+        self.depth[rows, columns] = depth[wins]
+        self.colour[rows, columns] = colours[wins]
+        self.seg[rows, columns] = label
+        return wins
+
+
+class CameraRenderer:
+    """Renders the frames of one scene for one camera.
+
+    Args:
+        intrinsics: (3, 3). extrinsics: (4, 4) table frame to camera. size: (width, height).
+        look, sensor: see `appearance`. rng: numpy Generator, for the wall and the noise.
+        still: the bodies that never move.
+    """
+
+    def __init__(self, intrinsics, extrinsics, size, look, sensor, rng, still):
+        self.intrinsics, self.extrinsics, self.size = intrinsics, extrinsics, size
+        self.look, self.sensor = look, sensor
+        self._noise = rng.normal(0, sensor.noise, (size[1] + 64, size[0] + 64, 3)).astype(np.float32)
+        self._rng = rng
+        self._curve = self._response()
+        self._background, self._on_table = self._draw_still(still)
+        self._last_centre = None
+
+    def render(self, hand, others, moving_others):
+        """Renders a frame.
+
+        Args:
+            hand: the hand's `Body`, or None when there is no hand.
+            others: bodies at rest in this frame. moving_others: bodies that move with the hand (arm, held object).
+        """
+        everything = [b for b in (hand, *others, *moving_others) if b is not None]
+        behind = self._background.copy()
+        self._cast_shadows(behind.colour, everything)
+        for body in others:
+            behind.add(self._layer(body), body.label)
+        canvas = behind.copy()
+        occlusion, moving = np.nan, np.zeros(canvas.seg.shape, np.float32)
+        layers = [(self._layer(body), body.label) for body in (*moving_others, *([hand] if hand else []))]
+        for layer, label in layers:
+            wins = canvas.add(layer, label)
+            moving[layer[0][wins], layer[1][wins]] = 1
+        if hand is not None:
+            rows, columns = layers[-1][0][:2]
+            seen = (canvas.seg[rows, columns] == HAND_ID).sum()
+            occlusion = 1 - seen / len(rows) if len(rows) else np.nan
+        colour = self._motion_blur(canvas.colour, behind.colour, moving, hand)
+        depth = np.where(canvas.depth < _FAR, canvas.depth * 1000, 0)
+        return Frame(self._expose(colour), depth.round().astype(np.uint16), canvas.seg, float(occlusion))
+
+    def _project(self, points):
+        local = points @ self.extrinsics[:3, :3].T + self.extrinsics[:3, 3]
+        depth = local[:, 2]
+        uv = local[:, :2] / np.maximum(depth, NEAR)[:, None]
+        return uv @ self.intrinsics[:2, :2].T + self.intrinsics[:2, 2], depth
+
+    def _layer(self, body):
+        """The pixels of a body seen alone: rows, columns, depth, colours (N, 3)."""
+        uv, depth = self._project(body.vertices)
+        ids = paint_faces(uv, depth, body.faces, self.size)
+        rows, columns = np.nonzero(ids >= 0)
+        ids = ids[rows, columns]
+        shade = self._shade(body)
+        coloured = body.texture is None
+        values = body.colours * shade if coloured else np.concatenate([body.texture_points, shade], 1)
+        values = interpolate((rows, columns), ids, uv, np.concatenate([1 / np.maximum(depth, NEAR)[:, None], values], 1),
+                             body.faces)
+        corners = depth[body.faces]
+        z = np.clip(1 / np.maximum(values[:, 0], 1e-6), corners.min(1)[ids], corners.max(1)[ids])
+        if coloured:
+            return rows, columns, z, values[:, 1:]
+        x, y, w = (values[:, 1:4] * VOXELS).astype(np.int32).clip(0, VOXELS - 1).T
+        return rows, columns, z, body.texture[x, y, w] * values[:, 4:]
+
+    def _shade(self, body):
+        """Light per vertex (V, 1): ambient, a wrapped lamp, and darker edges so that fingers part from each other."""
+        lamp = np.maximum(0.75 * (body.normals @ self.look.light) + 0.25, 0)
+        eye = -self.extrinsics[:3, :3].T @ self.extrinsics[:3, 3]
+        view = eye - body.vertices
+        facing = np.abs((body.normals * view).sum(1)) / np.linalg.norm(view, axis=1)
+        light = self.look.ambient + (1 - self.look.ambient) * lamp
+        return (light * (0.55 + 0.45 * facing))[:, None]
+
+    def _draw_still(self, bodies):
+        """The canvas of wall, table and still bodies, and where (h, w) the table lies, for shadows."""
+        width, height = self.size
+        wall = cv2.resize(flat_texture(self._rng, 256), (width, height))
+        x, y = np.meshgrid(np.arange(width), np.arange(height))
+        rays = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(self.intrinsics).T @ self.extrinsics[:3, :3]
+        eye = -self.extrinsics[:3, :3].T @ self.extrinsics[:3, 3]
+        away = -eye[2] / np.where(rays[..., 2] < -1e-6, rays[..., 2], -1e-6)  # depth: the rays have z = 1 in the camera
+        points = eye[:2] + away[..., None] * rays[..., :2]
+        cosine, sine = np.cos(self.look.table_angle), np.sin(self.look.table_angle)
+        points = points @ np.array([[cosine, -sine], [sine, cosine]])
+        on_table = (rays[..., 2] < -1e-6) & (np.abs(points) < self.look.table_half).all(-1)
+        texels = ((points / TABLE_METRES + 0.5) * TABLE_PIXELS).astype(np.float32)
+        table = cv2.remap(self.look.table, texels[..., 0], texels[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+        light = self.look.ambient + (1 - self.look.ambient) * (0.75 * self.look.light[2] + 0.25)
+        colour = np.where(on_table[..., None], table * light, wall).astype(np.float32)
+        canvas = _Canvas(colour, np.where(on_table, away, _FAR).astype(np.float32), np.zeros((height, width), np.uint8))
+        on_table = on_table.astype(np.float32)
+        self._on_table = on_table
+        self._cast_shadows(canvas.colour, bodies)
+        for body in bodies:
+            wins_label = body.label
+            layer = self._layer(body)
+            wins = canvas.add(layer, wins_label)
+            on_table[layer[0][wins], layer[1][wins]] = 0
+        return canvas, on_table
+
+    def _cast_shadows(self, colour, bodies):
+        """Darkens the table where vertices fall along the light: splatted, blurred, soft."""
+        if not bodies:
+            return
+        vertices = np.concatenate([b.vertices for b in bodies])
+        fallen = vertices - vertices[:, 2:] / self.look.light[2] * self.look.light
+        uv = np.round(self._project(fallen)[0]).astype(np.int64)
+        width, height = self.size
+        uv = uv[((uv >= 0) & (uv < (width, height))).all(1)]
+        splat = np.zeros((height, width), np.float32)
+        splat[uv[:, 1], uv[:, 0]] = 1
+        reach = max(3, width // 28) | 1
+        splat = cv2.boxFilter(cv2.dilate(splat, np.ones((reach // 2 | 1,) * 2, np.uint8)), -1, (reach, reach))
+        colour *= (1 - 0.45 * splat * self._on_table)[..., None]
+
+    def _motion_blur(self, colour, behind, moving, hand):
+        """Smears what moves along the hand's motion during the shutter time, over what is behind it."""
+        if hand is None:
+            self._last_centre = None
+            return colour
+        centre = self._project(hand.vertices.mean(0, keepdims=True))[0][0]
+        step = np.zeros(2) if self._last_centre is None else centre - self._last_centre
+        self._last_centre = centre
+        step = step * self.sensor.shutter
+        length = np.hypot(*step)
+        if length < 1.2:
+            return colour
+        kernel = _line_kernel(step * min(1.0, _MAX_BLUR / length))
+        rows, columns = np.nonzero(moving)
+        if not len(rows):
+            return colour
+        pad = kernel.shape[0]
+        window = np.s_[max(rows.min() - pad, 0) : rows.max() + pad, max(columns.min() - pad, 0) : columns.max() + pad]
+        alpha = moving[window][..., None]
+        front = cv2.filter2D(np.concatenate([colour[window] * alpha, alpha], 2), -1, kernel)
+        colour[window] = front[..., :3] + behind[window] * (1 - front[..., 3:])
+        return colour
+
+    def _response(self):
+        """The sensor's curve as a table (256, 3) from linear 8-bit values to exposed ones."""
+        level = np.linspace(0, 1, 256)[:, None] * self.sensor.exposure * self.sensor.white
+        return (np.clip(level, 0, 1) ** self.sensor.gamma * 255).astype(np.float32)
+
+    def _expose(self, colour):
+        image = cv2.GaussianBlur(colour, (3, 3), self.sensor.blur)
+        image = np.clip(image * 255, 0, 255).astype(np.uint8)
+        image = cv2.LUT(image, np.ascontiguousarray(self._curve[None]))
+        flicker = 1 + self._rng.normal(0, 0.01)
+        top, left = self._rng.integers(0, 64, 2)
+        image = image * np.float32(flicker) + self._noise[top : top + self.size[1], left : left + self.size[0]]
+        return np.clip(image, 0, 255).astype(np.uint8)
+
+
+def _line_kernel(step):
+    """A normalised line (odd square) of the length and direction of `step` (dx, dy), through its centre."""
+    half = int(np.ceil(np.abs(step).max() / 2)) + 1
+    kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+    start, end = (np.array([half, half]) - step / 2), (np.array([half, half]) + step / 2)
+    cv2.line(kernel, np.round(start * 16).astype(int).tolist(), np.round(end * 16).astype(int).tolist(), 1.0, 1,
+             cv2.LINE_AA if False else 8, 4)
+    return kernel / kernel.sum()

@@ -1,0 +1,8 @@
+"""What a clip passes through before the model: `transform(sample, rng) -> sample`, one random draw for a whole clip."""
+
+from handpose.datasets.transforms.appearance import ColorJitter, GaussianBlur, MotionBlur
+from handpose.datasets.transforms.crop import HandCrop
+from handpose.datasets.transforms.load import LoadImages
+from handpose.datasets.transforms.occlude import RandomOcclusion
+
+__all__ = ['ColorJitter', 'GaussianBlur', 'HandCrop', 'LoadImages', 'MotionBlur', 'RandomOcclusion']

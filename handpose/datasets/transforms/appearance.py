@@ -1,0 +1,77 @@
+"""Changes of colour and sharpness: one draw a clip, so that a video stays a video."""
+
+import cv2
+import numpy as np
+
+from handpose.datasets.transforms.images import map_images
+from handpose.registry import TRANSFORMS
+
+LEVELS = np.arange(256, dtype=np.float32)
+
+
+@TRANSFORMS.register_module()
+class ColorJitter:
+    """Changes brightness, contrast, saturation and hue.
+
+    Args:
+        brightness, contrast, saturation: x draws a factor between 1 - x and 1 + x. Contrast is about mid-grey.
+        hue: x turns the colour circle by -x to x, as a share of a full turn.
+    """
+
+    def __init__(self, brightness=0.5, contrast=0.5, saturation=0.5, hue=0.15):
+        self.ranges = (brightness, contrast, saturation, hue)
+
+    def __call__(self, sample, rng):
+        """Returns the sample with other colours."""
+        brightness, contrast, saturation, hue = (rng.uniform(-x, x) for x in self.ranges)
+        levels = ((LEVELS * (1 + brightness) - 127.5) * (1 + contrast) + 127.5).clip(0, 255).astype(np.uint8)
+        hues = ((LEVELS + 256 * hue) % 256).astype(np.uint8)
+        saturations = (LEVELS * (1 + saturation)).clip(0, 255).astype(np.uint8)
+        table = np.stack([hues, saturations, LEVELS.astype(np.uint8)], -1)[None]
+
+        def recolour(image):
+            image = cv2.cvtColor(cv2.LUT(image, levels), cv2.COLOR_RGB2HSV_FULL)
+            return cv2.cvtColor(cv2.LUT(image, table), cv2.COLOR_HSV2RGB_FULL)
+
+        return map_images(sample, recolour)
+
+
+@TRANSFORMS.register_module()
+class GaussianBlur:
+    """Blurs with a radius (standard deviation) drawn between 0 and `max_radius` pixels."""
+
+    def __init__(self, max_radius=0.5):
+        self.max_radius = max_radius
+
+    def __call__(self, sample, rng):
+        """Returns the blurred sample."""
+        sigma = rng.uniform(0, self.max_radius)
+        if sigma < 0.2:  # the neighbours' weight is below a grey level
+            return sample
+        return map_images(sample, lambda image: cv2.GaussianBlur(image, (0, 0), sigma))
+
+
+@TRANSFORMS.register_module()
+class MotionBlur:
+    """Smears the images along one line, as a moving camera would.
+
+    Args:
+        length: pixels, the longest smear; drawn between 1 and `length`.
+        probability: how often.
+    """
+
+    def __init__(self, length=9, probability=0.3):
+        self.length = length
+        self.probability = probability
+
+    def __call__(self, sample, rng):
+        """Returns the sample, smeared or not."""
+        chance, length, angle = rng.uniform(), rng.uniform(1, max(1, self.length)), rng.uniform(0, np.pi)
+        if chance >= self.probability:
+            return sample
+        half = int(np.ceil(length / 2))
+        kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
+        for step in np.linspace(-length / 2, length / 2, 4 * half + 1):
+            kernel[round(half + step * np.sin(angle)), round(half + step * np.cos(angle))] += 1
+        kernel /= kernel.sum()
+        return map_images(sample, lambda image: cv2.filter2D(image, -1, kernel))

@@ -1,0 +1,163 @@
+"""From pairs of sequences to columns of samples: which hand of which frame is counted, and that each is counted once.
+
+A sample is one annotated hand in one frame of one recording seen by one camera; its key is (sequence, camera, frame,
+hand). Legend: N samples, J joints, V vertices; T, K, H as in `HandSequence`.
+"""
+
+import warnings
+
+import numpy as np
+
+from handpose.structures import SequenceError, sample_name
+
+# What says which sample a row is; the other columns of a mesh metric are its numbers.
+KEY_COLUMNS = ('sequence', 'camera', 'absolute', 'frame', 'hand', 'occlusion', 'predicted')
+
+
+def pair_columns(prediction, target):
+    """The samples of one clip that are annotated, and their joints.
+
+    Args:
+        prediction: HandSequence (a clip) with joints_3d, in the target's frame or in 'wrist'.
+        target: HandSequence (a clip) with joints_3d, hand_side and meta: sequence, cameras, frame_indices.
+
+    Returns:
+        dict of columns: 'frame' (N,), 'hand' (N,) 0 left and 1 right, 'occlusion' (N,) share or NaN, 'prediction' and
+        'target' (N, J, 3) float32 metres, 'valid' (N, J) bool, 'predicted' (N,) bool, 'place' (N, 2) = index into
+        (T, H); and of 'sequence', 'camera' (str) and 'absolute' (False for predictions relative to the wrist).
+        A hand is predicted where a joint is valid in both; frames that are padding are no samples at all.
+
+    Raises:
+        SequenceError: the pair does not belong together, lacks a field, or a valid prediction is not finite.
+    """
+    _check_pair(prediction, target)
+    real = _array(target.frame_valid, np.ones(target.joints_3d.shape[0], bool))
+    real[len(target.meta['frame_indices']) :] = False  # padding that a batch added
+    annotated = _array(target.joints_valid) & _hand_mask(target) & real[:, None, None]
+    valid = annotated & _array(prediction.joints_valid) & _hand_mask(prediction)
+    place = np.argwhere(annotated.any(-1))
+    t, h = place.T
+    columns = {
+        'sequence': str(target.meta['sequence']),
+        'camera': '+'.join(map(str, target.meta['cameras'])),
+        'absolute': prediction.frame == target.frame != 'wrist',
+        'frame': np.asarray(target.meta['frame_indices'], np.int64)[t],
+        'hand': _array(target.hand_side)[h],
+        'occlusion': _occlusion(target)[t, h],
+        'prediction': _array(prediction.joints_3d)[t, h].astype(np.float32),
+        'target': _array(target.joints_3d)[t, h].astype(np.float32),
+        'valid': valid[t, h],
+        'predicted': valid[t, h].any(-1),
+        'place': place,
+    }
+    if not np.isfinite(columns['prediction'][columns['valid']]).all():
+        raise SequenceError(f'{sample_name(target.meta)}: the predicted joints_3d is NaN or infinite where valid')
+    return columns
+
+
+def merge_columns(clips, values, tolerance):
+    """Joins the columns of many clips, so that every key is there once, in the order of the keys.
+
+    Repeats come from samplers that pad the last batch, and are dropped; frames without a prediction (the context of a
+    window) give way to the same frame predicted in another clip.
+
+    Args:
+        clips: list of dicts as `pair_columns` makes, in which every array has one row a sample.
+        values: names of the columns that repeats must agree in. tolerance: largest difference in them.
+
+    Returns:
+        dict of columns as in a clip, with 'sequence' and 'camera' (N,) str.
+
+    Raises:
+        SequenceError: no samples; mixed frames; or one key with two predictions that differ.
+    """
+    clips = [clip for clip in clips if len(clip['frame'])]
+    if not clips:
+        raise SequenceError('there is nothing to evaluate: no clip with an annotated hand reached the metric')
+    if len({clip['absolute'] for clip in clips}) > 1:
+        raise SequenceError('some predictions are relative to the wrist and some are not: use one `frame` for all')
+    arrays = [name for name, value in clips[0].items() if isinstance(value, np.ndarray)]
+    columns = {name: np.concatenate([clip[name] for clip in clips]) for name in arrays}
+    for name in ('sequence', 'camera'):
+        columns[name] = np.concatenate([np.full(len(clip['frame']), clip[name]) for clip in clips])
+    columns['track'] = _track_numbers(columns)
+    # Within a key the predicted samples come first, so that the first of each key is the one to keep.
+    order = np.lexsort((~columns['predicted'], columns['frame'], columns['track']))
+    columns = {name: value[order] for name, value in columns.items()}
+    new = np.ones(len(order), bool)
+    new[1:] = (np.diff(columns['track']) != 0) | (np.diff(columns['frame']) != 0)
+    _check_repeats(columns, np.flatnonzero(new), values, tolerance)
+    return {'absolute': clips[0]['absolute'], **{name: value[new] for name, value in columns.items()}}
+
+
+def key_name(columns, row):
+    """Names the sample of one row for sentences."""
+    side = ('left', 'right')[int(columns['hand'][row])]
+    return f'{columns["sequence"][row]} camera {columns["camera"][row]} frame {columns["frame"][row]} {side} hand'
+
+
+def _track_numbers(columns):
+    """(N,) int: one number for each (sequence, camera, hand)."""
+    number = np.zeros(len(columns['frame']), np.int64)
+    for name in ('sequence', 'camera', 'hand'):
+        distinct, index = np.unique(columns[name], return_inverse=True)
+        number = number * len(distinct) + index.reshape(-1)
+    return number
+
+
+def _check_repeats(columns, firsts, values, tolerance):
+    kept = np.repeat(firsts, np.diff(np.append(firsts, len(columns['frame']))))
+    repeats = np.flatnonzero(columns['predicted'] & (kept != np.arange(len(kept))))
+    for name in values:
+        first, second = (columns[name][rows].astype(np.float64) for rows in (kept[repeats], repeats))
+        differ = ~np.isclose(first, second, rtol=0, atol=tolerance, equal_nan=True)
+        if differ.ndim == 3:  # points; what stands in invalid places does not matter
+            differ &= columns['valid'][repeats][..., None]
+        rows = differ.any(axis=tuple(range(1, differ.ndim)))
+        if rows.any():
+            raise SequenceError(
+                f'{key_name(columns, repeats[rows][0])} was predicted twice with different numbers ({name}); each '
+                f'annotated frame counts once: test with windows that do not overlap, or mark the frames that a '
+                f'window only uses as context invalid in joints_valid of the prediction'
+            )
+
+
+def _check_pair(prediction, target):
+    where = sample_name(target.meta) if not target.batched else 'a batch'
+    for name, sequence in (('prediction', prediction), ('target', target)):
+        if sequence.batched:
+            raise SequenceError(f'{where}: metrics compare clips, but the {name} is a batch; call unstack() first')
+        if sequence.joints_3d is None or sequence.joints_valid is None:
+            raise SequenceError(f'{where}: the {name} needs joints_3d and joints_valid to be evaluated')
+    missing = [key for key in ('sequence', 'cameras', 'frame_indices') if key not in target.meta]
+    if missing or target.hand_side is None:
+        missing = [f'meta[{key!r}]' for key in missing] + ['hand_side'] * (target.hand_side is None)
+        raise SequenceError(f'{where}: the target lacks {", ".join(missing)}, which say what each sample is')
+    if prediction.joints_3d.shape != target.joints_3d.shape:
+        shapes = f'{tuple(prediction.joints_3d.shape)} and {tuple(target.joints_3d.shape)}'
+        raise SequenceError(f'{where}: joints_3d of prediction and target differ in shape: {shapes}')
+    if prediction.frame not in ('wrist', target.frame):
+        raise SequenceError(
+            f"{where}: the prediction is in frame {prediction.frame!r}; it must be in 'wrist' or, as the target, "
+            f'in {target.frame!r}'
+        )
+    for key in ('sequence', 'cameras', 'frame_indices'):
+        if key in prediction.meta and list(prediction.meta[key]) != list(target.meta[key]):
+            raise SequenceError(f'{where}: the prediction is of another {key}: {prediction.meta[key]}')
+
+
+def _hand_mask(sequence):
+    return np.True_ if sequence.hand_valid is None else _array(sequence.hand_valid)[..., None]
+
+
+def _occlusion(target):
+    """(T, H): the share hidden, averaged over the cameras that know it."""
+    if target.occlusion is None:
+        return np.full(target.joints_3d.shape[:2], np.nan)
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', RuntimeWarning)  # unknown in every camera: NaN is the right answer
+        return np.nanmean(_array(target.occlusion), axis=1)
+
+
+def _array(tensor, default=None):
+    return default if tensor is None else tensor.detach().cpu().numpy().copy()

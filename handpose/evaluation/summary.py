@@ -1,0 +1,85 @@
+"""From scores of samples to reported numbers: overall, per hand side, per share of occlusion, per joint."""
+
+from pathlib import Path
+
+import numpy as np
+
+from handpose.evaluation.functional import joint_mean
+from handpose.hands.joints import COMMON_JOINTS
+
+BREAKDOWNS = ('side', 'occlusion', 'joint')
+OCCLUSION_BINS = ((0, 25), (25, 50), (50, 75), (75, 100))  # percent; the last three are Deformer's
+SIDES = ('left', 'right')
+
+
+def summarise(columns, scores, breakdowns, counted):
+    """Averages scores over all samples and over each group: {name or 'name/group': float}; empty ones are absent.
+
+    Args:
+        columns: dict with 'hand' (N,) 0 left, 1 right and 'occlusion' (N,) share, NaN unknown.
+        scores: {name: (N, J) or (N, 1)} with NaN where a sample adds nothing; averaged by `joint_mean`.
+        breakdowns: among `BREAKDOWNS`; bins of occlusion are closed below and open above, the last one closed.
+        counted: the name of the number of samples.
+    """
+    groups = {'': np.ones(len(columns['hand']), bool)}
+    if 'side' in breakdowns:
+        groups |= {f'/{side}': columns['hand'] == i for i, side in enumerate(SIDES)}
+    if 'occlusion' in breakdowns:
+        groups |= _occlusion_groups(columns['occlusion'])
+    numbers = {
+        f'{name}{group}': joint_mean(score[rows]) for group, rows in groups.items() for name, score in scores.items()
+    }
+    if 'joint' in breakdowns:
+        numbers |= {
+            f'{name}/joint_{joint}': joint_mean(score[:, i : i + 1])
+            for name, score in scores.items()
+            for i, joint in enumerate(COMMON_JOINTS)
+        }
+    numbers = {name: value for name, value in numbers.items() if not np.isnan(value)}
+    return numbers | {f'{counted}{group}': float(rows.sum()) for group, rows in groups.items() if rows.any()}
+
+
+def _occlusion_groups(occlusion):
+    percent = 100 * occlusion
+    last = OCCLUSION_BINS[-1][1]
+    return {
+        f'/occlusion_{low}_{high}': (percent >= low) & ((percent < high) | ((high == last) & (percent == last)))
+        for low, high in OCCLUSION_BINS
+    }
+
+
+def per_frame_records(columns, scores):
+    """One dict a sample: sequence, camera, frame, hand ('left' or 'right'), occlusion, and the mean of each score.
+
+    Sorted by key, so that the records of two models on one test set can be paired row by row.
+    """
+    table = {
+        'sequence': columns['sequence'].tolist(),
+        'camera': columns['camera'].tolist(),
+        'frame': columns['frame'].tolist(),
+        'hand': [SIDES[hand] for hand in columns['hand']],
+        'occlusion': columns['occlusion'].tolist(),
+    }
+    table |= {name: _row_means(score).tolist() for name, score in scores.items()}
+    return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
+
+
+def save_records(path, records):
+    """Writes records to an .npz file, one array a name, without pickled objects; whole or not at all."""
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_name(f'.unfinished_{path.name}')
+    np.savez_compressed(unfinished, **{name: np.array([record[name] for record in records]) for name in records[0]})
+    unfinished.replace(path)
+
+
+def load_records(path):
+    """Reads what `save_records` wrote: {name: (N,) array}."""
+    with np.load(path, allow_pickle=False) as file:
+        return {name: file[name] for name in file.files}
+
+
+def _row_means(scores):
+    present = ~np.isnan(scores)
+    total, count = np.where(present, scores, 0.0).sum(1), present.sum(1)
+    return np.divide(total, count, out=np.full(len(scores), np.nan), where=count > 0)

@@ -1,0 +1,138 @@
+"""Triangle rasterisers in numpy and OpenCV: a fast painter's algorithm, and an exact z-buffer to check it against.
+
+Legend: V vertices, F faces, h x w pixels. Pixel centres lie at integer coordinates. Both rasterisers drop faces that
+turn their back to the camera: in an image (x right, y down) a face whose vertices run counter-clockwise as seen from
+outside the surface has a negative area when it is seen from the front.
+"""
+
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+NEAR = 1e-3  # a face with a vertex nearer than this is dropped, not clipped
+_SHIFT = 4  # sub-pixel bits that OpenCV gets
+_LARGEST = 1 << 14  # pixels; faces that reach further outside would overflow OpenCV's fixed-point numbers
+
+
+class Raster(NamedTuple):
+    """What one mesh looks like from one camera: `face_ids` (h, w) int32, -1 = none; `depth` (h, w) float32, 0 = none."""
+
+    face_ids: np.ndarray
+    depth: np.ndarray
+
+
+def rasterize(vertices_2d, depth, faces, size):
+    """Draws a mesh far to near, so that later (nearer) faces cover earlier ones.
+
+    Faces are ordered by their mean depth; the depth of a pixel comes from the plane of the face that won it. OpenCV
+    fills border pixels too, so silhouettes are about half a pixel fatter than those of `rasterize_exact`.
+
+    Args:
+        vertices_2d: (V, 2) pixels.
+        depth: (V,) metres along the optical axis.
+        faces: (F, 3) int, counter-clockwise seen from outside.
+        size: (width, height).
+
+    Returns:
+        Raster.
+    """
+    face_ids = paint_faces(vertices_2d, depth, faces, size)
+    return Raster(face_ids, depth_of_faces(face_ids, vertices_2d, depth, faces))
+
+
+def paint_faces(vertices_2d, depth, faces, size):
+    """The face (h, w) int32 seen at each pixel, -1 = none: `rasterize` without the depth."""
+    width, height = size
+    face_ids = np.full((height, width), -1, np.int32)
+    order = visible_faces(vertices_2d, depth, faces, size)
+    order = order[np.argsort(-depth[faces[order]].sum(1), kind='stable')]
+    corners = np.round(vertices_2d[faces[order]] * (1 << _SHIFT)).astype(np.int32)
+    fill = cv2.fillConvexPoly
+    for face, polygon in zip(order.tolist(), corners, strict=True):
+        fill(face_ids, polygon, face, 8, _SHIFT)
+    return face_ids
+
+
+def depth_of_faces(face_ids, vertices_2d, depth, faces):
+    """Depth (h, w) float32 of each pixel from the plane of its face: 1 / z is linear on the image; 0 where no face."""
+    image = np.zeros(face_ids.shape, np.float32)
+    rows, columns = np.nonzero(face_ids >= 0)
+    ids = face_ids[rows, columns]
+    inverse = interpolate((rows, columns), ids, vertices_2d, 1 / np.maximum(depth, NEAR)[:, None], faces)[:, 0]
+    # A pixel just outside its face may see a nearly edge-on plane far from the face itself: keep it in its range.
+    corners = depth[faces[ids]]
+    image[rows, columns] = np.clip(1 / np.maximum(inverse, 1e-6), corners.min(1), corners.max(1))
+    return image
+
+
+def interpolate(pixels, ids, vertices_2d, values, faces):
+    """Vertex values at pixels, linear on the image within each face (exact for 1 / depth, Gouraud shading for colours).
+
+    Args:
+        pixels: (rows, columns), each (N,) int.
+        ids: (N,) the face of each pixel.
+        vertices_2d: (V, 2) pixels.
+        values: (V, C).
+        faces: (F, 3) int.
+
+    Returns:
+        (N, C) float32.
+    """
+    counts = np.bincount(ids, minlength=len(faces))  # far quicker than np.unique, which sorts the pixels
+    used, place = np.flatnonzero(counts), np.cumsum(counts > 0) - 1
+    corners = vertices_2d[faces[used]].astype(np.float64)
+    origin = corners[:, 0]
+    a, b = corners[:, 1] - origin, corners[:, 2] - origin
+    area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
+    area = np.where(np.abs(area) < 1e-9, 1e-9, area)[:, None]
+    corner_values = values[faces[used]].astype(np.float64)
+    da, db = corner_values[:, 1] - corner_values[:, 0], corner_values[:, 2] - corner_values[:, 0]
+    slope_x = (da * b[:, 1:] - db * a[:, 1:]) / area
+    slope_y = (db * a[:, :1] - da * b[:, :1]) / area
+    constant = corner_values[:, 0] - slope_x * origin[:, :1] - slope_y * origin[:, 1:]
+    planes = np.concatenate([slope_x, slope_y, constant], 1).astype(np.float32)[place[ids]]
+    channels = values.shape[1]
+    rows, columns = (p.astype(np.float32)[:, None] for p in pixels)
+    return planes[:, :channels] * columns + planes[:, channels : 2 * channels] * rows + planes[:, 2 * channels :]
+
+
+def visible_faces(vertices_2d, depth, faces, size):
+    """Indices of the faces that are in front of the camera, face it, and reach into the image."""
+    corners = vertices_2d[faces]
+    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
+    front = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) < 0
+    low, high = corners.min(1), corners.max(1)
+    inside = (high >= -0.5).all(1) & (low <= np.asarray(size) - 0.5).all(1)
+    drawable = (low > -_LARGEST).all(1) & (high < _LARGEST).all(1)
+    return np.flatnonzero(front & inside & drawable & (depth[faces] > NEAR).all(1))
+
+
+def rasterize_exact(vertices_2d, depth, faces, size):
+    """Draws a mesh with a z-buffer that tests every pixel centre against every face: slow, exact, for checks.
+
+    Arguments and result as `rasterize`.
+    """
+    width, height = size
+    face_ids = np.full((height, width), -1, np.int32)
+    nearest = np.full((height, width), np.inf)
+    for face in visible_faces(vertices_2d, depth, faces, size):
+        corners = vertices_2d[faces[face]].astype(np.float64)
+        low = np.maximum(np.ceil(corners.min(0)), 0).astype(int)
+        high = np.minimum(np.floor(corners.max(0)), (width - 1, height - 1)).astype(int)
+        if (low > high).any():
+            continue
+        x, y = np.meshgrid(np.arange(low[0], high[0] + 1), np.arange(low[1], high[1] + 1))
+        weights = _barycentric(corners, x, y)
+        with np.errstate(divide='ignore'):
+            z = 1 / (weights @ (1 / depth[faces[face]].astype(np.float64)))
+        window = np.s_[low[1] : high[1] + 1, low[0] : high[0] + 1]
+        wins = (weights >= 0).all(-1) & (z < nearest[window])
+        nearest[window][wins] = z[wins]
+        face_ids[window][wins] = face
+    return Raster(face_ids, np.where(face_ids >= 0, nearest, 0).astype(np.float32))
+
+
+def _barycentric(corners, x, y):
+    matrix = np.concatenate([corners.T, np.ones((1, 3))])
+    return np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(matrix).T

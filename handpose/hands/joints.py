@@ -1,0 +1,145 @@
+"""Named joint orders of the datasets, and the permutations to the library's common 21.
+
+Every order is written as names; the permutations are derived from them. Joint names follow anatomy: cmc, mcp, pip,
+dip (fingers), cmc, mcp, ip (thumb) and tip. Orders that cover both hands list one hand; the reader splits them first.
+"""
+
+import torch
+
+from handpose.registry import did_you_mean
+
+FINGERS = ('thumb', 'index', 'middle', 'ring', 'little')
+SEGMENTS = {
+    'thumb': ('cmc', 'mcp', 'ip', 'tip'),
+    **dict.fromkeys(FINGERS[1:], ('mcp', 'pip', 'dip', 'tip')),
+}
+
+
+def finger_joints(finger):
+    """Names of one finger's four joints, from the palm to the tip: 'index' -> ('index_mcp', ..., 'index_tip')."""
+    return tuple(f'{finger}_{segment}' for segment in SEGMENTS[finger])
+
+
+def _outward(fingers, first=0, last=4):
+    return tuple(name for finger in fingers for name in finger_joints(finger)[first:last])
+
+
+COMMON_JOINTS = ('wrist', *_outward(FINGERS))
+MANO_JOINTS = ('wrist', *_outward(('index', 'middle', 'little', 'ring', 'thumb'), last=3))
+PARENTS_21 = tuple(-1 if i == 0 else 0 if i % 4 == 1 else i - 1 for i in range(21))
+BONES = tuple((PARENTS_21[i], i) for i in range(1, 21))
+FINGERTIPS = (4, 8, 12, 16, 20)
+
+_TIPS = tuple(f'{finger}_tip' for finger in FINGERS)
+_INTERHAND = (*(name for finger in FINGERS for name in reversed(finger_joints(finger))), 'wrist')
+_ASSEMBLY101 = (
+    *_TIPS,
+    'wrist',
+    'thumb_mcp',
+    'thumb_ip',
+    *_outward(FINGERS[1:], last=3),
+    'palm_center',
+)
+_REINTERHAND_24 = (
+    'wrist',
+    'thumb_metacarpal_root',
+    *finger_joints('thumb'),
+    *_outward(FINGERS[1:4]),
+    'little_cmc',
+    *finger_joints('little'),
+    'forearm_stub',
+)
+
+JOINT_ORDERS = {
+    'common': COMMON_JOINTS,
+    'mano': MANO_JOINTS,
+    'dexycb': COMMON_JOINTS,
+    'ho3d': (*MANO_JOINTS, *_TIPS),
+    'fpha': (
+        'wrist',
+        *(finger_joints(finger)[0] for finger in FINGERS),
+        *_outward(FINGERS, first=1),
+    ),
+    'h2o': COMMON_JOINTS,
+    'assemblyhands': _INTERHAND,
+    'assembly101': _ASSEMBLY101,
+    'interhand': _INTERHAND,
+    'reinterhand': _INTERHAND,
+    'reinterhand_24': _REINTERHAND_24,
+    'hanco': COMMON_JOINTS,
+    'freihand': COMMON_JOINTS,
+}
+"""Dataset name -> the names of one hand's joints in the order the dataset stores them.
+
+'reinterhand' is Re:InterHand's 42-joint keypoints (InterHand2.6M order, per hand), 'reinterhand_24' its original fits.
+Names that are not among the common 21 (palm centre, extra metacarpals, forearm) are dropped by `to_common`.
+"""
+
+
+def permutation_to_common(order_name):
+    """Returns a list of 21: where in the dataset's order each common joint lies, or -1 where it has none.
+
+    Raises:
+        KeyError: the order is unknown.
+    """
+    order = joint_order(order_name)
+    return [order.index(name) if name in order else -1 for name in COMMON_JOINTS]
+
+
+def joint_order(order_name):
+    """Returns the joint names of a dataset's order (one hand).
+
+    Raises:
+        KeyError: the order is unknown; the sentence names the nearest known one.
+    """
+    if order_name not in JOINT_ORDERS:
+        known = ', '.join(JOINT_ORDERS)
+        raise KeyError(
+            f'{order_name!r} is not a joint order (known: {known}).{did_you_mean(order_name, JOINT_ORDERS)}'
+        )
+    return JOINT_ORDERS[order_name]
+
+
+def to_common(joints, order_name):
+    """Permutes one hand's joints from a dataset's order to the common 21.
+
+    Args:
+        joints: (..., J, C) tensor in the dataset's order, any C (3D, 2D, validity with C = 1).
+        order_name: a key of `JOINT_ORDERS`.
+
+    Returns:
+        (..., 21, C) tensor, zeros where the dataset has no such joint, and (21,) bool, False there.
+
+    Raises:
+        KeyError: the order is unknown. ValueError: J is not that order's number of joints.
+    """
+    expected = len(joint_order(order_name))
+    if joints.shape[-2] != expected:
+        raise ValueError(f'{order_name!r} has {expected} joints per hand, got a tensor of shape {tuple(joints.shape)}')
+    index = torch.tensor(permutation_to_common(order_name), device=joints.device)
+    valid = index >= 0
+    gathered = joints.index_select(-2, index.clamp_min(0))
+    return torch.where(valid[:, None], gathered, torch.zeros_like(gathered)), valid
+
+
+def from_common(joints, order_name):
+    """Permutes the common 21 joints to a dataset's order: the inverse of `to_common`.
+
+    Args:
+        joints: (..., 21, C) tensor in the common order.
+        order_name: a key of `JOINT_ORDERS`.
+
+    Returns:
+        (..., J, C) tensor, zeros where the dataset's joint is not among the common 21, and (J,) bool, False there.
+
+    Raises:
+        KeyError: the order is unknown. ValueError: the tensor does not have 21 joints.
+    """
+    order = joint_order(order_name)
+    if joints.shape[-2] != len(COMMON_JOINTS):
+        raise ValueError(f'from_common takes the common 21 joints, got a tensor of shape {tuple(joints.shape)}')
+    index = [COMMON_JOINTS.index(name) if name in COMMON_JOINTS else -1 for name in order]
+    index = torch.tensor(index, device=joints.device)
+    valid = index >= 0
+    gathered = joints.index_select(-2, index.clamp_min(0))
+    return torch.where(valid[:, None], gathered, torch.zeros_like(gathered)), valid

@@ -1,0 +1,187 @@
+"""`ProceduralHand`: the library's own hand, with MANO's tree and parameters and no licence to sign."""
+
+from functools import cache
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from handpose.hands.model import RIGHT, HandModel, linear_blend_skinning
+from handpose.hands.procedural_anatomy import (
+    CHAINS,
+    FINGERS,
+    SHAPE,
+    WRIST_STUB,
+    hand_distance,
+    rest_joints,
+    shape_directions,
+    skin_weights,
+)
+from handpose.hands.procedural_mesh import mesh_edges, mesh_from_distance
+from handpose.registry import HAND_MODELS
+
+SHAPE_MEANINGS = tuple(meaning for meaning, _ in SHAPE)
+REST_WRIST = (0.09, 0.0, 0.0)
+PAD_VERTICES = 8
+PALM, BACK, FINGER, PAD, NAIL = range(5)
+
+
+class Template(NamedTuple):
+    """The built hand, numpy, metres, a right hand in rest."""
+
+    vertices: np.ndarray  # (V, 3)
+    faces: np.ndarray  # (F, 3)
+    joints: np.ndarray  # (16, 3)
+    weights: np.ndarray  # (V, 16)
+    shape_directions: np.ndarray  # (V, 3, 10)
+    joint_directions: np.ndarray  # (16, 3, 10)
+    fingertips: np.ndarray  # (5,) thumb to little
+    pads: np.ndarray  # (5, PAD_VERTICES) thumb to little
+    regions: np.ndarray  # (V,)
+
+
+@cache
+def build_template():
+    """Builds the resting hand, once per process (about 0.3 s); the same on every machine."""
+    vertices, faces = mesh_from_distance(hand_distance, _grid())
+    weights = skin_weights(vertices, mesh_edges(faces))
+    joints = rest_joints()
+    origin = -1000.0 * np.array(REST_WRIST)
+    digits = np.repeat(np.arange(6), (1, 3, 3, 3, 3, 3))
+    membership = np.stack([weights[:, digits == digit].sum(1) for digit in range(6)], 1)
+    normals = _vertex_normals(vertices, faces)
+    tips, pads = _contacts(vertices, normals, weights)
+    return Template(
+        (vertices - origin) / 1000.0,
+        faces,
+        (joints - origin) / 1000.0,
+        weights,
+        shape_directions(vertices, membership, origin) / 1000.0,
+        shape_directions(joints, np.eye(6)[digits], origin) / 1000.0,
+        tips,
+        pads,
+        _regions(vertices, normals, weights),
+    )
+
+
+def _grid():
+    """Grid of the resting hand, mm: fine across the fingers, coarse along the palm. It decides the vertex count."""
+    along = np.concatenate([np.arange(-204.0, -84.0, 7.5), np.arange(-84.0, 45.0, 10.0)])
+    return [along, np.arange(-72.0, 44.0, 6.5), np.arange(-78.0, 112.0, 5.0)]
+
+
+def _vertex_normals(vertices, faces):
+    cross = np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])
+    normals = np.zeros_like(vertices)
+    for corner in range(3):
+        np.add.at(normals, faces[:, corner], cross)
+    return normals / np.linalg.norm(normals, axis=1, keepdims=True)
+
+
+_DIGITS = tuple(('thumb', 'index', 'middle', 'ring', 'little'))
+
+
+def _last_joint(name):
+    return 3 + 3 * tuple(CHAINS).index(name)
+
+
+def _contacts(vertices, normals, weights):
+    """Vertex ids of the five tips and of the pads, thumb to little."""
+    tips, pads = [], []
+    for name in _DIGITS:
+        chain, own = CHAINS[name], weights[:, _last_joint(name)] > 0.5
+        outward, dorsal = -chain.frames[2][:, 0], chain.frames[2][:, 1]
+        tip = chain.points[3] - chain.radii[3] * (0.4 * outward + 0.6 * dorsal)
+        pad = chain.points[3] - chain.radii[3] * (1.3 * outward + dorsal)
+        palmar = own & (normals @ dorsal < -0.4)
+        tips.append(np.where(own, np.linalg.norm(vertices - tip, axis=1), np.inf).argmin())
+        nearest = np.argsort(np.where(palmar, np.linalg.norm(vertices - pad, axis=1), np.inf), kind='stable')
+        pads.append(np.sort(nearest[:PAD_VERTICES]))
+    return np.array(tips), np.array(pads)
+
+
+def _regions(vertices, normals, weights):
+    """PALM, BACK, FINGER, PAD or NAIL for every vertex, for shading."""
+    regions = np.where(weights[:, 0] > 0.5, np.where(normals[:, 1] < 0, PALM, BACK), FINGER)
+    for name, chain in CHAINS.items():
+        own, frame = weights[:, _last_joint(name)] > 0.5, chain.frames[2]
+        from_tip = (vertices - chain.points[3]) @ frame[:, 0]
+        facing = normals @ frame[:, 1]
+        regions[own & (facing < -0.4)] = PAD
+        regions[own & (facing > 0.55) & (from_tip < 2.2 * chain.radii[3])] = NAIL
+    return regions
+
+
+@HAND_MODELS.register_module()
+class ProceduralHand(HandModel):
+    """A hand of our own: MANO's 16 joints and parameters, linear like MANO, a closed skinned mesh, joint limits.
+
+    Rest pose (zero `hand_pose`): an open hand, fingers slightly spread and straight, in MANO's axes. A right hand's
+    fingers point along -x, the back of the hand faces +y, the thumb lies on the +z side; the wrist is at `REST_WRIST`
+    for the mean shape, so, as with MANO, the translation is not the wrist. The left hand is the mirror image in x, and
+    its rotvecs follow MANO's left convention: (x, -y, -z) of the right hand's.
+
+    Shape numbers are in standard deviations; `SHAPE_MEANINGS` names them. The pose mean is zero, the basis identity.
+
+    Attributes:
+        joint_axes: (15, 3, 3) of a right hand; columns are unit axes of (twist, abduction, flexion) for the joints
+            1..15, so rotvec = joint_axes @ (twist, abduction, flexion). Positive flexion turns the segment towards
+            its pad, positive abduction towards the thumb's side (the thumb itself: out of the palm), positive twist
+            about the way back to the palm.
+        joint_limits: (15, 3, 2) radians, lower and upper bound of (twist, abduction, flexion).
+        fingertip_pads: (5, 8) vertex ids on the palmar side of the last segments, thumb to little.
+        skin_regions: (V,) 0 palm, 1 back of the hand, 2 finger, 3 finger pad, 4 nail.
+        weights: (V, 16) skinning weights.
+
+    Source of all measures: see `handpose.hands.procedural_anatomy`.
+    """
+
+    def __init__(self):
+        template = build_template()
+        super().__init__(
+            name='procedural-1',
+            faces=torch.from_numpy(template.faces),
+            pose_mean=torch.zeros(45),
+            pose_basis=torch.eye(45),
+            tips_by_side=torch.from_numpy(template.fingertips).expand(2, 5).clone(),
+            num_vertices=len(template.vertices),
+        )
+        limits = np.deg2rad([limits for finger in FINGERS.values() for limits in finger.limits])
+        axes = np.concatenate([chain.frames for chain in CHAINS.values()])
+        for key, value in {
+            'template_vertices': template.vertices,
+            'template_joints': template.joints,
+            'weights': template.weights,
+            'shape_directions': template.shape_directions.reshape(-1, 10).T.copy(),
+            'joint_directions': template.joint_directions.reshape(-1, 10).T.copy(),
+            'joint_axes': axes,
+            'joint_limits': limits,
+        }.items():
+            self.register_buffer(key, torch.from_numpy(value).float(), persistent=False)
+        self.register_buffer('fingertip_pads', torch.from_numpy(template.pads), persistent=False)
+        self.register_buffer('skin_regions', torch.from_numpy(template.regions), persistent=False)
+
+    def pose_template(self, rotmats, hand_shape, hand_side):
+        """See `HandModel.pose_template`. A left hand is posed as the mirrored right one and mirrored back."""
+        mirror = self._mirror(hand_side, rotmats)
+        vertices, joints = linear_blend_skinning(
+            self.template_vertices + (hand_shape @ self.shape_directions).unflatten(-1, (-1, 3)),
+            self._right_rest_joints(hand_shape),
+            mirror[:, None, :, None] * rotmats * mirror[:, None, None, :],
+            self.weights,
+        )
+        return vertices * mirror[:, None], joints * mirror[:, None]
+
+    def rest_joints(self, hand_shape, hand_side):
+        """See `HandModel.rest_joints`."""
+        return self._right_rest_joints(hand_shape) * self._mirror(hand_side, hand_shape)[:, None]
+
+    def _right_rest_joints(self, hand_shape):
+        return self.template_joints + (hand_shape @ self.joint_directions).unflatten(-1, (-1, 3))
+
+    @staticmethod
+    def _mirror(hand_side, like):
+        """(B, 3): (-1, 1, 1) for left hands, ones for right hands."""
+        mirror = like.new_ones(len(hand_side), 3)
+        mirror[:, 0] = torch.where(hand_side == RIGHT, 1.0, -1.0).to(like)
+        return mirror

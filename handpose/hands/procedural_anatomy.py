@@ -1,0 +1,260 @@
+"""The procedural hand's anatomy: skeleton, flesh, skin weights, shape directions. A right hand, millimetres.
+
+Anatomical coordinates in the tables are (distal, dorsal, radial): towards the fingers, out of the back of the hand,
+towards the thumb, with the wrist at the origin. `to_model` turns them into the model's axes, which are MANO's:
+fingers along -x, back of the hand +y, thumb side +z.
+
+Sources: phalanx lengths and soft tissue beyond the last bone from A. Buryanov, V. Kotiuk, Proportions of Hand Segments,
+Int. J. Morphol. 28(3), 2010; finger, hand and wrist breadths and thicknesses, and the spread between people, rounded
+from J. W. Garrett, The Adult Human Hand, Human Factors 13(2), 1971 and C. C. Gordon et al., ANSUR, Natick/TR-89/044,
+1989; joint ranges from the American Academy of Orthopaedic Surgeons' norms. Metacarpal heads are placed by eye.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from handpose.hands.procedural_mesh import neighbor_mean, smooth_union, tapered_capsule
+
+PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
+WRIST_STUB = 24.0  # where the forearm is cut, behind the wrist
+WEB_SOFTNESS = 2.5
+
+
+def to_model(vectors):
+    """Turns (..., 3) anatomical (distal, dorsal, radial) vectors into the model's x, y, z."""
+    return np.asarray(vectors, float) * (-1.0, 1.0, 1.0)
+
+
+@dataclass(frozen=True)
+class Finger:
+    """One digit: its first joint, three segments with their directions, and the radii at both ends of each."""
+
+    base: tuple  # first joint (MCP; the thumb's CMC)
+    directions: tuple  # three unnormalised segment directions at rest
+    pad: tuple  # the way the pad faces, about at right angles to the segments: flexion turns towards it
+    lengths: tuple  # the three segments, the last without soft tissue
+    tip: float  # soft tissue beyond the last bone
+    radii: tuple  # at the three joints and at the tip
+    limits: tuple  # degrees: per joint ((twist), (abduction), (flexion)) lower and upper
+
+
+def _straight(splay):
+    angle = np.deg2rad(splay)
+    return ((np.cos(angle), -0.03, np.sin(angle)),) * 3
+
+
+def _finger_limits(inward, outward):
+    return (
+        ((-6, 6), (inward, outward), (-25, 90)),
+        ((-2, 2), (-2, 2), (-5, 108)),
+        ((-2, 2), (-2, 2), (-8, 80)),
+    )
+
+
+_THUMB_LIMITS = (
+    ((-15, 15), (-15, 40), (-25, 40)),
+    ((-6, 6), (-8, 12), (-12, 60)),
+    ((-2, 2), (-2, 2), (-20, 85)),
+)
+# In MANO's order. Abduction is positive towards the thumb; its zero is the slightly spread rest pose.
+FINGERS = {
+    'index': Finger(
+        (91.0, 3.0, 27.5), _straight(6), (0, -1, -0.08), (39.78, 22.38, 15.82), 3.84, (10.4, 9.2, 8.2, 6.6),
+        _finger_limits(-20, 16),
+    ),
+    'middle': Finger(
+        (93.0, 5.5, 5.5), _straight(0), (0, -1, 0.0), (44.63, 26.33, 17.40), 3.95, (10.4, 9.3, 8.3, 6.8),
+        _finger_limits(-16, 16),
+    ),
+    'little': Finger(
+        (76.0, -1.5, -34.0), _straight(-19), (0, -1, 0.18), (32.74, 18.11, 15.96), 3.73, (8.9, 7.7, 6.8, 5.6),
+        _finger_limits(-18, 26),
+    ),
+    'ring': Finger(
+        (86.0, 3.5, -15.0), _straight(-8), (0, -1, 0.08), (41.37, 25.65, 17.30), 3.95, (9.8, 8.7, 7.7, 6.3),
+        _finger_limits(-16, 18),
+    ),
+    'thumb': Finger(
+        (21.0, -9.0, 24.0), ((0.74, -0.30, 0.60), (0.80, -0.26, 0.54), (0.84, -0.24, 0.49)), (0.1, -0.60, -0.80),
+        (46.22, 31.57, 21.67), 5.67, (13.0, 11.0, 10.2, 7.8), _THUMB_LIMITS,
+    ),
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Chain:
+    """A digit in model axes: `points` (4, 3) its three joints and its tip end, `frames` (3, 3, 3), `radii` (4,).
+
+    The columns of a frame are (twist, abduction, flexion): the way back to the palm, dorsal, and their cross product.
+    """
+
+    points: np.ndarray
+    frames: np.ndarray
+    radii: np.ndarray
+
+
+def build_chain(finger):
+    """Returns the `Chain` of a `Finger`."""
+    directions = to_model(finger.directions)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    lengths = np.array(finger.lengths) + (0.0, 0.0, finger.tip)
+    points = to_model(finger.base) + np.concatenate([np.zeros((1, 3)), np.cumsum(directions * lengths[:, None], 0)])
+    pad = to_model(finger.pad)
+    pads = pad - (directions @ pad)[:, None] * directions
+    pads /= np.linalg.norm(pads, axis=1, keepdims=True)
+    frames = np.stack([-directions, -pads, np.cross(directions, pads)], -1)
+    return Chain(points, frames, np.array(finger.radii))
+
+
+CHAINS = {name: build_chain(finger) for name, finger in FINGERS.items()}
+
+
+def rest_joints():
+    """The 16 joints in MANO's order, (16, 3) mm, wrist at the origin."""
+    return np.concatenate([np.zeros((1, 3)), *(chain.points[:3] for chain in CHAINS.values())])
+
+
+# Palm: (start, end, start radius, end radius, normal of the flat side, flatness), anatomical mm.
+_DORSAL = (0, 1, 0)
+PALM = (
+    ((-WRIST_STUB, -1, 0), (12, -1, 0), 25.5, 26.5, _DORSAL, 0.70),  # wrist
+    ((20, 0, 12), (88, 1.5, 26), 15.0, 11.4, _DORSAL, 0.95),  # the four metacarpals
+    ((20, 0, 4), (90, 3, 5.5), 15.0, 11.6, _DORSAL, 0.95),
+    ((20, 0, -5), (83, 1, -14.5), 15.0, 11.0, _DORSAL, 0.95),
+    ((20, -2, -12), (73, -3.5, -32.5), 14.0, 10.2, _DORSAL, 0.95),
+    ((21, -9, 18), (49, -14, 33), 14.0, 11.5, (0.1, 0.75, 0.6), 0.95),  # thenar
+    ((22, -8, -20), (58, -8, -31), 12.5, 11.0, _DORSAL, 0.95),  # hypothenar
+    ((77, -5, -24), (82, -4, 19), 10.0, 10.0, _DORSAL, 0.8),  # the pads below the fingers
+    ((48, -10, 40), (70, -3, 30), 7.0, 7.0, (0.3, 0.8, 0.4), 0.8),  # first web
+)
+
+
+def digit_distance(points, chain):
+    """Signed distance (N,) of points to one digit."""
+    ends = chain.points.copy()
+    ends[3] += chain.frames[2][:, 0] * chain.radii[3]  # the tip sphere ends at the tip
+    parts = [
+        tapered_capsule(
+            points, ends[i], ends[i + 1], chain.radii[i], chain.radii[i + 1], chain.frames[i][:, 1], 0.94
+        )
+        for i in range(3)
+    ]
+    return smooth_union(np.stack(parts), softness=0.9)
+
+
+def hand_distance(points):
+    """Signed distance (N,) of points (N, 3) mm to the skin of the resting hand, negative inside."""
+    palm = [_palm_part(points, part) for part in PALM]
+    digits = [digit_distance(points, chain) for chain in CHAINS.values()]
+    skin = smooth_union(np.stack([smooth_union(np.stack(palm), softness=3.0), *digits]), softness=WEB_SOFTNESS)
+    beyond_cut = points[:, 0] - WRIST_STUB
+    return -smooth_union(np.stack([-skin, -beyond_cut]), softness=2.5)
+
+
+def skin_weights(points, edges):
+    """How much each vertex follows each of the 16 joints.
+
+    A digit's skin passes from one segment to the next over a zone about as long as the digit is thick; between digits
+    the nearest one wins. A few rounds of averaging over the mesh make the change even.
+
+    Args:
+        points: (V, 3) mm. edges: (E, 2) of the mesh.
+
+    Returns:
+        (V, 16), rows sum to one.
+    """
+    distances = np.stack([digit_distance(points, chain) for chain in CHAINS.values()])
+    share = np.exp((distances.min(0) - distances) / 2.0)
+    share /= share.sum(0)
+    weights = np.zeros((len(points), 16))
+    for digit, (name, chain) in enumerate(CHAINS.items()):
+        zones = 0.9 * chain.radii[:3]
+        if name == 'thumb':  # its first segment lies in the palm: the flesh between follows it gradually
+            share[digit] *= 1.0 / (1.0 + np.exp((distances[digit] - _palm_distance(points)) / 4.0))
+            zones[0] = 20.0
+        along = np.einsum('nij,ij->ni', points[:, None] - chain.points[:3], -chain.frames[:, :, 0])
+        passed = np.cumprod(_smooth_step(along / zones), axis=1)
+        passed = np.concatenate([passed, np.zeros((len(points), 1))], 1)
+        weights[:, 1 + 3 * digit : 4 + 3 * digit] = share[digit][:, None] * (passed[:, :3] - passed[:, 1:])
+    weights[:, 0] = 1.0 - weights.sum(1)
+    for _ in range(3):
+        weights = 0.5 * (weights + neighbor_mean(weights, edges))
+    weights[weights < 0.02] = 0.0
+    return weights / weights.sum(1, keepdims=True)
+
+
+def _smooth_step(values):
+    """0 below -1, 1 above 1, smooth between."""
+    position = np.clip(0.5 * (values + 1.0), 0.0, 1.0)
+    return position**2 * (3.0 - 2.0 * position)
+
+
+def _palm_distance(points):
+    return np.min([_palm_part(points, part) for part in PALM[:5]], axis=0)
+
+
+def _palm_part(points, part):
+    start, end, start_radius, end_radius, normal, flatness = part
+    return tapered_capsule(
+        points, to_model(start), to_model(end), start_radius, end_radius, to_model(normal), flatness
+    )
+
+
+# (meaning, one standard deviation as a share of the mean)
+SHAPE = (
+    ('overall size', 0.055),
+    ('length of all fingers', 0.03),
+    ('palm width', 0.04),
+    ('palm thickness', 0.06),
+    ('finger thickness', 0.06),
+    ('thumb length', 0.04),
+    ('index length', 0.025),
+    ('middle length', 0.025),
+    ('ring length', 0.025),
+    ('little length', 0.035),
+)
+
+
+def shape_directions(points, membership, origin):
+    """How points move per standard deviation of each of the 10 shape numbers.
+
+    Args:
+        points: (N, 3) mm, wrist at the origin. membership: (N, 6), shares of the palm and of the digits in MANO's order.
+        origin: (3,) the fixed point of the overall size.
+
+    Returns:
+        (N, 3, 10) mm.
+    """
+    anchors, stretch, thickening = _digit_fields(points, membership)
+    across = membership[:, 0] * points[:, 2] + membership[:, 1:] @ anchors[:, 2]
+    depth = membership[:, 0] * points[:, 1] + membership[:, 1:] @ anchors[:, 1]
+    digit = dict(zip(CHAINS, stretch, strict=True))
+    fields = {
+        'overall size': points - origin,
+        'length of all fingers': sum(digit[name] for name in ('index', 'middle', 'ring', 'little')),
+        'palm width': across[:, None] * (0, 0, 1),
+        'palm thickness': depth[:, None] * (0, 1, 0),
+        'finger thickness': thickening,
+        **{f'{name} length': digit[name] for name in CHAINS},
+    }
+    return np.stack([rate * fields[name] for name, rate in SHAPE], -1)
+
+
+def _digit_fields(points, membership):
+    """Anchors (5, 3); per digit, how points move when it grows by its whole length (5, N, 3); and thickens (N, 3)."""
+    stretch, thickening = [], np.zeros_like(points)
+    for share, chain in zip(membership.T[1:], CHAINS.values(), strict=True):
+        nearest = np.full(len(points), np.inf)
+        closest, growth = np.zeros_like(points), np.zeros_like(points)
+        for start, end in zip(chain.points[:-1], chain.points[1:], strict=True):
+            axis = end - start
+            position = np.clip((points - start) @ axis / (axis @ axis), 0.0, 1.0)
+            growth += position[:, None] * axis
+            foot = start + position[:, None] * axis
+            distance = np.linalg.norm(points - foot, axis=1)
+            closest = np.where((distance < nearest)[:, None], foot, closest)
+            nearest = np.minimum(nearest, distance)
+        stretch.append(share[:, None] * growth)
+        thickening += share[:, None] * (points - closest)
+    return np.stack([chain.points[0] for chain in CHAINS.values()]), np.stack(stretch), thickening

@@ -1,0 +1,148 @@
+"""From a signed distance to a closed triangle mesh: naive surface nets, and the wrapping that makes it even.
+
+Everything is numpy in double precision and deterministic. Distances only need the right sign and a smooth gradient:
+vertices are brought to the surface by Newton steps along it.
+"""
+
+import numpy as np
+
+_CORNERS = np.array([(i, j, k) for i in (0, 1) for j in (0, 1) for k in (0, 1)])
+
+
+def tapered_capsule(points, start, end, start_radius, end_radius, normal=(0.0, 1.0, 0.0), flatness=1.0):
+    """Signed distance (approximate off the surface) to a capsule whose radius runs from one end to the other.
+
+    Args:
+        points: (N, 3). start, end: (3,). start_radius, end_radius: same unit.
+        normal, flatness: the capsule is `flatness` times as thick along `normal` as across it.
+
+    Returns:
+        (N,) distances, negative inside.
+    """
+    start, axis = np.asarray(start, float), np.subtract(end, start, dtype=float)
+    normal = np.asarray(normal, float)
+    position = np.clip((points - start) @ axis / (axis @ axis), 0.0, 1.0)
+    offset = points - start - position[:, None] * axis
+    thickness = offset @ normal
+    squared = np.einsum('ni,ni->n', offset, offset) + thickness**2 * (1.0 / flatness**2 - 1.0)
+    radius = start_radius + position * (end_radius - start_radius)
+    return np.sqrt(squared) - radius
+
+
+def smooth_union(distances, softness):
+    """Blends distances (S, N) into one (N,) surface; parts nearer than about `softness` grow together."""
+    nearest = distances.min(0)
+    return nearest - softness * np.log(np.exp((nearest - distances) / softness).sum(0))
+
+
+def surface_nets(distance, axes):
+    """Meshes the zero level of a distance sampled on a rectilinear grid: one vertex per mixed cell.
+
+    Args:
+        distance: (X, Y, Z) array, negative inside, positive on the border of the grid.
+        axes: three increasing arrays of grid coordinates, of lengths X, Y and Z.
+
+    Returns:
+        vertices (V, 3) and faces (F, 3) int64, counter-clockwise seen from outside.
+
+    Source: S. F. Gibson, Constrained Elastic Surface Nets, MICCAI 1998 (here: mean of the edge crossings).
+    """
+    cells = tuple(n - 1 for n in distance.shape)
+    total, count = np.zeros((*cells, 3)), np.zeros(cells)
+    signs = distance < 0
+    for axis in range(3):
+        _add_crossings(distance, signs, axes, axis, total, count)
+    index = np.full(cells, -1)
+    mixed = count > 0
+    index[mixed] = np.arange(mixed.sum())
+    vertices = total[mixed] / count[mixed][:, None]
+    quads = np.concatenate([_quads(signs, index, axis) for axis in range(3)])
+    return vertices, _split_quads(vertices, quads)
+
+
+def _shift(axis, offset):
+    return tuple(slice(o, None if o or a == axis else -1) for a, o in enumerate(offset))
+
+
+def _add_crossings(distance, signs, axes, axis, total, count):
+    """Adds where grid edges along `axis` cross the surface to the four cells that share each edge."""
+    low, high = np.moveaxis(distance, axis, 0)[:-1], np.moveaxis(distance, axis, 0)[1:]
+    crosses = np.moveaxis(signs, axis, 0)[:-1] != np.moveaxis(signs, axis, 0)[1:]
+    share = np.where(crosses, low / np.where(crosses, low - high, 1.0), 0.0)
+    crosses, share = np.moveaxis(crosses, 0, axis), np.moveaxis(share, 0, axis)
+    where = np.stack(np.meshgrid(*[a[:-1] if i == axis else a for i, a in enumerate(axes)], indexing='ij'), -1)
+    shape = [1, 1, 1]
+    shape[axis] = -1
+    where[..., axis] += share * np.diff(axes[axis]).reshape(shape)
+    for corner in _CORNERS[_CORNERS[:, axis] == 0]:
+        part = _shift(axis, corner)
+        total += np.where(crosses[part][..., None], where[part], 0.0)
+        count += crosses[part]
+
+
+def _quads(signs, index, axis):
+    """The four cells around every grid edge along `axis` that crosses the surface, outward winding."""
+    cyclic = (axis, (axis + 1) % 3, (axis + 2) % 3)  # so that the loop below turns left about `axis`
+    signs, index = signs.transpose(cyclic), index.transpose(cyclic)
+    inner = signs[:, 1:-1, 1:-1]
+    along, second, third = np.nonzero(inner[:-1] != inner[1:])
+    loop = [(second + i, third + j) for i, j in ((0, 0), (1, 0), (1, 1), (0, 1))]
+    quads = np.stack([index[along, i, j] for i, j in loop], -1)
+    outward = inner[along, second, third]
+    return np.where(outward[:, None], quads, quads[:, ::-1])
+
+
+def _split_quads(vertices, quads):
+    """Cuts every quad along its shorter diagonal."""
+    a, b, c, d = (vertices[quads[:, i]] for i in range(4))
+    first = np.linalg.norm(a - c, axis=1) <= np.linalg.norm(b - d, axis=1)
+    one = np.where(first[:, None], quads[:, [0, 1, 2]], quads[:, [0, 1, 3]])
+    two = np.where(first[:, None], quads[:, [0, 2, 3]], quads[:, [1, 2, 3]])
+    return np.concatenate([one, two]).astype(np.int64)
+
+
+def mesh_edges(faces):
+    """Returns the (E, 2) undirected edges of a triangle mesh, each once, smaller vertex first."""
+    directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+    return np.unique(np.sort(directed, axis=1), axis=0)
+
+
+def neighbor_mean(values, edges):
+    """Mean of each vertex's neighbours' values: (V, C) from (V, C)."""
+    total, count = np.zeros_like(values), np.zeros(len(values))
+    for here, there in (edges.T, edges.T[::-1]):
+        np.add.at(total, here, values[there])
+        np.add.at(count, here, 1.0)
+    return total / count[:, None]
+
+
+def project_to_surface(points, distance_function, steps, epsilon=1e-3):
+    """Moves points (N, 3) onto the zero level of `distance_function` by Newton steps along its gradient."""
+    for _ in range(steps):
+        value = distance_function(points)
+        gradient = np.stack(
+            [
+                (distance_function(points + epsilon * e) - distance_function(points - epsilon * e)) / (2 * epsilon)
+                for e in np.eye(3)
+            ],
+            -1,
+        )
+        points = points - (value / np.maximum((gradient**2).sum(-1), 1e-6))[:, None] * gradient
+    return points
+
+
+def mesh_from_distance(distance_function, axes, relaxations=4):
+    """Meshes a signed distance on the grid `axes`, then spreads the vertices evenly over the true surface.
+
+    Returns:
+        vertices (V, 3) and faces (F, 3) as `surface_nets`.
+    """
+    grid = np.stack(np.meshgrid(*axes, indexing='ij'), -1)
+    distance = distance_function(grid.reshape(-1, 3)).reshape(grid.shape[:3])
+    vertices, faces = surface_nets(distance, axes)
+    edges = mesh_edges(faces)
+    vertices = project_to_surface(vertices, distance_function, steps=2)
+    for _ in range(relaxations):
+        vertices = vertices + 0.5 * (neighbor_mean(vertices, edges) - vertices)
+        vertices = project_to_surface(vertices, distance_function, steps=1)
+    return vertices, faces

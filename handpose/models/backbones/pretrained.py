@@ -1,0 +1,64 @@
+"""Fetches weights to start from: a local file, or a URL with its sha256."""
+
+import hashlib
+from pathlib import Path
+from urllib.parse import urlparse
+
+import torch
+
+
+def read_pretrained(source: str | dict) -> dict[str, torch.Tensor]:
+    """Reads a state dict of plain tensors; nothing in the file is executed.
+
+    Args:
+        source: the path of a file, `dict(path=..., sha256=...)`, or `dict(url=..., sha256=...)`. A URL is
+            downloaded once, into torch's hub folder. `.pth`, `.pt` and `.safetensors` files are read.
+
+    Returns:
+        The state dict (its `state_dict` entry if there is one).
+
+    Raises:
+        ValueError: the source names neither a path nor a URL, a URL has no sha256, or the hash does not match.
+        FileNotFoundError: the path does not exist.
+        OSError: the URL cannot be reached.
+    """
+    source = {'path': source} if isinstance(source, str) else dict(source)
+    sha256 = source.pop('sha256', None)
+    if set(source) == {'url'} and sha256:
+        path = _download(source['url'], sha256)
+    elif set(source) == {'path'}:
+        path = Path(source['path'])
+        if not path.is_file():
+            raise FileNotFoundError(f'pretrained weights {path} do not exist')
+    else:
+        raise ValueError(
+            f'pretrained must be a path, dict(path=..., sha256=...) or dict(url=..., sha256=...): {source}'
+        )
+    if sha256:
+        check_sha256(path, sha256)
+    if path.suffix == '.safetensors':
+        from safetensors.torch import load_file
+
+        return load_file(path)
+    content = torch.load(path, map_location='cpu', weights_only=True)
+    return content.get('state_dict', content)
+
+
+def check_sha256(path: Path, sha256: str) -> None:
+    """Raises ValueError unless the file's sha256 begins with `sha256` (at least 8 digits of it)."""
+    digest = hashlib.sha256()
+    with open(path, 'rb') as file:
+        while block := file.read(1 << 20):
+            digest.update(block)
+    found = digest.hexdigest()
+    if len(sha256) < 8 or not found.startswith(sha256.lower()):
+        raise ValueError(f'{path} has the sha256 {found}, expected {sha256}; delete the file and fetch it again')
+
+
+def _download(url, sha256):
+    """The local copy of `url`; its name carries the hash, so two versions never share a file."""
+    path = Path(torch.hub.get_dir(), 'checkpoints', f'{sha256[:8]}-{Path(urlparse(url).path).name}')
+    if not path.is_file():
+        path.parent.mkdir(parents=True, exist_ok=True)
+        torch.hub.download_url_to_file(url, str(path), progress=False)
+    return path

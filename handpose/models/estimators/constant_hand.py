@@ -1,0 +1,90 @@
+"""Constant hands: what a method must beat. Each predicts one fixed pose for every frame."""
+
+import torch
+from torch import nn
+
+from handpose.geometry import procrustes_align
+from handpose.registry import MODELS
+
+
+@MODELS.register_module()
+class ConstantHand(nn.Module):
+    """Answers every frame with the same 21 joints per side, relative to the wrist.
+
+    Args:
+        joints: (2, 21, 3) metres, wrist at the origin, in camera axes; left first. Fit them with `fit_constant_hands`.
+    """
+
+    def __init__(self, joints=None):
+        super().__init__()
+        joints = torch.zeros(2, 21, 3) if joints is None else torch.as_tensor(joints, dtype=torch.float32)
+        if joints.shape != (2, 21, 3):
+            raise ValueError(f'joints must have shape (2, 21, 3), left hand first, got {tuple(joints.shape)}')
+        self.register_buffer('joints', joints)
+
+    def forward(self, hand_side):
+        """Gives joints (..., H, 21, 3) for sides (..., H), 0 left and 1 right."""
+        return self.joints[hand_side]
+
+    def loss(self, batch):
+        """Refuses: there is nothing to train."""
+        raise NotImplementedError('a constant hand is fitted with fit_constant_hands, it is not trained')
+
+    def predict(self, batch):
+        """Predicts joints_3d (B, T, H, 21, 3) in the 'wrist' frame for a (B, T, H, ...) batch."""
+        num_frames = batch.frame_valid.shape[1]
+        joints = self(batch.hand_side)[:, None].expand(-1, num_frames, -1, -1, -1)
+        return type(batch)(
+            meta=batch.meta,
+            frame='wrist',
+            batched=True,
+            frame_valid=batch.frame_valid,
+            hand_side=batch.hand_side,
+            hand_valid=batch.hand_valid,
+            joints_3d=joints.contiguous(),
+            joints_valid=batch.hand_valid[..., None].expand(-1, -1, -1, 21).contiguous(),
+        )
+
+
+def fit_constant_hands(clips, iterations=10):
+    """Fits the arithmetic mean and the Procrustes mean of the true hands of each side.
+
+    The Procrustes mean is the shape left when every pose is aligned by rotation and scale; it is turned to lie as the
+    arithmetic mean does, so that its wrist-aligned error is as small as a constant orientation allows.
+
+    Args:
+        clips: iterable of `HandSequence` clips with joints_3d (T, H, 21, 3), metres.
+        iterations: of generalised Procrustes analysis.
+
+    Returns:
+        {'mean_hand': ConstantHand, 'procrustes_mean_hand': ConstantHand}.
+
+    Raises:
+        ValueError: the clips hold no complete hand.
+    """
+    poses = {0: [], 1: []}
+    for clip in clips:
+        complete = clip.joints_valid.all(-1) & clip.frame_valid[:, None]
+        for hand, side in enumerate(clip.hand_side.tolist()):
+            joints = clip.joints_3d[:, hand][complete[:, hand]]
+            poses[side].append(joints - joints[:, :1])
+    poses = {side: torch.cat(parts).double() for side, parts in poses.items() if sum(map(len, parts))}
+    if not poses:
+        raise ValueError('no complete hand in the clips, so no constant hand can be fitted; is the train split empty?')
+    mean, shape = torch.zeros(2, 21, 3), torch.zeros(2, 21, 3)
+    for side, joints in poses.items():
+        mean[side] = joints.mean(0)
+        shape[side] = _procrustes_mean(joints, iterations)
+    return {'mean_hand': ConstantHand(mean), 'procrustes_mean_hand': ConstantHand(shape)}
+
+
+def _procrustes_mean(joints, iterations):
+    """The generalised Procrustes mean (21, 3) of joints (N, 21, 3), wrist at the origin, true mean size."""
+    size = (joints - joints.mean(1, keepdim=True)).norm(dim=(1, 2)).mean()
+    shape = joints[0]
+    for _ in range(iterations):
+        shape = procrustes_align(joints, shape.expand_as(joints)).mean(0)
+        shape = shape - shape.mean(0)
+        shape = shape * size / shape.norm()
+    shape = procrustes_align(shape, joints.mean(0), scale=False)
+    return shape - shape[0]

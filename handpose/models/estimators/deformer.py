@@ -1,0 +1,234 @@
+"""Deformer: dynamic fusion transformer for hand pose in video (Fu et al., ICCV 2023).
+
+Legend: B clips, T frames, C channels, h w image size, J = 21 joints, V mesh vertices, D = 96 (16 rotations in 6D).
+Choices where the paper and its published code differ are listed in docs/deformer.md.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from handpose.geometry import rotmat_to_rotvec, rotvec_to_rotmat
+from handpose.models.heads import linear_from
+from handpose.models.layers import ImageNormalizer, pose_to_rotmat, roi_align
+from handpose.registry import HAND_MODELS, MODELS
+from handpose.structures import HandSequence, centred_windows, strided_windows
+
+
+class DeformerOutput(NamedTuple):
+    """What one forward pass gives. Poses are D = 96 numbers in the head's rotation space."""
+
+    pose: torch.Tensor  # (B, T, D), fused: the result
+    frame_pose: torch.Tensor  # (B, T, D), of each frame before fusion
+    forward_motion: torch.Tensor  # (B, T, D), from t to t + 1
+    backward_motion: torch.Tensor  # (B, T, D), from t to t - 1
+    votes: torch.Tensor  # (B, T, T), [:, i, j] the weight of frame i in the result of frame j
+    shape: torch.Tensor  # (B, 10), one for the clip
+    joints_2d: torch.Tensor  # (B, T, J, 2), in [0, 1] of the box
+    monocular_pose: torch.Tensor  # (B, T, D), from the frame alone
+    monocular_shape: torch.Tensor  # (B, T, 10), from the frame alone
+
+
+@MODELS.register_module()
+class Deformer(nn.Module):
+    """Estimates the pose of one hand in every frame of a clip (paper Fig. 2).
+
+    Args:
+        backbone: config of the image backbone, e.g. `ResNetFPN`; gives one map at stride 4.
+        spatial_transformer: config of `SpatialTransformer`.
+        temporal_transformer: config of `TemporalTransformer`.
+        head: config of `DynamicFusionHead`.
+        monocular_head: config of `HandRegressionHead`, which supervises the features of each frame alone.
+        hand_model: config of the hand model that turns pose and shape into a mesh.
+        loss: config of `DeformerLoss`.
+        normalizer: config of `ImageNormalizer`.
+        channels: C of the frame features. roi_size: side of the grid of features cut out of the box.
+        num_frames: T of a test window. frame_gap: frames from one position of it to the next.
+        test_mode: 'all' predicts every frame of a window at once, so that a track is cut into windows and each frame
+            is predicted once (the paper's 105 FPS); 'centre' predicts the centre of one window around each frame.
+        joints_to_head: feeds the 2D joints to the pose regression too, as the published code does.
+    """
+
+    def __init__(
+        self,
+        backbone: dict,
+        spatial_transformer: dict,
+        temporal_transformer: dict,
+        head: dict,
+        monocular_head: dict,
+        hand_model: dict,
+        loss: dict,
+        normalizer: dict | None = None,
+        channels: int = 256,
+        roi_size: int = 32,
+        num_frames: int = 7,
+        frame_gap: int = 10,
+        test_mode: str = 'all',
+        joints_to_head: bool = False,
+    ):
+        super().__init__()
+        if test_mode not in ('all', 'centre'):
+            raise ValueError(f"test_mode must be 'all' or 'centre', got {test_mode!r}")
+        self.normalizer = MODELS.build(normalizer or {'type': 'ImageNormalizer'})
+        self.backbone = MODELS.build(backbone)
+        self.spatial_transformer = MODELS.build(spatial_transformer)
+        self.temporal_transformer = MODELS.build(temporal_transformer)
+        self.head = MODELS.build(head)
+        self.monocular_head = MODELS.build(monocular_head)
+        self.hand_model = HAND_MODELS.build(hand_model)
+        self.shape_regression = linear_from(channels, torch.zeros(10))
+        self.loss_function = MODELS.build(loss)
+        self.roi_size = roi_size
+        self.num_frames, self.frame_gap, self.test_mode = num_frames, frame_gap, test_mode
+        self.joints_to_head = joints_to_head
+
+    def forward(self, images, boxes, frame_valid=None, visibility=None):
+        """Runs the whole network.
+
+        Args:
+            images: (B, T, 3, h, w) RGB in [0, 255].
+            boxes: (B, T, 4) xyxy of the hand, pixels.
+            frame_valid: (B, T) bool, False where a frame is padding; None = all true.
+            visibility: (B, T) share of the hand that is seen, for a head whose fusion is weighted by it.
+
+        Returns:
+            `DeformerOutput`.
+        """
+        features_btc, joints_2d = self.encode(images, boxes)  # (B, T, C), (B, T, J, 2)
+        return self.decode(features_btc, joints_2d, frame_valid, visibility)
+
+    def encode(self, images, boxes):
+        """Sees each frame alone: (B, T, 3, h, w), (B, T, 4) -> features (B, T, C) and 2D joints (B, T, J, 2)."""
+        leading = images.shape[:2]
+        features = self.backbone(self.normalizer(images.flatten(0, 1)))  # (B*T, C, h/4, w/4)
+        tokens = roi_align(features, boxes.flatten(0, 1), self.roi_size, spatial_scale=0.25, sampling_ratio=2)
+        spatial = self.spatial_transformer(tokens)  # (B*T, C, roi, roi) -> (B*T, C)
+        return spatial.feature.unflatten(0, leading), spatial.joints_2d.unflatten(0, leading)
+
+    def decode(self, features_btc, joints_2d, frame_valid=None, visibility=None):
+        """Reasons over time: features (B, T, C) and 2D joints (B, T, J, 2) of a window -> `DeformerOutput`."""
+        temporal = self.temporal_transformer(features_btc, frame_valid)  # (B, T, C) and (B, C)
+        attended = temporal.features
+        if self.joints_to_head:
+            attended = torch.cat([attended, joints_2d.flatten(-2)], dim=-1)  # (B, T, C + 2J)
+        fused = self.head(attended, frame_valid, visibility)
+        monocular = self.monocular_head(features_btc)
+        return DeformerOutput(
+            pose=fused.fused_pose,
+            frame_pose=fused.pose,
+            forward_motion=fused.forward_motion,
+            backward_motion=fused.backward_motion,
+            votes=fused.weights,
+            shape=self.shape_regression(temporal.shape_feature),
+            joints_2d=joints_2d,
+            monocular_pose=monocular.pose,
+            monocular_shape=monocular.shape,
+        )
+
+    def loss(self, batch):
+        """Losses of a (B, T, K=1, H=1, ...) batch: a dict of scalars, of which those named `loss...` are summed."""
+        images, boxes, valid = self._inputs(batch)
+        output = self(images, boxes, valid, self._visibility(batch))
+        return self.loss_function(output, batch, self.hand_model, self.head.rotation_space)
+
+    @torch.no_grad()
+    def predict(self, batch):
+        """Predicts whole tracks: each frame is encoded once, then windows of features are decoded.
+
+        Args:
+            batch: (B, T, K=1, H=1, ...), T frames of any number; hand_valid says which of them have a hand.
+
+        Returns:
+            `HandSequence` batch in the 'wrist' frame with joints_3d, vertices, hand-model parameters (one shape a
+            track: the mean over its windows), joints_2d and, in frame_confidence, each frame's own vote.
+        """
+        images, boxes, valid = self._inputs(batch)
+        visibility = self._visibility(batch)
+        tracks = []
+        for b in range(len(images)):
+            features, joints_2d = self._encode_in_chunks(images[b], boxes[b])
+            track_visibility = None if visibility is None else visibility[b]
+            tracks.append(self._decode_track(features, joints_2d, valid[b], track_visibility))
+        pose, shape, joints_2d, own_vote = (torch.stack(parts) for parts in zip(*tracks, strict=True))
+        return self._to_sequence(batch, pose, shape, joints_2d, own_vote)
+
+    def _encode_in_chunks(self, images, boxes, chunk=32):
+        parts = [self.encode(i[None], b[None]) for i, b in zip(images.split(chunk), boxes.split(chunk), strict=True)]
+        return tuple(torch.cat([part[n][0] for part in parts]) for n in range(2))
+
+    def _decode_track(self, features, joints_2d, valid, visibility):
+        """Windows of one track: (T, C), (T, J, 2), (T,) -> poses (T, D), shape (10,), joints (T, J, 2), votes (T,)."""
+        index, present = self._windows(valid.cpu().numpy())
+        index = torch.as_tensor(index, device=features.device)
+        present = torch.as_tensor(present, device=features.device)
+        seen = None if visibility is None else visibility[index]
+        output = self.decode(features[index], joints_2d[index], present, seen)
+        own_vote = output.votes.diagonal(dim1=1, dim2=2)
+        taken = present if self.test_mode == 'all' else _centre_only(present)
+        pose = output.pose.new_zeros(len(valid), output.pose.shape[-1])
+        vote = own_vote.new_zeros(len(valid))
+        pose[index[taken]], vote[index[taken]] = output.pose[taken], own_vote[taken]
+        return pose, output.shape.mean(0), joints_2d, vote
+
+    def _windows(self, valid):
+        """Which frames make up each window of a track with `valid` (T,) frames."""
+        if self.test_mode == 'centre':
+            return centred_windows(len(valid), self.num_frames, self.frame_gap, usable=valid)
+        index, present = strided_windows(len(valid), self.num_frames, self.frame_gap)
+        present = present & valid[index]
+        kept = present.any(1)
+        return index[kept], present[kept]
+
+    def _to_sequence(self, batch, pose, shape, joints_2d, own_vote):
+        rotations = pose_to_rotmat(pose, self.head.rotation_space)  # (B, T, 16, 3, 3)
+        num_frames = pose.shape[1]
+        side = batch.hand_side[:, :1].expand(-1, num_frames)
+        shapes = shape[:, None].expand(-1, num_frames, -1)
+        # The wrist goes to the origin of its own frame of reference.
+        transl = -self.hand_model.rest_wrist(shapes, side)
+        mesh = self.hand_model(rotations, shapes, transl, side)
+        hand_valid = batch.hand_valid & batch.frame_valid[..., None]
+        boxes = batch.boxes[:, :, 0, 0]
+        corner, size = boxes[..., None, :2], boxes[..., None, 2:] - boxes[..., None, :2]
+        return HandSequence(
+            meta=batch.meta,
+            frame='wrist',
+            batched=True,
+            frame_valid=batch.frame_valid,
+            hand_side=batch.hand_side,
+            hand_valid=hand_valid,
+            joints_3d=mesh.joints[:, :, None],
+            joints_valid=hand_valid[..., None].expand(-1, -1, -1, 21).contiguous(),
+            joints_2d=(corner + joints_2d * size)[:, :, None, None],
+            joints_2d_valid=hand_valid[:, :, None, :, None].expand(-1, -1, -1, -1, 21).contiguous(),
+            vertices=mesh.vertices[:, :, None],
+            hand_pose=rotmat_to_rotvec(rotations)[:, :, None],
+            hand_shape=shape[:, None],
+            hand_transl=transl[:, :, None],
+            hand_pose_valid=hand_valid,
+            frame_confidence=own_vote[..., None],
+        )
+
+    def _inputs(self, batch):
+        if batch.images is None or batch.boxes is None:
+            raise ValueError('Deformer needs images and hand boxes; the pipeline must load images and crop the hand')
+        if batch.images.shape[2] != 1 or batch.hand_side.shape[1] != 1:
+            raise ValueError(
+                f'Deformer sees one hand with one camera, got {batch.hand_side.shape[1]} hands and '
+                f'{batch.images.shape[2]} cameras; crop each hand into a clip of its own'
+            )
+        return batch.images[:, :, 0], batch.boxes[:, :, 0, 0], batch.frame_valid & batch.hand_valid[..., 0]
+
+    def _visibility(self, batch):
+        if self.head.mode != 'occlusion':
+            return None
+        if batch.occlusion is None:
+            raise ValueError("fusion weighted by occlusion needs the field 'occlusion', which this dataset lacks")
+        return 1 - batch.occlusion[:, :, 0, 0].nan_to_num(0.0)
+
+
+def _centre_only(present):
+    centre = torch.zeros_like(present)
+    centre[:, present.shape[1] // 2] = True
+    return centre & present

@@ -1,0 +1,14 @@
+"""Heads: features to predictions, and the discriminator that judges them."""
+
+from handpose.models.heads.dynamic_fusion_head import DynamicFusionHead, FusedPoses
+from handpose.models.heads.hand_regression_head import HandParameters, HandRegressionHead, linear_from
+from handpose.models.heads.motion_discriminator import MotionDiscriminator
+
+__all__ = [
+    'DynamicFusionHead',
+    'FusedPoses',
+    'HandParameters',
+    'HandRegressionHead',
+    'MotionDiscriminator',
+    'linear_from',
+]

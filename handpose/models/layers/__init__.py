@@ -1,0 +1,36 @@
+"""What several parts share: attention, position codes, MLP, RoI align, image normalisation, fusion algebra."""
+
+from handpose.models.layers.images import ImageNormalizer
+from handpose.models.layers.mlp import MLP
+from handpose.models.layers.pose_fusion import (
+    ROTATION_SPACES,
+    apply_motion,
+    deform_poses,
+    fuse_deformed_poses,
+    fusion_weights,
+    pose_to_rotmat,
+    rotmat_to_pose,
+)
+from handpose.models.layers.position import sine_position_1d, sine_position_2d
+from handpose.models.layers.roi_align import roi_align
+from handpose.models.layers.soft_argmax import soft_argmax_2d
+from handpose.models.layers.transformer import MultiHeadAttention, QueryDecoder, TransformerEncoder
+
+__all__ = [
+    'MLP',
+    'ROTATION_SPACES',
+    'ImageNormalizer',
+    'MultiHeadAttention',
+    'QueryDecoder',
+    'TransformerEncoder',
+    'apply_motion',
+    'deform_poses',
+    'fuse_deformed_poses',
+    'fusion_weights',
+    'pose_to_rotmat',
+    'roi_align',
+    'rotmat_to_pose',
+    'sine_position_1d',
+    'sine_position_2d',
+    'soft_argmax_2d',
+]

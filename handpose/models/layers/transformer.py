@@ -1,0 +1,167 @@
+"""Post-norm transformer layers in the manner of DETR: the position code joins queries and keys at every layer.
+
+Legend: B batch, L queries, S tokens, C channels.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+
+class MultiHeadAttention(nn.Module):
+    """Scaled dot-product attention with separate query, key and value.
+
+    Args:
+        channels: C, a multiple of num_heads.
+        num_heads: number of heads.
+        dropout: dropout of the attention weights in training.
+
+    Raises:
+        ValueError: channels is not a multiple of num_heads.
+    """
+
+    def __init__(self, channels: int, num_heads: int, dropout: float = 0.0):
+        super().__init__()
+        if channels % num_heads:
+            raise ValueError(f'channels must be a multiple of num_heads, got {channels} and {num_heads}')
+        self.num_heads = num_heads
+        self.dropout = dropout
+        self.query = nn.Linear(channels, channels)
+        # Softmax does not see a constant added to every key's score, so a key bias would never get a gradient.
+        self.key = nn.Linear(channels, channels, bias=False)
+        self.value = nn.Linear(channels, channels)
+        self.out = nn.Linear(channels, channels)
+        for layer in (self.query, self.key, self.value, self.out):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(
+        self,
+        query: torch.Tensor,
+        key: torch.Tensor,
+        value: torch.Tensor,
+        key_valid: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, L, C), (B, S, C), (B, S, C), (B, S) bool -> (B, L, C).
+
+        Keys where `key_valid` is False are not seen. A row without any valid key sees all of them, so that its
+        output is finite; the caller ignores it.
+        """
+        q, k, v = (
+            layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+            for layer, x in ((self.query, query), (self.key, key), (self.value, value))
+        )
+        mask = None
+        if key_valid is not None:
+            mask = (key_valid | ~key_valid.any(dim=1, keepdim=True))[:, None, None, :]
+        out = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
+        return self.out(out.transpose(1, 2).flatten(2))
+
+
+class _FeedForward(nn.Module):
+    """The residual two-layer MLP at the end of a transformer layer."""
+
+    def __init__(self, channels, hidden_channels, dropout):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(channels, hidden_channels), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_channels, channels)
+        )
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(channels)
+        for layer in (self.layers[0], self.layers[3]):
+            nn.init.xavier_uniform_(layer.weight)
+
+    def forward(self, x):
+        return self.norm(x + self.dropout(self.layers(x)))
+
+
+class _EncoderLayer(nn.Module):
+    def __init__(self, channels, num_heads, feedforward_channels, dropout):
+        super().__init__()
+        self.attention = MultiHeadAttention(channels, num_heads, dropout)
+        self.dropout = nn.Dropout(dropout)
+        self.norm = nn.LayerNorm(channels)
+        self.feedforward = _FeedForward(channels, feedforward_channels, dropout)
+
+    def forward(self, x, position, key_valid):
+        placed = x if position is None else x + position
+        x = self.norm(x + self.dropout(self.attention(placed, placed, x, key_valid)))
+        return self.feedforward(x)
+
+
+class _DecoderLayer(nn.Module):
+    def __init__(self, channels, num_heads, feedforward_channels, dropout, self_attention):
+        super().__init__()
+        self.self_attention = MultiHeadAttention(channels, num_heads, dropout) if self_attention else None
+        self.self_norm = nn.LayerNorm(channels) if self_attention else None
+        self.cross_attention = MultiHeadAttention(channels, num_heads, dropout)
+        self.cross_norm = nn.LayerNorm(channels)
+        self.dropout = nn.Dropout(dropout)
+        self.feedforward = _FeedForward(channels, feedforward_channels, dropout)
+
+    def forward(self, x, memory, placed_memory, key_valid):
+        if self.self_attention is not None:
+            x = self.self_norm(x + self.dropout(self.self_attention(x, x, x)))
+        x = self.cross_norm(x + self.dropout(self.cross_attention(x, placed_memory, memory, key_valid)))
+        return self.feedforward(x)
+
+
+class TransformerEncoder(nn.Module):
+    """Self-attention layers over tokens; with no layers it returns its input.
+
+    Args:
+        channels, num_layers, num_heads, feedforward_channels: sizes.
+        dropout: dropout of attention weights, residuals and the feed-forward layer.
+    """
+
+    def __init__(self, channels: int, num_layers: int, num_heads: int, feedforward_channels: int, dropout: float = 0.1):
+        super().__init__()
+        self.layers = nn.ModuleList(
+            _EncoderLayer(channels, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
+        )
+
+    def forward(
+        self, tokens: torch.Tensor, position: torch.Tensor | None = None, key_valid: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(B, S, C), position code (S, C) or (B, S, C), (B, S) bool -> (B, S, C)."""
+        for layer in self.layers:
+            tokens = layer(tokens, position, key_valid)
+        return tokens
+
+
+class QueryDecoder(nn.Module):
+    """Learned queries that gather what they need from a memory by cross-attention; a final norm ends it.
+
+    Args:
+        channels, num_layers, num_heads, feedforward_channels: sizes.
+        dropout: as in `TransformerEncoder`.
+        num_queries: L.
+        self_attention: whether queries also attend to each other. With one query that is only a linear layer
+            whose query and key weights never learn, so it is off unless a published layout asks for it.
+    """
+
+    def __init__(
+        self,
+        channels: int,
+        num_layers: int,
+        num_heads: int,
+        feedforward_channels: int,
+        dropout: float = 0.1,
+        num_queries: int = 1,
+        self_attention: bool = False,
+    ):
+        super().__init__()
+        self.query = nn.Parameter(torch.randn(num_queries, channels))
+        self.layers = nn.ModuleList(
+            _DecoderLayer(channels, num_heads, feedforward_channels, dropout, self_attention) for _ in range(num_layers)
+        )
+        self.norm = nn.LayerNorm(channels)
+
+    def forward(
+        self, memory: torch.Tensor, position: torch.Tensor | None = None, key_valid: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """(B, S, C), position code (S, C) or (B, S, C), (B, S) bool -> (B, L, C)."""
+        placed = memory if position is None else memory + position
+        x = self.query.expand(len(memory), -1, -1)
+        for layer in self.layers:
+            x = layer(x, memory, placed, key_valid)
+        return self.norm(x)

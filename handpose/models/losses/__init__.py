@@ -1,0 +1,25 @@
+"""Losses: predictions, targets and masks to one scalar each.
+
+All of them average over what is valid. Without any valid target a loss is zero, finite and still in the graph,
+whatever the invalid targets hold, so that every parameter gets a (zero) gradient.
+"""
+
+from handpose.models.losses.adversarial import discriminator_loss, generator_adversarial_loss
+from handpose.models.losses.hand_parameter import HandPoseLoss, HandShapeLoss
+from handpose.models.losses.joints_2d import Joints2DLoss
+from handpose.models.losses.max_mse import MaxMSELoss
+from handpose.models.losses.motion import MotionLoss
+from handpose.models.losses.point_mse import PointMSELoss
+from handpose.models.losses.smoothness import SmoothnessLoss
+
+__all__ = [
+    'HandPoseLoss',
+    'HandShapeLoss',
+    'Joints2DLoss',
+    'MaxMSELoss',
+    'MotionLoss',
+    'PointMSELoss',
+    'SmoothnessLoss',
+    'discriminator_loss',
+    'generator_adversarial_loss',
+]

@@ -1,0 +1,31 @@
+"""Loss on the joints' image positions (Deformer, Eq. 10)."""
+
+import torch
+from torch import nn
+
+from handpose.models.losses.masking import masked_difference, masked_mean
+from handpose.registry import MODELS
+
+
+@MODELS.register_module()
+class Joints2DLoss(nn.Module):
+    """Mean squared error of 2D joints in coordinates of the hand's region, over the joints that lie inside it.
+
+    Args:
+        loss_weight: factor of the result.
+    """
+
+    def __init__(self, loss_weight: float = 1.0):
+        super().__init__()
+        self.loss_weight = loss_weight
+
+    def forward(
+        self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None
+    ) -> torch.Tensor:
+        """Joints (..., J, 2) with the region as [0, 1], the same, (..., J) bool -> scalar.
+
+        A target outside [0, 1] counts as invalid: no heatmap of the region can reach it.
+        """
+        inside = ((target >= 0) & (target <= 1)).all(-1)
+        valid = inside if valid is None else inside & valid
+        return self.loss_weight * masked_mean(masked_difference(prediction, target, valid).square(), valid)

@@ -1,0 +1,73 @@
+"""Deformer's spatial transformer: a hand region to one vector, with 2D joints on the way (section 3.1)."""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from handpose.models.layers.mlp import MLP
+from handpose.models.layers.position import sine_position_2d
+from handpose.models.layers.soft_argmax import soft_argmax_2d
+from handpose.models.layers.transformer import QueryDecoder, TransformerEncoder
+from handpose.registry import MODELS
+
+
+class SpatialFeatures(NamedTuple):
+    """What `SpatialTransformer` returns.
+
+    feature (N, C); joints_2d (N, J, 2) in [0, 1] of the region, x first, cell centres at +0.5;
+    heatmaps (N, J, h, w), each summing to 1.
+    """
+
+    feature: torch.Tensor
+    joints_2d: torch.Tensor
+    heatmaps: torch.Tensor
+
+
+@MODELS.register_module()
+class SpatialTransformer(nn.Module):
+    """Encodes a region's cells as tokens, reads joint heatmaps from them, and pools them with one learned query.
+
+    Args:
+        channels: C of the region's features.
+        num_layers: layers of the encoder and of the decoder.
+        num_heads: attention heads.
+        feedforward_channels: hidden size of the transformer layers.
+        dropout: dropout in the transformer layers.
+        num_joints: J.
+        heatmap_to_decoder: joins the heatmaps to the tokens that the decoder reads (the paper). The published
+            code does not; it appends the 2D joints to the temporal feature instead.
+        query_self_attention: gives the decoder a self-attention over its single query (the published code).
+    """
+
+    def __init__(
+        self,
+        channels: int = 256,
+        num_layers: int = 3,
+        num_heads: int = 8,
+        feedforward_channels: int = 256,
+        dropout: float = 0.1,
+        num_joints: int = 21,
+        heatmap_to_decoder: bool = True,
+        query_self_attention: bool = False,
+    ):
+        super().__init__()
+        sizes = (channels, num_layers, num_heads, feedforward_channels, dropout)
+        self.encoder = TransformerEncoder(*sizes)
+        self.heatmap = MLP(channels, (channels, channels, num_joints))
+        self.sharpness = nn.Parameter(torch.ones(num_joints))
+        self.join = nn.Linear(channels + num_joints, channels) if heatmap_to_decoder else None
+        self.decoder = QueryDecoder(*sizes, self_attention=query_self_attention)
+
+    def forward(self, region: torch.Tensor) -> SpatialFeatures:
+        """Region features (N, C, h, w) -> feature (N, C), joints_2d (N, J, 2), heatmaps (N, J, h, w)."""
+        channels, height, width = region.shape[1:]
+        position = sine_position_2d(height, width, channels, region.device).to(region.dtype)
+        tokens = self.encoder(region.flatten(2).transpose(1, 2), position)  # (N, hw, C)
+        heatmaps = (self.heatmap(tokens).float() * self.sharpness).softmax(dim=1)  # (N, hw, J)
+        memory = tokens
+        if self.join is not None:
+            memory = self.join(torch.cat([tokens, heatmaps.to(tokens.dtype)], dim=-1))
+        feature = self.decoder(memory, position).squeeze(1)
+        heatmaps = heatmaps.transpose(1, 2).unflatten(2, (height, width))
+        return SpatialFeatures(feature, soft_argmax_2d(heatmaps), heatmaps)

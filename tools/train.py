@@ -1,0 +1,62 @@
+"""Trains a config: python tools/train.py configs/deformer/dexycb.py"""
+
+import argparse
+import os
+import sys
+from pathlib import Path
+
+from mmengine.config import DictAction
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument('config', help='config file, e.g. configs/deformer/synthetic.py')
+    parser.add_argument('--work-dir', help='where logs and checkpoints go (default work_dirs/<system>_<dataset>)')
+    parser.add_argument(
+        '--resume',
+        nargs='?',
+        const='auto',
+        help='go on from the newest checkpoint of the work directory, or from the file given',
+    )
+    parser.add_argument('--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU')
+    parser.add_argument(
+        '--cfg-options', nargs='+', action=DictAction, help='overrides, e.g. batch_size=4 data_root=...'
+    )
+    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='several processes')
+    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
+    arguments = parser.parse_args()
+    os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
+    from handpose.engine import build_runner, compat, load_config, run_settings
+    from handpose.engine.weights import newest_checkpoint
+
+    config = load_config(arguments.config, arguments.cfg_options)
+    config = run_settings(config, arguments.work_dir, arguments.launcher)
+    if arguments.amp:
+        config.optim_wrapper.type = compat.amp_wrapper_name()
+    if arguments.resume:
+        newest = newest_checkpoint(config.work_dir)
+        config.load_from = newest if arguments.resume == 'auto' else arguments.resume
+        config.resume = config.load_from is not None
+    if config.resume and compat.check_resume(config.load_from, config.train_cfg.max_epochs):
+        print(f'{config.load_from} is already trained for {config.train_cfg.max_epochs} epochs; nothing to do')
+        return
+    runner = build_runner(config)
+    try:
+        runner.train()
+    except KeyboardInterrupt:
+        sys.exit(f'interrupted; go on with: python tools/train.py {arguments.config} --resume')
+    finally:
+        compat.leave_process_group()
+    print(f'trained; checkpoints and logs are in {Path(config.work_dir)}')
+
+
+if __name__ == '__main__':
+    from handpose.engine.errors import sentences
+
+    with sentences():
+        main()
