@@ -3,9 +3,9 @@ _base_ = ['../_base_/runtime.py', '../_base_/dexycb.py', './_base_.py']
 
 data_root = 'data/dexycb'
 hand_model = dict(type='MANO', model_path='data/mano', fingertip_vertices='dexycb', left_shapedirs='original')
-image_size = 256
+image_size = 512  # as the published code; the paper states none
 crop_rotation = 3.14159  # radians to either side, drawn once for a clip
-batch_size = 8
+batch_size = 1  # a clip on each of 8 GPUs, as published
 num_workers = 8
 
 # The paper: 60 epochs, learning rates 1e-5 and, for the discriminator, 1e-3, both x0.7 every 10 epochs.

@@ -1,49 +1,20 @@
 """DexYCB (Chao et al., CVPR 2021): one hand grasping an object, seen by eight cameras; https://dex-ycb.github.io."""
 
+import logging
 from pathlib import Path
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 
 from handpose.datasets import dexycb_layout as layout
 from handpose.datasets.base import DatasetError, VideoDataset, check_choice
-from handpose.datasets.dexycb_index import ABSENT, BROKEN, HAND, open_index
+from handpose.datasets.dexycb_index import BROKEN, HAND, open_index
+from handpose.datasets.dexycb_splits import SETUPS, SPLITS, in_split
 from handpose.geometry.rigid import transform_points
 from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from handpose.registry import DATASETS, HAND_MODELS, did_you_mean
 from handpose.structures import HandSequence, centred_windows
-
-SPLITS = ('train', 'val', 'test')
-# Which subjects (s1), cameras (s2), position % 5 (s0) or position // 5 (s3) go where; all numbers count from 0.
-SETUPS = {
-    's0': 'unseen sequences',
-    's1': {'train': (0, 1, 2, 3, 4, 5, 9), 'val': (6,), 'test': (7, 8)},
-    's2': {'train': (0, 1, 2, 3, 4, 5), 'val': (6,), 'test': (7,)},
-    's3': {'val': (3, 19), 'test': (7, 11, 15)},
-    'all': 'every sequence and camera, whatever the split',
-}
-
-
-def in_split(setup, split, subject, position, camera):
-    """Says whether a track belongs to a split of one of DexYCB's four setups (or of 'all').
-
-    Args:
-        setup: 's0' unseen sequences, 's1' unseen subjects, 's2' unseen cameras, 's3' unseen grasps, 'all' everything.
-        split: 'train', 'val' or 'test'.
-        subject, position, camera: numbers from 0; `position` is the sequence's among its subject's, sorted by name.
-    """
-    if setup == 's0':
-        held_out = position % 5 == 4
-        return {'train': not held_out, 'val': held_out and subject < 2, 'test': held_out and subject >= 2}[split]
-    if setup == 's1':
-        return subject in SETUPS['s1'][split]
-    if setup == 's2':
-        return camera in SETUPS['s2'][split]
-    if setup == 's3':
-        kinds = SETUPS['s3']
-        grasp = position // 5
-        return grasp not in kinds['val'] + kinds['test'] if split == 'train' else grasp in kinds[split]
-    return True
 
 
 @DATASETS.register_module()
@@ -70,7 +41,7 @@ class DexYCB(VideoDataset):
         pipeline: transforms or their configs.
         fps: the recordings' rate, which DexYCB does not state; 30 is the cameras' nominal rate.
         cameras: serials to keep, default all.
-        partial: frames whose image or label file is missing count as not recorded; without it they are an error.
+        partial: frames whose image or label file is missing count as not recorded; otherwise `on_broken` decides.
         on_broken: 'error', or 'skip': leave out frames that cannot be read and list them in `skipped`.
         cache_dir: where the index of the labels goes when `data_root` cannot be written.
         seed: of the random draws.
@@ -100,7 +71,7 @@ class DexYCB(VideoDataset):
         seed=0,
     ):
         for name, value, choices in (
-            ('setup', setup, tuple(SETUPS)),
+            ('setup', setup, SETUPS),
             ('split', split, SPLITS),
             ('labels', labels, ('full', 'joints_only')),
             ('mode', mode, ('clips', 'tracks')),
@@ -109,6 +80,8 @@ class DexYCB(VideoDataset):
             check_choice(name, value, choices)
         if clip_stride < 1:
             raise DatasetError(f'clip_stride must be at least 1, got {clip_stride}')
+        if mode == 'clips':
+            centred_windows(1, num_frames, gap)  # refuses a window that cannot be
         super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'tracks')
         layout.check_root(data_root)
         self.root = Path(data_root)
@@ -132,7 +105,7 @@ class DexYCB(VideoDataset):
     @property
     def skipped(self):
         """Sentences about the frames, and names of the samples, that `on_broken='skip'` left out so far."""
-        return [self.index.broken[f] for f in self._broken_labels] + super().skipped
+        return [self._trouble(row) for row in self._left_out] + super().skipped
 
     def sample_name(self, index):
         """Names sample `index`: sequence, camera and, for a clip, its centre frame."""
@@ -235,6 +208,12 @@ class DexYCB(VideoDataset):
         track = int(np.searchsorted(self.index.track_start, item, side='right')) - 1
         return track, item - int(self.index.track_start[track])
 
+    def _tracks(self):
+        """The tracks of all samples."""
+        if self.mode == 'tracks':
+            return self._items
+        return np.unique(np.searchsorted(self.index.track_start, self._items, side='right') - 1)
+
     def _hand_pose_space(self, hand_model):
         """Returns the mean (2, 45) and the basis (2, 45, 45) of the left and the right hand's finger pose."""
         hand_model = {'type': 'ProceduralHand'} if hand_model is None else hand_model
@@ -282,19 +261,23 @@ class DexYCB(VideoDataset):
                 )
 
     def _usable_frames(self, tracks):
-        """Returns (N,) bool: the readable frames of the chosen tracks; raises or keeps account for the others."""
+        """Returns (N,) bool: the readable frames of the chosen tracks; raises or keeps account of the others."""
         status = self.index.status
         chosen = np.repeat(tracks, np.diff(self.index.track_start))
-        absent = np.flatnonzero(chosen & (status == ABSENT))
-        if len(absent) and not self.partial and self.on_broken == 'error':
-            raise DatasetError(
-                f'{len(absent)} frames of the split have no image or no label file, the first is '
-                f'{self._missing_file(absent[0])}; unpack the data set again, or read it with partial=True'
-            )
-        self._broken_labels = np.flatnonzero(chosen & (status == BROKEN)).tolist()
-        if self._broken_labels and self.on_broken == 'error':
-            raise DatasetError(self.index.broken[self._broken_labels[0]] + "; on_broken='skip' leaves such frames out")
+        wrong = status == BROKEN if self.partial else status <= BROKEN
+        self._left_out = np.flatnonzero(chosen & wrong)
+        if len(self._left_out):
+            sentence = f'{len(self._left_out)} frames of the split cannot be read: {self._trouble(self._left_out[0])}'
+            if self.on_broken == 'error':
+                raise DatasetError(f"{sentence}; on_broken='skip' leaves such frames out")
+            print_log(f'Skipped: {sentence}', logger='current', level=logging.WARNING)
         return chosen & (status > BROKEN)
+
+    def _trouble(self, row):
+        """A sentence about a frame that the index could not read."""
+        if row in self.index.broken:
+            return self.index.broken[row]
+        return f'{self._missing_file(row)} is missing; unpack the data set again, or read it with partial=True'
 
     def _missing_file(self, row):
         track = int(np.searchsorted(self.index.track_start, row, side='right')) - 1
@@ -324,7 +307,7 @@ class DexYCB(VideoDataset):
 
     def _read_calibration(self):
         """Reads the hand shapes and camera poses that the options ask for, and no others."""
-        sequences = self.index.sequences
+        sequences = [self.index.sequences[i] for i in np.unique(self.index.track_sequence[self._tracks()])]
         betas, extrinsics = {}, {}
         if self.labels == 'full':
             betas = {name: layout.read_betas(self.root, name) for name in {s.mano_calib for s in sequences}}

@@ -74,6 +74,8 @@ def open_index(root, intrinsics, cache_dir=None):
     if index is None:
         _build(root, intrinsics, folder, fingerprint)
         index = _load(folder, fingerprint)
+    for sequence in index.sequences:
+        _check_serials(root, sequence, intrinsics)
     return index
 
 

@@ -12,6 +12,8 @@ from handpose.geometry.alignment import procrustes_align
 WRIST, MIDDLE_KNUCKLE = 0, 9
 _SHORTEST_BONE = 1e-6  # a predicted bone of no length must give a huge error, not a NaN that no mean would count
 
+_CHUNK = 4096  # samples fitted at a time: what stays in the cache is fitted more than twice as fast
+
 
 def _unaligned(prediction, target, valid):
     return prediction, target, valid
@@ -30,10 +32,13 @@ def _wrist_bone_scaled(prediction, target, valid):
 
 
 def _procrustes(prediction, target, valid, allow_reflection=True):
-    points = (torch.from_numpy(np.ascontiguousarray(points)) for points in (prediction, target))
-    fitted = procrustes_align(*points, allow_reflection=allow_reflection, weights=torch.from_numpy(valid))
+    shape, points = prediction.shape, prediction.shape[-2]
+    samples = [torch.from_numpy(np.ascontiguousarray(x)).reshape(-1, points, 3) for x in (prediction, target)]
+    samples.append(torch.from_numpy(np.ascontiguousarray(valid)).reshape(-1, points))
+    chunks = zip(*(x.split(_CHUNK) for x in samples), strict=True)
+    fitted = torch.cat([procrustes_align(p, t, allow_reflection, weights=w) for p, t, w in chunks])
     # One or two points can always be fitted exactly: that says nothing about the hand.
-    return fitted.numpy(), target, valid & (valid.sum(-1, keepdims=True) >= 3)
+    return fitted.numpy().reshape(shape), target, valid & (valid.sum(-1, keepdims=True) >= 3)
 
 
 def _procrustes_rotation(prediction, target, valid):

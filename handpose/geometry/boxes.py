@@ -46,7 +46,7 @@ def boxes_intersect(a, b):
 
 
 def box_iou(a, b):
-    """Returns the intersection over union (...) of boxes a (..., 4) and b (..., 4) pair by pair, 0 if both are empty."""
+    """Returns the intersection over union (...) of boxes a (..., 4) and b (..., 4) by pairs, 0 if both are empty."""
     shared = _overlap(a, b).clamp_min(0).prod(-1)
     union = _area(a) + _area(b) - shared
     return torch.where(union > 0, shared / torch.where(union > 0, union, torch.ones_like(union)), 0.0)

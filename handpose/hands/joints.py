@@ -94,9 +94,7 @@ def joint_order(order_name):
     """
     if order_name not in JOINT_ORDERS:
         known = ', '.join(JOINT_ORDERS)
-        raise KeyError(
-            f'{order_name!r} is not a joint order (known: {known}).{did_you_mean(order_name, JOINT_ORDERS)}'
-        )
+        raise KeyError(f'{order_name!r} is not a joint order (known: {known}).{did_you_mean(order_name, JOINT_ORDERS)}')
     return JOINT_ORDERS[order_name]
 
 

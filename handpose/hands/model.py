@@ -134,8 +134,10 @@ def linear_blend_skinning(rest_vertices, rest_joints, rotmats, weights, parents=
     # Coordinates before vertices from here on: long contiguous rows are several times faster than 3-vectors.
     motion = torch.cat([rotation, shift[..., None]], -1).flatten(2)
     blended = (motion.transpose(1, 2) @ weights.T).unflatten(1, (3, 4))
-    turned_vertices = (blended[:, :, :3] * rest_vertices.transpose(1, 2)[:, None]).sum(2)
-    return (turned_vertices + blended[:, :, 3]).transpose(1, 2), joints
+    rest, vertices = rest_vertices.transpose(1, 2).contiguous(), blended[:, :, 3]
+    for axis in range(3):
+        vertices = torch.addcmul(vertices, blended[:, :, axis], rest[:, None, axis])
+    return vertices.transpose(1, 2), joints
 
 
 def vertex_normals(vertices, faces):
@@ -170,4 +172,6 @@ def _common_leading(*shapes):
         return torch.broadcast_shapes(*shapes)
     except RuntimeError:
         listed = ', '.join(str(tuple(shape)) for shape in shapes)
-        raise ValueError(f'the leading dims of pose, shape, translation and side do not fit together: {listed}') from None
+        raise ValueError(
+            f'the leading dims of pose, shape, translation and side do not fit together: {listed}'
+        ) from None

@@ -162,26 +162,19 @@ class ProceduralHand(HandModel):
         self.register_buffer('skin_regions', torch.from_numpy(template.regions), persistent=False)
 
     def pose_template(self, rotmats, hand_shape, hand_side):
-        """See `HandModel.pose_template`. A left hand is posed as the mirrored right one and mirrored back."""
-        mirror = self._mirror(hand_side, rotmats)
-        vertices, joints = linear_blend_skinning(
-            self.template_vertices + (hand_shape @ self.shape_directions).unflatten(-1, (-1, 3)),
-            self._right_rest_joints(hand_shape),
-            mirror[:, None, :, None] * rotmats * mirror[:, None, None, :],
-            self.weights,
-        )
-        return vertices * mirror[:, None], joints * mirror[:, None]
+        """See `HandModel.pose_template`. A left hand is the mirrored template turned by its own rotations."""
+        rest = self.template_vertices + (hand_shape @ self.shape_directions).unflatten(-1, (-1, 3))
+        rest = rest * self._mirror(hand_side, rest)
+        return linear_blend_skinning(rest, self.rest_joints(hand_shape, hand_side), rotmats, self.weights)
 
     def rest_joints(self, hand_shape, hand_side):
         """See `HandModel.rest_joints`."""
-        return self._right_rest_joints(hand_shape) * self._mirror(hand_side, hand_shape)[:, None]
-
-    def _right_rest_joints(self, hand_shape):
-        return self.template_joints + (hand_shape @ self.joint_directions).unflatten(-1, (-1, 3))
+        joints = self.template_joints + (hand_shape @ self.joint_directions).unflatten(-1, (-1, 3))
+        return joints * self._mirror(hand_side, joints)
 
     @staticmethod
     def _mirror(hand_side, like):
-        """(B, 3): (-1, 1, 1) for left hands, ones for right hands."""
-        mirror = like.new_ones(len(hand_side), 3)
-        mirror[:, 0] = torch.where(hand_side == RIGHT, 1.0, -1.0).to(like)
+        """(B, 1, 3): (-1, 1, 1) for left hands, ones for right hands."""
+        mirror = like.new_ones(len(hand_side), 1, 3)
+        mirror[:, 0, 0] = torch.where(hand_side == RIGHT, 1.0, -1.0).to(like)
         return mirror

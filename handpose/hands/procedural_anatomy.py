@@ -135,9 +135,7 @@ def digit_distance(points, chain):
     ends = chain.points.copy()
     ends[3] += chain.frames[2][:, 0] * chain.radii[3]  # the tip sphere ends at the tip
     parts = [
-        tapered_capsule(
-            points, ends[i], ends[i + 1], chain.radii[i], chain.radii[i + 1], chain.frames[i][:, 1], 0.94
-        )
+        tapered_capsule(points, ends[i], ends[i + 1], chain.radii[i], chain.radii[i + 1], chain.frames[i][:, 1], 0.94)
         for i in range(3)
     ]
     return smooth_union(np.stack(parts), softness=0.9)
@@ -149,7 +147,7 @@ def hand_distance(points):
     digits = [digit_distance(points, chain) for chain in CHAINS.values()]
     skin = smooth_union(np.stack([smooth_union(np.stack(palm), softness=3.0), *digits]), softness=WEB_SOFTNESS)
     beyond_cut = points[:, 0] - WRIST_STUB
-    return -smooth_union(np.stack([-skin, -beyond_cut]), softness=2.5)
+    return -smooth_union(np.stack([-skin, -beyond_cut]), softness=4.0)
 
 
 def skin_weights(points, edges):
@@ -196,9 +194,7 @@ def _palm_distance(points):
 
 def _palm_part(points, part):
     start, end, start_radius, end_radius, normal, flatness = part
-    return tapered_capsule(
-        points, to_model(start), to_model(end), start_radius, end_radius, to_model(normal), flatness
-    )
+    return tapered_capsule(points, to_model(start), to_model(end), start_radius, end_radius, to_model(normal), flatness)
 
 
 # (meaning, one standard deviation as a share of the mean)

@@ -43,7 +43,8 @@ def surface_nets(distance, axes):
         axes: three increasing arrays of grid coordinates, of lengths X, Y and Z.
 
     Returns:
-        vertices (V, 3) and faces (F, 3) int64, counter-clockwise seen from outside.
+        vertices (V, 3) and quads (Q, 4) int64, counter-clockwise seen from outside. Closed and two-manifold where the
+        grid is fine enough that no cell holds two sheets of the surface.
 
     Source: S. F. Gibson, Constrained Elastic Surface Nets, MICCAI 1998 (here: mean of the edge crossings).
     """
@@ -56,8 +57,7 @@ def surface_nets(distance, axes):
     mixed = count > 0
     index[mixed] = np.arange(mixed.sum())
     vertices = total[mixed] / count[mixed][:, None]
-    quads = np.concatenate([_quads(signs, index, axis) for axis in range(3)])
-    return vertices, _split_quads(vertices, quads)
+    return vertices, np.concatenate([_quads(signs, index, axis) for axis in range(3)]).astype(np.int64)
 
 
 def _shift(axis, offset):
@@ -92,18 +92,18 @@ def _quads(signs, index, axis):
     return np.where(outward[:, None], quads, quads[:, ::-1])
 
 
-def _split_quads(vertices, quads):
-    """Cuts every quad along its shorter diagonal."""
+def split_quads(vertices, quads, distance_function):
+    """Cuts quads (Q, 4) into triangles (2Q, 3) along the diagonal that lies nearer to the surface."""
     a, b, c, d = (vertices[quads[:, i]] for i in range(4))
-    first = np.linalg.norm(a - c, axis=1) <= np.linalg.norm(b - d, axis=1)
+    first = np.abs(distance_function((a + c) / 2)) <= np.abs(distance_function((b + d) / 2))
     one = np.where(first[:, None], quads[:, [0, 1, 2]], quads[:, [0, 1, 3]])
     two = np.where(first[:, None], quads[:, [0, 2, 3]], quads[:, [1, 2, 3]])
-    return np.concatenate([one, two]).astype(np.int64)
+    return np.concatenate([one, two])
 
 
-def mesh_edges(faces):
-    """Returns the (E, 2) undirected edges of a triangle mesh, each once, smaller vertex first."""
-    directed = np.concatenate([faces[:, [0, 1]], faces[:, [1, 2]], faces[:, [2, 0]]])
+def mesh_edges(polygons):
+    """Returns the (E, 2) undirected edges of triangles or quads (P, N), each once, smaller vertex first."""
+    directed = np.stack([polygons, np.roll(polygons, -1, axis=1)], -1).reshape(-1, 2)
     return np.unique(np.sort(directed, axis=1), axis=0)
 
 
@@ -131,18 +131,22 @@ def project_to_surface(points, distance_function, steps, epsilon=1e-3):
     return points
 
 
-def mesh_from_distance(distance_function, axes, relaxations=4):
+def mesh_from_distance(distance_function, axes, relaxations=8):
     """Meshes a signed distance on the grid `axes`, then spreads the vertices evenly over the true surface.
 
+    Args:
+        distance_function: (N, 3) points -> (N,) distances.
+        axes, see `surface_nets`. relaxations: rounds of averaging and bringing back to the surface.
+
     Returns:
-        vertices (V, 3) and faces (F, 3) as `surface_nets`.
+        vertices (V, 3) and triangles (F, 3) int64, counter-clockwise seen from outside.
     """
     grid = np.stack(np.meshgrid(*axes, indexing='ij'), -1)
     distance = distance_function(grid.reshape(-1, 3)).reshape(grid.shape[:3])
-    vertices, faces = surface_nets(distance, axes)
-    edges = mesh_edges(faces)
+    vertices, quads = surface_nets(distance, axes)
+    edges = mesh_edges(quads)
     vertices = project_to_surface(vertices, distance_function, steps=2)
     for _ in range(relaxations):
         vertices = vertices + 0.5 * (neighbor_mean(vertices, edges) - vertices)
         vertices = project_to_surface(vertices, distance_function, steps=1)
-    return vertices, faces
+    return vertices, split_quads(vertices, quads, distance_function)

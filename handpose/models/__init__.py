@@ -41,14 +41,12 @@ from handpose.models.losses import (
 from handpose.models.necks import SpatialFeatures, SpatialTransformer, TemporalFeatures, TemporalTransformer
 
 __all__ = [
+    'MLP',
+    'ROTATION_SPACES',
     'ConstantHand',
     'Deformer',
     'DeformerLoss',
     'DeformerOutput',
-    'PointMSELoss',
-    'fit_constant_hands',
-    'MLP',
-    'ROTATION_SPACES',
     'DynamicFusionHead',
     'FusedPoses',
     'HandParameters',
@@ -61,6 +59,7 @@ __all__ = [
     'MotionDiscriminator',
     'MotionLoss',
     'MultiHeadAttention',
+    'PointMSELoss',
     'QueryDecoder',
     'ResNetFPN',
     'SmoothnessLoss',
@@ -72,6 +71,7 @@ __all__ = [
     'apply_motion',
     'deform_poses',
     'discriminator_loss',
+    'fit_constant_hands',
     'fuse_deformed_poses',
     'fusion_weights',
     'generator_adversarial_loss',

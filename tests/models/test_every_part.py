@@ -26,6 +26,7 @@ PARTS = {
     'HandPoseLoss': ({}, [(B, T, 16, 3, 3), (B, T, 16, 3, 3)]),
     'HandShapeLoss': ({}, [(B, 10), (B, 10)]),
     'Joints2DLoss': ({}, [(B, 21, 2), (B, 21, 2)]),
+    'PointMSELoss': ({}, [POINTS, POINTS]),
     'MotionLoss': (dict(base=dict(type='MaxMSELoss')), [POINTS, POINTS, POINTS]),
     'SmoothnessLoss': ({}, [POINTS]),
 }

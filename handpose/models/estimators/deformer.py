@@ -9,9 +9,9 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from handpose.geometry import rotmat_to_rotvec, rotvec_to_rotmat
+from handpose.geometry import rotmat_to_rotvec
 from handpose.models.heads import linear_from
-from handpose.models.layers import ImageNormalizer, pose_to_rotmat, roi_align
+from handpose.models.layers import pose_to_rotmat, roi_align
 from handpose.registry import HAND_MODELS, MODELS
 from handpose.structures import HandSequence, centred_windows, strided_windows
 

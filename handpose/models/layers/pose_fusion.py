@@ -145,8 +145,8 @@ def fuse_deformed_poses(
     """The fused pose of every frame: all frames carried there, weighted by confidence (Deformer Eq. 3).
 
     In 'so3_compose' the weighted mean is taken of the first two matrix columns and made a rotation by
-    Gram-Schmidt: the chordal mean up to second order in the spread, with a gradient that stays finite when all
-    votes agree (where that of a singular value decomposition does not).
+    Gram-Schmidt. It agrees with the chordal mean to first order in the spread of the votes, and its gradient stays
+    finite when all votes agree, where that of a singular value decomposition does not.
 
     Args:
         pose, forward_motion, backward_motion: (B, T, D).

@@ -1,8 +1,8 @@
 """RoI align without compiled operators: two small matrix products.
 
-Bilinear interpolation and the mean over the samples of a bin both factor into a row and a column part, so the
-output is `rows @ map @ columns^T`, where each row of `rows` holds the interpolation weights of one bin. Unlike
-sampling with scatter-add, the backward pass is deterministic on every device and no map is copied per box.
+Bilinear interpolation and the mean over the samples of a bin both factor into a row and a column part. So a
+channel of the output is `rows @ map @ columns^T`, and each row of `rows` holds the interpolation weights of one
+bin. The backward pass has no scatter-add: it is deterministic on every device, and no map is copied per box.
 
 Legend: N maps, M boxes of one map, C channels, h w the map, o p the output's height and width, s samples a bin.
 """
@@ -51,9 +51,8 @@ def roi_align(
             _bin_weights(edges[..., axis], edges[..., axis + 2], bins, cells, sampling_ratio, aligned)
             for axis, bins, cells in ((0, width, features.shape[3]), (1, height, features.shape[2]))
         )
-        # (N, 1, C, h, w) -> (N, M, C, o, w) -> (N, M, C, o, p)
-        out = rows.to(features.dtype)[:, :, None] @ features[:, None]
-        out = out @ columns.to(features.dtype)[:, :, None].transpose(-1, -2)
+        out = torch.einsum('nchw,nmpw->nmchp', features, columns.to(features.dtype))
+        out = torch.einsum('nmchp,nmoh->nmcop', out, rows.to(features.dtype))
     return out if boxes.ndim == 3 else out.squeeze(1)
 
 

@@ -152,6 +152,37 @@ def test_gradients_are_finite_when_all_frames_agree(space):
         assert x.grad.ne(0).any()
 
 
+def test_composed_mean_agrees_with_the_chordal_mean_to_first_order():
+    generator = torch.Generator().manual_seed(0)
+    votes = torch.randn(7, 3, generator=generator, dtype=torch.float64)
+    weights = torch.rand(7, generator=generator, dtype=torch.float64)
+    base = Rotation.from_rotvec([0.3, -0.8, 1.1])
+    gaps = []
+    for spread in (0.1, 0.05):
+        rotations = base * Rotation.from_rotvec(spread * votes.numpy())
+        # Only one target looks at seven sources whose motions are nil, so each keeps its rotation.
+        pose = rotmat_to_pose(torch.from_numpy(rotations.as_matrix())[None, :, None], 'so3_compose')
+        still = rotmat_to_pose(torch.eye(3, dtype=torch.float64).expand(1, 7, 1, 3, 3), 'so3_compose')
+        fused = fuse_deformed_poses(pose, still, still, weights.log()[None], None, 'so3_compose')
+        found = Rotation.from_matrix(pose_to_rotmat(fused, 'so3_compose')[0, 3, 0].numpy())
+        gaps.append((found.inv() * rotations.mean(weights.numpy())).magnitude())
+    assert gaps[0] < 0.1**2
+    assert gaps[1] == pytest.approx(gaps[0] / 4, rel=0.2)
+
+
+@pytest.mark.parametrize('space', ROTATION_SPACES)
+def test_votes_that_cancel_leave_finite_gradients(space):
+    turn = torch.tensor([0.0, 0, torch.pi])
+    rotvec = torch.stack([torch.zeros(3), turn])[None, :, None].expand(1, 2, J, 3)
+    rotmat = torch.from_numpy(Rotation.from_rotvec(rotvec.reshape(-1, 3).numpy()).as_matrix()).view(1, 2, J, 3, 3)
+    pose = rotmat_to_pose(rotmat.float(), space).requires_grad_()
+    still = torch.zeros_like(pose) if space != 'so3_compose' else pose.detach()[:, :1].expand_as(pose)
+    rotmat = pose_to_rotmat(fuse_deformed_poses(pose, still, still, torch.zeros(1, 2), None, space), space)
+    rotmat.sum().backward()
+    assert rotmat.isfinite().all()
+    assert pose.grad.isfinite().all()
+
+
 def test_errors():
     pose = torch.zeros(1, 3, 96)
     with pytest.raises(ValueError, match=r'\(1, 2, 96\)'):

@@ -1,0 +1,175 @@
+"""Drawing on images: skeletons, shaded meshes, boxes, captions, sheets of pictures.
+
+Images are (h, w, 3) uint8 RGB NumPy arrays; every function returns a new one. Points are pixels, pixel centres at
+integer coordinates. Points that are not finite are not drawn.
+"""
+
+import cv2
+import numpy as np
+
+from handpose.geometry.raster import interpolate, paint_faces
+from handpose.hands.joints import BONES
+
+PALM_COLOR = (235, 235, 235)
+FINGER_COLORS = ((255, 75, 75), (255, 160, 40), (250, 230, 50), (70, 220, 95), (80, 150, 255))  # thumb to little
+TRUE_COLOR, PREDICTED_COLOR = (70, 210, 110), (255, 165, 70)
+BACKGROUND = (24, 26, 30)
+_OUTLINE = (15, 15, 15)
+_FONT = cv2.FONT_HERSHEY_SIMPLEX
+_SHIFT = 4  # sub-pixel bits that OpenCV gets
+_FARTHEST = 1 << 14  # pixels; what lies further outside would overflow OpenCV's fixed-point numbers
+_HAND_LENGTH = 0.18  # metres, to guess the scale of a mesh that comes without it; it only changes the shading
+
+
+def draw_skeleton(image, joints_2d, valid=None, color=None):
+    """Draws the 21 joints and 20 bones of one hand, each finger in its colour.
+
+    Args:
+        image: (h, w, 3). joints_2d: (21, 2). valid: (21,) bool, default all; a bone needs both ends.
+        color: RGB for the whole hand; default one colour a finger.
+    """
+    image = _copied(image)
+    joints_2d, drawn = _drawable(joints_2d, valid)
+    width = max(1, round(max(image.shape[:2]) / 130))
+    colors = [_joint_color(j, color) for j in range(len(joints_2d))]
+    points = np.round(np.where(drawn[:, None], joints_2d, 0) * (1 << _SHIFT)).astype(int).tolist()
+    bones = [(parent, child) for parent, child in BONES if drawn[parent] and drawn[child]]
+    for extra, paint in ((2, None), (0, colors)):  # a dark rim first keeps every colour readable on any background
+        for parent, child in bones:
+            stroke = _OUTLINE if paint is None else paint[child]
+            cv2.line(image, points[parent], points[child], stroke, width + extra, cv2.LINE_AA, _SHIFT)
+        for j in np.flatnonzero(drawn):
+            radius = (width + 1) * (1 << _SHIFT) + extra * (1 << (_SHIFT - 1))
+            cv2.circle(image, points[j], radius, _OUTLINE if paint is None else paint[j], -1, cv2.LINE_AA, _SHIFT)
+    return image
+
+
+def draw_mesh(image, vertices_2d, depth, faces, color=PREDICTED_COLOR, alpha=0.9, pixels_per_metre=None):
+    """Draws a shaded mesh, lit from the camera.
+
+    Args:
+        image: (h, w, 3). vertices_2d: (V, 2). depth: (V,) metres along the optical axis.
+        faces: (F, 3), counter-clockwise seen from outside (reversed for a left hand's mesh made from right faces).
+        color: RGB. alpha: 1 hides the image behind the mesh, 0 the mesh.
+        pixels_per_metre: focal length over depth; default from the length of a hand. It only changes the shading.
+    """
+    image = _copied(image)
+    vertices_2d, depth, faces = (np.asarray(x, kind) for x, kind in ((vertices_2d, float), (depth, float), (faces, int)))
+    if not (np.isfinite(vertices_2d).all() and np.isfinite(depth).all()):
+        raise ValueError('draw_mesh got vertices that are NaN or infinite')
+    if pixels_per_metre is None:
+        pixels_per_metre = np.ptp(vertices_2d, axis=0).max() / _HAND_LENGTH
+    face_ids = paint_faces(vertices_2d, depth, faces, image.shape[1::-1])
+    pixels = np.nonzero(face_ids >= 0)
+    shade = _shading(vertices_2d, depth * pixels_per_metre, faces)
+    light = interpolate(pixels, face_ids[pixels], vertices_2d, shade[:, None], faces)
+    painted = np.clip(light * np.array(color) + 60 * np.clip(light - 0.85, 0, 1), 0, 255)
+    image[pixels] = np.round(alpha * painted + (1 - alpha) * image[pixels])
+    return image
+
+
+def draw_boxes(image, boxes, labels=None, color=(255, 220, 60)):
+    """Draws xyxy boxes (N, 4) and, above each, its label (N strings)."""
+    image = _copied(image)
+    width = max(1, round(max(image.shape[:2]) / 200))
+    for i, box in enumerate(np.asarray(boxes, float).reshape(-1, 4)):
+        if not np.isfinite(box).all():
+            continue
+        corners = np.clip(np.round(box), -_FARTHEST, _FARTHEST).astype(int).tolist()
+        cv2.rectangle(image, corners[:2], corners[2:], _OUTLINE, width + 2)
+        cv2.rectangle(image, corners[:2], corners[2:], color, width)
+        if labels is not None:
+            image = put_label(image, labels[i], (corners[0], corners[1] - text_height(image) - 6), color)
+    return image
+
+
+def put_label(image, text, position=(0, 0), color=(255, 255, 255)):
+    """Writes text on a dark plate whose upper left corner is at `position` (x, y), moved to stay inside."""
+    image = _copied(image)
+    height, width = text_height(image), image.shape[1]
+    scale = _text_scale(text, height, width - 8)
+    (text_width, tall), below = cv2.getTextSize(text, _FONT, scale, 1)
+    x = int(np.clip(position[0], 0, max(0, width - text_width - 8)))
+    y = int(np.clip(position[1], 0, max(0, image.shape[0] - tall - below - 6)))
+    plate = image[y : y + tall + below + 6, x : x + text_width + 8]
+    plate[:] = plate // 4
+    cv2.putText(image, text, (x + 4, y + tall + 3), _FONT, scale, color, _stroke(scale), cv2.LINE_AA)
+    return image
+
+
+def add_caption(image, text, color=(255, 255, 255)):
+    """Adds a dark strip with text above the image, so that nothing of the image is hidden."""
+    height = text_height(image)
+    strip = np.full((round(height * 2), image.shape[1], 3), BACKGROUND, np.uint8)
+    scale = _text_scale(text, height, image.shape[1] - 12)
+    base = (strip.shape[0] + cv2.getTextSize(text, _FONT, scale, 1)[0][1]) // 2
+    cv2.putText(strip, text, (6, base), _FONT, scale, color, _stroke(scale), cv2.LINE_AA)
+    return np.vstack([strip, image])
+
+
+def contact_sheet(images, columns, pad=8):
+    """Puts images in rows of `columns`, each in a cell of the largest size, with `pad` pixels between them."""
+    if len(images) == 0 or columns < 1:
+        raise ValueError(f'contact_sheet needs images and at least 1 column, got {len(images)} and {columns}')
+    columns = min(columns, len(images))
+    height, width = np.max([image.shape[:2] for image in images], axis=0)
+    rows = -(-len(images) // columns)
+    sheet = np.full((rows * (height + pad) + pad, columns * (width + pad) + pad, 3), BACKGROUND, np.uint8)
+    for i, image in enumerate(images):
+        y, x = (pad + (i // columns) * (height + pad), pad + (i % columns) * (width + pad))
+        sheet[y : y + image.shape[0], x : x + image.shape[1]] = image
+    return sheet
+
+
+def side_by_side(images, pad=8):
+    """One row of images."""
+    return contact_sheet(images, len(images), pad)
+
+
+def text_height(image):
+    """Height in pixels of capital letters that read well on an image of this size."""
+    return int(np.clip(image.shape[0] / 22, 10, 40))
+
+
+def _text_scale(text, height, width):
+    """OpenCV's font scale for letters of this height, smaller where the text would be wider than `width`."""
+    (wide, tall), _ = cv2.getTextSize(text or ' ', _FONT, 1.0, 1)
+    return min(height / tall, max(width, 1) / wide)
+
+
+def _stroke(scale):
+    return max(1, round(scale * 1.6))
+
+
+def _joint_color(joint, color):
+    if color is not None:
+        return color
+    return PALM_COLOR if joint == 0 else FINGER_COLORS[(joint - 1) // 4]
+
+
+def _drawable(points, valid):
+    points = np.asarray(points, float)
+    if points.shape != (21, 2):
+        raise ValueError(f'draw_skeleton needs joints_2d of shape (21, 2), got {points.shape}')
+    near = np.isfinite(points).all(1) & (np.abs(points) < _FARTHEST).all(1)
+    return points, near if valid is None else near & np.asarray(valid, bool)
+
+
+def _shading(vertices_2d, depth, faces):
+    """(V,) brightness from the angle between a vertex's normal and the ray from the camera."""
+    points = np.column_stack([vertices_2d, depth])
+    corners = points[faces]
+    face_normals = np.cross(corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0])
+    normals = np.zeros_like(points)
+    for i in range(3):
+        np.add.at(normals, faces[:, i], face_normals)
+    normals /= np.maximum(np.linalg.norm(normals, axis=1, keepdims=True), 1e-12)
+    light = np.array([-0.35, -0.45, -0.82])  # from behind the camera, above and to the left
+    return 0.25 + 0.75 * np.clip(normals @ (light / np.linalg.norm(light)), 0, 1)
+
+
+def _copied(image):
+    image = np.asarray(image)
+    if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
+        raise ValueError(f'an image must be (h, w, 3) uint8 RGB, got {image.shape} {image.dtype}')
+    return np.ascontiguousarray(image).copy()

@@ -1,0 +1,50 @@
+import pytest
+
+from handpose.engine import ConfigError, load_config
+
+
+@pytest.fixture
+def config_file(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text(
+        "data_root = 'here'\nloader = dict(dataset=dict(root='$data_root', steps=[dict(size=3), dict(size='$size')]))\nsize = 4\n"
+    )
+    return path
+
+
+def test_shared_values_follow_the_options(config_file):
+    config = load_config(config_file, {'data_root': 'there', 'loader.dataset.steps.0.size': 9})
+    assert config.loader.dataset.root == 'there'
+    assert [step.size for step in config.loader.dataset.steps] == [9, 4]
+
+
+@pytest.mark.parametrize(
+    'option, sentence',
+    [
+        ('loader.datset.root', "Did you mean 'dataset'"),
+        ('data_rot', "Did you mean 'data_root'"),
+        ('loader.dataset.steps.5.size', 'list of 2'),
+    ],
+)
+def test_unknown_option(config_file, option, sentence):
+    with pytest.raises(ConfigError, match=sentence):
+        load_config(config_file, {option: 1})
+
+
+def test_new_key_on_request(config_file):
+    assert load_config(config_file, {'+loader.fresh': 1}).loader.fresh == 1
+
+
+def test_unknown_shared_value(tmp_path):
+    path = tmp_path / 'config.py'
+    path.write_text("a = '$data_rot'\ndata_root = 1\n")
+    with pytest.raises(ConfigError, match="Did you mean 'data_root'"):
+        load_config(path)
+
+
+def test_missing_file_names_the_nearest(monkeypatch, tmp_path):
+    (tmp_path / 'configs' / 'deformer').mkdir(parents=True)
+    (tmp_path / 'configs' / 'deformer' / 'dexycb.py').write_text('')
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(ConfigError, match='Did you mean .configs/deformer/dexycb.py'):
+        load_config('configs/deformer/dexicb.py')
