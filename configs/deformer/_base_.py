@@ -2,24 +2,29 @@
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 num_frames = 7
 frame_gap = 10
-transformer = dict(channels=256, num_layers=3, num_heads=8, feedforward_channels=256, dropout=0.1)
+transformer = dict(
+    channels=256, num_layers=3, num_heads=8, feedforward_channels=256, dropout=0.1, query_self_attention=False
+)
 rotation_space = 'rot6d_add'  # what a motion is: also 'rotvec_add' (the paper's theta), 'so3_compose'
 
 model = dict(
     type='Deformer',
     channels=256,
     roi_size=32,
+    box_scale=1.5,
+    joints_to_head=False,  # the published code: True, heatmap_to_decoder=False and 298 channels into the head
     num_frames='$num_frames',
     frame_gap='$frame_gap',
     test_mode='all',  # or 'centre': one window around each frame
     normalizer=dict(type='ImageNormalizer'),
     backbone=dict(type='ResNetFPN', depth=50, out_channels=256, activation='leaky_relu'),
-    spatial_transformer=dict(type='SpatialTransformer', **transformer),
+    spatial_transformer=dict(type='SpatialTransformer', heatmap_to_decoder=True, **transformer),
     temporal_transformer=dict(type='TemporalTransformer', **transformer),
     head=dict(
         type='DynamicFusionHead',
         in_channels=256,
         hidden_channels=(1024, 512),
+        targets='all',  # or 'centre', the published code
         mode='dynamic',  # or 'centre', 'average', 'occlusion': the rows of the paper's fusion ablation
         rotation_space='$rotation_space',
     ),
@@ -29,15 +34,20 @@ model = dict(
     hand_model='$hand_model',
     loss=dict(
         type='DeformerLoss',
-        point_loss=dict(type='MaxMSELoss'),  # or 'PointMSELoss': the rows of the paper's loss ablation
-        pose_loss=dict(type='HandPoseLoss'),
-        shape_loss=dict(type='HandShapeLoss'),
+        point_loss=dict(
+            type='MaxMSELoss', detach_weights=False
+        ),  # or 'PointMSELoss': the rows of the paper's loss ablation
+        pose_loss=dict(type='HandPoseLoss', base='mse'),
+        shape_loss=dict(type='HandShapeLoss', base='mse'),
         joints_2d_loss=dict(type='Joints2DLoss', loss_weight=100.0),
         smoothness_loss=dict(type='SmoothnessLoss', loss_weight=0.1),
         vertex_weight=1e4,
         joint_weight=1e4,
         pose_weight=10.0,
         shape_weight=0.1,
+        frame_weight=1.0,
+        motion_weight=1.0,
+        monocular_weight=1.0,
         discriminator=dict(type='MotionDiscriminator', in_channels=91, hidden_channels=1024),  # None: no adversary
         adversarial_weight=10.0,
     ),

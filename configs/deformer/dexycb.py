@@ -8,6 +8,16 @@ crop_rotation = 3.14159  # radians to either side, drawn once for a clip
 batch_size = 1  # a clip on each of 8 GPUs, as published
 num_workers = 8
 
+# ImageNet weights; without a way to fetch them, training says so and starts from scratch.
+model = dict(
+    backbone=dict(
+        pretrained=dict(
+            url='https://download.pytorch.org/models/resnet50-0676ba61.pth',
+            sha256='0676ba61b6795bbe1773cffd859882e5e297624d384b6993f7c9e683e722fb8a',
+        )
+    )
+)
+
 # The paper: 60 epochs, learning rates 1e-5 and, for the discriminator, 1e-3, both x0.7 every 10 epochs.
 epochs = 60
 train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=5)

@@ -17,7 +17,7 @@ class DatasetError(ValueError):
 class BrokenFrames(DatasetError):
     """Some frames of a clip cannot be read; `positions` are their places in the clip."""
 
-    def __init__(self, sentence, positions):
+    def __init__(self, sentence, positions=()):
         super().__init__(sentence, positions)
         self.positions = list(positions)
 

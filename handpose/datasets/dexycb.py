@@ -134,7 +134,7 @@ class DexYCB(VideoDataset):
         sequence, serial = self._sequence(track), self.index.track_serial[track]
         matrix, size = self.intrinsics[serial]
         rows = self.index.track_start[track] + frames
-        records = self.index.labels[rows]
+        records = self.index.track_labels(track)[frames]
         hand = self.index.status[rows] == HAND
         annotated = torch.from_numpy(hand & frame_valid)[:, None]
         num_frames = len(frames)
@@ -159,12 +159,12 @@ class DexYCB(VideoDataset):
             intrinsics=torch.from_numpy(matrix).expand(num_frames, 1, 3, 3).clone(),
             extrinsics=torch.eye(4).expand(num_frames, 1, 4, 4).clone(),
             boxes=torch.from_numpy(_hand_boxes(records['joint_2d'], hand))[:, None, None],
-            object_boxes=torch.tensor(records['object_box'])[:, None],
-            joints_3d=torch.tensor(records['joint_3d'])[:, None],
+            object_boxes=torch.from_numpy(records['object_box'])[:, None],
+            joints_3d=torch.from_numpy(records['joint_3d'])[:, None],
             joints_valid=annotated[..., None].repeat(1, 1, 21),
-            joints_2d=torch.tensor(records['joint_2d'])[:, None, None],
+            joints_2d=torch.from_numpy(records['joint_2d'])[:, None, None],
             joints_2d_valid=annotated[:, None, :, None].repeat(1, 1, 1, 21),
-            occlusion=torch.tensor(records['occlusion'])[:, None, None],
+            occlusion=torch.from_numpy(records['occlusion'])[:, None, None],
         )
         if self.labels == 'full':
             sample = self._with_hand_parameters(sample, sequence, records['pose_m'])
@@ -172,7 +172,7 @@ class DexYCB(VideoDataset):
 
     def _with_hand_parameters(self, sample, sequence, pose_m):
         """Adds hand pose, shape and translation. pose_m (T, 51): wrist rotvec, 45 coefficients, translation."""
-        pose_m = torch.tensor(pose_m)
+        pose_m = torch.from_numpy(pose_m)
         side = int(sample.hand_side[0])
         fingers = self._pose_mean[side] + pose_m[:, 3:48] @ self._pose_basis[side]
         return sample.replace(
@@ -224,7 +224,10 @@ class DexYCB(VideoDataset):
                 f"{model.name!r}. Configure that one (for 'mano': hand_model=dict(type='MANO', model_path=...)), or "
                 f"use labels='joints_only', which reads joints and no hand-model parameters."
             )
-        return model.pose_mean.float().expand(2, 45), model.pose_basis.float().expand(2, 45, 45)
+        if not hasattr(model, 'pose_mean_of'):  # one pose space serves both sides
+            return model.pose_mean.float().expand(2, 45), model.pose_basis.float().expand(2, 45, 45)
+        spaces = [(model.pose_mean_of(side).float(), model.pose_basis_of(side).float()) for side in (0, 1)]
+        return tuple(torch.stack(parts) for parts in zip(*spaces, strict=True))
 
     def _order_of_serials(self):
         """The number of each camera in the splits of s2: the published order, or sorted serials for other cameras."""

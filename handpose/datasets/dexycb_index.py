@@ -1,7 +1,8 @@
 """An index of a DexYCB tree, so that 582,000 small label files are opened once and not in every epoch.
 
 The index lies in `<root>/.handpose_index/` (or in a folder of the user's choice): `tracks.json` (sequences, cameras,
-sentences about broken files), `status.npy` (one byte a frame) and `labels.npy` (one record a frame, memory-mapped).
+sentences about broken files), `status.npy` (one byte a frame) and `labels.bin` (one record of `LABEL` a frame, read
+a track at a time: mapped into memory, it would count towards every loader worker).
 A track is one camera's view of one sequence. Frames are numbered through in the official order: subject, sequence,
 camera, frame.
 """
@@ -24,6 +25,7 @@ from handpose.datasets.base import DatasetError
 from handpose.registry import did_you_mean
 
 VERSION = 1
+LABELS_FILE = 'labels.bin'
 ABSENT, BROKEN, NO_HAND, HAND = 0, 1, layout.NO_HAND, layout.HAND
 PARALLEL_FROM = 20_000  # frames; below that, starting processes costs more than it saves
 
@@ -43,18 +45,11 @@ class DexYCBIndex:
     track_start: np.ndarray
     status: np.ndarray
     broken: dict
-    _labels: np.ndarray | None = None
 
-    @property
-    def labels(self):
-        """(N,) records of `LABEL`, read from the file where they are touched."""
-        if self._labels is None:
-            self._labels = np.load(self.folder / 'labels.npy', mmap_mode='r')
-        return self._labels
-
-    def __getstate__(self):
-        # A memory map would be pickled as an array, the whole file: each process opens its own.
-        return {**self.__dict__, '_labels': None}
+    def track_labels(self, track):
+        """Reads the labels of one track: (n,) records of `LABEL`."""
+        start, stop = (int(frame) for frame in self.track_start[track : track + 2])
+        return np.fromfile(self.folder / LABELS_FILE, layout.LABEL, stop - start, offset=start * layout.LABEL.itemsize)
 
 
 def open_index(root, intrinsics, cache_dir=None):
@@ -99,6 +94,8 @@ def _load(folder, fingerprint):
         if tracks['fingerprint'] != fingerprint:
             return None
         status = np.load(folder / 'status.npy')
+        if (folder / LABELS_FILE).stat().st_size != len(status) * layout.LABEL.itemsize:
+            return None
     except (OSError, ValueError, KeyError):
         return None
     sequences = [layout.Sequence(*row) for row in tracks['sequences']]
@@ -121,16 +118,14 @@ def _build(root, intrinsics, folder, fingerprint):
         sequences = [layout.read_sequence(*row) for row in layout.sequence_folders(root)]
         for sequence in sequences:
             _check_serials(root, sequence, intrinsics)
-        num_frames = sum(s.num_frames * len(s.serials) for s in sequences)
-        labels = np.lib.format.open_memmap(temporary / 'labels.npy', 'w+', layout.LABEL, (num_frames,))
-        status, broken, start = np.zeros(num_frames, np.uint8), {}, 0
-        for part_status, part_labels, part_broken in _read_all(root, sequences, intrinsics, num_frames):
-            stop = start + len(part_status)
-            status[start:stop], labels[start:stop] = part_status, part_labels
-            broken.update({start + position: sentence for position, sentence in part_broken.items()})
-            start = stop
-        labels.flush()
-        np.save(temporary / 'status.npy', status)
+        parts, broken, start = [], {}, 0
+        with open(temporary / LABELS_FILE, 'wb') as file:
+            for status, labels, sentences in _read_all(root, sequences, intrinsics):
+                labels.tofile(file)
+                parts.append(status)
+                broken.update({start + position: sentence for position, sentence in sentences.items()})
+                start += len(status)
+        np.save(temporary / 'status.npy', np.concatenate(parts))
         tracks = {'fingerprint': fingerprint, 'sequences': sequences, 'broken': broken}
         (temporary / 'tracks.json').write_text(json.dumps(tracks), encoding='utf-8')
         if _load(folder, fingerprint) is None:  # else another process was faster, and its files may be in use
@@ -160,8 +155,9 @@ def _check_serials(root, sequence, intrinsics):
             )
 
 
-def _read_all(root, sequences, intrinsics, num_frames):
+def _read_all(root, sequences, intrinsics):
     """Yields what `_read_tracks` returns for each sequence, in order."""
+    num_frames = sum(s.num_frames * len(s.serials) for s in sequences)
     jobs = [(root, sequence, intrinsics) for sequence in sequences]
     workers = min(multiprocessing.cpu_count(), 16)
     if num_frames < PARALLEL_FROM or workers == 1:

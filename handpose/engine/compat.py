@@ -150,7 +150,7 @@ def check_resume(filename, max_epochs):
     for state in checkpoint.get('param_schedulers') or []:
         if state.get('by_epoch', True) and epoch <= state['end'] < max_epochs:
             raise ValueError(
-                f'{filename} was trained with a schedule of {state["end"]} epochs and cannot be resumed to {max_epochs}: '
-                f'start anew with --cfg-options load_from={filename}, or keep train_cfg.max_epochs={state["end"]}'
+                f'{filename} was trained with a schedule of {state["end"]} epochs and cannot be resumed to '
+                f'{max_epochs}: keep epochs={state["end"]}, or start anew with --cfg-options load_from={filename}'
             )
     return epoch >= max_epochs

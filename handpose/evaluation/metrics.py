@@ -223,7 +223,8 @@ class HandMeshMetric(_HandMetric):
             low, high, steps = self.auc_ranges[label]
             scores[f'auc_vertices_{label}_{low:g}_{high:g}mm'] = auc_scores(errors, low, high, steps).mean(-1)
         pairs = zip(prediction, target, strict=True) if self.f_score_thresholds else ()
-        matched = np.array([f_score(*pair, self.f_score_thresholds) for pair in pairs]).reshape(-1, len(self.f_score_thresholds))
+        matched = np.array([f_score(*pair, self.f_score_thresholds) for pair in pairs])
+        matched = matched.reshape(len(errors), len(self.f_score_thresholds))
         name = {'cam': 'f_score', 'ra_wrist': 'f_score_ra_wrist', 'pa': 'pa_f_score'}[label]
         scores |= {f'{name}_{threshold:g}mm': matched[:, i] for i, threshold in enumerate(self.f_score_thresholds)}
         return {name: _spread(values, usable) for name, values in scores.items()}

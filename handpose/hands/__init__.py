@@ -8,8 +8,11 @@ from handpose.hands.joints import (
     MANO_JOINTS,
     PARENTS_21,
     from_common,
+    joint_order,
     to_common,
 )
+from handpose.hands.mano import MANO
+from handpose.hands.mano_file import MANOFileError, load_mano_file
 from handpose.hands.model import HandMesh, HandModel, linear_blend_skinning, vertex_normals
 from handpose.hands.procedural import ProceduralHand
 
@@ -18,13 +21,17 @@ __all__ = [
     'COMMON_JOINTS',
     'FINGERTIPS',
     'JOINT_ORDERS',
+    'MANO',
     'MANO_JOINTS',
     'PARENTS_21',
     'HandMesh',
     'HandModel',
+    'MANOFileError',
     'ProceduralHand',
     'from_common',
+    'joint_order',
     'linear_blend_skinning',
+    'load_mano_file',
     'to_common',
     'vertex_normals',
 ]

@@ -129,6 +129,7 @@ def _smplx_layer(model, is_right):
             data_struct=smplx.utils.Struct(**model),
             use_pca=False,
             flat_hand_mean=True,
+            create_body_pose=False,
         )
     for module in layer.modules():
         for name, buffer in list(module.named_buffers(recurse=False)):

@@ -30,9 +30,10 @@ class MANOFileError(ValueError):
 class _StandIn:
     """Takes the place of a pickled object and only keeps its state."""
 
+    state = None
+
     def __init__(self, *arguments):
         self.arguments = arguments
-        self.state = {}
 
     def __setstate__(self, state):
         self.state = state
@@ -123,13 +124,15 @@ def load_mano_file(path):
     try:
         with path.open('rb') as file:
             content = _RestrictedUnpickler(file, encoding='latin1').load()
+        model = {key: _plain(value) for key, value in content.items()} if isinstance(content, dict) else None
     except MANOFileError as error:
         raise MANOFileError(f'{path} was refused: {error}.') from None
     except Exception as error:  # a broken pickle may raise anything
-        raise MANOFileError(f'{path} cannot be read as a pickle ({error}); download it again.') from error
-    if not isinstance(content, dict):
+        raise MANOFileError(
+            f'{path} cannot be read as a pickled MANO hand ({type(error).__name__}: {error}); download it again.'
+        ) from error
+    if model is None:
         raise MANOFileError(f'{path} is not a MANO file: it holds a {type(content).__name__}, not a dict.')
-    model = {key: _plain(value) for key, value in content.items()}
     _check(path, model)
     return model
 

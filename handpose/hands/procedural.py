@@ -6,12 +6,12 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from handpose.hands.joints import FINGERS
 from handpose.hands.model import RIGHT, HandModel, linear_blend_skinning
 from handpose.hands.procedural_anatomy import (
     CHAINS,
-    FINGERS,
+    DIGITS,
     SHAPE,
-    WRIST_STUB,
     hand_distance,
     rest_joints,
     shape_directions,
@@ -66,8 +66,8 @@ def build_template():
 
 def _grid():
     """Grid of the resting hand, mm: fine across the fingers, coarse along the palm. It decides the vertex count."""
-    along = np.concatenate([np.arange(-204.0, -84.0, 7.5), np.arange(-84.0, 45.0, 10.0)])
-    return [along, np.arange(-72.0, 44.0, 6.5), np.arange(-78.0, 112.0, 5.0)]
+    along = np.concatenate([np.arange(-204.0, -84.0, 6.5), np.arange(-84.0, 45.0, 11.0)])
+    return [along, np.arange(-72.0, 44.0, 7.0), np.arange(-78.0, 112.0, 5.0)]
 
 
 def _vertex_normals(vertices, faces):
@@ -78,9 +78,6 @@ def _vertex_normals(vertices, faces):
     return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
 
-_DIGITS = tuple(('thumb', 'index', 'middle', 'ring', 'little'))
-
-
 def _last_joint(name):
     return 3 + 3 * tuple(CHAINS).index(name)
 
@@ -88,7 +85,7 @@ def _last_joint(name):
 def _contacts(vertices, normals, weights):
     """Vertex ids of the five tips and of the pads, thumb to little."""
     tips, pads = [], []
-    for name in _DIGITS:
+    for name in FINGERS:
         chain, own = CHAINS[name], weights[:, _last_joint(name)] > 0.5
         outward, dorsal = -chain.frames[2][:, 0], chain.frames[2][:, 1]
         tip = chain.points[3] - chain.radii[3] * (0.4 * outward + 0.6 * dorsal)
@@ -146,7 +143,7 @@ class ProceduralHand(HandModel):
             tips_by_side=torch.from_numpy(template.fingertips).expand(2, 5).clone(),
             num_vertices=len(template.vertices),
         )
-        limits = np.deg2rad([limits for finger in FINGERS.values() for limits in finger.limits])
+        limits = np.deg2rad([limits for finger in DIGITS.values() for limits in finger.limits])
         axes = np.concatenate([chain.frames for chain in CHAINS.values()])
         for key, value in {
             'template_vertices': template.vertices,

@@ -58,26 +58,26 @@ _THUMB_LIMITS = (
     ((-2, 2), (-2, 2), (-20, 85)),
 )
 # In MANO's order. Abduction is positive towards the thumb; its zero is the slightly spread rest pose.
-FINGERS = {
+DIGITS = {
     'index': Finger(
-        (91.0, 3.0, 27.5), _straight(6), (0, -1, -0.08), (39.78, 22.38, 15.82), 3.84, (10.4, 9.2, 8.2, 6.6),
+        (91.0, 3.0, 27.5), _straight(6), (0, -1, -0.08), (39.78, 22.38, 15.82), 3.84, (10.4, 9.2, 8.3, 6.9),
         _finger_limits(-20, 16),
     ),
     'middle': Finger(
-        (93.0, 5.5, 5.5), _straight(0), (0, -1, 0.0), (44.63, 26.33, 17.40), 3.95, (10.4, 9.3, 8.3, 6.8),
+        (93.0, 5.5, 5.5), _straight(0), (0, -1, 0.0), (44.63, 26.33, 17.40), 3.95, (10.4, 9.3, 8.4, 7.1),
         _finger_limits(-16, 16),
     ),
     'little': Finger(
-        (76.0, -1.5, -34.0), _straight(-19), (0, -1, 0.18), (32.74, 18.11, 15.96), 3.73, (8.9, 7.7, 6.8, 5.6),
+        (76.0, -1.5, -34.0), _straight(-19), (0, -1, 0.18), (32.74, 18.11, 15.96), 3.73, (8.9, 7.7, 6.9, 5.9),
         _finger_limits(-18, 26),
     ),
     'ring': Finger(
-        (86.0, 3.5, -15.0), _straight(-8), (0, -1, 0.08), (41.37, 25.65, 17.30), 3.95, (9.8, 8.7, 7.7, 6.3),
+        (86.0, 3.5, -15.0), _straight(-8), (0, -1, 0.08), (41.37, 25.65, 17.30), 3.95, (9.8, 8.7, 7.8, 6.6),
         _finger_limits(-16, 18),
     ),
     'thumb': Finger(
         (21.0, -9.0, 24.0), ((0.74, -0.30, 0.60), (0.80, -0.26, 0.54), (0.84, -0.24, 0.49)), (0.1, -0.60, -0.80),
-        (46.22, 31.57, 21.67), 5.67, (13.0, 11.0, 10.2, 7.8), _THUMB_LIMITS,
+        (46.22, 31.57, 21.67), 5.67, (13.0, 11.0, 10.2, 8.2), _THUMB_LIMITS,
     ),
 }  # fmt: skip
 
@@ -107,7 +107,7 @@ def build_chain(finger):
     return Chain(points, frames, np.array(finger.radii))
 
 
-CHAINS = {name: build_chain(finger) for name, finger in FINGERS.items()}
+CHAINS = {name: build_chain(finger) for name, finger in DIGITS.items()}
 
 
 def rest_joints():
@@ -126,7 +126,7 @@ PALM = (
     ((21, -9, 18), (49, -14, 33), 14.0, 11.5, (0.1, 0.75, 0.6), 0.95),  # thenar
     ((22, -8, -20), (58, -8, -31), 12.5, 11.0, _DORSAL, 0.95),  # hypothenar
     ((77, -5, -24), (82, -4, 19), 10.0, 10.0, _DORSAL, 0.8),  # the pads below the fingers
-    ((48, -10, 40), (70, -3, 30), 7.0, 7.0, (0.3, 0.8, 0.4), 0.8),  # first web
+    ((48, -11, 38), (70, -3, 30), 8.5, 7.5, (0.3, 0.8, 0.4), 0.9),  # first web
 )
 
 
@@ -216,7 +216,8 @@ def shape_directions(points, membership, origin):
     """How points move per standard deviation of each of the 10 shape numbers.
 
     Args:
-        points: (N, 3) mm, wrist at the origin. membership: (N, 6), shares of the palm and of the digits in MANO's order.
+        points: (N, 3) mm, wrist at the origin.
+        membership: (N, 6), shares of the palm and of the digits in MANO's order.
         origin: (3,) the fixed point of the overall size.
 
     Returns:

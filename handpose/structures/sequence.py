@@ -145,13 +145,16 @@ class HandSequence:
         sizes = {}
         for name, value in self.present().items():
             self._check_field(name, value, sizes)
-        sides = self.hand_side
-        if sizes.get('H') == 2 and sides is not None and (sides != sides.new_tensor([0, 1])).any():
-            raise SequenceError(f'{self._where()}: with two hands hand_side must be [0, 1] (left, right)')
-        for name in self.present():
+        for name, value in self.present().items():
             mask = SPECS[name].mask
             if mask and getattr(self, mask) is None:
                 raise SequenceError(f'{self._where()}: field {name!r} is given without its mask {mask!r}')
+            if value.is_floating_point() and not value.is_meta and not self._finite(name, value):
+                raise SequenceError(f'{self._where()}: field {name!r} is NaN or infinite where marked valid')
+        sides = self.hand_side
+        two_known = sizes.get('H') == 2 and sides is not None and not sides.is_meta
+        if two_known and (sides != sides.new_tensor([0, 1])).any():
+            raise SequenceError(f'{self._where()}: with two hands hand_side must be [0, 1] (left, right)')
         return self
 
     def _check_field(self, name, value, sizes):
@@ -169,10 +172,6 @@ class HandSequence:
             expected = '(' + ', '.join(map(str, symbols)) + ')'
             raise SequenceError(
                 f'{self._where()}: field {name!r} must have shape {expected} with {known}, got {tuple(value.shape)}'
-            )
-        if value.is_floating_point() and not value.is_meta and not self._finite(name, value):
-            raise SequenceError(
-                f'{self._where()}: field {name!r} is NaN or infinite where marked valid'
             )
 
     def _finite(self, name, value):

@@ -14,11 +14,35 @@ def stack(samples):
         raise SequenceError(f'samples in different coordinate frames cannot be stacked: {sorted(frames)}')
     for sample in samples:
         sample._refuse_batch('stack')
+    num_frames = max(_size(s, 'T') for s in samples)
+    num_hands = max(_size(s, 'H') for s in samples)
+    if any(_size(s, 'T') != num_frames or s.frame_valid is not None for s in samples):
+        samples = [_with_frame_valid(s) for s in samples]
     names = [name for name in SPECS if any(getattr(s, name) is not None for s in samples)]
-    num_frames = max((_size(s, 'T') for s in samples), default=0)
-    num_hands = max((_size(s, 'H') for s in samples), default=0)
-    columns = {name: torch.stack([_padded(s, name, samples, num_frames, num_hands) for s in samples]) for name in names}
+    if any(_size(s, 'H') not in (0, num_hands) for s in samples) and 'hand_valid' not in names:
+        raise SequenceError('one- and two-hand data can share a batch only if hand_valid says which hands are there')
+    columns = {name: _column(name, samples, num_frames, num_hands) for name in names}
     return HandSequence(meta=[s.meta for s in samples], frame=samples[0].frame, batched=True, **columns)
+
+
+def _with_frame_valid(sample):
+    """Writes out what an absent `frame_valid` means: no frame is padding."""
+    if sample.frame_valid is not None:
+        return sample
+    device = next((value.device for value in sample.present().values()), None)
+    return sample.replace(frame_valid=torch.ones(_size(sample, 'T'), dtype=torch.bool, device=device))
+
+
+def _column(name, samples, num_frames, num_hands):
+    padded = [_padded(s, name, samples, num_frames, num_hands) for s in samples]
+    for value, sample in zip(padded, samples, strict=True):
+        if value.shape != padded[0].shape:
+            raise SequenceError(
+                f'{name!r} is {tuple(value.shape)} in {sample_name(sample.meta)} but {tuple(padded[0].shape)} in '
+                f'{sample_name(samples[0].meta)}; only T and H are padded: give all datasets of the mix the same '
+                f'image size and number of cameras'
+            )
+    return torch.stack(padded)
 
 
 def _size(sample, symbol):
@@ -47,6 +71,11 @@ def _absent(sample, name, samples):
             f'{sample_name(sample.meta)} has no {name!r}, which other samples of the batch have; '
             f'give it in every dataset of the mix, or drop it from all'
         )
+    if spec.mask and getattr(sample, spec.mask) is not None and getattr(sample, spec.mask).any():
+        raise SequenceError(
+            f'{sample_name(sample.meta)} has no {name!r}, yet its {spec.mask!r} is True in places, and other samples '
+            f'of the batch have {name!r}: zeros would pass for data; give it, or drop it from all'
+        )
     other = next(s for s in samples if getattr(s, name) is not None)
     own = {symbol: _size(sample, symbol) or _size(other, symbol) for symbol in ('T', 'H')}
     like = getattr(other, name)
@@ -64,9 +93,7 @@ def _pad_hands(value, name, sample, num_hands):
         return value
     # One-hand data beside two-hand data: the hand goes to the place of its side (left 0, right 1).
     if sample.hand_side is None:
-        raise SequenceError(
-            f'{sample_name(sample.meta)} has one hand but no hand_side: it cannot join two-hand data'
-        )
+        raise SequenceError(f'{sample_name(sample.meta)} has one hand but no hand_side: it cannot join two-hand data')
     if name == 'hand_side':
         return torch.arange(num_hands, device=value.device)
     shape = list(value.shape)

@@ -54,7 +54,9 @@ def draw_mesh(image, vertices_2d, depth, faces, color=PREDICTED_COLOR, alpha=0.9
         pixels_per_metre: focal length over depth; default from the length of a hand. It only changes the shading.
     """
     image = _copied(image)
-    vertices_2d, depth, faces = (np.asarray(x, kind) for x, kind in ((vertices_2d, float), (depth, float), (faces, int)))
+    vertices_2d, depth, faces = (
+        np.asarray(x, kind) for x, kind in ((vertices_2d, float), (depth, float), (faces, int))
+    )
     if not (np.isfinite(vertices_2d).all() and np.isfinite(depth).all()):
         raise ValueError('draw_mesh got vertices that are NaN or infinite')
     if pixels_per_metre is None:
@@ -63,6 +65,7 @@ def draw_mesh(image, vertices_2d, depth, faces, color=PREDICTED_COLOR, alpha=0.9
     pixels = np.nonzero(face_ids >= 0)
     shade = _shading(vertices_2d, depth * pixels_per_metre, faces)
     light = interpolate(pixels, face_ids[pixels], vertices_2d, shade[:, None], faces)
+    light = np.clip(light, shade.min(), shade.max())  # a rim pixel lies outside its face, and would be extrapolated
     painted = np.clip(light * np.array(color) + 60 * np.clip(light - 0.85, 0, 1), 0, 255)
     image[pixels] = np.round(alpha * painted + (1 - alpha) * image[pixels])
     return image
@@ -128,7 +131,7 @@ def side_by_side(images, pad=8):
 
 def text_height(image):
     """Height in pixels of capital letters that read well on an image of this size."""
-    return int(np.clip(image.shape[0] / 22, 10, 40))
+    return int(np.clip(image.shape[0] / 22, 12, 40))
 
 
 def _text_scale(text, height, width):

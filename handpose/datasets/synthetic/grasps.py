@@ -19,7 +19,8 @@ from handpose.hands.procedural import PAD_VERTICES
 MAX_GAP = 0.003  # metres: an engaged pad is at most this far from the surface
 MAX_PENETRATION = 0.002  # metres: no hand vertex is deeper in the object than this
 _SAFETY = 0.8  # a grasp is accepted at this share of both limits
-_STEPS, _RATE = 160, 0.03
+_STEPS, _RATE = 150, 0.03
+_COARSE_SHARE = 0.7  # of the steps, a third of the vertices is enough
 _FINGERS = ('index', 'middle', 'little', 'ring', 'thumb')  # MANO's order
 _PADS = ('thumb', 'index', 'middle', 'ring', 'little')  # the order of fingertip_pads
 _SELF_RADIUS = 0.0145  # metres between the axes of different fingers
@@ -133,7 +134,7 @@ class _Poser:
 def solve(model, candidates, steps=_STEPS):
     """Searches all candidates' grasps at once by gradient descent on contact, penetration, table and posture.
 
-    The search looks at every third vertex and at the pads; the verdict at all of them.
+    The search first looks at every third vertex and at the pads, then at all vertices, as the verdict does.
 
     Returns:
         one `Grasp` per candidate, sound or not.
@@ -143,9 +144,10 @@ def solve(model, candidates, steps=_STEPS):
     start = start.clamp(low, high)
     shapes = np.stack([c.shape for c in candidates])
     pad_vertices = model.fingertip_pads.flatten()
-    chosen = torch.cat([pad_vertices, torch.arange(0, model.num_vertices, 3)])
-    poser = _Poser(model, shapes, chosen)
-    rotation, position = _place(poser, start, candidates)
+    coarse, fine = (
+        _Poser(model, shapes, torch.cat([pad_vertices, torch.arange(0, model.num_vertices, every)])) for every in (3, 1)
+    )
+    rotation, position = _place(coarse, start, candidates)
     touching = torch.tensor([[finger in c.type.fingers for finger in _PADS] for c in candidates])
     angles = start.clone().requires_grad_()
     turn = torch.zeros(len(candidates), 3, requires_grad=True)
@@ -153,6 +155,7 @@ def solve(model, candidates, steps=_STEPS):
     optimizer = torch.optim.Adam([angles, turn, move], lr=_RATE)
     for step in range(steps):
         optimizer.param_groups[0]['lr'] = _RATE * (0.05 + 0.475 * (1 + np.cos(np.pi * step / steps)))
+        poser = coarse if step < _COARSE_SHARE * steps else fine
         vertices, joints = poser(rotvec_to_rotmat(turn) @ rotation, position + 0.1 * move, angles)
         loss = _loss(vertices, joints, candidates, touching, step / steps)
         loss = loss + 0.3 * (angles - start).square().sum() + 0.5 * turn.square().sum() + 2 * move.square().sum()
@@ -163,7 +166,7 @@ def solve(model, candidates, steps=_STEPS):
             angles.copy_(angles.clamp(low, high))
     with torch.no_grad():
         rotation, position = rotvec_to_rotmat(turn) @ rotation, position + 0.1 * move
-        vertices, _ = _Poser(model, shapes, torch.arange(model.num_vertices))(rotation, position, angles)
+        vertices, _ = fine(rotation, position, angles)
         return [
             _result(model, c, vertices[i], rotation[i], position[i], angles[i].detach(), touching[i])
             for i, c in enumerate(candidates)
@@ -240,8 +243,8 @@ def _loss(vertices, joints, candidates, touching, progress):
     uses_palm = torch.tensor([c.type.palm for c in candidates])
     palm = (distance[:, 5 * PAD_VERTICES :].amin(-1) - 0.5).square() * uses_palm
     terms = (
-        0.3 * (contact * touching).sum(-1)
-        + (0.06 + 1.2 * progress) * penetration
+        0.5 * (contact * touching).sum(-1)
+        + (0.06 + 0.5 * progress) * penetration
         + 0.06 * table
         + 0.05 * palm
         + 0.02 * _crowding(joints)
@@ -274,15 +277,22 @@ def _crowding(joints):
 
 
 def _result(model, candidate, vertices, rotation, position, angles, touching):
-    distance = candidate.target.distance(vertices.double())
-    gap = distance[model.fingertip_pads].amin(-1)[touching].clamp(min=0).max().item()
+    distance = candidate.target.distance(vertices.double())  # pads first, then every vertex
+    gap = distance[: 5 * PAD_VERTICES].unflatten(0, (5, PAD_VERTICES)).amin(-1)[touching].clamp(min=0).max().item()
     wrist = np.eye(4)
     wrist[:3, :3], wrist[:3, 3] = rotation.double().numpy(), position.double().numpy()
     # float32 leaves the rotation a little off; the motion multiplies it many times.
     wrist[:3, :3] = Rotation.from_matrix(wrist[:3, :3]).as_matrix()
     angles = angles.double().numpy()
-    return Grasp(candidate.type.name, wrist, angles, _opened(model, angles), _approach(candidate.type, wrist), gap,
-                 max(0.0, -distance.min().item()))
+    return Grasp(
+        candidate.type.name,
+        wrist,
+        angles,
+        _opened(model, angles),
+        _approach(candidate.type, wrist),
+        gap,
+        max(0.0, -distance.min().item()),
+    )
 
 
 def _opened(model, angles):
@@ -300,3 +310,18 @@ def _approach(grasp_type, wrist):
     normal, forward = -wrist[:3, 1], -wrist[:3, 0]
     direction = normal + 0.35 * forward if grasp_type.palm else forward + 0.35 * normal
     return direction / np.linalg.norm(direction)
+
+
+def contact_of_scene(scene, model):
+    """Measures a scene's holding frames on the meshes that are rendered.
+
+    Returns:
+        (H,) widest gap of an engaged pad to the surface and (H,) deepest hand vertex, metres, per holding frame.
+    """
+    grasp_type = next(g for g in GRASP_TYPES if g.name == scene.grasp.type_name)
+    fingers = [_PADS.index(f) for f in grasp_type.fingers]
+    pose = scene.object_poses[scene.holding, 0]
+    vertices = (scene.vertices[scene.holding] - pose[:, None, :3, 3]) @ pose[:, :3, :3]
+    distance = scene.objects[0].distance(torch.from_numpy(vertices))
+    gap = distance[:, model.fingertip_pads[fingers]].amin(-1).clamp(min=0).amax(-1)
+    return gap.numpy(), (-distance.amin(-1)).clamp(min=0).numpy()

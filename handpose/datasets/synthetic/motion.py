@@ -53,11 +53,17 @@ def plan_act(rng, frames, grasp, grip_height, object_points, hand_points, place,
     object_pose = np.tile(np.eye(4), (frames, 1, 1))
     object_pose[:, :3, :3] = turn @ base[:3, :3]
     object_pose[:, :3, 3] = base[:3, 3] + grip + shift - object_pose[:, :3, :3] @ grip
-    object_pose = _stay_above_table(object_pose, np.concatenate([object_points, hand_points]), minimum_jerk(
-        time, marks['grasp'] + 0.01, marks['lifted']) - minimum_jerk(time, marks['lower'], marks['release'] - 0.01))
+    object_pose = _stay_above_table(
+        object_pose,
+        np.concatenate([object_points, hand_points]),
+        minimum_jerk(time, marks['grasp'] + 0.01, marks['lifted'])
+        - minimum_jerk(time, marks['lower'], marks['release'] - 0.01),
+    )
     wrist = object_pose @ grasp.wrist
     _add_reach(rng, wrist, time, marks, base[:3, :3] @ grasp.approach, heading, far)
-    closing = minimum_jerk(time, marks['close'], marks['grasp']) * (1 - minimum_jerk(time, marks['release'], marks['open']))
+    closing = minimum_jerk(time, marks['close'], marks['grasp']) * (
+        1 - minimum_jerk(time, marks['release'], marks['open'])
+    )
     holding = (time >= marks['grasp']) & (time <= marks['release'])
     return Act(object_pose, wrist, closing, holding, action)
 

@@ -38,8 +38,10 @@ class Box(NamedTuple):
     def mesh(self):
         """A cube grid whose outer strip is bent to the edge radius."""
         half, inner = np.array(self.half), np.array(self.half) - self.radius
-        lines = [np.array([-h, -i - self.radius * 0.4, *np.linspace(-i, i, 5), i + self.radius * 0.4, h])
-                 for h, i in zip(half, inner, strict=True)]
+        lines = [
+            np.array([-h, -i - self.radius * 0.4, *np.linspace(-i, i, 5), i + self.radius * 0.4, h])
+            for h, i in zip(half, inner, strict=True)
+        ]
         vertices, faces = [], []
         for axis in range(3):
             u, v = (axis + 1) % 3, (axis + 2) % 3
@@ -86,8 +88,14 @@ class Revolved(NamedTuple):
             rings.append(a + (b - a) * np.linspace(0, 1, steps + 1)[1:, None])
         rings = np.concatenate(rings)
         angle = np.linspace(0, 2 * np.pi, SECTORS + 1)
-        grid = np.stack([rings[:, None, 0] * np.cos(angle), rings[:, None, 0] * np.sin(angle),
-                         np.broadcast_to(rings[:, None, 1], (len(rings), SECTORS + 1))], -1)
+        grid = np.stack(
+            [
+                rings[:, None, 0] * np.cos(angle),
+                rings[:, None, 0] * np.sin(angle),
+                np.broadcast_to(rings[:, None, 1], (len(rings), SECTORS + 1)),
+            ],
+            -1,
+        )
         return Mesh(grid.reshape(-1, 3), _grid_faces(*grid.shape[:2], flip=True))
 
 
@@ -139,14 +147,22 @@ class SceneObject:
         """The meshes of all parts, joined."""
         meshes = [part.mesh() for part in self.parts]
         starts = np.cumsum([0] + [len(m.vertices) for m in meshes[:-1]])
-        return Mesh(np.concatenate([m.vertices for m in meshes]),
-                    np.concatenate([m.faces + s for m, s in zip(meshes, starts, strict=True)]))
+        return Mesh(
+            np.concatenate([m.vertices for m in meshes]),
+            np.concatenate([m.faces + s for m, s in zip(meshes, starts, strict=True)]),
+        )
 
 
 def cylinder_profile(radius, low, high, bevel=0.002):
     """The profile of an upright cylinder with bevelled rims."""
-    return ((0.0, low), (radius - bevel, low), (radius, low + bevel), (radius, high - bevel), (radius - bevel, high),
-            (0.0, high))
+    return (
+        (0.0, low),
+        (radius - bevel, low),
+        (radius, low + bevel),
+        (radius, high - bevel),
+        (radius - bevel, high),
+        (0.0, high),
+    )
 
 
 def _cylinder(rng, radius, height):
@@ -168,8 +184,17 @@ def _bottle(rng, radius, height):
     r, h = rng.uniform(*radius), rng.uniform(*height)
     neck = rng.uniform(0.35, 0.5) * r
     shoulder = h * rng.uniform(0.66, 0.74)
-    profile = ((0.0, 0.0), (r - 0.003, 0.0), (r, 0.003), (r, shoulder), (0.85 * r, shoulder + 0.012),
-               (neck, shoulder + 0.035), (neck, h - 0.002), (neck - 0.002, h), (0.0, h))
+    profile = (
+        (0.0, 0.0),
+        (r - 0.003, 0.0),
+        (r, 0.003),
+        (r, shoulder),
+        (0.85 * r, shoulder + 0.012),
+        (neck, shoulder + 0.035),
+        (neck, h - 0.002),
+        (neck - 0.002, h),
+        (0.0, h),
+    )
     return (Revolved(profile),), h, (0.45 * shoulder + 0.02, r, r)
 
 

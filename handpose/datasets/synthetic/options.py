@@ -43,9 +43,15 @@ class SyntheticOptions:
     workers: int = 0
 
     def __post_init__(self):
-        for name, low, high in (('subjects', 1, 99), ('sequences', 5, 100), ('frames', 24, 10_000),
-                                ('cameras', 1, len(SERIALS)), ('size', 64, 4096), ('seed', 0, 2**63),
-                                ('workers', 0, 4096)):
+        for name, low, high in (
+            ('subjects', 1, 99),
+            ('sequences', 5, 100),
+            ('frames', 24, 10_000),
+            ('cameras', 1, len(SERIALS)),
+            ('size', 64, 4096),
+            ('seed', 0, 2**63),
+            ('workers', 0, 4096),
+        ):
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise ValueError(f'{name} must be a whole number from {low} to {high}, got {value!r}')

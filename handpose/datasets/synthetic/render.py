@@ -121,8 +121,9 @@ class CameraRenderer:
         shade = self._shade(body)
         coloured = body.texture is None
         values = body.colours * shade if coloured else np.concatenate([body.texture_points, shade], 1)
-        values = interpolate((rows, columns), ids, uv, np.concatenate([1 / np.maximum(depth, NEAR)[:, None], values], 1),
-                             body.faces)
+        values = interpolate(
+            (rows, columns), ids, uv, np.concatenate([1 / np.maximum(depth, NEAR)[:, None], values], 1), body.faces
+        )
         corners = depth[body.faces]
         z = np.clip(1 / np.maximum(values[:, 0], 1e-6), corners.min(1)[ids], corners.max(1)[ids])
         if coloured:
@@ -224,6 +225,13 @@ def _line_kernel(step):
     half = int(np.ceil(np.abs(step).max() / 2)) + 1
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
     start, end = (np.array([half, half]) - step / 2), (np.array([half, half]) + step / 2)
-    cv2.line(kernel, np.round(start * 16).astype(int).tolist(), np.round(end * 16).astype(int).tolist(), 1.0, 1,
-             cv2.LINE_AA if False else 8, 4)
+    cv2.line(
+        kernel,
+        np.round(start * 16).astype(int).tolist(),
+        np.round(end * 16).astype(int).tolist(),
+        1.0,
+        1,
+        cv2.LINE_AA if False else 8,
+        4,
+    )
     return kernel / kernel.sum()

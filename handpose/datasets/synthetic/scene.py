@@ -123,8 +123,17 @@ def build_scene(options, model, draft, intrinsics):
     pose = torch.from_numpy(np.concatenate([np.zeros((1, 3)), _pose(model, grasp.angles)]))
     hand_points = _place_hand(model, draft.shape, pose[None], grasp.wrist[None], 1)[0][0]
     height = grasp.wrist[2, 3] * 0.5 + draft.target.height * 0.25
-    act = plan_act(rng, options.frames, grasp, height, draft.target.mesh().vertices, hand_points,
-                   rng.uniform(-0.03, 0.03, 2), heading, far)
+    act = plan_act(
+        rng,
+        options.frames,
+        grasp,
+        height,
+        draft.target.mesh().vertices,
+        hand_points,
+        rng.uniform(-0.03, 0.03, 2),
+        heading,
+        far,
+    )
     scene = _animate(model, draft, act, side)
     _set_out_others(scene, rng, draft.target.class_id)
     scene.intrinsics = intrinsics
@@ -209,7 +218,9 @@ def _put_up_cameras(rng, scene, cameras):
     azimuth = np.deg2rad(azimuth + rng.uniform(-10, 10, cameras))
     elevation = np.deg2rad(rng.uniform(12, 60, cameras))
     distance = rng.uniform(0.58, 0.82, cameras)
-    direction = np.stack([np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)], 1)
+    direction = np.stack(
+        [np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)], 1
+    )
     eye = target + direction * distance[:, None]
     aim = target + rng.normal(0, 0.015, (cameras, 3))
     up = np.array([0, 0, 1.0]) + rng.normal(0, 0.05, (cameras, 3))

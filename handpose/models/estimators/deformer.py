@@ -9,7 +9,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from handpose.geometry import rotmat_to_rotvec
+from handpose.geometry import rotmat_to_rotvec, scale_boxes
 from handpose.models.heads import linear_from
 from handpose.models.layers import pose_to_rotmat, roi_align
 from handpose.registry import HAND_MODELS, MODELS
@@ -44,6 +44,7 @@ class Deformer(nn.Module):
         loss: config of `DeformerLoss`.
         normalizer: config of `ImageNormalizer`.
         channels: C of the frame features. roi_size: side of the grid of features cut out of the box.
+        box_scale: enlarges the batch's boxes, which fit the joints, to hold the whole hand (published: 1.5).
         num_frames: T of a test window. frame_gap: frames from one position of it to the next.
         test_mode: 'all' predicts every frame of a window at once, so that a track is cut into windows and each frame
             is predicted once (the paper's 105 FPS); 'centre' predicts the centre of one window around each frame.
@@ -62,6 +63,7 @@ class Deformer(nn.Module):
         normalizer: dict | None = None,
         channels: int = 256,
         roi_size: int = 32,
+        box_scale: float = 1.5,
         num_frames: int = 7,
         frame_gap: int = 10,
         test_mode: str = 'all',
@@ -79,9 +81,13 @@ class Deformer(nn.Module):
         self.hand_model = HAND_MODELS.build(hand_model)
         self.shape_regression = linear_from(channels, torch.zeros(10))
         self.loss_function = MODELS.build(loss)
-        self.roi_size = roi_size
+        self.roi_size, self.box_scale = roi_size, box_scale
         self.num_frames, self.frame_gap, self.test_mode = num_frames, frame_gap, test_mode
         self.joints_to_head = joints_to_head
+
+    def init_weights(self):
+        """Starts the backbone from its pretrained weights, if its config names any."""
+        self.backbone.init_weights()
 
     def forward(self, images, boxes, frame_valid=None, visibility=None):
         """Runs the whole network.
@@ -102,7 +108,7 @@ class Deformer(nn.Module):
         """Sees each frame alone: (B, T, 3, h, w), (B, T, 4) -> features (B, T, C) and 2D joints (B, T, J, 2)."""
         leading = images.shape[:2]
         features = self.backbone(self.normalizer(images.flatten(0, 1)))  # (B*T, C, h/4, w/4)
-        tokens = roi_align(features, boxes.flatten(0, 1), self.roi_size, spatial_scale=0.25, sampling_ratio=2)
+        tokens = roi_align(features, boxes.flatten(0, 1), self.roi_size, spatial_scale=0.25, sampling_ratio=-1)
         spatial = self.spatial_transformer(tokens)  # (B*T, C, roi, roi) -> (B*T, C)
         return spatial.feature.unflatten(0, leading), spatial.joints_2d.unflatten(0, leading)
 
@@ -130,7 +136,7 @@ class Deformer(nn.Module):
         """Losses of a (B, T, K=1, H=1, ...) batch: a dict of scalars, of which those named `loss...` are summed."""
         images, boxes, valid = self._inputs(batch)
         output = self(images, boxes, valid, self._visibility(batch))
-        return self.loss_function(output, batch, self.hand_model, self.head.rotation_space)
+        return self.loss_function(output, batch, boxes, self.hand_model, self.head.rotation_space)
 
     @torch.no_grad()
     def predict(self, batch):
@@ -151,7 +157,7 @@ class Deformer(nn.Module):
             track_visibility = None if visibility is None else visibility[b]
             tracks.append(self._decode_track(features, joints_2d, valid[b], track_visibility))
         pose, shape, joints_2d, own_vote = (torch.stack(parts) for parts in zip(*tracks, strict=True))
-        return self._to_sequence(batch, pose, shape, joints_2d, own_vote)
+        return self._to_sequence(batch, boxes, pose, shape, joints_2d, own_vote)
 
     def _encode_in_chunks(self, images, boxes, chunk=32):
         parts = [self.encode(i[None], b[None]) for i, b in zip(images.split(chunk), boxes.split(chunk), strict=True)]
@@ -180,7 +186,7 @@ class Deformer(nn.Module):
         kept = present.any(1)
         return index[kept], present[kept]
 
-    def _to_sequence(self, batch, pose, shape, joints_2d, own_vote):
+    def _to_sequence(self, batch, boxes, pose, shape, joints_2d, own_vote):
         rotations = pose_to_rotmat(pose, self.head.rotation_space)  # (B, T, 16, 3, 3)
         num_frames = pose.shape[1]
         side = batch.hand_side[:, :1].expand(-1, num_frames)
@@ -189,7 +195,6 @@ class Deformer(nn.Module):
         transl = -self.hand_model.rest_wrist(shapes, side)
         mesh = self.hand_model(rotations, shapes, transl, side)
         hand_valid = batch.hand_valid & batch.frame_valid[..., None]
-        boxes = batch.boxes[:, :, 0, 0]
         corner, size = boxes[..., None, :2], boxes[..., None, 2:] - boxes[..., None, :2]
         return HandSequence(
             meta=batch.meta,
@@ -218,7 +223,8 @@ class Deformer(nn.Module):
                 f'Deformer sees one hand with one camera, got {batch.hand_side.shape[1]} hands and '
                 f'{batch.images.shape[2]} cameras; crop each hand into a clip of its own'
             )
-        return batch.images[:, :, 0], batch.boxes[:, :, 0, 0], batch.frame_valid & batch.hand_valid[..., 0]
+        boxes = scale_boxes(batch.boxes[:, :, 0, 0], self.box_scale)
+        return batch.images[:, :, 0], boxes, batch.frame_valid & batch.hand_valid[..., 0]
 
     def _visibility(self, batch):
         if self.head.mode != 'occlusion':

@@ -74,8 +74,12 @@ class DeformerLoss(nn.Module):
         self.discriminator = None if discriminator is None else MODELS.build(discriminator)
         self.adversarial_weight = adversarial_weight
 
-    def forward(self, output, batch, hand_model, rotation_space):
-        """Compares a `DeformerOutput` (B, T, ...) with the truth in `batch` (B, T, 1, 1, ...): dict of scalars."""
+    def forward(self, output, batch, boxes, hand_model, rotation_space):
+        """Compares a `DeformerOutput` (B, T, ...) with the truth in `batch` (B, T, 1, 1, ...): dict of scalars.
+
+        Args:
+            boxes: (B, T, 4), the regions in whose coordinates the output's 2D joints are.
+        """
         valid = batch.frame_valid & batch.hand_valid[..., 0]  # (B, T)
         truth, known = true_hands(batch, hand_model)
         predicted = self._predicted_hands(output, batch.hand_side[:, 0], hand_model, rotation_space)
@@ -87,7 +91,7 @@ class DeformerLoss(nn.Module):
                 add(self._hand_losses(name, predicted[name], truth, valid, known, weight))
         if self.motion_weight:
             add(self._motion_losses(predicted['forward'], predicted['backward'], truth, valid, known))
-        losses['loss_joints_2d'] = self._joints_2d(output.joints_2d, batch, valid)
+        losses['loss_joints_2d'] = self._joints_2d(output.joints_2d, batch, boxes[:, :, None], valid)
         if self.smoothness_loss is not None:
             losses['loss_smoothness'] = self.smoothness_loss(predicted['fused'].rotations, valid)
         if self.discriminator is not None:
@@ -136,8 +140,7 @@ class DeformerLoss(nn.Module):
             losses[f'loss_motion_{part}'] = self.motion_weight * self.weights[part] * value
         return losses
 
-    def _joints_2d(self, joints_2d, batch, valid):
-        boxes = batch.boxes[:, :, 0, 0, None]  # (B, T, 1, 4)
+    def _joints_2d(self, joints_2d, batch, boxes, valid):
         target = (batch.joints_2d[:, :, 0, 0] - boxes[..., :2]) / (boxes[..., 2:] - boxes[..., :2]).clamp_min(1e-6)
         return self.joints_2d_loss(joints_2d, target, batch.joints_2d_valid[:, :, 0, 0] & valid[..., None])
 

@@ -1,0 +1,33 @@
+"""Drawing: overlays on images, videos, and figures of results."""
+
+from handpose.visualization.draw import (
+    add_caption,
+    contact_sheet,
+    draw_boxes,
+    draw_mesh,
+    draw_skeleton,
+    put_label,
+    side_by_side,
+)
+from handpose.visualization.figures import confidence_strip, error_by_occlusion_bar, error_per_joint_hand, pck_curve
+from handpose.visualization.overlays import draw_clip
+from handpose.visualization.video import VideoWriter, save_clip_video, save_contact_sheet, save_image
+
+__all__ = [
+    'VideoWriter',
+    'add_caption',
+    'confidence_strip',
+    'contact_sheet',
+    'draw_boxes',
+    'draw_clip',
+    'draw_mesh',
+    'draw_skeleton',
+    'error_by_occlusion_bar',
+    'error_per_joint_hand',
+    'pck_curve',
+    'put_label',
+    'save_clip_video',
+    'save_contact_sheet',
+    'save_image',
+    'side_by_side',
+]

@@ -1,0 +1,136 @@
+"""A clip as pictures: input, prediction and truth side by side."""
+
+import cv2
+import numpy as np
+import torch
+
+from handpose.geometry.camera import project_points
+from handpose.geometry.rigid import transform_points
+from handpose.structures import SequenceError, sample_name
+from handpose.visualization.draw import (
+    PREDICTED_COLOR,
+    TRUE_COLOR,
+    add_caption,
+    draw_mesh,
+    draw_skeleton,
+    side_by_side,
+)
+
+_AT_TRUE_WRIST = ' (placed at the true wrist)'
+
+
+def draw_clip(prediction, target, hand_faces=None, camera=0, panel_size=320):
+    """Draws every valid frame of a clip as a row of panels: input | predicted skeleton | predicted mesh | truth.
+
+    The mesh panels are there where `vertices` and `hand_faces` are; the truth is a mesh where it has vertices, else a
+    skeleton. A prediction in frame 'wrist' has no place of its own: it is drawn at the true wrist, and its caption
+    says so.
+
+    Args:
+        prediction: HandSequence (a clip) with joints_3d in the target's frame or in 'wrist'.
+        target: HandSequence (a clip) with images, intrinsics, joints_3d (and extrinsics where its frame is not that of
+            the camera drawn).
+        hand_faces: (F, 3) triangles of a right hand; a left hand's are the same with reversed winding.
+        camera: which of the K cameras to draw.
+        panel_size: height in pixels that every image is scaled to.
+
+    Returns:
+        list of (h, w, 3) uint8 RGB, one a valid frame, all of one size.
+
+    Raises:
+        SequenceError: a field is missing, or the two are in frames that cannot be drawn together.
+    """
+    _check(prediction, target)
+    view = _View(target, camera, panel_size)
+    faces = None if hand_faces is None else torch.as_tensor(hand_faces).cpu().numpy()
+    shift, note = _placement(prediction, target)
+    valid = target.frame_valid if target.frame_valid is not None else torch.ones(len(target.images), dtype=torch.bool)
+    frames = []
+    for t in torch.nonzero(valid).flatten().tolist():
+        panels = [(view.image(t), _frame_name(target, t))]
+        panels.append((view.skeletons(t, prediction, shift), f'predicted skeleton{note}'))
+        if prediction.vertices is not None and faces is not None:
+            panels.append((view.meshes(t, prediction, shift, faces, PREDICTED_COLOR), f'predicted mesh{note}'))
+        if target.vertices is not None and faces is not None:
+            panels.append((view.meshes(t, target, None, faces, TRUE_COLOR), 'true mesh'))
+        else:
+            panels.append((view.skeletons(t, target, None), 'true skeleton'))
+        frames.append(side_by_side([add_caption(image, text) for image, text in panels], pad=4))
+    return frames
+
+
+class _View:
+    """One camera of a clip, scaled to panels."""
+
+    def __init__(self, target, camera, panel_size):
+        self.images = target.images[:, camera].permute(0, 2, 3, 1).cpu().numpy()
+        self.scale = panel_size / self.images.shape[1]
+        self.intrinsics = target.intrinsics[:, camera].cpu()
+        self.to_camera = None if target.extrinsics is None else target.extrinsics[:, camera].cpu()
+        self.sides = target.hand_side.tolist()
+
+    def image(self, t):
+        height, width = (round(n * self.scale) for n in self.images.shape[1:3])
+        shrinks = self.scale < 1
+        return cv2.resize(self.images[t], (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
+
+    def skeletons(self, t, sequence, shift):
+        image = self.image(t)
+        for h in range(len(self.sides)):
+            points, depth = self.project(t, sequence.joints_3d[t, h], None if shift is None else shift[t, h])
+            valid = sequence.joints_valid[t, h].cpu().numpy() & (depth > 0)
+            image = draw_skeleton(image, points, valid)
+        return image
+
+    def meshes(self, t, sequence, shift, faces, color):
+        image, hands = self.image(t), []
+        for h, side in enumerate(self.sides):
+            points, depth = self.project(t, sequence.vertices[t, h], None if shift is None else shift[t, h])
+            if sequence.joints_valid[t, h].any() and np.isfinite(points).all() and (depth > 0).all():
+                hands.append((points, depth, faces if side == 1 else faces[:, ::-1]))
+        focal = self.scale * float(self.intrinsics[t, 0, 0])
+        for points, depth, oriented in sorted(hands, key=lambda hand: -hand[1].mean()):  # the nearer hand last
+            image = draw_mesh(image, points, depth, oriented, color, pixels_per_metre=focal / depth.mean())
+        return image
+
+    def project(self, t, points, shift):
+        """Panel pixels (N, 2) and depth (N,) of points (N, 3); pixel centres are at integers, hence the halves."""
+        points = points.detach().cpu().float()
+        points = points if shift is None else points + shift
+        if self.to_camera is not None:
+            points = transform_points(points, self.to_camera[t])
+        pixels = project_points(points, self.intrinsics[t]).numpy()
+        return (pixels + 0.5) * self.scale - 0.5, points[..., 2].numpy()
+
+
+def _placement(prediction, target):
+    """What to add to a prediction (T, H, 3), NaN where the true wrist is unknown, and what the caption says of it."""
+    if prediction.frame != 'wrist':
+        return None, ''
+    wrist = target.joints_3d[:, :, 0].detach().cpu().float()
+    known = target.joints_valid[:, :, 0].cpu()
+    return torch.where(known[..., None], wrist, torch.nan), _AT_TRUE_WRIST
+
+
+def _frame_name(target, t):
+    numbers = target.meta.get('frame_indices')
+    return f'input, frame {numbers[t] if numbers else t}'
+
+
+def _check(prediction, target):
+    where = 'a batch' if target.batched else sample_name(target.meta)
+    if prediction.batched or target.batched:
+        raise SequenceError(f'{where}: draw_clip draws one clip; call unstack() first')
+    missing = [
+        n for n in ('images', 'intrinsics', 'joints_3d', 'joints_valid', 'hand_side') if getattr(target, n) is None
+    ]
+    missing += [f'{n} of the prediction' for n in ('joints_3d', 'joints_valid') if getattr(prediction, n) is None]
+    if missing:
+        raise SequenceError(f'{where}: draw_clip needs {", ".join(missing)}')
+    if target.frame == 'wrist' or prediction.frame not in ('wrist', target.frame):
+        raise SequenceError(
+            f"{where}: draw_clip needs a target in 'camera' or 'world' and a prediction in the same frame or in "
+            f"'wrist', got {target.frame!r} and {prediction.frame!r}"
+        )
+    if target.frame == 'world' and target.extrinsics is None:
+        raise SequenceError(f"{where}: draw_clip needs extrinsics of a target in frame 'world'")

@@ -1,0 +1,83 @@
+import numpy as np
+import pytest
+
+from handpose.structures import centred_windows, strided_windows
+
+
+@pytest.mark.parametrize('num_frames', [1, 2, 7, 8, 50, 73])
+@pytest.mark.parametrize(('window', 'gap'), [(1, 1), (7, 1), (7, 10), (16, 2), (128, 1)])
+def test_strided_windows_hold_every_frame_exactly_once(num_frames, window, gap):
+    index, valid = strided_windows(num_frames, window, gap)
+    assert index.shape == valid.shape == (len(index), window)
+    assert sorted(index[valid].tolist()) == list(range(num_frames))
+    for row, mask in zip(index, valid, strict=True):
+        count = mask.sum()
+        assert mask[:count].all()  # padding comes last ...
+        assert (np.diff(row[:count]) == gap).all()
+        assert (row[count:] == row[count - 1]).all()  # ... and repeats the last frame
+
+
+def test_strided_windows_are_of_nearly_equal_length():
+    index, valid = strided_windows(8, 7, 1)
+    assert valid.sum(1).tolist() == [4, 4]  # not 7 and 1
+    assert index[0].tolist() == [0, 1, 2, 3, 3, 3, 3]
+
+
+def centred_window_by_hand(centre, num_frames, window, gap, usable):
+    """The published rule, one frame at a time: walk outward; from the first unusable frame on, stay where you are."""
+    frames, marks = {0: centre}, {0: True}
+    for direction in (-1, 1):
+        last, alive = centre, True
+        for step in range(1, window // 2 + 1):
+            frame = centre + direction * step * gap
+            alive = alive and 0 <= frame < num_frames and usable[frame]
+            last = frame if alive else last
+            frames[direction * step], marks[direction * step] = last, alive
+    order = sorted(frames)
+    return [frames[k] for k in order], [marks[k] for k in order]
+
+
+@pytest.mark.parametrize(('num_frames', 'window', 'gap'), [(1, 7, 10), (20, 3, 1), (30, 7, 2), (72, 7, 10)])
+def test_centred_windows_follow_the_boundary_rule(num_frames, window, gap):
+    usable = np.random.default_rng(0).uniform(size=num_frames) < 0.8
+    usable[0] = True
+    index, valid = centred_windows(num_frames, window, gap, usable)
+    centres = np.flatnonzero(usable)
+    assert index[:, window // 2].tolist() == centres.tolist()
+    for row, mask, centre in zip(index, valid, centres, strict=True):
+        assert (row.tolist(), mask.tolist()) == centred_window_by_hand(centre, num_frames, window, gap, usable)
+
+
+@pytest.mark.parametrize(
+    ('centre', 'usable', 'expected', 'marks'),
+    [
+        (0, '111111', [0, 0, 0, 1, 2], '00111'),
+        (5, '111111', [3, 4, 5, 5, 5], '11100'),
+        (2, '111011', [0, 1, 2, 2, 2], '11100'),  # frame 4 lies beyond the unusable 3: not used
+        (2, '101111', [2, 2, 2, 3, 4], '00111'),
+    ],
+)
+def test_centred_window_table(centre, usable, expected, marks):
+    usable = [mark == '1' for mark in usable]
+    index, valid = centred_windows(6, 5, 1, usable, centres=[centre])
+    assert index[0].tolist() == expected
+    assert valid[0].tolist() == [mark == '1' for mark in marks]
+
+
+def test_a_centre_may_be_unusable_and_then_nothing_is_valid():
+    index, valid = centred_windows(3, 3, 1, usable=[True, False, True], centres=[1])
+    assert index.tolist() == [[1, 1, 1]]
+    assert not valid.any()
+
+
+@pytest.mark.parametrize(
+    ('call', 'sentence'),
+    [
+        (lambda: centred_windows(10, 4, 1), 'odd number of frames, got 4'),
+        (lambda: strided_windows(0, 7, 1), 'at least 1, got 0, 7, 1'),
+        (lambda: strided_windows(10, 7, 0), 'at least 1, got 10, 7, 0'),
+    ],
+)
+def test_impossible_windows_are_refused(call, sentence):
+    with pytest.raises(ValueError, match=sentence):
+        call()

@@ -1,0 +1,78 @@
+import cv2
+import numpy as np
+import pytest
+
+from handpose.visualization import VideoWriter, save_clip_video, save_contact_sheet
+
+RED_THEN_BLUE = [np.full((64, 96, 3), color, np.uint8) for color in [(220, 30, 30)] * 4 + [(30, 30, 220)] * 4]
+
+
+def read_back(path):
+    capture, frames = cv2.VideoCapture(str(path)), []
+    while True:
+        there, frame = capture.read()
+        if not there:
+            return frames, capture.get(cv2.CAP_PROP_FPS)
+        frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
+
+
+@pytest.mark.parametrize('ending', ['.webm', '.mp4', '.avi'])
+def test_frames_come_back_in_number_order_and_colour(tmp_path, ending):
+    path = tmp_path / 'new' / f'clip{ending}'
+    save_clip_video(path, RED_THEN_BLUE, fps=10)
+    frames, fps = read_back(path)
+    assert len(frames) == 8 and fps == pytest.approx(10)
+    for frame, expected in zip(frames, RED_THEN_BLUE, strict=True):
+        assert np.abs(frame.reshape(-1, 3).mean(0) - expected[0, 0]).max() < 25
+    assert [p.name for p in path.parent.iterdir()] == [path.name]
+
+
+@pytest.mark.parametrize('ending', ['.webm', '.mp4', '.avi'])
+def test_odd_sizes_are_made_even(tmp_path, ending):
+    path = tmp_path / f'odd{ending}'
+    save_clip_video(path, [frame[:61, :95] for frame in RED_THEN_BLUE], fps=10)
+    assert read_back(path)[0][0].shape == (62, 96, 3)
+
+
+def test_an_interrupted_video_leaves_the_old_one_and_nothing_else(tmp_path):
+    path = tmp_path / 'clip.webm'
+    path.write_bytes(b'old')
+    with pytest.raises(KeyboardInterrupt), VideoWriter(path, 10) as writer:
+        writer.write(RED_THEN_BLUE[0])
+        raise KeyboardInterrupt
+    assert path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
+
+
+def test_what_cannot_be_written_is_refused(tmp_path):
+    with pytest.raises(ValueError, match=r'must end in one of \.webm'):
+        VideoWriter(tmp_path / 'clip.gif', 10)
+    with pytest.raises(ValueError, match='fps must be above 0'):
+        VideoWriter(tmp_path / 'clip.webm', 0)
+    with pytest.raises(RuntimeError, match='no frame was written'):
+        save_clip_video(tmp_path / 'clip.webm', [], fps=10)
+    with pytest.raises(ValueError, match='as the first one'):
+        save_clip_video(tmp_path / 'clip.webm', [RED_THEN_BLUE[0], RED_THEN_BLUE[1][:32]], fps=10)
+    with pytest.raises(ValueError, match=r'must end in \.png'):
+        save_contact_sheet(tmp_path / 'sheet.bmp', RED_THEN_BLUE, 4)
+    assert not list(tmp_path.iterdir())
+
+
+def test_a_codec_that_does_not_open_is_said(tmp_path, monkeypatch):
+    class Closed:
+        def __init__(self, *arguments):
+            pass
+
+        def isOpened(self):
+            return False
+
+    Closed.fourcc = cv2.VideoWriter.fourcc
+    monkeypatch.setattr(cv2, 'VideoWriter', Closed)
+    with pytest.raises(RuntimeError, match='cannot write VP80 video of 96x64'):
+        save_clip_video(tmp_path / 'clip.webm', RED_THEN_BLUE, fps=10)
+
+
+def test_contact_sheet_keeps_colours(tmp_path):
+    save_contact_sheet(tmp_path / 'sheet.png', RED_THEN_BLUE, columns=4)
+    sheet = cv2.cvtColor(cv2.imread(str(tmp_path / 'sheet.png')), cv2.COLOR_BGR2RGB)
+    assert sheet.shape == (2 * 72 + 8, 4 * 104 + 8, 3)
+    assert tuple(sheet[20, 20]) == (220, 30, 30) and tuple(sheet[100, 20]) == (30, 30, 220)
