@@ -11,7 +11,6 @@ from handpose.geometry.alignment import procrustes_align
 
 WRIST, MIDDLE_KNUCKLE = 0, 9
 _SHORTEST_BONE = 1e-6  # a predicted bone of no length must give a huge error, not a NaN that no mean would count
-
 _CHUNK = 4096  # samples fitted at a time: what stays in the cache is fitted more than twice as fast
 
 

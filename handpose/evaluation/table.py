@@ -10,7 +10,7 @@ MAIN_ROWS = (
     'auc_pa_0_50mm',
     'auc_ra_wrist_0_50mm',
     'auc_cam_0_50mm',
-    'accel_error_ra_wrist_mm_per_frame2',
+    'accel_error_mm_per_frame2',
     'accel_error_cam_mm_per_frame2',
     'pa_mpvpe_mm',
     'mpvpe_ra_wrist_mm',

@@ -57,17 +57,17 @@ def paint_faces(vertices_2d, depth, faces, size):
 def depth_of_faces(face_ids, vertices_2d, depth, faces):
     """Depth (h, w) float32 of each pixel from the plane of its face: 1 / z is linear on the image; 0 where no face."""
     image = np.zeros(face_ids.shape, np.float32)
-    rows, columns = np.nonzero(face_ids >= 0)
-    ids = face_ids[rows, columns]
-    inverse = interpolate((rows, columns), ids, vertices_2d, 1 / np.maximum(depth, NEAR)[:, None], faces)[:, 0]
-    # A pixel just outside its face may see a nearly edge-on plane far from the face itself: keep it in its range.
-    corners = depth[faces[ids]]
-    image[rows, columns] = np.clip(1 / np.maximum(inverse, 1e-6), corners.min(1), corners.max(1))
+    pixels = np.nonzero(face_ids >= 0)
+    inverse = 1 / np.maximum(depth, NEAR)[:, None]
+    image[pixels] = 1 / interpolate(pixels, face_ids[pixels], vertices_2d, inverse, faces)[:, 0]
     return image
 
 
 def interpolate(pixels, ids, vertices_2d, values, faces):
     """Vertex values at pixels, linear on the image within each face (exact for 1 / depth, Gouraud shading for colours).
+
+    A pixel just outside its face keeps within the range of the face's corners: on a nearly edge-on face the plane
+    would run far away.
 
     Args:
         pixels: (rows, columns), each (N,) int.
@@ -81,31 +81,36 @@ def interpolate(pixels, ids, vertices_2d, values, faces):
     """
     counts = np.bincount(ids, minlength=len(faces))  # far quicker than np.unique, which sorts the pixels
     used, place = np.flatnonzero(counts), np.cumsum(counts > 0) - 1
-    corners = vertices_2d[faces[used]].astype(np.float64)
+    corners = vertices_2d[faces[used]]
     origin = corners[:, 0]
     a, b = corners[:, 1] - origin, corners[:, 2] - origin
     area = a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]
     area = np.where(np.abs(area) < 1e-9, 1e-9, area)[:, None]
-    corner_values = values[faces[used]].astype(np.float64)
-    da, db = corner_values[:, 1] - corner_values[:, 0], corner_values[:, 2] - corner_values[:, 0]
+    first, second, third = (values[faces[used, corner]] for corner in range(3))
+    da, db = second - first, third - first
     slope_x = (da * b[:, 1:] - db * a[:, 1:]) / area
     slope_y = (db * a[:, :1] - da * b[:, :1]) / area
-    constant = corner_values[:, 0] - slope_x * origin[:, :1] - slope_y * origin[:, 1:]
-    planes = np.concatenate([slope_x, slope_y, constant], 1).astype(np.float32)[place[ids]]
-    channels = values.shape[1]
+    constant = first - slope_x * origin[:, :1] - slope_y * origin[:, 1:]
+    low, high = np.minimum(np.minimum(first, second), third), np.maximum(np.maximum(first, second), third)
+    table = np.stack([slope_x, slope_y, constant, low, high], 1).astype(np.float32)
+    slope_x, slope_y, constant, low, high = table[place[ids]].transpose(1, 0, 2)
     rows, columns = (p.astype(np.float32)[:, None] for p in pixels)
-    return planes[:, :channels] * columns + planes[:, channels : 2 * channels] * rows + planes[:, 2 * channels :]
+    return np.clip(slope_x * columns + slope_y * rows + constant, low, high)
 
 
 def visible_faces(vertices_2d, depth, faces, size):
     """Indices of the faces that are in front of the camera, face it, and reach into the image."""
-    corners = vertices_2d[faces]
-    a, b = corners[:, 1] - corners[:, 0], corners[:, 2] - corners[:, 0]
-    front = (a[:, 0] * b[:, 1] - a[:, 1] * b[:, 0]) < 0
-    low, high = corners.min(1), corners.max(1)
-    inside = (high >= -0.5).all(1) & (low <= np.asarray(size) - 0.5).all(1)
-    drawable = (low > -_LARGEST).all(1) & (high < _LARGEST).all(1)
-    return np.flatnonzero(front & inside & drawable & (depth[faces] > NEAR).all(1))
+    x, y = vertices_2d[:, 0][faces], vertices_2d[:, 1][faces]
+    turn = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (y[:, 1] - y[:, 0]) * (x[:, 2] - x[:, 0])
+    kept = np.flatnonzero(turn < 0)
+    low, high = vertices_2d.min(0), vertices_2d.max(0)
+    if (low >= 0).all() and (high <= np.asarray(size) - 1).all() and depth.min() > NEAR:
+        return kept  # the whole mesh is in the picture
+    x, y = x[kept], y[kept]
+    left, right, top, bottom = x.min(1), x.max(1), y.min(1), y.max(1)
+    inside = (right >= -0.5) & (left <= size[0] - 0.5) & (bottom >= -0.5) & (top <= size[1] - 0.5)
+    drawable = (left > -_LARGEST) & (right < _LARGEST) & (top > -_LARGEST) & (bottom < _LARGEST)
+    return kept[inside & drawable & (depth[faces[kept]] > NEAR).all(1)]
 
 
 def rasterize_exact(vertices_2d, depth, faces, size):

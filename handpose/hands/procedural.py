@@ -66,8 +66,8 @@ def build_template():
 
 def _grid():
     """Grid of the resting hand, mm: fine across the fingers, coarse along the palm. It decides the vertex count."""
-    along = np.concatenate([np.arange(-204.0, -84.0, 6.5), np.arange(-84.0, 45.0, 11.0)])
-    return [along, np.arange(-72.0, 44.0, 7.0), np.arange(-78.0, 112.0, 5.0)]
+    along = np.concatenate([np.arange(-206.0, -48.0, 7.0), np.arange(-48.0, 45.0, 12.0)])
+    return [along, np.arange(-70.0, 44.0, 7.0), np.arange(-76.0, 112.0, 5.0)]
 
 
 def _vertex_normals(vertices, faces):

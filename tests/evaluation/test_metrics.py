@@ -218,6 +218,12 @@ def test_mesh_numbers_equal_the_functions():
     assert wrist == pytest.approx(shared, rel=1e-3, abs=1e-4)
 
 
+def test_a_clip_without_any_predicted_mesh_is_missing_not_wrong():
+    pair, context = clip([1, 2], vertices=9), clip([5], vertices=9)
+    results = evaluate(HandMeshMetric(), pair, broken(context, 'prediction', joints_valid=NOWHERE))
+    assert results['num_mesh_samples'] == 2 and results['num_mesh_missing'] == 1
+
+
 def test_meshes_must_be_there_and_alike():
     with pytest.raises(SequenceError, match='the prediction has none'):
         evaluate(HandMeshMetric(), broken(clip([1], vertices=9), 'prediction', vertices=None))

@@ -59,7 +59,7 @@ def draw_look(rng, num_vertices, num_objects):
         skin_noise=1 + rng.normal(0, 0.025, num_vertices),
         textures=tuple(solid_texture(rng) for _ in range(num_objects)),
         light=np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]),
-        ambient=rng.uniform(0.35, 0.6),
+        ambient=rng.uniform(0.45, 0.7),
         table=flat_texture(rng, TABLE_PIXELS),
         table_half=rng.uniform((0.45, 0.35), (0.9, 0.7)),
         table_angle=rng.uniform(-0.3, 0.3),
@@ -69,7 +69,7 @@ def draw_look(rng, num_vertices, num_objects):
 def draw_sensor(rng):
     """Draws one camera's sensor."""
     return Sensor(
-        exposure=rng.uniform(0.85, 1.15),
+        exposure=rng.uniform(1.0, 1.35),
         white=1 + rng.normal(0, 0.03, 3),
         gamma=rng.uniform(0.85, 1.15),
         blur=rng.uniform(0.45, 0.8),
@@ -78,9 +78,9 @@ def draw_sensor(rng):
     )
 
 
-def random_colour(rng, low=0.08, high=0.92):
+def random_colour(rng, low=0.15, high=0.95):
     """Draws a colour (3,) of any hue, from greys to saturated ones."""
-    hsv = np.array([[[rng.uniform(0, 360), rng.beta(1.5, 1.5), rng.uniform(low, high)]]], np.float32)
+    hsv = np.array([[[rng.uniform(0, 360), rng.beta(1.2, 2.0), rng.uniform(low, high)]]], np.float32)
     return cv2.cvtColor(hsv, cv2.COLOR_HSV2RGB)[0, 0].astype(np.float64)
 
 
@@ -104,7 +104,7 @@ def solid_texture(rng):
 
 def flat_texture(rng, pixels):
     """Draws a square picture (pixels, pixels, 3) float32 for a table or a wall."""
-    base, other = random_colour(rng, 0.15), random_colour(rng, 0.15)
+    base, other = random_colour(rng, 0.25), random_colour(rng, 0.25)
     style = rng.integers(5)
     image = np.broadcast_to(base, (pixels, pixels, 3)).astype(np.float32).copy()
     ramp = np.linspace(0, 1, pixels, dtype=np.float32)

@@ -2,8 +2,9 @@
 
 import numpy as np
 from scipy import sparse
+from scipy.spatial.transform import Rotation
 
-from handpose.datasets.synthetic.objects import Revolved, SceneObject  # noqa: F401
+from handpose.datasets.synthetic.objects import Revolved
 from handpose.datasets.synthetic.render import HAND_ID, Body
 
 _ARM_LENGTH = 0.32
@@ -37,8 +38,6 @@ class SceneBodies:
         """The forearm or sleeve behind the wrist (not a hand for the labels), or None without a hand."""
         if not self.scene.present[frame]:
             return None
-        from scipy.spatial.transform import Rotation
-
         rotation = Rotation.from_rotvec(self.scene.hand_pose[frame, 0]).as_matrix()
         flip = np.array([1.0 if self.scene.side else -1.0, 1, 1])
         position = self.scene.joints[frame, 0]

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 SECTORS = 32  # of a revolved mesh: at 4 cm radius the chord lies 0.2 mm inside the true circle
+_RING_SPACING = 0.04  # metres between a revolved mesh's rings at most
 
 
 class Mesh(NamedTuple):
@@ -39,7 +40,7 @@ class Box(NamedTuple):
         """A cube grid whose outer strip is bent to the edge radius."""
         half, inner = np.array(self.half), np.array(self.half) - self.radius
         lines = [
-            np.array([-h, -i - self.radius * 0.4, *np.linspace(-i, i, 5), i + self.radius * 0.4, h])
+            np.array([-h, -i - self.radius * 0.4, *np.linspace(-i, i, 3), i + self.radius * 0.4, h])
             for h, i in zip(half, inner, strict=True)
         ]
         vertices, faces = [], []
@@ -80,11 +81,11 @@ class Revolved(NamedTuple):
         return distance.where(~inside, -distance)
 
     def mesh(self):
-        """Rings of `SECTORS` vertices every centimetre or less along the profile."""
+        """Rings of `SECTORS` vertices along the profile."""
         corners = np.array(self.profile)
         rings = [corners[:1]]
         for a, b in zip(corners[:-1], corners[1:], strict=True):
-            steps = max(1, math.ceil(np.linalg.norm(b - a) / 0.012))
+            steps = max(1, math.ceil(np.linalg.norm(b - a) / _RING_SPACING))
             rings.append(a + (b - a) * np.linspace(0, 1, steps + 1)[1:, None])
         rings = np.concatenate(rings)
         angle = np.linspace(0, 2 * np.pi, SECTORS + 1)
@@ -110,7 +111,7 @@ class Ball(NamedTuple):
 
     def mesh(self):
         """A globe of `SECTORS` meridians."""
-        angle = np.linspace(-np.pi / 2, np.pi / 2, 20)
+        angle = np.linspace(-np.pi / 2, np.pi / 2, 16)
         profile = np.stack([np.cos(angle), 1 + np.sin(angle)], 1) * self.radius
         return Revolved(tuple(map(tuple, profile))).mesh()
 

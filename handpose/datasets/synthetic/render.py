@@ -15,6 +15,7 @@ from handpose.geometry.raster import NEAR, interpolate, paint_faces
 HAND_ID = 255  # DexYCB's segmentation: 0 background, 1-21 objects, 255 the hand
 _FAR = 1e3
 _MAX_BLUR = 21  # pixels
+_LARGE = 4096  # pixels
 
 
 class Body(NamedTuple):
@@ -121,11 +122,9 @@ class CameraRenderer:
         shade = self._shade(body)
         coloured = body.texture is None
         values = body.colours * shade if coloured else np.concatenate([body.texture_points, shade], 1)
-        values = interpolate(
-            (rows, columns), ids, uv, np.concatenate([1 / np.maximum(depth, NEAR)[:, None], values], 1), body.faces
-        )
-        corners = depth[body.faces]
-        z = np.clip(1 / np.maximum(values[:, 0], 1e-6), corners.min(1)[ids], corners.max(1)[ids])
+        values = np.concatenate([1 / np.maximum(depth, NEAR)[:, None], values], 1)
+        values = interpolate((rows, columns), ids, uv, values, body.faces)
+        z = 1 / values[:, 0]
         if coloured:
             return rows, columns, z, values[:, 1:]
         x, y, w = (values[:, 1:4] * VOXELS).astype(np.int32).clip(0, VOXELS - 1).T
@@ -168,19 +167,24 @@ class CameraRenderer:
         return canvas, on_table
 
     def _cast_shadows(self, colour, bodies):
-        """Darkens the table where vertices fall along the light: splatted, blurred, soft."""
+        """Darkens the table where bodies fall along the light, softly: the hand's vertices, the hulls of convex things."""
         if not bodies:
             return
-        vertices = np.concatenate([b.vertices for b in bodies])
-        fallen = vertices - vertices[:, 2:] / self.look.light[2] * self.look.light
-        uv = np.round(self._project(fallen)[0]).astype(np.int64)
         width, height = self.size
-        uv = uv[((uv >= 0) & (uv < (width, height))).all(1)]
-        splat = np.zeros((height, width), np.float32)
-        splat[uv[:, 1], uv[:, 0]] = 1
         reach = max(3, width // 28) | 1
-        splat = cv2.boxFilter(cv2.dilate(splat, np.ones((reach // 2 | 1,) * 2, np.uint8)), -1, (reach, reach))
-        colour *= (1 - 0.45 * splat * self._on_table)[..., None]
+        splat = np.zeros((height, width), np.uint8)
+        for body in bodies:
+            fallen = body.vertices - body.vertices[:, 2:] / self.look.light[2] * self.look.light
+            uv, depth = self._project(fallen)
+            uv = np.round(uv[depth > NEAR].clip(-_LARGE, _LARGE)).astype(np.int32)
+            if body.label != HAND_ID:
+                cv2.fillConvexPoly(splat, cv2.convexHull(uv), 255)
+            else:
+                uv = uv[((uv >= 0) & (uv < (width, height))).all(1)]
+                splat[uv[:, 1], uv[:, 0]] = 255
+                splat = cv2.dilate(splat, np.ones((reach // 2 | 1,) * 2, np.uint8))
+        splat = cv2.blur(splat, (reach, reach))
+        colour *= (1 - (0.45 / 255) * splat * self._on_table)[..., None]
 
     def _motion_blur(self, colour, behind, moving, hand):
         """Smears what moves along the hand's motion during the shutter time, over what is behind it."""
@@ -231,7 +235,7 @@ def _line_kernel(step):
         np.round(end * 16).astype(int).tolist(),
         1.0,
         1,
-        cv2.LINE_AA if False else 8,
+        cv2.LINE_8,
         4,
     )
     return kernel / kernel.sum()

@@ -14,7 +14,7 @@ class ColorJitter:
     """Changes brightness, contrast, saturation and hue.
 
     Args:
-        brightness, contrast, saturation: x draws a factor between 1 - x and 1 + x. Contrast is about mid-grey.
+        brightness, contrast, saturation: x draws a factor between 1 - x and 1 + x. Contrast is about the clip's mean.
         hue: x turns the colour circle by -x to x, as a share of a full turn.
     """
 
@@ -24,7 +24,10 @@ class ColorJitter:
     def __call__(self, sample, rng):
         """Returns the sample with other colours."""
         brightness, contrast, saturation, hue = (rng.uniform(-x, x) for x in self.ranges)
-        levels = ((LEVELS * (1 + brightness) - 127.5) * (1 + contrast) + 127.5).clip(0, 255).astype(np.uint8)
+        if sample.images is None:
+            return sample
+        mean = float(sample.images[..., ::8, ::8].float().mean())
+        levels = ((1 + brightness) * (mean + (1 + contrast) * (LEVELS - mean))).clip(0, 255).astype(np.uint8)
         hues = ((LEVELS + 256 * hue) % 256).astype(np.uint8)
         saturations = (LEVELS * (1 + saturation)).clip(0, 255).astype(np.uint8)
         table = np.stack([hues, saturations, LEVELS.astype(np.uint8)], -1)[None]

@@ -75,7 +75,7 @@ def test_paper_size_takes_two_steps():
         {'model.head.mode': 'centre'},
         {'model.head.mode': 'average'},
         {'model.head.mode': 'occlusion'},
-        {'model.loss.point_loss': dict(type='PointMSELoss', _delete_=True)},
+        {'model.loss.point_loss.type': 'PointMSELoss'},
         {'model.loss.discriminator': None},
         {'rotation_space': 'so3_compose'},
         {'rotation_space': 'rotvec_add'},

@@ -1,0 +1,65 @@
+"""Draws tested clips while a test runs: videos, contact sheets and the confidences of the fusion."""
+
+from pathlib import Path
+
+import numpy as np
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from handpose.registry import HOOKS
+from handpose.structures import strided_windows
+from handpose.visualization.draw import contact_sheet
+from handpose.visualization.figures import confidence_strip
+from handpose.visualization.overlays import draw_clip
+from handpose.visualization.video import save_clip_video, save_image
+
+SHEET_FRAMES = 6
+
+
+@HOOKS.register_module()
+class DrawClipsHook(Hook):
+    """Draws a few clips, spread evenly over the test split, with the prediction beside the truth.
+
+    Args:
+        folder: where the pictures go: `<clip>.webm`, `<clip>.png` and, for estimators that fuse frames,
+            `<clip>_confidence.png`.
+        num_clips: how many clips.
+    """
+
+    def __init__(self, folder, num_clips=4):
+        self.folder = Path(folder)
+        self.num_clips = num_clips
+        self.chosen = ()
+
+    def before_test_epoch(self, runner):
+        """Chooses the batches to draw."""
+        count = len(runner.test_dataloader)
+        self.chosen = set(np.linspace(0, count - 1, min(self.num_clips, count)).astype(int).tolist())
+        self.folder.mkdir(parents=True, exist_ok=True)
+
+    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        """Draws the first clip of a chosen batch."""
+        if batch_idx not in self.chosen or not is_main_process():
+            return
+        estimator = getattr(runner.model, 'module', runner.model).estimator
+        prediction, target = outputs[0]['prediction'], outputs[0]['target']
+        hand_model = getattr(estimator, 'hand_model', None)
+        frames = draw_clip(prediction, target, None if hand_model is None else hand_model.faces)
+        name = '_'.join([target.meta['sequence'].replace('/', '_'), *target.meta['cameras']])
+        save_clip_video(self.folder / f'{name}.webm', frames, target.meta['fps'])
+        shown = np.linspace(0, len(frames) - 1, min(SHEET_FRAMES, len(frames))).astype(int)
+        save_image(self.folder / f'{name}.png', contact_sheet([frames[i] for i in shown], columns=1))
+        if prediction.frame_confidence is not None:
+            save_image(self.folder / f'{name}_confidence.png', _strip(prediction, target, estimator))
+
+
+def _strip(prediction, target, estimator):
+    """The longest window of the track, and how much each of its frames counts in the fusion (Deformer, Fig. 6)."""
+    index, present = strided_windows(len(target.images), estimator.num_frames, estimator.frame_gap)
+    present &= target.hand_valid[:, 0].numpy()[index]
+    window = present.sum(1).argmax()
+    frames = index[window][present[window]]
+    images = [target.images[t, 0].permute(1, 2, 0).numpy() for t in frames]
+    occlusion = None if target.occlusion is None else target.occlusion[frames, 0, 0].numpy()
+    labels = [f'frame {target.meta["frame_indices"][t]}' for t in frames]
+    return confidence_strip(images, prediction.frame_confidence[frames, 0].numpy(), labels, occlusion)
