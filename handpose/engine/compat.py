@@ -133,7 +133,7 @@ def leave_process_group():
 
 def amp_wrapper_name():
     """The optimizer wrapper for mixed precision on this machine."""
-    return 'AmpOptimWrapper' if torch.cuda.is_available() else 'CpuAmpOptimWrapper'
+    return 'AmpOptimWrapper' if torch.cuda.is_available() else 'handpose.CpuAmpOptimWrapper'
 
 
 def check_resume(filename, max_epochs):

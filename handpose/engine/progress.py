@@ -32,7 +32,7 @@ class ProgressHook(Hook):
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Advances by one iteration and shows epoch and loss."""
-        loss = float(outputs['loss']) if outputs and 'loss' in outputs else float('nan')
+        loss = float(outputs['loss'].detach()) if outputs and 'loss' in outputs else float('nan')
         self._advance(runner.iter + 1, f'epoch {runner.epoch + 1}/{runner.max_epochs}  loss {loss:.3f}')
 
     def after_train(self, runner):

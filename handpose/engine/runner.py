@@ -16,14 +16,14 @@ from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
 
 
 class QuietRunner(Runner):
-    """mmengine's Runner, whose log goes to its file; the console belongs to the progress bar and to warnings."""
+    """mmengine's Runner, whose log goes to its file; the console belongs to the progress bar and to errors."""
 
     def build_logger(self, log_level='INFO', log_file=None, **kwargs):
-        """As mmengine's, with the console at WARNING."""
+        """As mmengine's, with the console at ERROR."""
         logger = super().build_logger(log_level, log_file, **kwargs)
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
-                handler.setLevel(logging.WARNING)
+                handler.setLevel(logging.ERROR)
         return logger
 
 
@@ -67,23 +67,23 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
     launcher = config.get('launcher', 'none')
     compat.join_process_group(launcher)
     estimator = MODELS.build(config.model) if estimator is None else estimator
-    settings = ConfigDict(config.to_dict())
     if launcher != 'none' and not torch.cuda.is_available():
-        settings.model_wrapper_cfg = compat.cpu_model_wrapper()
-    hooks = [dict(type='PlainCheckpointHook'), dict(type='HandModelMetaHook'), dict(type='EpochToDatasetHook')]
+        config.model_wrapper_cfg = compat.cpu_model_wrapper()
+    settings = ConfigDict(config.to_dict())
+    hooks = [compat.PlainCheckpointHook(), HandModelMetaHook(), EpochToDatasetHook()]
     arguments = _train_arguments(settings) if purpose == 'train' else _test_arguments(settings)
     return QuietRunner(
         model=EstimatorAdapter(estimator),
         work_dir=settings.work_dir,
         default_hooks=settings.get('default_hooks'),
-        custom_hooks=hooks + list(settings.get('custom_hooks', [])),
+        custom_hooks=hooks + [HOOKS.build(hook) for hook in settings.get('custom_hooks', [])],
         load_from=settings.get('load_from'),
         resume=settings.get('resume', False),
         launcher=launcher,
         env_cfg=settings.get('env_cfg', dict(dist_cfg=dict(backend='nccl'))),
         log_processor=settings.get('log_processor'),
         visualizer=settings.get('visualizer'),
-        default_scope='handpose',
+        default_scope='mmengine',
         randomness=settings.get('randomness', dict(seed=None)),
         experiment_name=experiment_name or Path(config.filename or 'run').stem,
         cfg=config,

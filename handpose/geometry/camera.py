@@ -56,7 +56,7 @@ def crop_affine(boxes, size, angle=0.0):
     stretched; `square_boxes` avoids it.
 
     Args:
-        boxes: (..., 4) xyxy pixels.
+        boxes: (..., 4) xyxy pixels, with an area (an empty box has no finite affine).
         size: (w, h) of the crop.
         angle: radians, a number or (...); the box turns from x towards y (clockwise on screen), what is in the crop
             turns the other way.

@@ -22,7 +22,7 @@ from handpose.registry import HAND_MODELS
 
 SHAPE_MEANINGS = tuple(meaning for meaning, _ in SHAPE)
 REST_WRIST = (0.09, 0.0, 0.0)
-PAD_VERTICES = 8
+PAD_VERTICES = 6
 PALM, BACK, FINGER, PAD, NAIL = range(5)
 
 
@@ -43,14 +43,15 @@ class Template(NamedTuple):
 @cache
 def build_template():
     """Builds the resting hand, once per process (about 0.3 s); the same on every machine."""
-    vertices, faces = mesh_from_distance(hand_distance, _grid())
+    tips = np.stack([CHAINS[name].points[3] for name in FINGERS])
+    vertices, faces = mesh_from_distance(hand_distance, _grid(), pins=tips)
     weights = skin_weights(vertices, mesh_edges(faces))
     joints = rest_joints()
     origin = -1000.0 * np.array(REST_WRIST)
     digits = np.repeat(np.arange(6), (1, 3, 3, 3, 3, 3))
     membership = np.stack([weights[:, digits == digit].sum(1) for digit in range(6)], 1)
     normals = _vertex_normals(vertices, faces)
-    tips, pads = _contacts(vertices, normals, weights)
+    fingertips, pads = _contacts(vertices, normals, weights)
     return Template(
         (vertices - origin) / 1000.0,
         faces,
@@ -58,7 +59,7 @@ def build_template():
         weights,
         shape_directions(vertices, membership, origin) / 1000.0,
         shape_directions(joints, np.eye(6)[digits], origin) / 1000.0,
-        tips,
+        fingertips,
         pads,
         _regions(vertices, normals, weights),
     )
@@ -88,10 +89,9 @@ def _contacts(vertices, normals, weights):
     for name in FINGERS:
         chain, own = CHAINS[name], weights[:, _last_joint(name)] > 0.5
         outward, dorsal = -chain.frames[2][:, 0], chain.frames[2][:, 1]
-        tip = chain.points[3] - chain.radii[3] * (0.4 * outward + 0.6 * dorsal)
         pad = chain.points[3] - chain.radii[3] * (1.3 * outward + dorsal)
-        palmar = own & (normals @ dorsal < -0.4)
-        tips.append(np.where(own, np.linalg.norm(vertices - tip, axis=1), np.inf).argmin())
+        palmar = own & (normals @ dorsal < -0.3)
+        tips.append(np.linalg.norm(vertices - chain.points[3], axis=1).argmin())
         nearest = np.argsort(np.where(palmar, np.linalg.norm(vertices - pad, axis=1), np.inf), kind='stable')
         pads.append(np.sort(nearest[:PAD_VERTICES]))
     return np.array(tips), np.array(pads)
@@ -126,7 +126,7 @@ class ProceduralHand(HandModel):
             its pad, positive abduction towards the thumb's side (the thumb itself: out of the palm), positive twist
             about the way back to the palm.
         joint_limits: (15, 3, 2) radians, lower and upper bound of (twist, abduction, flexion).
-        fingertip_pads: (5, 8) vertex ids on the palmar side of the last segments, thumb to little.
+        fingertip_pads: (5, 6) vertex ids on the palmar side of the last segments, thumb to little.
         skin_regions: (V,) 0 palm, 1 back of the hand, 2 finger, 3 finger pad, 4 nail.
         weights: (V, 16) skinning weights.
 

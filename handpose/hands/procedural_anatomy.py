@@ -7,7 +7,8 @@ fingers along -x, back of the hand +y, thumb side +z.
 Sources: phalanx lengths and soft tissue beyond the last bone from A. Buryanov, V. Kotiuk, Proportions of Hand Segments,
 Int. J. Morphol. 28(3), 2010; finger, hand and wrist breadths and thicknesses, and the spread between people, rounded
 from J. W. Garrett, The Adult Human Hand, Human Factors 13(2), 1971 and C. C. Gordon et al., ANSUR, Natick/TR-89/044,
-1989; joint ranges from the American Academy of Orthopaedic Surgeons' norms. Metacarpal heads are placed by eye.
+1989; joint ranges rounded from the American Academy of Orthopaedic Surgeons' norms. Knuckles, flesh and directions are
+placed by eye. Segments are bones here; MANO puts its knuckles further out, so its first finger segments are shorter.
 """
 
 from dataclasses import dataclass
@@ -60,19 +61,19 @@ _THUMB_LIMITS = (
 # In MANO's order. Abduction is positive towards the thumb; its zero is the slightly spread rest pose.
 DIGITS = {
     'index': Finger(
-        (91.0, 3.0, 27.5), _straight(6), (0, -1, -0.08), (39.78, 22.38, 15.82), 3.84, (10.4, 9.2, 8.3, 6.9),
+        (88.0, 3.0, 27.0), _straight(6), (0, -1, -0.08), (39.78, 22.38, 15.82), 3.84, (10.4, 9.2, 8.3, 6.9),
         _finger_limits(-20, 16),
     ),
     'middle': Finger(
-        (93.0, 5.5, 5.5), _straight(0), (0, -1, 0.0), (44.63, 26.33, 17.40), 3.95, (10.4, 9.3, 8.4, 7.1),
+        (90.0, 5.5, 5.5), _straight(0), (0, -1, 0.0), (44.63, 26.33, 17.40), 3.95, (10.4, 9.3, 8.4, 7.1),
         _finger_limits(-16, 16),
     ),
     'little': Finger(
-        (76.0, -1.5, -34.0), _straight(-19), (0, -1, 0.18), (32.74, 18.11, 15.96), 3.73, (8.9, 7.7, 6.9, 5.9),
+        (73.5, -1.5, -33.5), _straight(-19), (0, -1, 0.18), (32.74, 18.11, 15.96), 3.73, (8.9, 7.7, 6.9, 5.9),
         _finger_limits(-18, 26),
     ),
     'ring': Finger(
-        (86.0, 3.5, -15.0), _straight(-8), (0, -1, 0.08), (41.37, 25.65, 17.30), 3.95, (9.8, 8.7, 7.8, 6.6),
+        (83.0, 3.5, -15.0), _straight(-8), (0, -1, 0.08), (41.37, 25.65, 17.30), 3.95, (9.8, 8.7, 7.8, 6.6),
         _finger_limits(-16, 18),
     ),
     'thumb': Finger(
@@ -119,13 +120,13 @@ def rest_joints():
 _DORSAL = (0, 1, 0)
 PALM = (
     ((-WRIST_STUB, -1, 0), (12, -1, 0), 25.5, 26.5, _DORSAL, 0.70),  # wrist
-    ((20, 0, 12), (88, 1.5, 26), 15.0, 11.4, _DORSAL, 0.95),  # the four metacarpals
-    ((20, 0, 4), (90, 3, 5.5), 15.0, 11.6, _DORSAL, 0.95),
-    ((20, 0, -5), (83, 1, -14.5), 15.0, 11.0, _DORSAL, 0.95),
-    ((20, -2, -12), (73, -3.5, -32.5), 14.0, 10.2, _DORSAL, 0.95),
+    ((20, 0, 12), (85, 1.5, 25.5), 15.0, 11.4, _DORSAL, 0.95),  # the four metacarpals
+    ((20, 0, 4), (87, 3, 5.5), 15.0, 11.6, _DORSAL, 0.95),
+    ((20, 0, -5), (80, 1, -14.5), 15.0, 11.0, _DORSAL, 0.95),
+    ((20, -2, -12), (70.5, -3.5, -32), 14.0, 10.2, _DORSAL, 0.95),
     ((21, -9, 18), (49, -14, 33), 14.0, 11.5, (0.1, 0.75, 0.6), 0.95),  # thenar
     ((22, -8, -20), (58, -8, -31), 12.5, 11.0, _DORSAL, 0.95),  # hypothenar
-    ((77, -5, -24), (82, -4, 19), 10.0, 10.0, _DORSAL, 0.8),  # the pads below the fingers
+    ((74, -5, -24), (79, -4, 19), 10.0, 10.0, _DORSAL, 0.8),  # the pads below the fingers
     ((48, -11, 38), (70, -3, 30), 8.5, 7.5, (0.3, 0.8, 0.4), 0.9),  # first web
 )
 
@@ -163,11 +164,11 @@ def skin_weights(points, edges):
         (V, 16), rows sum to one.
     """
     distances = np.stack([digit_distance(points, chain) for chain in CHAINS.values()])
-    share = np.exp((distances.min(0) - distances) / 2.0)
+    share = np.exp((distances.min(0) - distances) / 1.5)
     share /= share.sum(0)
     weights = np.zeros((len(points), 16))
     for digit, (name, chain) in enumerate(CHAINS.items()):
-        zones = 0.9 * chain.radii[:3]
+        zones = 0.75 * chain.radii[:3]
         if name == 'thumb':  # its first segment lies in the palm: the flesh between follows it gradually
             share[digit] *= 1.0 / (1.0 + np.exp((distances[digit] - _palm_distance(points)) / 4.0))
             zones[0] = 20.0

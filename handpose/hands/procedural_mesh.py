@@ -131,12 +131,14 @@ def project_to_surface(points, distance_function, steps, epsilon=1e-3):
     return points
 
 
-def mesh_from_distance(distance_function, axes, relaxations=8):
+def mesh_from_distance(distance_function, axes, pins, relaxations=4):
     """Meshes a signed distance on the grid `axes`, then spreads the vertices evenly over the true surface.
 
     Args:
         distance_function: (N, 3) points -> (N,) distances.
-        axes, see `surface_nets`. relaxations: rounds of averaging and bringing back to the surface.
+        axes: see `surface_nets`.
+        pins: (P, 3) points of the surface that get a vertex each; averaging would else draw vertices off sharp tips.
+        relaxations: rounds of averaging and bringing back to the surface.
 
     Returns:
         vertices (V, 3) and triangles (F, 3) int64, counter-clockwise seen from outside.
@@ -146,7 +148,10 @@ def mesh_from_distance(distance_function, axes, relaxations=8):
     vertices, quads = surface_nets(distance, axes)
     edges = mesh_edges(quads)
     vertices = project_to_surface(vertices, distance_function, steps=2)
+    pinned = np.linalg.norm(vertices[:, None] - pins, axis=-1).argmin(0)
     for _ in range(relaxations):
+        vertices[pinned] = pins
         vertices = vertices + 0.5 * (neighbor_mean(vertices, edges) - vertices)
         vertices = project_to_surface(vertices, distance_function, steps=1)
+    vertices[pinned] = pins
     return vertices, split_quads(vertices, quads, distance_function)

@@ -104,7 +104,7 @@ def solid_texture(rng):
 
 def flat_texture(rng, pixels):
     """Draws a square picture (pixels, pixels, 3) float32 for a table or a wall."""
-    base, other = random_colour(rng, 0.25), random_colour(rng, 0.25)
+    base, other = (_muted(random_colour(rng, 0.25)) for _ in range(2))
     style = rng.integers(5)
     image = np.broadcast_to(base, (pixels, pixels, 3)).astype(np.float32).copy()
     ramp = np.linspace(0, 1, pixels, dtype=np.float32)
@@ -130,6 +130,11 @@ def flat_texture(rng, pixels):
                 cv2.rectangle(image, centre, (np.array(centre) + extent).tolist(), colour, -1)
     image *= 1 + rng.uniform(0.03, 0.25) * _clouds(rng, pixels)[..., None]
     return np.clip(image, 0.02, 1.0)
+
+
+def _muted(colour):
+    """The colour nearer to grey: large surfaces are seldom vivid."""
+    return 0.6 * colour + 0.4 * colour.mean()
 
 
 def _clouds(rng, pixels):

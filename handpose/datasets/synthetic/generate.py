@@ -13,6 +13,7 @@ import torch
 import yaml
 
 from handpose.datasets.synthetic.appearance import draw_look, draw_sensor
+from handpose.datasets.synthetic.bodies import SceneBodies
 from handpose.datasets.synthetic.dexycb_files import (
     camera_labels,
     sequence_poses,
@@ -23,7 +24,6 @@ from handpose.datasets.synthetic.dexycb_files import (
     write_npz,
     write_yaml,
 )
-from handpose.datasets.synthetic.bodies import SceneBodies
 from handpose.datasets.synthetic.grasps import MAX_GAP, MAX_PENETRATION, contact_of_scene
 from handpose.datasets.synthetic.options import SEQUENCES_PER_BLOCK
 from handpose.datasets.synthetic.render import CameraRenderer
@@ -37,12 +37,14 @@ PARTIAL = '.partial'  # where unfinished sequences lie
 class Summary(NamedTuple):
     """What a run made and how good the data is.
 
-    `frames` camera frames written by this run, `seconds` of work per frame summed over processes; of all holding frames
-    in the data the shares whose fingertips touch within `MAX_GAP` and whose hand sinks in at most `MAX_PENETRATION`.
+    `frames` camera frames written by this run; processor `seconds` spent, summed over processes, and of those the
+    `render_seconds` without the search for grasps; of all holding frames in the data the shares whose fingertips touch
+    within `MAX_GAP` and whose hand sinks in at most `MAX_PENETRATION`.
     """
 
     frames: int
     seconds: float
+    render_seconds: float
     holding_frames: int
     touching_share: float
     clear_share: float
@@ -67,13 +69,14 @@ def write_dexycb(options, progress=None):
     total = options.subjects * options.sequences
     missing = [block for block in blocks if not all(p.exists() for p in _block_folders(options, *block))]
     done = total - SEQUENCES_PER_BLOCK * len(missing)
-    frames, seconds = 0, 0.0
-    for made, spent in _run_all(options, missing):
-        frames, seconds, done = frames + made, seconds + spent, done + SEQUENCES_PER_BLOCK
+    spent = np.zeros(3)
+    for made in _run_all(options, missing):
+        spent += made
+        done += SEQUENCES_PER_BLOCK
         if progress:
             progress(done, total)
     shutil.rmtree(root / PARTIAL, ignore_errors=True)
-    return _summarise(options, frames, seconds)
+    return _summarise(options, *spent)
 
 
 def _claim_root(root, options):
@@ -108,7 +111,7 @@ def _block_folders(options, subject, block):
 
 
 def _run_all(options, blocks):
-    """Yields (frames, seconds) of every block, in order; in this process when one worker is enough."""
+    """Yields (camera frames, seconds, render seconds) of every block, as they come; in this process when one worker is enough."""
     workers = min(options.workers or os.cpu_count() or 1, len(blocks))
     jobs = [(options, *block) for block in blocks]
     if workers <= 1:
@@ -120,7 +123,7 @@ def _run_all(options, blocks):
 
 
 def _write_block(job):
-    """Writes the missing sequences of one block: (camera frames, seconds)."""
+    """Writes the missing sequences of one block: (camera frames, seconds, render seconds)."""
     options, subject, block = job
     threads, cv_threads = torch.get_num_threads(), cv2.getNumThreads()
     torch.set_num_threads(1)
@@ -137,12 +140,14 @@ def _write_block_single_threaded(options, subject, block):
     model = ProceduralHand()
     intrinsics = draw_intrinsics(options)
     drafts = draft_block(options, model, subject, block)
+    drafted = time.process_time()
     for offset, (draft, folder) in enumerate(zip(drafts, _block_folders(options, subject, block), strict=True)):
         if not folder.exists():
             scene = build_scene(options, model, draft, intrinsics)
             seed = [options.seed, subject, block * SEQUENCES_PER_BLOCK + offset, 1]
             frames += _write_sequence(options, scene, folder, subject, seed, model)
-    return frames, time.process_time() - start
+    end = time.process_time()
+    return frames, end - start, end - drafted
 
 
 def _write_sequence(options, scene, folder, subject, seed, model):
@@ -196,13 +201,13 @@ def camera_frames(scene, bodies, look, camera, size, rng):
         yield renderer.render(hand, resting, carried + ([arm] if arm else []))
 
 
-def _summarise(options, frames, seconds):
+def _summarise(options, frames, seconds, render_seconds):
     counts = np.zeros(3, int)
     for meta in sorted(Path(options.root).glob('*-subject-*/*/meta.yml')):
         found = yaml.safe_load(meta.read_text(encoding='utf-8'))['synthetic']
         counts += [found['holding_frames'], found['touching_frames'], found['clear_frames']]
     holding = max(int(counts[0]), 1)
-    summary = Summary(frames, seconds, int(counts[0]), counts[1] / holding, counts[2] / holding)
+    summary = Summary(int(frames), seconds, render_seconds, int(counts[0]), counts[1] / holding, counts[2] / holding)
     write_yaml(Path(options.root) / 'generator.yml', {
         'version': VERSION, 'options': options.content(),
         'measured': {

@@ -12,14 +12,15 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
+from handpose.datasets.synthetic.objects import ObjectBatch
 from handpose.geometry import rotvec_to_rotmat
 from handpose.hands import linear_blend_skinning
-from handpose.hands.procedural import PAD_VERTICES
+from handpose.hands.procedural import PAD_VERTICES, PALM
 
 MAX_GAP = 0.003  # metres: an engaged pad is at most this far from the surface
 MAX_PENETRATION = 0.002  # metres: no hand vertex is deeper in the object than this
 _SAFETY = 0.8  # a grasp is accepted at this share of both limits
-_STEPS, _RATE = 150, 0.03
+_STEPS, _RATE = 110, 0.03
 _COARSE_SHARE = 0.7  # of the steps, a third of the vertices is enough
 _FINGERS = ('index', 'middle', 'little', 'ring', 'thumb')  # MANO's order
 _PADS = ('thumb', 'index', 'middle', 'ring', 'little')  # the order of fingertip_pads
@@ -121,6 +122,7 @@ class _Poser:
         side = torch.ones(len(shapes), dtype=torch.int64)
         rest = model(shapes.new_zeros(16, 3), shapes, shapes.new_zeros(3), side)
         self.model, self.weights = model, model.weights[chosen]
+        self.is_palm = model.skin_regions[chosen] == PALM
         self.vertices, self.joints = rest.vertices[:, chosen], model.rest_joints(shapes, side)
 
     def __call__(self, wrist_rotation, wrist_position, angles):
@@ -148,7 +150,7 @@ def solve(model, candidates, steps=_STEPS):
         _Poser(model, shapes, torch.cat([pad_vertices, torch.arange(0, model.num_vertices, every)])) for every in (3, 1)
     )
     rotation, position = _place(coarse, start, candidates)
-    touching = torch.tensor([[finger in c.type.fingers for finger in _PADS] for c in candidates])
+    objective = _Objective(candidates)
     angles = start.clone().requires_grad_()
     turn = torch.zeros(len(candidates), 3, requires_grad=True)
     move = torch.zeros(len(candidates), 3, requires_grad=True)  # decimetres, so that one rate suits all three
@@ -157,7 +159,7 @@ def solve(model, candidates, steps=_STEPS):
         optimizer.param_groups[0]['lr'] = _RATE * (0.05 + 0.475 * (1 + np.cos(np.pi * step / steps)))
         poser = coarse if step < _COARSE_SHARE * steps else fine
         vertices, joints = poser(rotvec_to_rotmat(turn) @ rotation, position + 0.1 * move, angles)
-        loss = _loss(vertices, joints, candidates, touching, step / steps)
+        loss = objective(vertices, joints, poser.is_palm, step / steps)
         loss = loss + 0.3 * (angles - start).square().sum() + 0.5 * turn.square().sum() + 2 * move.square().sum()
         optimizer.zero_grad()
         loss.backward()
@@ -168,7 +170,7 @@ def solve(model, candidates, steps=_STEPS):
         rotation, position = rotvec_to_rotmat(turn) @ rotation, position + 0.1 * move
         vertices, _ = fine(rotation, position, angles)
         return [
-            _result(model, c, vertices[i], rotation[i], position[i], angles[i].detach(), touching[i])
+            _result(model, c, vertices[i], rotation[i], position[i], angles[i].detach(), objective.touching[i])
             for i, c in enumerate(candidates)
         ]
 
@@ -233,36 +235,36 @@ def _frame(first, second):
     return np.stack([first, second, np.cross(first, second)], 1)
 
 
-def _loss(vertices, joints, candidates, touching, progress):
-    """The sum over candidates of what is wrong with each; lengths in millimetres."""
-    distance = torch.stack([c.target.distance(v) for c, v in zip(candidates, vertices, strict=True)]) * 1000
-    pad_distance = _split_pads(distance)
-    contact = (pad_distance.amin(-1) - 0.4).square() + 0.05 * pad_distance.mean(-1).clamp(min=0).square()
-    penetration = (0.2 - distance).clamp(min=0).square().sum(-1)
-    table = (2 - vertices[..., 2] * 1000).clamp(min=0).square().sum(-1)
-    uses_palm = torch.tensor([c.type.palm for c in candidates])
-    palm = (distance[:, 5 * PAD_VERTICES :].amin(-1) - 0.5).square() * uses_palm
-    terms = (
-        0.5 * (contact * touching).sum(-1)
-        + (0.06 + 0.5 * progress) * penetration
-        + 0.06 * table
-        + 0.05 * palm
-        + 0.02 * _crowding(joints)
-        + 0.02 * _opposition(candidates, vertices)
-    )
-    return terms.sum()
+class _Objective:
+    """What is wrong with posed hands (lengths in millimetres), summed over candidates."""
 
+    def __init__(self, candidates):
+        self.targets = ObjectBatch([c.target for c in candidates])
+        self.touching = torch.tensor([[finger in c.type.fingers for finger in _PADS] for c in candidates])
+        self.uses_palm = torch.tensor([c.type.palm for c in candidates])
+        fingers = self.touching[:, 1:].float()
+        self.finger_shares = fingers / fingers.sum(1, keepdim=True)
+        self.core = torch.tensor([0.6 * min(c.target.grip[1:]) for c in candidates])
 
-def _opposition(candidates, vertices):
-    """(B,) mm^2: the point halfway between thumb pad and finger pads should be well inside the object."""
-    centres = _split_pads(vertices).mean(2)
-    terms = []
-    for candidate, centre in zip(candidates, centres, strict=True):
-        fingers = [k for k in range(1, 5) if _PADS[k] in candidate.type.fingers]
-        middle = (centre[0] + centre[fingers].mean(0)) / 2
-        depth = 0.6 * min(candidate.target.grip[1:])
-        terms.append(((candidate.target.distance(middle) + depth) * 1000).clamp(min=0).square())
-    return torch.stack(terms)
+    def __call__(self, vertices, joints, is_palm, progress):
+        pad_centres = _split_pads(vertices).mean(2)
+        # Halfway between thumb and fingers should be well inside the object: they hold it from opposite sides.
+        middle = (pad_centres[:, :1] + torch.einsum('bf,bfc->bc', self.finger_shares, pad_centres[:, 1:])[:, None]) / 2
+        distance = self.targets.distance(torch.cat([vertices, middle], 1)) * 1000
+        distance, middle_distance = distance[:, :-1], distance[:, -1]
+        pad_distance = _split_pads(distance)
+        contact = (pad_distance.amin(-1) - 0.4).square() + 0.05 * pad_distance.mean(-1).clamp(min=0).square()
+        table = (2 - vertices[..., 2] * 1000).clamp(min=0).square().sum(-1)
+        palm = (distance[:, is_palm].amin(-1) - 1).square() * self.uses_palm
+        terms = (
+            0.5 * (contact * self.touching).sum(-1)
+            + (0.06 + 0.5 * progress) * (0.2 - distance).clamp(min=0).square().sum(-1)
+            + 0.06 * table
+            + 0.03 * palm
+            + 0.02 * _crowding(joints)
+            + 0.02 * (middle_distance + self.core * 1000).clamp(min=0).square()
+        )
+        return terms.sum()
 
 
 def _crowding(joints):

@@ -134,7 +134,7 @@ def _add_reach(rng, wrist, time, marks, approach, heading, far):
         span = end - begin
         away = 1 - minimum_jerk(sign * time, sign * begin, sign * (begin + 0.8 * span))
         near = 1 - minimum_jerk(sign * time, sign * (begin + 0.35 * span), sign * end)
-        side = rng.uniform(-0.5, 0.5)
+        side = rng.uniform(-0.3, 0.3)
         distant = np.array([np.cos(heading + side), np.sin(heading + side), 0]) * far[0 if sign > 0 else 1]
         distant[2] = rng.uniform(0.03, 0.15)
         wrist[:, :3, 3] += away[:, None] * distant - near[:, None] * approach * rng.uniform(0.07, 0.11)

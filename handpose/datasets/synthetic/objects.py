@@ -30,11 +30,11 @@ class Box(NamedTuple):
     centre: tuple
     radius: float = 0.002
 
-    def distance(self, points):
-        """Signed distance (...,) of points (..., 3)."""
-        inner = points.new_tensor(self.half) - self.radius
-        outside = (points - points.new_tensor(self.centre)).abs() - inner
-        return outside.clamp(min=0).norm(dim=-1) + outside.amax(-1).clamp(max=0) - self.radius
+    @staticmethod
+    def field(points, half, centre, radius):
+        """Signed distance (..., N) of points (..., N, 3); `half` and `centre` (..., 1, 3), `radius` (..., 1)."""
+        outside = (points - centre).abs() - (half - radius.unsqueeze(-1))
+        return outside.clamp(min=0).norm(dim=-1) + outside.amax(-1).clamp(max=0) - radius
 
     def mesh(self):
         """A cube grid whose outer strip is bent to the edge radius."""
@@ -64,21 +64,22 @@ class Revolved(NamedTuple):
 
     profile: tuple
 
-    def distance(self, points):
-        """Signed distance (...,) of points (..., 3): that of the profile polygon in (radius, z)."""
-        radius = (points[..., :2].square().sum(-1) + 1e-12).sqrt()
-        flat = torch.stack([radius, points[..., 2]], -1).unsqueeze(-2)
-        corners = points.new_tensor(self.profile)
-        start, edge = corners[:-1], corners[1:] - corners[:-1]
-        along = ((flat - start) * edge).sum(-1) / edge.square().sum(-1)
-        away = flat - start - along.clamp(0, 1).unsqueeze(-1) * edge
-        distance = (away.square().sum(-1).amin(-1) + 1e-14).sqrt()
-        below, above = start[:, 1], corners[1:, 1]
-        height = flat[..., 1]
-        crosses = (height >= torch.minimum(below, above)) & (height < torch.maximum(below, above))
-        crossing = start[:, 0] + edge[:, 0] * (height - below) / edge[:, 1].where(edge[:, 1] != 0, edge[:, 1] + 1)
-        inside = (crosses & (crossing > flat[..., 0])).sum(-1) % 2 == 1
-        return distance.where(~inside, -distance)
+    @staticmethod
+    def field(points, profile):
+        """Signed distance (..., N) of points (..., N, 3): that of the polygon `profile` (..., 1, P, 2)."""
+        radius = (points[..., :1].square() + points[..., 1:2].square() + 1e-12).sqrt()
+        height = points[..., 2:]
+        start, end = profile[..., :-1, :], profile[..., 1:, :]
+        (start_r, start_z), (edge_r, edge_z) = start.unbind(-1), (end - start).unbind(-1)
+        away_r, away_z = radius - start_r, height - start_z
+        along = ((away_r * edge_r + away_z * edge_z) / (edge_r.square() + edge_z.square())).clamp(0, 1)
+        squared = (away_r - along * edge_r).square() + (away_z - along * edge_z).square()
+        distance = (squared.amin(-1) + 1e-14).sqrt()
+        with torch.no_grad():  # inside: an odd number of edges lies further out at this height
+            crosses = (height >= torch.minimum(start_z, end[..., 1])) & (height < torch.maximum(start_z, end[..., 1]))
+            crossing = start_r + edge_r * away_z / torch.where(edge_z == 0, 1.0, edge_z)
+            inside = (crosses & (crossing > radius)).sum(-1) % 2 == 1
+        return torch.where(inside, -distance, distance)
 
     def mesh(self):
         """Rings of `SECTORS` vertices along the profile."""
@@ -105,9 +106,11 @@ class Ball(NamedTuple):
 
     radius: float
 
-    def distance(self, points):
-        """Signed distance (...,) of points (..., 3)."""
-        return (points - points.new_tensor([0, 0, self.radius])).norm(dim=-1) - self.radius
+    @staticmethod
+    def field(points, radius):
+        """Signed distance (..., N) of points (..., N, 3); `radius` (..., 1)."""
+        x, y, z = points.unbind(-1)
+        return (x.square() + y.square() + (z - radius).square() + 1e-14).sqrt() - radius
 
     def mesh(self):
         """A globe of `SECTORS` meridians."""
@@ -138,11 +141,8 @@ class SceneObject:
     grip: tuple
 
     def distance(self, points):
-        """Signed distance (...,) of points (..., 3) in the object's frame (a lower bound deep inside a union)."""
-        distance = self.parts[0].distance(points)
-        for part in self.parts[1:]:
-            distance = torch.minimum(distance, part.distance(points))
-        return distance
+        """Signed distance (N,) of points (N, 3) in the object's frame (a lower bound deep inside a union)."""
+        return ObjectBatch([self]).distance(points[None])[0]
 
     def mesh(self):
         """The meshes of all parts, joined."""
@@ -152,6 +152,28 @@ class SceneObject:
             np.concatenate([m.vertices for m in meshes]),
             np.concatenate([m.faces + s for m, s in zip(meshes, starts, strict=True)]),
         )
+
+
+class ObjectBatch:
+    """Several objects of one kind whose distances are computed together.
+
+    Raises:
+        ValueError: the objects are not made of the same parts.
+    """
+
+    def __init__(self, objects):
+        shapes = {tuple((type(part), np.shape(part[0])) for part in o.parts) for o in objects}
+        if len(shapes) != 1:
+            raise ValueError(f'an ObjectBatch needs objects made of the same parts, got {shapes}')
+        self._parts = []
+        for same in zip(*(o.parts for o in objects), strict=True):
+            fields = [torch.tensor(values, dtype=torch.float64).unsqueeze(1) for values in zip(*same, strict=True)]
+            self._parts.append((type(same[0]), fields))
+
+    def distance(self, points):
+        """Signed distances (B, N) of points (B, N, 3), each row in its own object's frame."""
+        distances = [kind.field(points, *(f.to(points) for f in fields)) for kind, fields in self._parts]
+        return distances[0] if len(distances) == 1 else torch.stack(distances).amin(0)
 
 
 def cylinder_profile(radius, low, high, bevel=0.002):

@@ -177,6 +177,8 @@ class CameraRenderer:
             fallen = body.vertices - body.vertices[:, 2:] / self.look.light[2] * self.look.light
             uv, depth = self._project(fallen)
             uv = np.round(uv[depth > NEAR].clip(-_LARGE, _LARGE)).astype(np.int32)
+            if not len(uv):
+                continue
             if body.label != HAND_ID:
                 cv2.fillConvexPoly(splat, cv2.convexHull(uv), 255)
             else:

@@ -18,8 +18,10 @@ from handpose.datasets.synthetic.objects import CLASSES, SceneObject, make_objec
 from handpose.datasets.synthetic.options import SEQUENCES_PER_BLOCK
 from handpose.geometry import look_at
 
-MAX_ATTEMPTS = 12
+MAX_ROUNDS, DRAWS_PER_ROUND = 12, 2  # two draws cost little more than one: the search is batched
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
+_HIDING_SHARE = 0.45  # of the sequences have a tall object in a camera's line of sight
+_TALL_CLASSES = (2, 3, 11, 12, 16)
 _ABSENT_SHARE = 0.4  # of the sequences start with the hand out of sight, and as many end so
 
 
@@ -70,30 +72,31 @@ def draft_block(options, model, subject, block):
     """Drafts the sequences of one block (`SEQUENCES_PER_BLOCK`), their grasps searched together.
 
     Raises:
-        RuntimeError: a sequence found no sound grasp in `MAX_ATTEMPTS` draws.
+        RuntimeError: a sequence found no sound grasp in `MAX_ROUNDS` rounds.
     """
     class_id = object_class(options, subject, block)
     sequences = range(block * SEQUENCES_PER_BLOCK, (block + 1) * SEQUENCES_PER_BLOCK)
     generators = {s: np.random.default_rng([options.seed, subject, s]) for s in sequences}
-    drafts, waiting = {}, list(sequences)
-    for _ in range(MAX_ATTEMPTS):
-        candidates = []
-        for sequence in waiting:
-            rng = generators[sequence]
-            target = make_object(class_id, rng)
-            types = types_for(target.kind)
-            shape = rng.normal(0, 0.8, 10).clip(-2, 2)
-            candidates.append(Candidate(types[(sequence + rng.integers(2)) % len(types)], target, shape, rng))
+    drafts = {}
+    for _ in range(MAX_ROUNDS):
+        waiting = [s for s in sequences if s not in drafts for _ in range(DRAWS_PER_ROUND)]
+        candidates = [_draw_candidate(generators[s], class_id, s) for s in waiting]
         for sequence, candidate, grasp in zip(waiting, candidates, solve(model, candidates), strict=True):
-            if grasp.sound:
+            if grasp.sound and sequence not in drafts:
                 drafts[sequence] = Draft(candidate.rng, candidate.target, candidate.shape, grasp)
-        waiting = [s for s in waiting if s not in drafts]
-        if not waiting:
+        if len(drafts) == len(sequences):
             return [drafts[s] for s in sequences]
     raise RuntimeError(
-        f'no sound grasp of a {CLASSES[class_id][0]} (class {class_id}) in {MAX_ATTEMPTS} draws for subject {subject}, '
-        f'sequence {waiting[0]}: another seed draws other objects'
+        f'no sound grasp of a {CLASSES[class_id][0]} (class {class_id}) in {MAX_ROUNDS * DRAWS_PER_ROUND} draws for '
+        f'subject {subject}, block {block}: another seed draws other objects'
     )
+
+
+def _draw_candidate(rng, class_id, sequence):
+    target = make_object(class_id, rng)
+    types = types_for(target.kind)
+    shape = rng.normal(0, 0.8, 10).clip(-2, 2)
+    return Candidate(types[(sequence + rng.integers(2)) % len(types)], target, shape, rng)
 
 
 def object_class(options, subject, block):
@@ -106,7 +109,7 @@ def draw_intrinsics(options):
     """Intrinsics (K, 3, 3), one camera each for the whole data set, a little different."""
     rng = np.random.default_rng([options.seed, 33])
     intrinsics = np.zeros((options.cameras, 3, 3))
-    focal = options.size * 1.72 * (1 + rng.uniform(-0.06, 0.06, options.cameras))
+    focal = options.size * 2.05 * (1 + rng.uniform(-0.06, 0.06, options.cameras))
     intrinsics[:, 0, 0] = focal
     intrinsics[:, 1, 1] = focal * (1 + rng.uniform(-0.003, 0.003, options.cameras))
     intrinsics[:, :2, 2] = (options.size - 1) / 2 + options.size * rng.uniform(-0.015, 0.015, (options.cameras, 2))
@@ -119,7 +122,7 @@ def build_scene(options, model, draft, intrinsics):
     rng, grasp = draft.rng, draft.grasp
     side = int(rng.integers(2))
     far = np.where(rng.random(2) < _ABSENT_SHARE, 0.75, 0.3) * rng.uniform(0.85, 1.15, 2)
-    heading = np.pi / 2 + np.deg2rad(rng.uniform(-95, 95))
+    heading = np.pi / 2 + np.deg2rad(rng.uniform(-75, 75))
     pose = torch.from_numpy(np.concatenate([np.zeros((1, 3)), _pose(model, grasp.angles)]))
     hand_points = _place_hand(model, draft.shape, pose[None], grasp.wrist[None], 1)[0][0]
     height = grasp.wrist[2, 3] * 0.5 + draft.target.height * 0.25
@@ -135,9 +138,9 @@ def build_scene(options, model, draft, intrinsics):
         far,
     )
     scene = _animate(model, draft, act, side)
-    _set_out_others(scene, rng, draft.target.class_id)
     scene.intrinsics = intrinsics
     scene.extrinsics = _put_up_cameras(rng, scene, options.cameras)
+    _set_out_others(scene, rng, draft.target.class_id)
     scene.present = _in_any_picture(scene, options.size)
     return scene
 
@@ -184,31 +187,46 @@ def _mirror(rigid):
 
 
 def _set_out_others(scene, rng, grasped_class):
-    """Stands one to three other objects about where neither the hand nor the grasped object passes."""
-    others = [c for c in CLASSES if c != grasped_class]
+    """Stands one to three other objects about where neither the hand nor the grasped object passes.
+
+    In some sequences the first is a tall one close by in the line of sight of a camera, to hide the hand.
+    """
+    hides = rng.random() < _HIDING_SHARE
+    others = rng.permutation([c for c in CLASSES if c != grasped_class])[: rng.integers(1, 4)]
+    if hides:
+        others[0] = rng.choice([c for c in _TALL_CLASSES if c != grasped_class])
     grasped = scene.objects[0].mesh().vertices[::7]
-    swept = [(grasped @ pose[:3, :3].T + pose[:3, 3]) for pose in scene.object_poses[::2, 0]]
+    swept = [grasped @ pose[:3, :3].T + pose[:3, 3] for pose in scene.object_poses[::2, 0]]
     swept = np.concatenate([*swept, scene.vertices[::2, ::9].reshape(-1, 3)])
-    centre = scene.object_poses[0, 0, :3, 3]
+    centre = scene.joints[scene.holding][0].mean(0)
     placed = []
-    for class_id in rng.permutation(others)[: rng.integers(1, 4)]:
+    for index, class_id in enumerate(others):
         thing = make_object(int(class_id), rng)
-        for _ in range(25):
-            # Mostly on the cameras' side of the action, where things hide the hand now and then.
-            angle = -np.pi / 2 + np.deg2rad(rng.uniform(-80, 80) if rng.random() < 0.7 else rng.uniform(-180, 180))
-            away = rng.uniform(0.07, 0.2)
-            yaw = rng.uniform(-np.pi, np.pi)
+        for attempt in range(25):
+            angle, away = _draw_place(rng, scene.extrinsics, centre, hides and index == 0, attempt)
             pose = np.eye(4)
-            pose[:3, :3] = Rotation.from_rotvec([0, 0, yaw]).as_matrix()
+            pose[:3, :3] = Rotation.from_rotvec([0, 0, rng.uniform(-np.pi, np.pi)]).as_matrix()
             pose[:2, 3] = centre[:2] + away * np.array([np.cos(angle), np.sin(angle)])
             blocked = [swept, *(p[:3, 3] + t.mesh().vertices @ p[:3, :3].T for t, p in placed)]
             local = (np.concatenate(blocked) - pose[:3, 3]) @ pose[:3, :3]
-            if thing.distance(torch.from_numpy(local)).min() > 0.008:
+            if thing.distance(torch.from_numpy(local)).min() > 0.006:
                 placed.append((thing, pose))
                 break
     poses = [np.broadcast_to(p, (len(scene.object_poses), 4, 4)) for _, p in placed]
     scene.objects = (*scene.objects, *(t for t, _ in placed))
     scene.object_poses = np.concatenate([scene.object_poses, *(p[:, None] for p in poses)], 1)
+
+
+def _draw_place(rng, extrinsics, centre, hides, attempt):
+    """An angle (radians) and distance (m) from the hand: towards the lowest camera to hide it, else mostly in front."""
+    if not hides:
+        front = rng.random() < 0.7
+        return -np.pi / 2 + np.deg2rad(rng.uniform(-80, 80) if front else rng.uniform(-180, 180)), rng.uniform(
+            0.07, 0.2
+        )
+    eyes = -(extrinsics[:, :3, :3].transpose(0, 2, 1) @ extrinsics[:, :3, 3:])[..., 0]
+    x, y, _ = eyes[eyes[:, 2].argmin()] - centre
+    return np.arctan2(y, x) + rng.normal(0, 0.1 + 0.01 * attempt), rng.uniform(0.06, 0.09) + 0.004 * attempt
 
 
 def _put_up_cameras(rng, scene, cameras):
