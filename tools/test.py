@@ -72,6 +72,10 @@ def test(config, name, estimator, pictures, num_clips):
     from handpose.engine import build_runner
     from handpose.visualization.hook import DrawClipsHook
 
+    config = config.copy()
+    if not hasattr(estimator, 'hand_model') or config.get('labels') == 'joints_only':
+        # Without a mesh on both sides there is nothing for the mesh metrics to compare.
+        config.test_evaluator = [metric for metric in config.test_evaluator if metric.type != 'HandMeshMetric']
     runner = build_runner(config, estimator, experiment_name=f'test_{name}', purpose='test')
     if name == 'model' and num_clips:
         runner.register_hook(DrawClipsHook(pictures, num_clips))

@@ -10,7 +10,7 @@ batch_size = 8
 num_workers = 2
 num_frames = 7
 frame_gap = 6
-train_dataset = dict(clip_stride=20)  # an epoch sees every 20th frame as the centre of a clip
+train_dataset = dict(clip_stride=10)  # an epoch sees every 10th frame as the centre of a clip
 
 transformer = dict(channels=96, num_layers=2, num_heads=4, feedforward_channels=192, dropout=0.0)
 model = dict(

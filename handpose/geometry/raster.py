@@ -16,7 +16,7 @@ _LARGEST = 1 << 14  # pixels; faces that reach further outside would overflow Op
 
 
 class Raster(NamedTuple):
-    """What one mesh looks like from one camera: `face_ids` (h, w) int32, -1 = none; `depth` (h, w) float32, 0 = none."""
+    """What a camera sees of a mesh: `face_ids` (h, w) int32, -1 = none; `depth` (h, w) float32 metres, 0 = none."""
 
     face_ids: np.ndarray
     depth: np.ndarray

@@ -1,4 +1,4 @@
-"""The built-in data: procedural hands that reach for, hold and move procedural objects, in DexYCB's folder structure."""
+"""The built-in data: procedural hands that take and move procedural objects, in DexYCB's folder structure."""
 
 from handpose.datasets.synthetic.generate import Summary, write_dexycb
 from handpose.datasets.synthetic.options import SyntheticOptions, options_from_dict

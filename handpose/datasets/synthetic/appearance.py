@@ -15,7 +15,9 @@ _LIGHT_SKIN, _DARK_SKIN = np.array([0.93, 0.74, 0.63]), np.array([0.34, 0.20, 0.
 
 @dataclass(frozen=True)
 class Look:
-    """The appearance of one sequence: `skin` and `arm` (3,), `textures` one solid (VOXELS, VOXELS, VOXELS, 3) per object.
+    """The appearance of one sequence.
+
+    `skin` and `arm` (3,); `textures` one solid (VOXELS, VOXELS, VOXELS, 3) per object.
 
     `light` (3,) points towards the lamp, table frame; `ambient` is the share of light that falls everywhere;
     `skin_noise` (V,) multiplies the skin; `table` is a texture (TABLE_PIXELS, TABLE_PIXELS, 3), `table_half` its half
@@ -24,7 +26,6 @@ class Look:
 
     skin: np.ndarray
     arm: np.ndarray
-    sleeve_start: float
     skin_noise: np.ndarray
     textures: tuple
     light: np.ndarray
@@ -36,7 +37,7 @@ class Look:
 
 @dataclass(frozen=True)
 class Sensor:
-    """What a camera adds: exposure, white balance (3,), gamma, lens blur (px), noise (8-bit steps), shutter (frames)."""
+    """What a camera adds: exposure, white balance (3,), gamma, blur (px), noise (8-bit steps), shutter (frames)."""
 
     exposure: float
     white: np.ndarray
@@ -55,7 +56,6 @@ def draw_look(rng, num_vertices, num_objects):
     return Look(
         skin=skin,
         arm=skin * rng.uniform(0.92, 1.0) if bare else random_colour(rng),
-        sleeve_start=0.0 if bare else rng.uniform(0.0, 0.05),
         skin_noise=1 + rng.normal(0, 0.025, num_vertices),
         textures=tuple(solid_texture(rng) for _ in range(num_objects)),
         light=np.array([np.cos(azimuth) * np.cos(elevation), np.sin(azimuth) * np.cos(elevation), np.sin(elevation)]),

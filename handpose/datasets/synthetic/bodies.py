@@ -23,21 +23,17 @@ class SceneBodies:
         self._skin = np.clip(look.skin * tint * look.skin_noise[:, None], 0.02, 1)
         self._meshes = [o.mesh() for o in scene.objects]
         self._normals = [mesh_normals(m.vertices[None], m.faces)[0] for m in self._meshes]
-        self._arm = _arm_mesh(look)
+        self._arm = _arm_mesh()
         self._arm_normals = mesh_normals(self._arm.vertices[None], self._arm.faces)[0]
 
     def hand(self, frame):
-        """The hand, or None while it is out of every picture."""
-        if not self.scene.present[frame]:
-            return None
+        """The hand."""
         return Body(
             self.scene.vertices[frame], self._hand_normals[frame], self.scene.faces, HAND_ID, colours=self._skin
         )
 
     def arm(self, frame):
-        """The forearm or sleeve behind the wrist (not a hand for the labels), or None without a hand."""
-        if not self.scene.present[frame]:
-            return None
+        """The forearm or sleeve behind the wrist (not a hand for the labels)."""
         rotation = Rotation.from_rotvec(self.scene.hand_pose[frame, 0]).as_matrix()
         flip = np.array([1.0 if self.scene.side else -1.0, 1, 1])
         position = self.scene.joints[frame, 0]
@@ -80,9 +76,9 @@ def mesh_normals(vertices, faces):
     return normals / np.maximum(np.linalg.norm(normals, axis=-1, keepdims=True), 1e-12)
 
 
-def _arm_mesh(look):
+def _arm_mesh():
     """A tapered tube along the right hand's +x from just inside the wrist's stump: forearm, or sleeve over it."""
-    start = 0.012 + look.sleeve_start * 0
+    start = 0.012
     profile = (
         (0.0, start),
         (0.024, start),

@@ -81,7 +81,7 @@ def sequence_poses(scene):
     quaternions = Rotation.from_matrix(objects[..., :3, :3].reshape(-1, 3, 3)).as_quat().reshape(*objects.shape[:2], 4)
     pose_y = np.concatenate([quaternions, objects[..., :3, 3]], -1)
     pose_m = move_hand(scene.hand_pose, scene.hand_transl, scene.rest_wrist, world)
-    pose_m[~scene.present] = 0
+    pose_m[~scene.present.any(1)] = 0
     return {'pose_y': pose_y.astype(np.float32), 'pose_m': pose_m[:, None].astype(np.float32)}
 
 
@@ -90,16 +90,18 @@ def camera_labels(scene, camera):
 
     Returns:
         dict of float32 arrays: `pose_y` (F, N, 3, 4), `pose_m` (F, 1, 51), `joint_3d` (F, 1, 21, 3),
-        `joint_2d` (F, 1, 21, 2); without a hand pose_m is 0 and the joints are -1.
+        `joint_2d` (F, 1, 21, 2); while no part of the hand is in the
+        picture pose_m is 0 and the joints are -1.
     """
     rigid = scene.extrinsics[camera]
     pose_m = move_hand(scene.hand_pose, scene.hand_transl, scene.rest_wrist, rigid)
     joint_3d = scene.joints @ rigid[:3, :3].T + rigid[:3, 3]
     joint_2d = joint_3d @ scene.intrinsics[camera].T
     joint_2d = joint_2d[..., :2] / joint_2d[..., 2:]
-    pose_m[~scene.present] = 0
-    joint_3d[~scene.present] = -1
-    joint_2d[~scene.present] = -1
+    absent = ~scene.present[:, camera]
+    pose_m[absent] = 0
+    joint_3d[absent] = -1
+    joint_2d[absent] = -1
     arrays = {
         'pose_y': (rigid @ scene.object_poses)[..., :3, :],
         'pose_m': pose_m[:, None],

@@ -1,4 +1,4 @@
-"""Makes the built-in data: drafts, animates, renders and writes sequences, in parallel, resumable, decided by a seed."""
+"""Makes the built-in data, sequence by sequence: in parallel, resumable, decided by a seed."""
 
 import multiprocessing
 import os
@@ -61,7 +61,7 @@ def write_dexycb(options, progress=None):
         Summary.
 
     Raises:
-        FileExistsError: the root holds something else, or data made with other options.
+        ValueError: the root holds something else, or data made with other options.
     """
     root = Path(options.root)
     _claim_root(root, options)
@@ -86,14 +86,14 @@ def _claim_root(root, options):
     if record.exists():
         found = yaml.safe_load(record.read_text(encoding='utf-8'))
         if {k: found.get(k) for k in ours} != ours:
-            raise FileExistsError(
-                f'{root} holds built-in data made with other options (its generator.yml: {found.get("options")}, version '
-                f'{found.get("version")}; asked for: {ours["options"]}, version {VERSION}): delete the folder or choose '
-                'another root'
+            raise ValueError(
+                f'{root} holds built-in data made with other options: its generator.yml says {found.get("options")}, '
+                f'version {found.get("version")}, and {ours["options"]}, version {VERSION}, was asked for. Delete the '
+                'folder or choose another root'
             )
         return
     if root.exists() and any(root.iterdir()):
-        raise FileExistsError(
+        raise ValueError(
             f'{root} is not empty and has no generator.yml, so it is not ours to fill: choose another root'
         )
     root.mkdir(parents=True, exist_ok=True)
@@ -111,7 +111,7 @@ def _block_folders(options, subject, block):
 
 
 def _run_all(options, blocks):
-    """Yields (camera frames, seconds, render seconds) of every block, as they come; in this process when one worker is enough."""
+    """Yields (camera frames, seconds, render seconds) of every block, as they come."""
     workers = min(options.workers or os.cpu_count() or 1, len(blocks))
     jobs = [(options, *block) for block in blocks]
     if workers <= 1:
@@ -196,9 +196,9 @@ def camera_frames(scene, bodies, look, camera, size, rng):
     )
     moving = scene.moving
     for index in range(len(scene.vertices)):
-        hand, arm, grasped = bodies.hand(index), bodies.arm(index), bodies.grasped(index)
-        resting, carried = ([], [grasped]) if moving[index] else ([grasped], [])
-        yield renderer.render(hand, resting, carried + ([arm] if arm else []))
+        arm, grasped = bodies.arm(index), bodies.grasped(index)
+        resting, carried = ([], [grasped, arm]) if moving[index] else ([grasped], [arm])
+        yield renderer.render(bodies.hand(index), resting, carried)
 
 
 def _summarise(options, frames, seconds, render_seconds):

@@ -128,7 +128,7 @@ def _stay_above_table(poses, points, lifted):
 
 
 def _add_reach(rng, wrist, time, marks, approach, heading, far):
-    """Turns the wrist's path (F, 4, 4), in place, into one that comes from afar along `approach` and leaves likewise."""
+    """Makes the wrist's path (F, 4, 4), in place, come from afar along `approach` and leave likewise."""
     for begin, end, sign in ((0.0, marks['close'] + 0.02, 1), (1.0, marks['open'] - 0.02, -1)):
         # 1 far away, 0 at the object; the far part is over before the last centimetres along the approach.
         span = end - begin

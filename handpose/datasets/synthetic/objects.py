@@ -7,6 +7,7 @@ Metres throughout. Signed distances are negative inside.
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -85,7 +86,7 @@ class Revolved(NamedTuple):
         """Rings of `SECTORS` vertices along the profile."""
         corners = np.array(self.profile)
         rings = [corners[:1]]
-        for a, b in zip(corners[:-1], corners[1:], strict=True):
+        for a, b in pairwise(corners):
             steps = max(1, math.ceil(np.linalg.norm(b - a) / _RING_SPACING))
             rings.append(a + (b - a) * np.linspace(0, 1, steps + 1)[1:, None])
         rings = np.concatenate(rings)

@@ -35,12 +35,20 @@ class Body(NamedTuple):
 
 
 class Frame(NamedTuple):
-    """`image` (h, w, 3) uint8 RGB, `depth` (h, w) uint16 mm, `seg` (h, w) uint8, `occlusion` 0 to 1 or NaN (no hand)."""
+    """`image` (h, w, 3) uint8 RGB, `depth` (h, w) uint16 mm, `seg` (h, w) uint8, `occlusion` 0-1, NaN: not in view."""
 
     image: np.ndarray
     depth: np.ndarray
     seg: np.ndarray
     occlusion: float
+
+
+class _Layer(NamedTuple):
+    """A body seen alone: flat pixel indices (N,), depth (N,), colours (N, 3)."""
+
+    pixels: np.ndarray
+    depth: np.ndarray
+    colours: np.ndarray
 
 
 class _Canvas:
@@ -53,14 +61,13 @@ class _Canvas:
         return _Canvas(self.colour.copy(), self.depth.copy(), self.seg.copy())
 
     def add(self, layer, label):
-        """Puts a layer (rows, columns, depth, colours) where it is nearest; returns which of its pixels are."""
-        rows, columns, depth, colours = layer
-        wins = depth < self.depth[rows, columns]
-        rows, columns = rows[wins], columns[wins]
-        self.depth[rows, columns] = depth[wins]
-        self.colour[rows, columns] = colours[wins]
-        self.seg[rows, columns] = label
-        return wins
+        """Puts a `_Layer` where it is nearest; returns the flat indices of the pixels that it won."""
+        wins = layer.depth < self.depth.reshape(-1)[layer.pixels]
+        pixels = layer.pixels[wins]
+        self.depth.reshape(-1)[pixels] = layer.depth[wins]
+        self.colour.reshape(-1, 3)[pixels] = layer.colours[wins]
+        self.seg.reshape(-1)[pixels] = label
+        return pixels
 
 
 class CameraRenderer:
@@ -85,24 +92,21 @@ class CameraRenderer:
         """Renders a frame.
 
         Args:
-            hand: the hand's `Body`, or None when there is no hand.
+            hand: the hand's `Body`.
             others: bodies at rest in this frame. moving_others: bodies that move with the hand (arm, held object).
         """
-        everything = [b for b in (hand, *others, *moving_others) if b is not None]
         behind = self._background.copy()
-        self._cast_shadows(behind.colour, everything)
+        self._cast_shadows(behind.colour, [hand, *others, *moving_others])
         for body in others:
             behind.add(self._layer(body), body.label)
         canvas = behind.copy()
-        occlusion, moving = np.nan, np.zeros(canvas.seg.shape, np.float32)
-        layers = [(self._layer(body), body.label) for body in (*moving_others, *([hand] if hand else []))]
+        moving = np.zeros(canvas.seg.shape, np.float32)
+        layers = [(self._layer(body), body.label) for body in (*moving_others, hand)]
         for layer, label in layers:
-            wins = canvas.add(layer, label)
-            moving[layer[0][wins], layer[1][wins]] = 1
-        if hand is not None:
-            rows, columns = layers[-1][0][:2]
-            seen = (canvas.seg[rows, columns] == HAND_ID).sum()
-            occlusion = 1 - seen / len(rows) if len(rows) else np.nan
+            moving.reshape(-1)[canvas.add(layer, label)] = 1
+        silhouette = layers[-1][0].pixels
+        seen = np.count_nonzero(canvas.seg.reshape(-1)[silhouette] == HAND_ID)
+        occlusion = 1 - seen / len(silhouette) if len(silhouette) else np.nan
         colour = self._motion_blur(canvas.colour, behind.colour, moving, hand)
         depth = np.where(canvas.depth < _FAR, canvas.depth * 1000, 0)
         return Frame(self._expose(colour), depth.round().astype(np.uint16), canvas.seg, float(occlusion))
@@ -114,21 +118,21 @@ class CameraRenderer:
         return uv @ self.intrinsics[:2, :2].T + self.intrinsics[:2, 2], depth
 
     def _layer(self, body):
-        """The pixels of a body seen alone: rows, columns, depth, colours (N, 3)."""
+        """Draws a body alone."""
         uv, depth = self._project(body.vertices)
         ids = paint_faces(uv, depth, body.faces, self.size)
-        rows, columns = np.nonzero(ids >= 0)
-        ids = ids[rows, columns]
+        pixels = np.flatnonzero(ids.reshape(-1) >= 0)
+        ids = ids.reshape(-1)[pixels]
         shade = self._shade(body)
         coloured = body.texture is None
         values = body.colours * shade if coloured else np.concatenate([body.texture_points, shade], 1)
         values = np.concatenate([1 / np.maximum(depth, NEAR)[:, None], values], 1)
-        values = interpolate((rows, columns), ids, uv, values, body.faces)
+        values = interpolate(np.divmod(pixels, self.size[0]), ids, uv, values, body.faces)
         z = 1 / values[:, 0]
         if coloured:
-            return rows, columns, z, values[:, 1:]
+            return _Layer(pixels, z, values[:, 1:])
         x, y, w = (values[:, 1:4] * VOXELS).astype(np.int32).clip(0, VOXELS - 1).T
-        return rows, columns, z, body.texture[x, y, w] * values[:, 4:]
+        return _Layer(pixels, z, body.texture[x, y, w] * values[:, 4:])
 
     def _shade(self, body):
         """Light per vertex (V, 1): ambient, a wrapped lamp, and darker edges so that fingers part from each other."""
@@ -160,14 +164,11 @@ class CameraRenderer:
         self._on_table = on_table
         self._cast_shadows(canvas.colour, bodies)
         for body in bodies:
-            wins_label = body.label
-            layer = self._layer(body)
-            wins = canvas.add(layer, wins_label)
-            on_table[layer[0][wins], layer[1][wins]] = 0
+            on_table.reshape(-1)[canvas.add(self._layer(body), body.label)] = 0
         return canvas, on_table
 
     def _cast_shadows(self, colour, bodies):
-        """Darkens the table where bodies fall along the light, softly: the hand's vertices, the hulls of convex things."""
+        """Darkens the table softly where bodies fall along the light: the hand by its vertices, the rest by hulls."""
         if not bodies:
             return
         width, height = self.size
@@ -190,9 +191,6 @@ class CameraRenderer:
 
     def _motion_blur(self, colour, behind, moving, hand):
         """Smears what moves along the hand's motion during the shutter time, over what is behind it."""
-        if hand is None:
-            self._last_centre = None
-            return colour
         centre = self._project(hand.vertices.mean(0, keepdims=True))[0][0]
         step = np.zeros(2) if self._last_centre is None else centre - self._last_centre
         self._last_centre = centre

@@ -39,8 +39,8 @@ class Scene:
     """A moving scene.
 
     `side` 0 left, 1 right; `hand_shape` (10,), `hand_pose` (F, 16, 3) rotvecs, `hand_transl` (F, 3), `rest_wrist` (3,);
-    `vertices` (F, V, 3), `joints` (F, 21, 3), `faces` of that side; `present` (F,) the hand is in the picture of at
-    least one camera; `holding`, `moving` (F,) the grasp is closed, the object is off its place; `objects`, the grasped
+    `vertices` (F, V, 3), `joints` (F, 21, 3), `faces` of that side; `present` (F, K) part of the hand is in a
+    camera's picture; `holding`, `moving` (F,) the grasp is closed, the object is off its place; `objects`, the grasped
     one first, `object_poses` (F, N, 4, 4); `intrinsics` (K, 3, 3), `extrinsics` (K, 4, 4) table to camera.
     """
 
@@ -109,7 +109,7 @@ def draw_intrinsics(options):
     """Intrinsics (K, 3, 3), one camera each for the whole data set, a little different."""
     rng = np.random.default_rng([options.seed, 33])
     intrinsics = np.zeros((options.cameras, 3, 3))
-    focal = options.size * 2.05 * (1 + rng.uniform(-0.06, 0.06, options.cameras))
+    focal = options.size * 2.2 * (1 + rng.uniform(-0.06, 0.06, options.cameras))
     intrinsics[:, 0, 0] = focal
     intrinsics[:, 1, 1] = focal * (1 + rng.uniform(-0.003, 0.003, options.cameras))
     intrinsics[:, :2, 2] = (options.size - 1) / 2 + options.size * rng.uniform(-0.015, 0.015, (options.cameras, 2))
@@ -141,7 +141,7 @@ def build_scene(options, model, draft, intrinsics):
     scene.intrinsics = intrinsics
     scene.extrinsics = _put_up_cameras(rng, scene, options.cameras)
     _set_out_others(scene, rng, draft.target.class_id)
-    scene.present = _in_any_picture(scene, options.size)
+    scene.present = _in_pictures(scene, options.size)
     return scene
 
 
@@ -245,12 +245,12 @@ def _put_up_cameras(rng, scene, cameras):
     return look_at(*(torch.from_numpy(v) for v in (eye, aim, up))).numpy()
 
 
-def _in_any_picture(scene, size):
-    """(F,) bool: some hand vertex falls into some camera's picture."""
-    present = np.zeros(len(scene.vertices), bool)
+def _in_pictures(scene, size):
+    """(F, K) bool: some hand vertex falls into a camera's picture."""
+    present = []
     for intrinsics, extrinsics in zip(scene.intrinsics, scene.extrinsics, strict=True):
         local = scene.vertices @ extrinsics[:3, :3].T + extrinsics[:3, 3]
         uv = local @ intrinsics.T
         uv = uv[..., :2] / np.maximum(local[..., 2:], 1e-6)
-        present |= ((uv > -2) & (uv < size + 1)).all(-1).any(-1)
-    return present
+        present.append(((uv > -0.5) & (uv < size - 0.5) & (local[..., 2:] > 0)).all(-1).any(-1))
+    return np.stack(present, 1)

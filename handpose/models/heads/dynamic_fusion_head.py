@@ -73,7 +73,8 @@ class DynamicFusionHead(nn.Module):
         self.pose = linear_from(hidden, start)
         self.forward_motion = linear_from(hidden, still)
         self.backward_motion = linear_from(hidden, still)
-        self.confidence = nn.Linear(hidden, 1) if mode == 'dynamic' else None
+        # No bias: the softmax over frames would not see it.
+        self.confidence = nn.Linear(hidden, 1, bias=False) if mode == 'dynamic' else None
         self.discount = nn.Parameter(torch.tensor(-2.0)) if distance_discount else None
 
     def forward(

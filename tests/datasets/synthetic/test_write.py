@@ -76,7 +76,7 @@ def test_files_keys_shapes_and_dtypes(root):
 
 
 def test_numbers_agree_with_each_other(root):
-    model = ProceduralHand()
+    model, absent = ProceduralHand(), 0
     for folder in sequences(root):
         meta = read(folder / 'meta.yml')
         side = torch.tensor(int(meta['mano_sides'][0] == 'right'))
@@ -96,9 +96,10 @@ def test_numbers_agree_with_each_other(root):
                 )
                 if (labels['joint_3d'] == -1).all():
                     assert (labels['joint_2d'] == -1).all() and (labels['pose_m'] == 0).all()
-                    assert np.isnan(labels['occlusion'][0]) and (labels['seg'] != 255).all()
-                    assert (pose['pose_m'][frame] == 0).all()
+                    assert (labels['seg'] == 255).sum() < 30  # no vertex, at most a sliver of an edge
+                    absent += 1
                     continue
+                assert (pose['pose_m'][frame] != 0).any()
                 x, y, z = labels['joint_3d'][0].astype(float).T
                 projected = np.stack([k['fx'] * x / z + k['ppx'], k['fy'] * y / z + k['ppy']], 1)
                 assert np.abs(projected - labels['joint_2d'][0]).max() < 0.01
@@ -110,6 +111,7 @@ def test_numbers_agree_with_each_other(root):
                     mesh = model(source[:48].reshape(16, 3), betas, source[48:], side)
                     joints = mesh.joints.numpy() @ turn.T + shift
                     assert np.abs(joints - labels['joint_3d'][0]).max() < 1e-4
+    assert absent > 0
 
 
 def test_occlusion_is_a_share_of_the_visible_hand(root):
@@ -123,12 +125,12 @@ def test_occlusion_is_a_share_of_the_visible_hand(root):
 def test_no_two_sequences_share_a_hand_or_an_object(root):
     shapes = {tuple(read(p)['betas']) for p in root.glob('calibration/mano_*/mano.yml')}
     assert len(shapes) == 5  # so the split by sequence (every fifth is tested) shares no hand
-    extents = set()
+    motions = set()
     for folder in sequences(root):
         meta = read(folder / 'meta.yml')
-        extents.add(np.load(folder / 'pose.npz')['pose_m'].tobytes())
+        motions.add(np.load(folder / 'pose.npz')['pose_m'].tobytes())
         assert len({*meta['ycb_ids']}) == len(meta['ycb_ids'])
-    assert len(extents) == 5
+    assert len(motions) == 5
 
 
 def test_same_seed_same_bytes_with_two_workers_and_after_an_interruption(root, tmp_path):
@@ -144,10 +146,10 @@ def test_same_seed_same_bytes_with_two_workers_and_after_an_interruption(root, t
 
 
 def test_refuses_foreign_folders_and_other_options(root, tmp_path):
-    with pytest.raises(FileExistsError, match='other options'):
+    with pytest.raises(ValueError, match='other options'):
         write_dexycb(options(root, seed=4))
     (tmp_path / 'letter.txt').write_text('mine')
-    with pytest.raises(FileExistsError, match='not empty'):
+    with pytest.raises(ValueError, match='not empty'):
         write_dexycb(options(tmp_path))
 
 
