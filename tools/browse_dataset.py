@@ -4,7 +4,20 @@ import argparse
 from pathlib import Path
 
 import numpy as np
-from mmengine.config import DictAction
+
+from handpose.engine import OptionsAction, load_config
+from handpose.engine.errors import sentences
+from handpose.registry import DATASETS
+from handpose.structures import sample_name
+from handpose.visualization import (
+    add_caption,
+    contact_sheet,
+    draw_boxes,
+    draw_skeleton,
+    put_label,
+    save_image,
+    side_by_side,
+)
 
 MOST_FRAMES = 8  # of a clip in one row; a long track is shown thinned out
 
@@ -16,16 +29,12 @@ def parse_arguments():
     parser.add_argument('--num', type=int, default=8, help='clips, spread over the split (default 8)')
     parser.add_argument('--epoch', type=int, default=0, help='random draws of this epoch (default 0)')
     parser.add_argument('-o', '--out', default='work_dirs/browse', help='folder for the picture')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, e.g. data_root=...')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides, e.g. data_root=...')
     return parser.parse_args()
 
 
 def main():
     arguments = parse_arguments()
-    from handpose.engine import load_config
-    from handpose.registry import DATASETS
-    from handpose.visualization import contact_sheet, save_image
-
     config = load_config(arguments.config, arguments.cfg_options)
     dataset = DATASETS.build(config[f'{arguments.split}_dataloader']['dataset'])
     if hasattr(dataset, 'set_epoch'):
@@ -44,17 +53,12 @@ def main():
 
 def draw_row(clip):
     """One clip as a row of frames of camera 0, with a caption."""
-    from handpose.structures import sample_name
-    from handpose.visualization import add_caption, side_by_side
-
     frames = np.unique(np.linspace(0, len(clip.images) - 1, MOST_FRAMES).astype(int))
     return add_caption(side_by_side([draw_frame(clip, int(t)) for t in frames], pad=2), sample_name(clip.meta))
 
 
 def draw_frame(clip, t):
     """Frame `t` with skeletons, boxes, its number and what is known of its occlusion."""
-    from handpose.visualization import draw_boxes, draw_skeleton, put_label
-
     image = clip.images[t, 0].permute(1, 2, 0).numpy()
     if not clip.frame_valid[t]:
         image = image // 3 + 80
@@ -72,7 +76,5 @@ def draw_frame(clip, t):
 
 
 if __name__ == '__main__':
-    from handpose.engine.errors import sentences
-
     with sentences():
         main()

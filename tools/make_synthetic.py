@@ -3,11 +3,10 @@
 import argparse
 import sys
 
-from mmengine.config import DictAction
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from handpose.datasets.synthetic import SyntheticOptions, contact_sheet, options_from_dict, write_dexycb
-from handpose.engine import load_config
+from handpose.engine import OptionsAction, load_config
 from handpose.engine.errors import sentences
 
 DEFAULTS = SyntheticOptions('data/synthetic_dexycb')
@@ -25,7 +24,7 @@ MEANINGS = {
 def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument('--config', help="take the options from this config's synthetic_data; those below win over it")
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides of the config')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides of the config')
     parser.add_argument('--root', help=f'folder to write (default {DEFAULTS.root})')
     for name, meaning in MEANINGS.items():
         parser.add_argument(f'--{name}', type=int, help=f'{meaning} (default {getattr(DEFAULTS, name)})')

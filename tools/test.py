@@ -5,7 +5,17 @@ import json
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
+from mmengine.dist import is_main_process
+from mmengine.runner import set_random_seed
+from rich.console import Console
+
+from handpose.engine import OptionsAction, build_runner, compat, load_config, load_weights, run_settings
+from handpose.engine.errors import sentences
+from handpose.engine.weights import newest_checkpoint
+from handpose.evaluation import metrics_table
+from handpose.models import fit_constant_hands
+from handpose.registry import DATASETS, MODELS
+from handpose.visualization.hook import DrawClipsHook
 
 
 def parse_arguments():
@@ -19,17 +29,13 @@ def parse_arguments():
         help='also test constant hands fitted on the train split, and the untrained model',
     )
     parser.add_argument('--draw', type=int, default=2, metavar='N', help='draw N clips of the test split (default 2)')
-    parser.add_argument('--cfg-options', nargs='+', action=DictAction, help='overrides, e.g. data_root=...')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides, e.g. data_root=...')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='several processes')
     return parser.parse_args()
 
 
 def main():
     arguments = parse_arguments()
-    from mmengine.dist import is_main_process
-
-    from handpose.engine import compat, load_config, run_settings
-
     config = load_config(arguments.config, arguments.cfg_options)
     config = run_settings(config, arguments.work_dir, arguments.launcher)
     estimators = build_estimators(config, arguments.checkpoint, arguments.compare)
@@ -42,12 +48,6 @@ def main():
 
 def build_estimators(config, checkpoint, compare):
     """The rows of the table, by name: the model, and what it must beat."""
-    from mmengine.runner import set_random_seed
-
-    from handpose.engine.weights import load_weights, newest_checkpoint
-    from handpose.models import fit_constant_hands
-    from handpose.registry import DATASETS, MODELS
-
     checkpoint = checkpoint or newest_checkpoint(config.work_dir)
     model = MODELS.build(config.model)
     if checkpoint is not None:
@@ -69,9 +69,6 @@ def build_estimators(config, checkpoint, compare):
 
 def test(config, name, estimator, pictures, num_clips):
     """Runs the whole test split through one estimator and returns its metrics; draws for the model alone."""
-    from handpose.engine import build_runner
-    from handpose.visualization.hook import DrawClipsHook
-
     config = config.copy()
     if not hasattr(estimator, 'hand_model') or config.get('labels') == 'joints_only':
         # Without a mesh on both sides there is nothing for the mesh metrics to compare.
@@ -84,10 +81,6 @@ def test(config, name, estimator, pictures, num_clips):
 
 def report(results, work_dir, pictures):
     """Prints the table, and keeps it as metrics.json beside the checkpoints."""
-    from rich.console import Console
-
-    from handpose.evaluation import metrics_table
-
     Console().print(metrics_table(results))
     path = work_dir / 'metrics.json'
     path.write_text(json.dumps(results, indent=1, sort_keys=True) + '\n')
@@ -97,7 +90,5 @@ def report(results, work_dir, pictures):
 
 
 if __name__ == '__main__':
-    from handpose.engine.errors import sentences
-
     with sentences():
         main()

@@ -5,7 +5,9 @@ import os
 import sys
 from pathlib import Path
 
-from mmengine.config import DictAction
+from handpose.engine import OptionsAction, build_runner, compat, load_config, run_settings
+from handpose.engine.errors import sentences
+from handpose.engine.weights import newest_checkpoint
 
 
 def parse_arguments():
@@ -20,7 +22,7 @@ def parse_arguments():
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU')
     parser.add_argument(
-        '--cfg-options', nargs='+', action=DictAction, help='overrides, e.g. batch_size=4 data_root=...'
+        '--cfg-options', nargs='+', action=OptionsAction, help='overrides, e.g. batch_size=4 data_root=...'
     )
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='several processes')
     parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
@@ -31,9 +33,6 @@ def parse_arguments():
 
 def main():
     arguments = parse_arguments()
-    from handpose.engine import build_runner, compat, load_config, run_settings
-    from handpose.engine.weights import newest_checkpoint
-
     config = load_config(arguments.config, arguments.cfg_options)
     config = run_settings(config, arguments.work_dir, arguments.launcher)
     if arguments.amp:
@@ -56,7 +55,5 @@ def main():
 
 
 if __name__ == '__main__':
-    from handpose.engine.errors import sentences
-
     with sentences():
         main()

@@ -4,10 +4,10 @@ _base_ = ['../_base_/runtime.py', '../_base_/dexycb.py', './_base_.py']
 data_root = 'data/synthetic_dexycb'
 synthetic_data = dict(root='$data_root', subjects=10, sequences=10, frames=60, cameras=4, size=256, seed=0)
 hand_model = dict(type='ProceduralHand')
-image_size = 96
+image_size = 80
 crop_rotation = 0.5
-batch_size = 8
-num_workers = 2
+batch_size = 4
+num_workers = 0  # loading is quick; on two cores, workers would only slow the network down
 num_frames = 7
 frame_gap = 6
 train_dataset = dict(clip_stride=10)  # an epoch sees every 10th frame as the centre of a clip
@@ -15,7 +15,7 @@ train_dataset = dict(clip_stride=10)  # an epoch sees every 10th frame as the ce
 transformer = dict(channels=96, num_layers=2, num_heads=4, feedforward_channels=192, dropout=0.0)
 model = dict(
     channels=96,
-    roi_size=12,
+    roi_size=10,
     backbone=dict(depth=18, base_channels=32, out_channels=96),
     spatial_transformer=transformer,
     temporal_transformer=transformer,

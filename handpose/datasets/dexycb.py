@@ -224,8 +224,6 @@ class DexYCB(VideoDataset):
                 f"{model.name!r}. Configure that one (for 'mano': hand_model=dict(type='MANO', model_path=...)), or "
                 f"use labels='joints_only', which reads joints and no hand-model parameters."
             )
-        if not hasattr(model, 'pose_mean_of'):  # one pose space serves both sides
-            return model.pose_mean.float().expand(2, 45), model.pose_basis.float().expand(2, 45, 45)
         spaces = [(model.pose_mean_of(side).float(), model.pose_basis_of(side).float()) for side in (0, 1)]
         return tuple(torch.stack(parts) for parts in zip(*spaces, strict=True))
 

@@ -1,7 +1,7 @@
 """What mmengine's Runner needs from this library: config loading, the model adapter, safe checkpoints, progress."""
 
-from handpose.engine.config import ConfigError, load_config, run_settings
+from handpose.engine.config import ConfigError, OptionsAction, load_config, run_settings
 from handpose.engine.runner import build_runner
 from handpose.engine.weights import load_weights
 
-__all__ = ['ConfigError', 'build_runner', 'load_config', 'load_weights', 'run_settings']
+__all__ = ['ConfigError', 'OptionsAction', 'build_runner', 'load_config', 'load_weights', 'run_settings']

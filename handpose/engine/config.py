@@ -1,14 +1,29 @@
 """Reading a config: Python files with `_base_`, options from the command line, and values that parts share."""
 
+import ast
 from pathlib import Path
 
-from mmengine.config import Config
+from mmengine.config import Config, DictAction
 
 from handpose.registry import did_you_mean
 
 
 class ConfigError(ValueError):
     """A config file, key or option that cannot be used; the sentence says which and what to write instead."""
+
+
+class OptionsAction(DictAction):
+    """`--cfg-options key=value ...` of argparse: numbers, strings, lists, None, and dicts written as in Python."""
+
+    @staticmethod
+    def _parse_iterable(val):
+        text = val.strip()
+        if text.startswith('{'):
+            try:
+                return ast.literal_eval(text)
+            except (ValueError, SyntaxError) as error:
+                raise ConfigError(f'{text} is not a Python dict such as {{"type": "ProceduralHand"}}') from error
+        return DictAction._parse_iterable(val)
 
 
 def load_config(path, options=None):

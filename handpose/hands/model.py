@@ -58,6 +58,14 @@ class HandModel(nn.Module):
         """Triangles (F, 3) of one side (0 left, 1 right), counter-clockwise seen from outside."""
         return self.faces if side == RIGHT else self.faces[:, [0, 2, 1]]
 
+    def pose_mean_of(self, side):
+        """(45,) mean finger pose of one side (0 left, 1 right), for a hand model whose sides differ."""
+        return self.pose_mean
+
+    def pose_basis_of(self, side):
+        """(45, 45) pose components of one side, one a row."""
+        return self.pose_basis
+
     def pose_template(self, rotmats, hand_shape, hand_side):
         """Poses hands without translation: (B, 16, 3, 3), (B, 10), (B,) -> vertices (B, V, 3), 16 joints (B, 16, 3)."""
         raise NotImplementedError

@@ -1,13 +1,17 @@
+import argparse
+
 import pytest
 
-from handpose.engine import ConfigError, load_config
+from handpose.engine import ConfigError, OptionsAction, load_config
 
 
 @pytest.fixture
 def config_file(tmp_path):
     path = tmp_path / 'config.py'
     path.write_text(
-        "data_root = 'here'\nloader = dict(dataset=dict(root='$data_root', steps=[dict(size=3), dict(size='$size')]))\nsize = 4\n"
+        "data_root = 'here'\n"
+        "loader = dict(dataset=dict(root='$data_root', steps=[dict(size=3), dict(size='$size')]))\n"
+        'size = 4\n'
     )
     return path
 
@@ -46,5 +50,14 @@ def test_missing_file_names_the_nearest(monkeypatch, tmp_path):
     (tmp_path / 'configs' / 'deformer').mkdir(parents=True)
     (tmp_path / 'configs' / 'deformer' / 'dexycb.py').write_text('')
     monkeypatch.chdir(tmp_path)
-    with pytest.raises(ConfigError, match='Did you mean .configs/deformer/dexycb.py'):
+    with pytest.raises(ConfigError, match=r"Did you mean 'configs/deformer/dexycb\.py'"):
         load_config('configs/deformer/dexicb.py')
+
+
+def test_options_may_be_dicts():
+    parser = argparse.ArgumentParser()
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction)
+    given = parser.parse_args(['--cfg-options', 'a=1', "b={'type': 'X', 'size': (3, 4)}", 'c=[1,x]', 'd=None'])
+    assert given.cfg_options == {'a': 1, 'b': {'type': 'X', 'size': (3, 4)}, 'c': [1, 'x'], 'd': None}
+    with pytest.raises(ConfigError, match='not a Python dict'):
+        parser.parse_args(['--cfg-options', 'b={type: X}'])
