@@ -1,0 +1,49 @@
+"""Trains the small Deformer on random clips: python run_random_clips.py WORK_DIR EPOCHS [key=value ...]"""
+
+import sys
+from pathlib import Path
+
+import torch
+from mmengine.config import DictAction
+from random_clips import RandomClips  # noqa: F401  (registers itself)
+
+from handpose.engine import build_runner, compat, load_config, run_settings
+from handpose.engine.weights import newest_checkpoint
+
+CONFIG = Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic.py'
+
+
+def train(work_dir, epochs, options=None, launcher='none', amp=False):
+    """Trains to `epochs`, going on from what `work_dir` holds; returns the runner."""
+    torch.set_num_threads(1)
+    settings = {
+        'epochs': 4,
+        'num_frames': 3,
+        'batch_size': 2,
+        'train_dataset': dict(type='RandomClips', _delete_=True),
+        'param_scheduler': [],
+        'val_dataloader': None,
+        'custom_hooks': [],
+        'visualizer': None,
+        **(options or {}),
+    }
+    config = run_settings(load_config(CONFIG, settings), work_dir, launcher)
+    config.train_cfg.max_epochs = epochs
+    if amp:
+        config.optim_wrapper.type = compat.amp_wrapper_name()
+    config.load_from = newest_checkpoint(work_dir)
+    config.resume = config.load_from is not None
+    runner = build_runner(config, experiment_name=f'{Path(work_dir).name}_{epochs}')
+    runner.train()
+    return runner
+
+
+if __name__ == '__main__':
+    options = {}
+    for pair in sys.argv[3:]:
+        key, value = pair.split('=', 1)
+        options[key] = DictAction._parse_iterable(value)
+    try:
+        train(sys.argv[1], int(sys.argv[2]), options, launcher='pytorch')
+    finally:
+        compat.leave_process_group()
