@@ -99,7 +99,8 @@ class HandPoseMetric(_HandMetric):
     Reports `mpjpe_cam_mm`, `mpjpe_ra_wrist_mm`, `mpjpe_ra_wrist_bone_scaled_mm`, `pa_mpjpe_mm`, `pa_mpjpe_rotation_mm`;
     `auc_{cam,ra_wrist,pa}_<low>_<high>mm` and `pck_{cam,ra_wrist,pa}_<threshold>mm` from 0 to 1;
     `accel_error_cam_mm_per_frame2` and, relative to the wrist, `accel_error_mm_per_frame2`, over triples of
-    consecutive frames of re-assembled tracks; `num_samples`, and `num_missing`, annotated hands that reached the metric without a prediction. All but the last are also given
+    consecutive frames of re-assembled tracks; `num_samples`, and
+    `num_missing`, annotated hands that reached the metric without a prediction. All but the last are also given
     as `<name>/left`, `/right`, `/occlusion_25_50` (percent hidden), ... and `/joint_<name>`, where there are any.
 
     Args:

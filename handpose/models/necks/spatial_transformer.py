@@ -55,7 +55,8 @@ class SpatialTransformer(nn.Module):
         sizes = (channels, num_layers, num_heads, feedforward_channels, dropout)
         self.encoder = TransformerEncoder(*sizes)
         self.heatmap = MLP(channels, (channels, channels, num_joints))
-        self.sharpness = nn.Parameter(torch.ones(num_joints))
+        # Starting sharp: from a flat heatmap, the mean over all cells, hardly any gradient reaches the tokens.
+        self.sharpness = nn.Parameter(torch.full((num_joints,), 10.0))
         self.join = nn.Linear(channels + num_joints, channels) if heatmap_to_decoder else None
         self.decoder = QueryDecoder(*sizes, self_attention=query_self_attention)
 
