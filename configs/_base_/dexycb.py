@@ -47,6 +47,7 @@ test_dataset = dict(
     labels='$labels',
     mode='tracks',
     pipeline='$test_pipeline',
+    partial='$partial',
     on_broken='$on_broken',
 )
 train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
@@ -59,4 +60,5 @@ test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric')]
 setup = 's0'  # official split: s0 unseen sequences, s1 subjects, s2 cameras, s3 grasps; 'all' = everything there is
 test_split = 'test'
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
+partial = False  # True: a test root of which only some frames are on disk
 on_broken = 'error'  # 'skip' leaves broken samples out of the test and reports how many

@@ -12,6 +12,7 @@ model = dict(
     channels=256,
     roi_size=32,
     box_scale=1.5,
+    mirror_left_hands=False,  # True: the network only sees right hands; left ones come mirrored
     joints_to_head=False,  # the published code: True, heatmap_to_decoder=False and 298 channels into the head
     num_frames='$num_frames',
     frame_gap='$frame_gap',
@@ -35,7 +36,7 @@ model = dict(
     loss=dict(
         type='DeformerLoss',
         point_loss=dict(
-            type='MaxMSELoss', detach_weights=False
+            type='MaxMSELoss'
         ),  # or 'PointMSELoss': the rows of the paper's loss ablation
         pose_loss=dict(type='HandPoseLoss', base='mse'),
         shape_loss=dict(type='HandShapeLoss', base='mse'),

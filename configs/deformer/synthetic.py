@@ -2,10 +2,10 @@
 _base_ = ['../_base_/runtime.py', '../_base_/dexycb.py', './_base_.py']
 
 data_root = 'data/synthetic_dexycb'
-synthetic_data = dict(root='$data_root', subjects=10, sequences=15, frames=48, cameras=2, size=256, seed=0)
+synthetic_data = dict(root='$data_root', subjects=10, sequences=25, frames=36, cameras=2, size=256, seed=0)
 hand_model = dict(type='ProceduralHand')
 image_size = 64
-crop_rotation = 0.3
+crop_rotation = 0.5
 batch_size = 6
 num_workers = 0  # loading is quick; on two cores, workers would only slow the network down
 num_frames = 5
@@ -24,7 +24,7 @@ train_pipeline = [
         scale_jitter=0.1,
         rotation='$crop_rotation',
     ),
-    dict(type='ColorJitter', brightness=0.2, contrast=0.2, saturation=0.2, hue=0.02),
+    dict(type='ColorJitter', brightness=0.3, contrast=0.3, saturation=0.3, hue=0.08),
 ]
 test_pipeline = [dict(type='LoadImages'), dict(type='HandCrop', size='$image_size', scale=1.4, union_object=False)]
 
@@ -34,6 +34,7 @@ model = dict(
     roi_size=8,
     box_scale=1.4,
     joints_to_head=True,
+    mirror_left_hands=True,
     backbone=dict(depth=18, base_channels=32, out_channels=64),
     spatial_transformer=transformer,
     temporal_transformer=transformer,

@@ -11,7 +11,7 @@ from torch import nn
 
 from handpose.geometry import rotmat_to_rotvec, scale_boxes
 from handpose.models.heads import linear_from
-from handpose.models.layers import pose_to_rotmat, roi_align
+from handpose.models.layers import mirror_poses, pose_to_rotmat, roi_align
 from handpose.registry import HAND_MODELS, MODELS
 from handpose.structures import HandSequence, centred_windows, strided_windows
 
@@ -49,6 +49,8 @@ class Deformer(nn.Module):
         test_mode: 'all' predicts every frame of a window at once, so that a track is cut into windows and each frame
             is predicted once (the paper's 105 FPS); 'centre' predicts the centre of one window around each frame.
         joints_to_head: feeds the 2D joints to the pose regression too, as the published code does.
+        mirror_left_hands: shows the network left hands in a mirror and mirrors its answer, so that it only ever learns
+            right hands. Ours; the paper does not.
     """
 
     def __init__(
@@ -68,6 +70,7 @@ class Deformer(nn.Module):
         frame_gap: int = 10,
         test_mode: str = 'all',
         joints_to_head: bool = False,
+        mirror_left_hands: bool = False,
     ):
         super().__init__()
         if test_mode not in ('all', 'centre'):
@@ -83,26 +86,29 @@ class Deformer(nn.Module):
         self.loss_function = MODELS.build(loss)
         self.roi_size, self.box_scale = roi_size, box_scale
         self.num_frames, self.frame_gap, self.test_mode = num_frames, frame_gap, test_mode
-        self.joints_to_head = joints_to_head
+        self.joints_to_head, self.mirror_left_hands = joints_to_head, mirror_left_hands
 
     def init_weights(self):
         """Starts the backbone from its pretrained weights, if its config names any."""
         self.backbone.init_weights()
 
-    def forward(self, images, boxes, frame_valid=None, visibility=None):
+    def forward(self, images, boxes, hand_side, frame_valid=None, visibility=None):
         """Runs the whole network.
 
         Args:
             images: (B, T, 3, h, w) RGB in [0, 255].
             boxes: (B, T, 4) xyxy of the hand, pixels.
+            hand_side: (B,) int, 0 left, 1 right.
             frame_valid: (B, T) bool, False where a frame is padding; None = all true.
             visibility: (B, T) share of the hand that is seen, for a head whose fusion is weighted by it.
 
         Returns:
             `DeformerOutput`.
         """
+        mirrored = self.mirror_left_hands & (hand_side == 0)  # (B,)
+        images, boxes = mirror_images(images, boxes, mirrored)
         features_btc, joints_2d = self.encode(images, boxes)  # (B, T, C), (B, T, J, 2)
-        return self.decode(features_btc, joints_2d, frame_valid, visibility)
+        return self.mirror_back(self.decode(features_btc, joints_2d, frame_valid, visibility), mirrored)
 
     def encode(self, images, boxes):
         """Sees each frame alone: (B, T, 3, h, w), (B, T, 4) -> features (B, T, C) and 2D joints (B, T, J, 2)."""
@@ -132,10 +138,22 @@ class Deformer(nn.Module):
             monocular_shape=monocular.shape,
         )
 
+    def mirror_back(self, output, mirrored):
+        """The answer for the real hands where the network saw `mirrored` (B,) ones."""
+        if not self.mirror_left_hands:
+            return output
+        where = mirrored[:, None, None]
+        space = self.head.rotation_space
+        poses = ('pose', 'frame_pose', 'forward_motion', 'backward_motion', 'monocular_pose')
+        changes = {name: getattr(output, name) for name in poses}
+        changes = {name: torch.where(where, mirror_poses(pose, space), pose) for name, pose in changes.items()}
+        joints_2d = torch.where(where[..., None], _mirror_points(output.joints_2d), output.joints_2d)
+        return output._replace(joints_2d=joints_2d, **changes)
+
     def loss(self, batch):
         """Losses of a (B, T, K=1, H=1, ...) batch: a dict of scalars, of which those named `loss...` are summed."""
         images, boxes, valid = self._inputs(batch)
-        output = self(images, boxes, valid, self._visibility(batch))
+        output = self(images, boxes, batch.hand_side[:, 0], valid, self._visibility(batch))
         return self.loss_function(output, batch, boxes, self.hand_model, self.head.rotation_space)
 
     @torch.no_grad()
@@ -151,11 +169,13 @@ class Deformer(nn.Module):
         """
         images, boxes, valid = self._inputs(batch)
         visibility = self._visibility(batch)
+        mirrored = self.mirror_left_hands & (batch.hand_side[:, 0] == 0)
+        seen_images, seen_boxes = mirror_images(images, boxes, mirrored)
         tracks = []
         for b in range(len(images)):
-            features, joints_2d = self._encode_in_chunks(images[b], boxes[b])
+            features, joints_2d = self._encode_in_chunks(seen_images[b], seen_boxes[b])
             track_visibility = None if visibility is None else visibility[b]
-            tracks.append(self._decode_track(features, joints_2d, valid[b], track_visibility))
+            tracks.append(self._decode_track(features, joints_2d, mirrored[b], valid[b], track_visibility))
         pose, shape, joints_2d, own_vote = (torch.stack(parts) for parts in zip(*tracks, strict=True))
         return self._to_sequence(batch, boxes, pose, shape, joints_2d, own_vote)
 
@@ -163,18 +183,20 @@ class Deformer(nn.Module):
         parts = [self.encode(i[None], b[None]) for i, b in zip(images.split(chunk), boxes.split(chunk), strict=True)]
         return tuple(torch.cat([part[n][0] for part in parts]) for n in range(2))
 
-    def _decode_track(self, features, joints_2d, valid, visibility):
+    def _decode_track(self, features, joints_2d, mirrored, valid, visibility):
         """Windows of one track: (T, C), (T, J, 2), (T,) -> poses (T, D), shape (10,), joints (T, J, 2), votes (T,)."""
         index, present = self._windows(valid.cpu().numpy())
         index = torch.as_tensor(index, device=features.device)
         present = torch.as_tensor(present, device=features.device)
         seen = None if visibility is None else visibility[index]
         output = self.decode(features[index], joints_2d[index], present, seen)
+        output = self.mirror_back(output, mirrored.expand(len(index)))
         own_vote = output.votes.diagonal(dim1=1, dim2=2)
         taken = present if self.test_mode == 'all' else _centre_only(present)
         pose = output.pose.new_zeros(len(valid), output.pose.shape[-1])
         vote = own_vote.new_zeros(len(valid))
         pose[index[taken]], vote[index[taken]] = output.pose[taken], own_vote[taken]
+        joints_2d = torch.where(mirrored, _mirror_points(joints_2d), joints_2d)
         return pose, output.shape.mean(0), joints_2d, vote
 
     def _windows(self, valid):
@@ -232,6 +254,23 @@ class Deformer(nn.Module):
         if batch.occlusion is None:
             raise ValueError("fusion weighted by occlusion needs the field 'occlusion', which this dataset lacks")
         return 1 - batch.occlusion[:, :, 0, 0].nan_to_num(0.0)
+
+
+def mirror_images(images, boxes, mirrored):
+    """Images (B, T, 3, h, w) and boxes (B, T, 4) flipped left to right where `mirrored` (B,)."""
+    if not mirrored.any():
+        return images, boxes
+    flipped = torch.where(mirrored[:, None, None, None, None], images.flip(-1), images)
+    # Pixel centres lie at integers, so x becomes w - 1 - x; the left edge of a box becomes its right edge.
+    x1, y1, x2, y2 = boxes.unbind(-1)
+    last = images.shape[-1] - 1
+    mirror = torch.stack([last - x2, y1, last - x1, y2], dim=-1)
+    return flipped, torch.where(mirrored[:, None, None], mirror, boxes)
+
+
+def _mirror_points(points):
+    """Points (..., 2) in [0, 1] of a box, seen in a mirror."""
+    return torch.cat([1 - points[..., :1], points[..., 1:]], dim=-1)
 
 
 def _centre_only(present):

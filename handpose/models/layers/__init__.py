@@ -8,6 +8,7 @@ from handpose.models.layers.pose_fusion import (
     deform_poses,
     fuse_deformed_poses,
     fusion_weights,
+    mirror_poses,
     pose_to_rotmat,
     rotmat_to_pose,
 )
@@ -27,6 +28,7 @@ __all__ = [
     'deform_poses',
     'fuse_deformed_poses',
     'fusion_weights',
+    'mirror_poses',
     'pose_to_rotmat',
     'roi_align',
     'rotmat_to_pose',

@@ -49,6 +49,16 @@ def apply_motion(pose: torch.Tensor, motion: torch.Tensor, rotation_space: str =
     return rotmat_to_pose(rotmat, rotation_space)
 
 
+def mirror_poses(pose: torch.Tensor, rotation_space: str = 'rot6d_add') -> torch.Tensor:
+    """The poses, or the motions, of the hand seen in a mirror (x negated): (..., D) -> (..., D).
+
+    A rotation R becomes M R M with M = diag(-1, 1, 1), which in every rotation space only changes signs.
+    """
+    check_rotation_space(rotation_space)
+    signs = (1, -1, -1) if rotation_space == 'rotvec_add' else (1, -1, -1, -1, 1, 1)
+    return pose * pose.new_tensor(signs).repeat(pose.shape[-1] // len(signs))
+
+
 def deform_poses(
     pose: torch.Tensor,
     forward_motion: torch.Tensor,

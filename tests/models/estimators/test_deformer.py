@@ -81,8 +81,8 @@ def test_paper_size_takes_two_steps():
         {'rotation_space': 'rotvec_add'},
         {
             'model.spatial_transformer.heatmap_to_decoder': False,
-            'model.joints_to_head': True,
-            'model.head.in_channels': 138,
+            'model.joints_to_head': False,
+            'model.head.in_channels': 64,
         },
     ],
 )
@@ -175,3 +175,22 @@ def test_constant_hands():
     with pytest.raises(ValueError, match='no complete hand'):
         fit_constant_hands([])
     assert ConstantHand(torch.ones(2, 21, 3))(torch.tensor([[1]])).shape == (1, 1, 21, 3)
+
+
+def test_mirrored_left_hands():
+    """A left hand is what the same network makes of the mirrored picture as a right hand, in the mirror."""
+    model = build({'model.mirror_left_hands': True}).eval()
+    with torch.no_grad():
+        model.head.pose.weight.normal_()
+    right = make_batch(clips=1, frames=5)
+    right.hand_side[:] = 1
+    left = right.replace(
+        hand_side=torch.zeros(1, 1, dtype=torch.long),
+        images=right.images.flip(-1),
+        boxes=63 - right.boxes[..., [2, 1, 0, 3]] * torch.tensor([1, -1, 1, -1]) - torch.tensor([0, 63, 0, 63]),
+    )
+    expected, found = model.predict(right), model.predict(left)
+    flip = torch.tensor([-1.0, 1, 1])
+    torch.testing.assert_close(found.joints_3d, expected.joints_3d * flip, atol=1e-5, rtol=0)
+    mirrored_2d = torch.stack([63 - expected.joints_2d[..., 0], expected.joints_2d[..., 1]], -1)
+    torch.testing.assert_close(found.joints_2d, mirrored_2d, atol=1e-3, rtol=0)
