@@ -93,8 +93,7 @@ class ResNetFPN(nn.Module):
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, h, w) normalised -> (N, C, ceil(h / 4), ceil(w / 4))."""
-        # Channels last is how the convolution libraries of CPUs and of CUDA's tensor cores read maps fastest.
-        levels = self.resnet(images.contiguous(memory_format=torch.channels_last))
+        levels = self.resnet(images)
         x = self.lateral[3](levels[3])
         for lateral, level in zip(self.lateral[2::-1], levels[2::-1], strict=True):
             x = F.interpolate(x, level.shape[-2:], mode='bilinear', align_corners=False) + lateral(level)
