@@ -7,7 +7,6 @@ from pathlib import Path
 
 from mmengine.dist import is_main_process
 from mmengine.runner import set_random_seed
-from rich.console import Console
 
 from handpose.engine import OptionsAction, build_runner, compat, load_config, load_weights, run_settings
 from handpose.engine.errors import sentences
@@ -81,7 +80,7 @@ def test(config, name, estimator, pictures, num_clips):
 
 def report(results, work_dir, pictures):
     """Prints the table, and keeps it as metrics.json beside the checkpoints."""
-    Console().print(metrics_table(results))
+    print(metrics_table(results))
     path = work_dir / 'metrics.json'
     path.write_text(json.dumps(results, indent=1, sort_keys=True) + '\n')
     print(f'metrics: {path}')

@@ -35,9 +35,7 @@ model = dict(
     hand_model='$hand_model',
     loss=dict(
         type='DeformerLoss',
-        point_loss=dict(
-            type='MaxMSELoss'
-        ),  # or 'PointMSELoss': the rows of the paper's loss ablation
+        point_loss=dict(type='MaxMSELoss'),  # or 'PointMSELoss': the rows of the paper's loss ablation
         pose_loss=dict(type='HandPoseLoss', base='mse'),
         shape_loss=dict(type='HandShapeLoss', base='mse'),
         joints_2d_loss=dict(type='Joints2DLoss', loss_weight=100.0),

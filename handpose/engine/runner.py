@@ -3,11 +3,12 @@
 import logging
 from pathlib import Path
 
+import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.dataset import DefaultSampler
 from mmengine.hooks import Hook
-from mmengine.runner import Runner
+from mmengine.runner import Runner, set_random_seed
 from torch.utils.data import DataLoader
 
 from handpose.engine import compat, progress  # noqa: F401  (registers ProgressHook)
@@ -28,14 +29,20 @@ class QuietRunner(Runner):
 
 
 @HOOKS.register_module()
-class EpochToDatasetHook(Hook):
-    """Tells the training set the epoch, from which, with the seed and the index, each sample draws its randomness."""
+class EpochSeedHook(Hook):
+    """Makes an epoch's randomness depend on (seed, epoch, process) alone, so that a resumed epoch is the same epoch."""
 
     def before_train_epoch(self, runner):
-        """Calls `set_epoch` of the training dataset, which shares the number with its loader workers."""
+        """Tells the training set the epoch, from which, with the seed and the index, each sample draws its own."""
         dataset = runner.train_dataloader.dataset
         if hasattr(dataset, 'set_epoch'):
             dataset.set_epoch(runner.epoch)
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        """Seeds dropout at the first iteration, after the loader has drawn what it needs."""
+        if batch_idx == 0:
+            draws = np.random.SeedSequence([runner.seed, runner.epoch, runner.rank])
+            torch.manual_seed(int(draws.generate_state(1, np.uint64)[0] >> 1))
 
 
 @HOOKS.register_module()
@@ -66,11 +73,14 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
     compat.install_safe_loading()
     launcher = config.get('launcher', 'none')
     compat.join_process_group(launcher)
-    estimator = MODELS.build(config.model) if estimator is None else estimator
+    if estimator is None:
+        # mmengine seeds when the Runner is made, which is after the weights were drawn.
+        set_random_seed(config.get('randomness', {}).get('seed'))
+        estimator = MODELS.build(config.model)
     if launcher != 'none' and not torch.cuda.is_available():
         config.model_wrapper_cfg = compat.cpu_model_wrapper()
     settings = ConfigDict(config.to_dict())
-    hooks = [compat.PlainCheckpointHook(), HandModelMetaHook(), EpochToDatasetHook()]
+    hooks = [compat.PlainCheckpointHook(), HandModelMetaHook(), EpochSeedHook()]
     arguments = _train_arguments(settings) if purpose == 'train' else _test_arguments(settings)
     return QuietRunner(
         model=EstimatorAdapter(estimator),

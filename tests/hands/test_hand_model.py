@@ -86,5 +86,6 @@ def test_normals_of_a_known_mesh():
 
 def test_the_interface_is_small():
     assert {name for name in vars(HandModel) if not name.startswith('_')} == {
-        'faces_of', 'fingertip_vertices', 'forward', 'pose_template', 'rest_joints', 'rest_wrist',
+        'faces_of', 'fingertip_vertices', 'forward', 'pose_basis_of', 'pose_mean_of', 'pose_template',
+        'rest_joints', 'rest_wrist',
     }  # fmt: skip

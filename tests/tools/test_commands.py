@@ -25,7 +25,7 @@ def run(tool, *arguments):
         ('train', [SMALL, '--cfg-options', 'model.head.mode=dynamik'], ['mode must be one of', "'dynamik'"]),
         ('train', [SMALL, '--cfg-options', '+model.head.modes=1'], ["no argument 'modes'", "Did you mean 'mode'"]),
         ('train', [SMALL, '--cfg-options', 'data_root=nowhere'], ['nowhere', 'dex-ycb.github.io', 'make_synthetic.py']),
-        ('train', ['configs/deformer/dexycb.py'], ['MANO_RIGHT.pkl', 'mano.is.tue.mpg.de', 'ProceduralHand']),
+        ('train', ['configs/deformer/dexycb.py'], ['MANO_LEFT.pkl', 'mano.is.tue.mpg.de', 'ProceduralHand']),
         ('test', [SMALL, '--work-dir', 'work_dirs/none'], ['no checkpoint in', 'tools/train.py']),
         ('test', [SMALL, 'nowhere.pth'], ['no checkpoint file nowhere.pth']),
         ('browse_dataset', [SMALL, '--cfg-options', 'data_root=nowhere'], ['nowhere', 'make_synthetic.py']),
