@@ -3,7 +3,6 @@
 import argparse
 import os
 import sys
-from pathlib import Path
 
 from handpose.engine import OptionsAction, build_runner, compat, load_config, run_settings
 from handpose.engine.errors import sentences
@@ -31,6 +30,14 @@ def parse_arguments():
     return arguments
 
 
+def count_parameters(model):
+    """The size of the estimator in words, what only the losses need (a discriminator) apart."""
+    estimator = getattr(model, 'module', model).estimator
+    in_losses = sum(p.numel() for name, p in estimator.named_parameters() if name.startswith('loss_function.'))
+    everything = sum(p.numel() for p in estimator.parameters())
+    return f'{(everything - in_losses) / 1e6:.2f} M parameters, and {in_losses / 1e6:.2f} M in its losses'
+
+
 def main():
     arguments = parse_arguments()
     config = load_config(arguments.config, arguments.cfg_options)
@@ -45,13 +52,14 @@ def main():
         print(f'{config.load_from} is already trained for {config.train_cfg.max_epochs} epochs; nothing to do')
         return
     runner = build_runner(config)
+    print(f'{config.model.type}: {count_parameters(runner.model)}; logs and checkpoints go to {config.work_dir}')
     try:
         runner.train()
     except KeyboardInterrupt:
         sys.exit(f'interrupted; go on with: python tools/train.py {arguments.config} --resume')
     finally:
         compat.leave_process_group()
-    print(f'trained; checkpoints and logs are in {Path(config.work_dir)}')
+    print(f'trained; test with: python tools/test.py {arguments.config} --work-dir {config.work_dir}')
 
 
 if __name__ == '__main__':

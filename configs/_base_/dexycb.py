@@ -27,6 +27,7 @@ train_dataset = dict(
     num_frames='$num_frames',
     gap='$frame_gap',
     pipeline='$train_pipeline',
+    on_broken='$on_broken',
 )
 val_dataset = dict(
     type='DexYCB',
@@ -37,6 +38,7 @@ val_dataset = dict(
     labels='$labels',
     mode='tracks',
     pipeline='$test_pipeline',
+    on_broken='$on_broken',
 )
 test_dataset = dict(
     type='DexYCB',
@@ -56,9 +58,9 @@ test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_
 val_evaluator = [dict(type='HandPoseMetric')]
 test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric')]
 
-# Options of the dataset (see docs/data_contract.md):
+# Options of the dataset (`handpose.datasets.DexYCB` documents them all):
 setup = 's0'  # official split: s0 unseen sequences, s1 subjects, s2 cameras, s3 grasps; 'all' = everything there is
 test_split = 'test'
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
 partial = False  # True: a test root of which only some frames are on disk
-on_broken = 'error'  # 'skip' leaves broken samples out of the test and reports how many
+on_broken = 'error'  # 'skip' leaves broken samples out and reports how many

@@ -44,6 +44,8 @@ class Deformer(nn.Module):
         loss: config of `DeformerLoss`.
         normalizer: config of `ImageNormalizer`.
         channels: C of the frame features. roi_size: side of the grid of features cut out of the box.
+        roi_sampling: samples along each side of a cell of it; -1 takes as many as the box needs (published), which
+            asks the device for a number; any other needs no answer, as export and compile want it.
         box_scale: enlarges the batch's boxes, which fit the joints, to hold the whole hand (published: 1.5).
         num_frames: T of a test window. frame_gap: frames from one position of it to the next.
         test_mode: 'all' predicts every frame of a window at once, so that a track is cut into windows and each frame
@@ -65,6 +67,7 @@ class Deformer(nn.Module):
         normalizer: dict | None = None,
         channels: int = 256,
         roi_size: int = 32,
+        roi_sampling: int = -1,
         box_scale: float = 1.5,
         num_frames: int = 7,
         frame_gap: int = 10,
@@ -84,7 +87,7 @@ class Deformer(nn.Module):
         self.hand_model = HAND_MODELS.build(hand_model)
         self.shape_regression = linear_from(channels, torch.zeros(10))
         self.loss_function = MODELS.build(loss)
-        self.roi_size, self.box_scale = roi_size, box_scale
+        self.roi_size, self.roi_sampling, self.box_scale = roi_size, roi_sampling, box_scale
         self.num_frames, self.frame_gap, self.test_mode = num_frames, frame_gap, test_mode
         self.joints_to_head, self.mirror_left_hands = joints_to_head, mirror_left_hands
 
@@ -105,8 +108,9 @@ class Deformer(nn.Module):
         Returns:
             `DeformerOutput`.
         """
-        mirrored = self.mirror_left_hands & (hand_side == 0)  # (B,)
-        images, boxes = mirror_images(images, boxes, mirrored)
+        mirrored = hand_side == 0  # (B,)
+        if self.mirror_left_hands:
+            images, boxes = mirror_images(images, boxes, mirrored)
         features_btc, joints_2d = self.encode(images, boxes)  # (B, T, C), (B, T, J, 2)
         return self.mirror_back(self.decode(features_btc, joints_2d, frame_valid, visibility), mirrored)
 
@@ -114,7 +118,7 @@ class Deformer(nn.Module):
         """Sees each frame alone: (B, T, 3, h, w), (B, T, 4) -> features (B, T, C) and 2D joints (B, T, J, 2)."""
         leading = images.shape[:2]
         features = self.backbone(self.normalizer(images.flatten(0, 1)))  # (B*T, C, h/4, w/4)
-        tokens = roi_align(features, boxes.flatten(0, 1), self.roi_size, spatial_scale=0.25, sampling_ratio=-1)
+        tokens = roi_align(features, boxes.flatten(0, 1), self.roi_size, 0.25, self.roi_sampling)
         spatial = self.spatial_transformer(tokens)  # (B*T, C, roi, roi) -> (B*T, C)
         return spatial.feature.unflatten(0, leading), spatial.joints_2d.unflatten(0, leading)
 
@@ -169,8 +173,8 @@ class Deformer(nn.Module):
         """
         images, boxes, valid = self._inputs(batch)
         visibility = self._visibility(batch)
-        mirrored = self.mirror_left_hands & (batch.hand_side[:, 0] == 0)
-        seen_images, seen_boxes = mirror_images(images, boxes, mirrored)
+        mirrored = batch.hand_side[:, 0] == 0
+        seen_images, seen_boxes = mirror_images(images, boxes, mirrored) if self.mirror_left_hands else (images, boxes)
         tracks = []
         for b in range(len(images)):
             features, joints_2d = self._encode_in_chunks(seen_images[b], seen_boxes[b])
@@ -196,7 +200,8 @@ class Deformer(nn.Module):
         pose = output.pose.new_zeros(len(valid), output.pose.shape[-1])
         vote = own_vote.new_zeros(len(valid))
         pose[index[taken]], vote[index[taken]] = output.pose[taken], own_vote[taken]
-        joints_2d = torch.where(mirrored, _mirror_points(joints_2d), joints_2d)
+        if self.mirror_left_hands:
+            joints_2d = torch.where(mirrored, _mirror_points(joints_2d), joints_2d)
         return pose, output.shape.mean(0), joints_2d, vote
 
     def _windows(self, valid):
@@ -258,8 +263,6 @@ class Deformer(nn.Module):
 
 def mirror_images(images, boxes, mirrored):
     """Images (B, T, 3, h, w) and boxes (B, T, 4) flipped left to right where `mirrored` (B,)."""
-    if not mirrored.any():
-        return images, boxes
     flipped = torch.where(mirrored[:, None, None, None, None], images.flip(-1), images)
     # Pixel centres lie at integers, so x becomes w - 1 - x; the left edge of a box becomes its right edge.
     x1, y1, x2, y2 = boxes.unbind(-1)

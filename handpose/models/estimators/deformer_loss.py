@@ -10,6 +10,7 @@ from torch import nn
 
 from handpose.geometry import rotmat_to_rot6d, rotvec_to_rotmat
 from handpose.models.layers import apply_motion, pose_to_rotmat
+from handpose.models.layers.precision import without_autocast
 from handpose.models.losses import MotionLoss, discriminator_loss, generator_adversarial_loss
 from handpose.registry import MODELS
 
@@ -157,7 +158,7 @@ def make_hands(hand_model, rotations, shape, side):
     """Hands relative to their wrists: rotations (B, T, 16, 3, 3), shape (B, T, 10), side (B,) -> `Hands`."""
     side = side[:, None].expand(-1, rotations.shape[1])
     # Positions need float32 under autocast too.
-    with torch.autocast(rotations.device.type, enabled=False):
+    with without_autocast(rotations):
         mesh = hand_model(rotations, shape, torch.zeros_like(shape[..., :3]), side)
     wrist = mesh.joints[..., :1, :]
     return Hands(rotations, shape, mesh.vertices - wrist, mesh.joints - wrist)

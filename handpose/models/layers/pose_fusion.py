@@ -18,6 +18,7 @@ Legend: B batch, T frames, i source frame, j target frame, D numbers of a pose.
 import torch
 
 from handpose.geometry.rotations import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, rotvec_to_rotmat
+from handpose.models.layers.precision import without_autocast
 
 ROTATION_SPACES = ('rot6d_add', 'rotvec_add', 'so3_compose')
 
@@ -44,7 +45,7 @@ def apply_motion(pose: torch.Tensor, motion: torch.Tensor, rotation_space: str =
     pose, motion = _full(pose), _full(motion)
     if rotation_space != 'so3_compose':
         return pose + motion
-    with torch.autocast(pose.device.type, enabled=False):
+    with without_autocast(pose):
         rotmat = pose_to_rotmat(pose, rotation_space) @ pose_to_rotmat(motion, rotation_space)
     return rotmat_to_pose(rotmat, rotation_space)
 
@@ -86,7 +87,7 @@ def deform_poses(
         shapes = ', '.join(str(tuple(x.shape)) for x in (pose, forward_motion, backward_motion))
         raise ValueError(f'pose, forward and backward motion must share one shape (B, T, D), got {shapes}')
     pose, forward_motion, backward_motion = _full(pose), _full(forward_motion), _full(backward_motion)
-    with torch.autocast(pose.device.type, enabled=False):
+    with without_autocast(pose):
         if rotation_space == 'so3_compose':
             return _deform_by_rotation(pose, forward_motion, backward_motion)
         return _deform_by_sum(pose, forward_motion, backward_motion)

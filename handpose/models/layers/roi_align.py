@@ -9,6 +9,8 @@ Legend: N maps, M boxes of one map, C channels, h w the map, o p the output's he
 
 import torch
 
+from handpose.models.layers.precision import without_autocast
+
 
 def roi_align(
     features: torch.Tensor,
@@ -44,7 +46,7 @@ def roi_align(
     if sampling_ratio != -1 and sampling_ratio < 1:
         raise ValueError(f'sampling_ratio must be -1 or at least 1, got {sampling_ratio}')
     height, width = (output_size, output_size) if isinstance(output_size, int) else output_size
-    with torch.autocast(features.device.type, enabled=False):
+    with without_autocast(features):
         edges = boxes.to(torch.promote_types(features.dtype, torch.float32)) * spatial_scale - 0.5 * aligned
         edges = edges.reshape(len(boxes), -1, 4)
         columns, rows = (

@@ -194,3 +194,12 @@ def test_mirrored_left_hands():
     torch.testing.assert_close(found.joints_3d, expected.joints_3d * flip, atol=1e-5, rtol=0)
     mirrored_2d = torch.stack([63 - expected.joints_2d[..., 0], expected.joints_2d[..., 1]], -1)
     torch.testing.assert_close(found.joints_2d, mirrored_2d, atol=1e-3, rtol=0)
+
+
+def test_no_tensor_is_left_behind():
+    """On the meta device a tensor that was made on the CPU shows, without a GPU."""
+    model = build({'+model.roi_sampling': 2}).to('meta')
+    batch = make_batch().to('meta')
+    assert all(value.is_meta for value in batch.present().values())
+    losses = model.loss(batch)
+    assert all(value.is_meta for value in losses.values())
