@@ -5,8 +5,10 @@ import os
 import sys
 
 from handpose.engine import OptionsAction, build_runner, compat, load_config, run_settings
+from handpose.engine.adapter import bare
+from handpose.engine.checkpoints import checkpoint_to_resume
 from handpose.engine.errors import sentences
-from handpose.engine.weights import newest_checkpoint
+from handpose.engine.resume import is_finished
 
 
 def parse_arguments():
@@ -32,7 +34,7 @@ def parse_arguments():
 
 def count_parameters(model):
     """The size of the estimator in words, what only the losses need (a discriminator) apart."""
-    estimator = getattr(model, 'module', model).estimator
+    estimator = bare(model).estimator
     in_losses = sum(p.numel() for name, p in estimator.named_parameters() if name.startswith('loss_function.'))
     everything = sum(p.numel() for p in estimator.parameters())
     return f'{(everything - in_losses) / 1e6:.2f} M parameters, and {in_losses / 1e6:.2f} M in its losses'
@@ -43,12 +45,12 @@ def main():
     config = load_config(arguments.config, arguments.cfg_options)
     config = run_settings(config, arguments.work_dir, arguments.launcher)
     if arguments.amp:
-        config.optim_wrapper.type = compat.amp_wrapper_name()
+        config.training.amp = True
     if arguments.resume:
-        newest = newest_checkpoint(config.work_dir)
-        config.load_from = newest if arguments.resume == 'auto' else arguments.resume
+        warn = lambda sentence: print(f'not used: {sentence}', file=sys.stderr)  # noqa: E731
+        config.load_from = checkpoint_to_resume(arguments.resume, config.work_dir, warn)
         config.resume = config.load_from is not None
-    if config.resume and compat.check_resume(config.load_from, config.train_cfg.max_epochs):
+    if config.resume and is_finished(config.load_from, config.train_cfg.max_epochs):
         print(f'{config.load_from} is already trained for {config.train_cfg.max_epochs} epochs; nothing to do')
         return
     runner = build_runner(config)
@@ -56,9 +58,8 @@ def main():
     try:
         runner.train()
     except KeyboardInterrupt:
-        sys.exit(f'interrupted; go on with: python tools/train.py {arguments.config} --resume')
-    finally:
-        compat.leave_process_group()
+        sys.exit('interrupted; the same command with --resume goes on from the last checkpoint')
+    compat.leave_process_group()
     print(f'trained; test with: python tools/test.py {arguments.config} --work-dir {config.work_dir}')
 
 

@@ -1,7 +1,8 @@
 # How a run is logged, saved and seeded.
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20),
-    checkpoint=dict(type='CheckpointHook', interval=1, max_keep_ckpts=2),
+    # Epochs between checkpoints; interval_iters adds some within an epoch; save_best='pa_mpjpe_mm' keeps the best too.
+    checkpoint=dict(type='handpose.CheckpointHook', interval=1, interval_iters=None, keep=2, save_best=None),
 )
 custom_hooks = [dict(type='ProgressHook')]
 log_processor = dict(by_epoch=True, window_size=20)
@@ -12,6 +13,8 @@ env_cfg = dict(
     dist_cfg=dict(backend='nccl'),
 )
 randomness = dict(seed=0)
+# Speed and memory; what each option does: handpose/engine/training.py. amp: True, 'float16' or 'bfloat16'.
+training = dict(amp=False, accumulate=1, compile=False, channels_last=False, activation_checkpointing=False)
 load_from = None
 resume = False
 launcher = 'none'

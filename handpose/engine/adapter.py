@@ -3,12 +3,18 @@
 import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
 
+from handpose.engine.guards import check_finite
 from handpose.structures import HandSequence
 
 
 def collate(samples):
     """Stacks the clips of a batch; mmengine passes the result to the model as keyword arguments."""
     return {'batch': HandSequence.stack(samples)}
+
+
+def bare(model):
+    """The adapter itself, out of the wrapper that several processes put around it."""
+    return getattr(model, 'module', model)
 
 
 class ToDevice(BaseDataPreprocessor):
@@ -34,7 +40,9 @@ class EstimatorAdapter(BaseModel):
     def forward(self, batch, mode='tensor'):
         """Answers mmengine: 'loss' gives the loss dict of a (B, T, ...) batch, 'predict' one dict a clip."""
         if mode == 'loss':
-            return self.estimator.loss(batch)
+            losses = self.estimator.loss(batch)
+            check_finite(losses, batch)
+            return losses
         if mode == 'predict':
             return self._pairs(batch)
         raise ValueError(f"mode must be 'loss' or 'predict', got {mode!r}; for plain tensors call the estimator itself")

@@ -4,19 +4,38 @@ Nothing else in the library patches anything, and importing `handpose` does not 
 """
 
 import os
+import warnings
 
 import numpy as np
 import torch
 from mmengine.dist import init_dist
+from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 
+from handpose.files import write_whole
 from handpose.registry import HOOKS, OPTIM_WRAPPERS
 
 # Older iterations of a logged scalar are only smoothed over, and copying them all makes long runs slow.
 KEPT_HISTORY = 1000
+# The name of the file backend below, as mmengine's `backend_args` ask for it.
+WHOLE_FILES = 'handpose_whole'
+# Of the checkpoints that training writes; raised when older code can no longer read them.
+CHECKPOINT_FORMAT = 1
+
+
+class WholeFiles(LocalBackend):
+    """Local files that are written whole or not at all.
+
+    mmengine's backend writes in place, so a kill leaves half a checkpoint under the newest name. Can go when it
+    writes to a temporary file and renames it.
+    """
+
+    def put(self, obj, filepath):
+        """Writes bytes to `filepath`."""
+        write_whole(filepath, obj)
 
 
 @HOOKS.register_module()
@@ -60,25 +79,27 @@ def install_safe_loading():
     `Runner.resume` executes `meta['config']` as Python. Can go when mmengine drops that branch and loads safely itself.
     """
     CheckpointLoader.register_scheme(prefixes='', loader=load_checkpoint_file, force=True)
+    register_backend(WHOLE_FILES, WholeFiles, force=True)
 
 
-def load_checkpoint_file(filename, map_location='cpu'):
+def load_checkpoint_file(filename, map_location='cpu', mmap=False):
     """Reads a checkpoint of this library: plain data only.
 
     Args:
         filename: path of a `.pth` file.
         map_location: as for `torch.load`.
+        mmap: True reads tensors only when they are touched, for a look at the rest of the file.
 
     Returns:
         The checkpoint dict, without `meta['config']`.
 
     Raises:
-        ValueError: the file is missing, damaged, or holds anything but plain data.
+        ValueError: the file is missing, damaged, of a newer version of the library, or holds anything but plain data.
     """
     if not os.path.isfile(filename):
         raise ValueError(f'no checkpoint file {filename}; give the path of a .pth file that training wrote')
     try:
-        checkpoint = torch.load(filename, map_location=map_location, weights_only=True)
+        checkpoint = torch.load(filename, map_location=map_location, weights_only=True, mmap=mmap)
     except Exception as error:  # torch raises many kinds; each means that the file cannot be used
         raise ValueError(
             f'{filename} cannot be read as a checkpoint (damaged, or it holds more than plain data): '
@@ -86,8 +107,14 @@ def load_checkpoint_file(filename, map_location='cpu'):
         ) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{filename} holds a {type(checkpoint).__name__}, expected a dict with "state_dict"')
-    if isinstance(checkpoint.get('meta'), dict):
-        checkpoint['meta'].pop('config', None)
+    meta = checkpoint.get('meta')
+    if isinstance(meta, dict):
+        meta.pop('config', None)
+        if meta.get('format', CHECKPOINT_FORMAT) > CHECKPOINT_FORMAT:
+            raise ValueError(
+                f'{filename} has format {meta["format"]}, written by handpose {meta.get("handpose_version")}; this '
+                f'version reads up to format {CHECKPOINT_FORMAT}: update handpose'
+            )
     return checkpoint
 
 
@@ -103,6 +130,14 @@ class CpuAmpOptimWrapper(OptimWrapper):
         stack.enter_context(super().optim_context(model))
         stack.enter_context(torch.autocast('cpu', torch.bfloat16))
         return stack
+
+
+def accept_accumulation():
+    """Silences a warning that mmengine's schedulers give when an iteration has no optimizer step of its own.
+
+    They are stepped after every iteration by design. Can go when they know about accumulation.
+    """
+    warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
 
 
 def join_process_group(launcher, backend='nccl'):
@@ -136,21 +171,34 @@ def amp_wrapper_name():
     return 'AmpOptimWrapper' if torch.cuda.is_available() else 'handpose.CpuAmpOptimWrapper'
 
 
-def check_resume(filename, max_epochs):
-    """Looks into a checkpoint before a resume: True when it has already reached `max_epochs`.
+def replay_schedule(runner):
+    """Gives the schedule of the runner's own config the place that a resumed checkpoint had reached in its schedule.
 
-    mmengine restores a scheduler's stored `end` over the config's, so a longer training would go on with a learning
-    rate that silently stands still. Can go when the config wins.
+    mmengine restores a scheduler's stored fields over the config's: `end`, but also `T_max` and milestones, so a
+    longer training would go on with a learning rate that silently stands still. Can go when the config wins.
+
+    Returns:
+        The learning rate of each parameter group that the schedule gives the iteration before the place reached.
 
     Raises:
-        ValueError: the stored schedule ends before `max_epochs`; says how long it is and what to do.
+        ValueError: the schedule follows a metric (ReduceOnPlateau) and cannot be replayed.
     """
-    checkpoint = load_checkpoint_file(filename)
-    epoch = checkpoint['meta'].get('epoch', 0)
-    for state in checkpoint.get('param_schedulers') or []:
-        if state.get('by_epoch', True) and epoch <= state['end'] < max_epochs:
-            raise ValueError(
-                f'{filename} was trained with a schedule of {state["end"]} epochs and cannot be resumed to '
-                f'{max_epochs}: keep epochs={state["end"]}, or start anew with --cfg-options load_from={filename}'
-            )
-    return epoch >= max_epochs
+    schedulers = runner.param_schedulers or []
+    if any('Plateau' in type(s).__name__ for s in schedulers):
+        raise ValueError(
+            'a schedule that follows a metric cannot be changed in length: keep epochs as they were, or start anew '
+            "from the checkpoint's weights with load_from=..."
+        )
+    groups = runner.optim_wrapper.param_groups
+    for group in groups:
+        group.update({key.removeprefix('initial_'): group[key] for key in group if key.startswith('initial_')})
+    runner.param_schedulers = runner.build_param_scheduler(runner.schedule_settings)
+    batches, before = len(runner.train_dataloader), []
+    with warnings.catch_warnings():
+        warnings.simplefilter('ignore', UserWarning)  # no optimizer step lies between these steps, rightly
+        for iteration in range(runner.iter):
+            before = [group['lr'] for group in groups]
+            for scheduler in runner.param_schedulers:
+                if not scheduler.by_epoch or (iteration + 1) % batches == 0:
+                    scheduler.step()
+    return before

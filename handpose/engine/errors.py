@@ -18,6 +18,13 @@ def sentences():
             raise
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         sys.exit(f'error: {message}')
+    except RuntimeError as error:
+        if os.environ.get('HANDPOSE_TRACEBACK') or not _lost_a_process(error):
+            raise
+        sys.exit(
+            'error: another process of this run has ended or cannot be reached (its own message says why); the '
+            f'checkpoints are good: go on with --resume. [{str(error).splitlines()[0]}]'
+        )
 
 
 def _ours(error):
@@ -26,3 +33,13 @@ def _ours(error):
     while trace.tb_next is not None:
         trace = trace.tb_next
     return trace.tb_frame.f_globals.get('__name__', '').startswith('handpose')
+
+
+def _lost_a_process(error):
+    """True when the words of a communication library say that a peer is gone."""
+    import torch
+
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return False
+    words = str(error).lower()
+    return isinstance(error, torch.distributed.DistError) or 'gloo' in words or 'nccl' in words

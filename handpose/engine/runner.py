@@ -1,23 +1,29 @@
 """Building mmengine's Runner from a config of this library."""
 
+import copy
 import logging
 from pathlib import Path
 
-import numpy as np
 import torch
 from mmengine.config import ConfigDict
 from mmengine.dataset import DefaultSampler
-from mmengine.hooks import Hook
+from mmengine.dist import is_main_process
 from mmengine.runner import Runner, set_random_seed
 from torch.utils.data import DataLoader
 
-from handpose.engine import compat, progress  # noqa: F401  (registers ProgressHook)
-from handpose.engine.adapter import EstimatorAdapter, collate
+from handpose.engine import checkpoints, compat, epochs, progress, resume  # noqa: F401  (they register their hooks)
+from handpose.engine.adapter import EstimatorAdapter, bare, collate
+from handpose.engine.guards import WorkDirLock
+from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
+from handpose.engine.weights import load_weights
 from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
 
 
-class QuietRunner(Runner):
-    """mmengine's Runner, whose log goes to its file; the console belongs to the progress bar and to errors."""
+class HandposeRunner(Runner):
+    """mmengine's Runner, which resumes exactly or not at all, and whose log goes to its file.
+
+    The console belongs to the progress bar and to errors.
+    """
 
     def build_logger(self, log_level='INFO', log_file=None, **kwargs):
         """As mmengine's, with the console at ERROR."""
@@ -27,35 +33,21 @@ class QuietRunner(Runner):
                 handler.setLevel(logging.ERROR)
         return logger
 
+    def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True, map_location='default'):
+        """Goes on from a checkpoint; see `resume.check_same_run` for what is refused."""
+        super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
+        meta = compat.load_checkpoint_file(filename, mmap=True)['meta']
+        resume.check_same_run(self, meta, filename)
 
-@HOOKS.register_module()
-class EpochSeedHook(Hook):
-    """Makes an epoch's randomness depend on (seed, epoch, process) alone, so that a resumed epoch is the same epoch."""
-
-    def before_train_epoch(self, runner):
-        """Tells the training set the epoch, from which, with the seed and the index, each sample draws its own."""
-        dataset = runner.train_dataloader.dataset
-        if hasattr(dataset, 'set_epoch'):
-            dataset.set_epoch(runner.epoch)
-
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
-        """Seeds dropout at the first iteration, after the loader has drawn what it needs."""
-        if batch_idx == 0:
-            draws = np.random.SeedSequence([runner.seed, runner.epoch, runner.rank])
-            torch.manual_seed(int(draws.generate_state(1, np.uint64)[0] >> 1))
-
-
-@HOOKS.register_module()
-class HandModelMetaHook(Hook):
-    """Records in every checkpoint which hand model the weights were trained with."""
-
-    def before_save_checkpoint(self, runner, checkpoint):
-        """Writes `meta['hand_model']` and `meta['estimator']`."""
-        model = getattr(runner.model, 'module', runner.model)
-        estimator = model.estimator
-        hand_model = getattr(estimator, 'hand_model', None)
-        checkpoint['meta']['hand_model'] = hand_model.name if hand_model is not None else None
-        checkpoint['meta']['estimator'] = type(estimator).__name__
+    def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
+        """Loads weights; unlike mmengine's, refuses those of another model. Returns the checkpoint to resume from."""
+        load_weights(bare(self.model).estimator, filename)
+        self._has_loaded = True
+        if not self._resume:
+            return {}
+        checkpoint = compat.load_checkpoint_file(filename, map_location)
+        self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
+        return checkpoint
 
 
 def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
@@ -73,19 +65,25 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
     compat.install_safe_loading()
     launcher = config.get('launcher', 'none')
     compat.join_process_group(launcher)
+    options = training_options(config)
     if estimator is None:
         # mmengine seeds when the Runner is made, which is after the weights were drawn.
         set_random_seed(config.get('randomness', {}).get('seed'))
         estimator = MODELS.build(config.model)
+    if purpose == 'train':
+        prepare_estimator(estimator, options)
+    if options['accumulate'] > 1:
+        compat.accept_accumulation()
     if launcher != 'none' and not torch.cuda.is_available():
         config.model_wrapper_cfg = compat.cpu_model_wrapper()
     settings = ConfigDict(config.to_dict())
-    hooks = [compat.PlainCheckpointHook(), HandModelMetaHook(), EpochSeedHook()]
-    arguments = _train_arguments(settings) if purpose == 'train' else _test_arguments(settings)
-    return QuietRunner(
+    hooks = [resume.RunRecordHook(), compat.PlainCheckpointHook(), epochs.SeedHook()]
+    arguments = _train_arguments(settings, options) if purpose == 'train' else _test_arguments(settings)
+    lock = WorkDirLock(settings.work_dir) if purpose == 'train' and is_main_process() else None
+    runner = HandposeRunner(
         model=EstimatorAdapter(estimator),
         work_dir=settings.work_dir,
-        default_hooks=settings.get('default_hooks'),
+        default_hooks={**settings.get('default_hooks', {}), 'sampler_seed': None},  # the loop enters epochs itself
         custom_hooks=hooks + [HOOKS.build(hook) for hook in settings.get('custom_hooks', [])],
         load_from=settings.get('load_from'),
         resume=settings.get('resume', False),
@@ -99,14 +97,20 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
         cfg=config,
         **arguments,
     )
+    runner.work_dir_lock = lock
+    runner.schedule_settings = copy.deepcopy(settings.get('param_scheduler'))
+    return runner
 
 
-def _train_arguments(settings):
-    seed = settings.get('randomness', {}).get('seed')
+def _train_arguments(settings, options):
+    seed = settings.get('randomness', {}).get('seed') or 0
+    train_cfg = dict(settings.train_cfg)
+    if not train_cfg.pop('by_epoch', True):
+        raise ValueError('train_cfg.by_epoch is False, but training goes by epochs: give max_epochs and leave it out')
     arguments = dict(
-        train_dataloader=build_loader(settings.train_dataloader, shuffle=True, seed=seed),
-        train_cfg=settings.train_cfg,
-        optim_wrapper=settings.optim_wrapper,
+        train_dataloader=build_train_loader(settings.train_dataloader, seed, options['accumulate']),
+        train_cfg=dict(type=epochs.EpochLoop, **train_cfg),
+        optim_wrapper=optimizer_settings(settings.optim_wrapper, options),
         param_scheduler=settings.get('param_scheduler'),
     )
     if settings.get('val_dataloader'):
@@ -126,26 +130,42 @@ def _test_arguments(settings):
     )
 
 
-def build_loader(settings, shuffle=False, seed=None):
-    """Builds the DataLoader of one split.
+def build_train_loader(settings, seed=0, batches_per_step=1):
+    """Builds the DataLoader of a training split, in an order that depends on (seed, epoch) alone.
 
     Args:
         settings: dict(dataset=..., batch_size=..., num_workers=..., persistent_workers=...).
-        shuffle: in an order that depends on (seed, epoch) alone, cut to whole batches in every process; otherwise
-            in order, each process its share.
-        seed: of the order.
+        seed: of the order, and of the random draws of a dataset whose config gives none.
+        batches_per_step: batches that make one optimizer step; an epoch has only whole steps.
     """
-    dataset = settings['dataset']
-    if isinstance(dataset, dict):
-        dataset = DATASETS.build(dataset)
+    dataset = _build_dataset(settings['dataset'])
+    if isinstance(settings['dataset'], dict) and 'seed' not in settings['dataset'] and hasattr(dataset, 'seed'):
+        dataset.seed = seed
+    batches = epochs.EpochBatches(len(dataset), settings.get('batch_size', 1), seed, batches_per_step)
+    return DataLoader(dataset, batch_sampler=batches, **_loader_arguments(settings))
+
+
+def build_loader(settings):
+    """Builds the DataLoader of a split for testing: in order, each process its share.
+
+    Args:
+        settings: dict(dataset=..., batch_size=..., num_workers=..., persistent_workers=...).
+    """
+    dataset = _build_dataset(settings['dataset'])
+    sampler = DefaultSampler(dataset, shuffle=False)
+    batch_size = settings.get('batch_size', 1)
+    return DataLoader(dataset, batch_size=batch_size, sampler=sampler, **_loader_arguments(settings))
+
+
+def _build_dataset(dataset):
+    return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
+
+
+def _loader_arguments(settings):
     workers = settings.get('num_workers', 0)
-    return DataLoader(
-        dataset,
-        batch_size=settings.get('batch_size', 1),
-        sampler=DefaultSampler(dataset, shuffle=shuffle, seed=seed),
+    return dict(
         num_workers=workers,
         persistent_workers=workers > 0 and settings.get('persistent_workers', True),
-        drop_last=shuffle and len(dataset) >= settings.get('batch_size', 1),
         collate_fn=collate,
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_one_thread,

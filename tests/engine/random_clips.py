@@ -1,21 +1,28 @@
 """A dataset of random clips, so that the runner is tested without files."""
 
 import torch
-from torch.utils.data import Dataset
 
+from handpose.datasets.base import VideoDataset
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence
 
 
 @DATASETS.register_module()
-class RandomClips(Dataset):
-    def __init__(self, length=8, frames=3, size=32):
+class RandomClips(VideoDataset):
+    """Clips that the index alone decides; the pipeline draws from (seed, epoch, index) as in every dataset."""
+
+    def __init__(self, length=8, frames=3, size=32, pipeline=()):
+        super().__init__(pipeline)
         self.length, self.frames, self.size = length, frames, size
+        self.finish_opening()
 
     def __len__(self):
         return self.length
 
-    def __getitem__(self, index):
+    def sample_name(self, index):
+        return str(index)
+
+    def read(self, index):
         draw = torch.Generator().manual_seed(index)
         frames, size = self.frames, self.size
         ones = torch.ones(frames, 1, dtype=torch.bool)

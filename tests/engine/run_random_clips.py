@@ -8,19 +8,24 @@ from mmengine.config import DictAction
 from random_clips import RandomClips  # noqa: F401  (registers itself)
 
 from handpose.engine import build_runner, compat, load_config, run_settings
-from handpose.engine.weights import newest_checkpoint
+from handpose.engine.checkpoints import newest_checkpoint
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic.py'
 
 
-def train(work_dir, epochs, options=None, launcher='none', amp=False):
+def clips(length, pipeline=()):
+    """Options for another number of training clips, or for transforms of them."""
+    return {'train_dataset': dict(type='RandomClips', length=length, pipeline=list(pipeline), _delete_=True)}
+
+
+def train(work_dir, epochs, options=None, launcher='none'):
     """Trains to `epochs`, going on from what `work_dir` holds; returns the runner."""
     torch.set_num_threads(1)
     settings = {
         'epochs': 4,
         'num_frames': 3,
         'batch_size': 2,
-        'train_dataset': dict(type='RandomClips', _delete_=True),
+        **clips(8),
         'param_scheduler': [],
         'val_dataloader': None,
         'custom_hooks': [],
@@ -29,8 +34,6 @@ def train(work_dir, epochs, options=None, launcher='none', amp=False):
     }
     config = run_settings(load_config(CONFIG, settings), work_dir, launcher)
     config.train_cfg.max_epochs = epochs
-    if amp:
-        config.optim_wrapper.type = compat.amp_wrapper_name()
     config.load_from = newest_checkpoint(work_dir)
     config.resume = config.load_from is not None
     runner = build_runner(config, experiment_name=f'{Path(work_dir).name}_{epochs}')

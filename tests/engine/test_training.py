@@ -31,8 +31,9 @@ def test_trains_both_players_and_resumes(tmp_path):
 
 @pytest.mark.parametrize('amp', [False, True])
 def test_accumulation_and_mixed_precision(tmp_path, amp):
-    before = weights(train(tmp_path / 'a', 1, amp=amp))
-    after = weights(train(tmp_path / 'a', 2, {'+optim_wrapper.accumulative_counts': 2}, amp=amp))
+    options = {'training.accumulate': 2, 'training.amp': amp}
+    before = weights(train(tmp_path, 1, options))
+    after = weights(train(tmp_path, 2, options))
     for player in ('backbone.smooth.weight', 'loss_function.discriminator.score.weight'):
         assert not torch.equal(before[f'estimator.{player}'], after[f'estimator.{player}'])
     assert all(value.isfinite().all() for value in after.values())

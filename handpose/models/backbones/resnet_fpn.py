@@ -33,6 +33,8 @@ class _ResNetStages(nn.Module):
         for i, blocks in enumerate(blocks_per_stage):
             planes = base_channels * 2**i
             stage = make_res_layer(block, channels, planes, blocks, stride=1 if i == 0 else 2)
+            for residual_block in stage:
+                residual_block.recomputable = True  # under activation checkpointing
             self.add_module(f'layer{i + 1}', stage)
             channels = planes * block.expansion
             self.channels.append(channels)

@@ -75,6 +75,8 @@ class _FeedForward(nn.Module):
 
 
 class _EncoderLayer(nn.Module):
+    recomputable = True  # under activation checkpointing
+
     def __init__(self, channels, num_heads, feedforward_channels, dropout):
         super().__init__()
         self.attention = MultiHeadAttention(channels, num_heads, dropout)
@@ -89,6 +91,8 @@ class _EncoderLayer(nn.Module):
 
 
 class _DecoderLayer(nn.Module):
+    recomputable = True  # under activation checkpointing
+
     def __init__(self, channels, num_heads, feedforward_channels, dropout, self_attention):
         super().__init__()
         self.self_attention = MultiHeadAttention(channels, num_heads, dropout) if self_attention else None

@@ -1,0 +1,198 @@
+"""When checkpoints are written, which are kept, and which is the newest that can be used."""
+
+import zipfile
+from pathlib import Path
+
+from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
+
+from handpose.engine.compat import WHOLE_FILES, load_checkpoint_file
+from handpose.engine.guards import StopSignal
+from handpose.files import write_whole
+from handpose.registry import HOOKS
+
+POINTER = 'last_checkpoint'  # the file that names the newest checkpoint, as in every mmengine project
+BEST = 'best.pth'
+
+
+@HOOKS.register_module()
+class CheckpointHook(Hook):
+    """Writes `epoch_<n>.pth` at the end of epochs and, if asked to, `iter_<n>.pth` between; each whole or not at all.
+
+    Old files are deleted only after the new one is on the disk. Weights that are not finite are never saved.
+
+    Args:
+        interval: epochs between two files; the last epoch is always saved.
+        interval_iters: iterations between two files within an epoch (rounded up to the next optimizer step), or None.
+        keep: newest files to keep.
+        save_best: name of a validation metric; the best checkpoint by it stays in `best.pth`.
+        rule: 'less' or 'greater', which value of that metric is better.
+
+    Raises:
+        ValueError: a number below 1, or an unknown rule.
+    """
+
+    priority = 'VERY_LOW'
+
+    def __init__(self, interval=1, interval_iters=None, keep=2, save_best=None, rule='less'):
+        for name, value in (('interval', interval), ('interval_iters', interval_iters), ('keep', keep)):
+            if value is not None and value < 1:
+                raise ValueError(f'CheckpointHook needs {name} of at least 1, got {value}')
+        if rule not in ('less', 'greater'):
+            raise ValueError(f"CheckpointHook's rule must be 'less' or 'greater', got {rule!r}")
+        self.interval, self.interval_iters, self.keep = interval, interval_iters, keep
+        self.save_best, self.rule = save_best, rule
+        self.waiting = False  # an interval has passed in the middle of an optimizer step
+        self.stop = StopSignal()
+
+    def before_train(self, runner):
+        """Makes Ctrl-C and SIGTERM save first; in several processes, which might stop apart, they end at once."""
+        if runner.world_size == 1:
+            self.stop.listen()
+
+    def after_train(self, runner):
+        """Gives the signals back."""
+        self.stop.deafen()
+
+    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        """Stops a validation; the checkpoint of its epoch is there."""
+        self.stop.obey()
+
+    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+        """Saves between epochs' ends."""
+        done = runner.iter + 1
+        batches = runner.train_dataloader.batch_sampler
+        if self.interval_iters is not None:
+            self.waiting |= done % self.interval_iters == 0
+        self.waiting |= self.stop.heard
+        at_step, at_end = done % batches.batches_per_step == 0, batch_idx + 1 == len(batches)
+        if self.waiting and at_step and not at_end:
+            self.save_now(runner)
+
+    def save_now(self, runner):
+        """Saves after an iteration that ended an optimizer step."""
+        self.waiting = False
+        self._save(runner, f'iter_{runner.iter + 1}.pth', dict(epoch=runner.epoch, iter=runner.iter + 1))
+        self.stop.obey()
+
+    def after_train_epoch(self, runner):
+        """Saves at the end of an epoch."""
+        self.waiting = False
+        done = runner.epoch + 1
+        if done % self.interval == 0 or done == runner.max_epochs or self.stop.heard:
+            self._save(runner, f'epoch_{done}.pth', dict(epoch=done, iter=runner.iter))
+        self.stop.obey()
+
+    def after_val_epoch(self, runner, metrics=None):
+        """Keeps the best checkpoint by `save_best`."""
+        if self.save_best is None:
+            return
+        if self.save_best not in metrics:
+            known = ', '.join(sorted(metrics))
+            raise ValueError(f'save_best is {self.save_best!r}, which validation does not report; it reports {known}')
+        value = float(metrics[self.save_best])
+        best = runner.message_hub.runtime_info.get('best_score')
+        if best is None or (value < best if self.rule == 'less' else value > best):
+            runner.message_hub.update_info('best_score', value)
+            meta = dict(epoch=runner.epoch, iter=runner.iter, best={self.save_best: value})
+            self._write(runner, BEST, meta)
+
+    def _save(self, runner, name, meta):
+        self._write(runner, name, meta)
+        if is_main_process():
+            write_whole(Path(runner.work_dir) / POINTER, str(Path(runner.work_dir) / name))
+            self._delete_old(Path(runner.work_dir), meta['iter'])
+
+    def _write(self, runner, name, meta):
+        _check_finite(runner.model)
+        path = Path(runner.work_dir) / name
+        try:
+            runner.save_checkpoint(runner.work_dir, name, meta=meta, backend_args=dict(backend=WHOLE_FILES))
+        except OSError as error:
+            raise ValueError(
+                f'{path} could not be written ({error.strerror or error}); the checkpoints before it are whole. '
+                'Make room and go on with --resume'
+            ) from error
+
+    def _delete_old(self, folder, newest):
+        # Unreadable files, and files beyond `newest` (of a run that once went further), are not ours to delete.
+        iterations = {path: iteration_of(path) for path in checkpoint_files(folder)}
+        kept = sorted((p for p, i in iterations.items() if 0 <= i <= newest), key=iterations.get)
+        for path in kept[: -self.keep]:
+            path.unlink()
+
+
+def _check_finite(model):
+    for name, value in model.state_dict().items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(
+                f'{name} is not finite any more, so no checkpoint is written; the ones before it are good. '
+                'Lower the learning rate, or clip gradients, and go on with --resume'
+            )
+
+
+def checkpoint_files(folder):
+    """Paths of the `epoch_<n>.pth` and `iter_<n>.pth` files in `folder`, in no order."""
+    return [p for kind in ('epoch', 'iter') for p in Path(folder).glob(f'{kind}_*.pth')]
+
+
+def iteration_of(path):
+    """The iteration that a checkpoint was saved at; -1 for a file that cannot be read."""
+    try:
+        return int(load_checkpoint_file(path, mmap=True)['meta']['iter'])
+    except (ValueError, KeyError, TypeError):
+        return -1
+
+
+def damage(path):
+    """Says in a sentence why the checkpoint `path` cannot be used, or None when it can; reads the whole file."""
+    try:
+        load_checkpoint_file(path, mmap=True)
+        with zipfile.ZipFile(path) as archive:
+            broken = archive.testzip()
+    except (ValueError, OSError, zipfile.BadZipFile) as error:
+        return str(error)
+    return None if broken is None else f'{path} is damaged: the checksum of {broken} does not fit'
+
+
+def newest_checkpoint(work_dir, warn=lambda sentence: None):
+    """The path of the newest checkpoint of `work_dir` that can be read, or None where training has written none.
+
+    Newest is the one with the most iterations, whatever the clock said when it was written.
+
+    Args:
+        work_dir: where training writes.
+        warn: called with a sentence for every damaged file.
+
+    Raises:
+        ValueError: there are checkpoints, but every one of them is damaged.
+    """
+    files = checkpoint_files(work_dir)
+    sentences = {path: damage(path) for path in files}
+    for sentence in filter(None, sentences.values()):
+        warn(sentence)
+    whole = [path for path in files if sentences[path] is None]
+    if files and not whole:
+        raise ValueError(
+            f'every checkpoint in {work_dir} is damaged ({", ".join(sorted(p.name for p in files))}); move them away '
+            'to start anew, or give the path of another one'
+        )
+    return str(max(whole, key=iteration_of)) if whole else None
+
+
+def checkpoint_to_resume(wish, work_dir, warn=lambda sentence: None):
+    """The path to resume from, or None where there is nothing yet.
+
+    Args:
+        wish: 'auto' for the newest good checkpoint of `work_dir`, or the path of one.
+        work_dir, warn: see `newest_checkpoint`.
+
+    Raises:
+        ValueError: the file asked for is missing or damaged, or every file of `work_dir` is damaged.
+    """
+    if wish == 'auto':
+        return newest_checkpoint(work_dir, warn)
+    sentence = damage(wish)
+    if sentence is not None:
+        raise ValueError(f'{sentence}. --resume alone takes the newest good checkpoint of the work directory')
+    return str(wish)

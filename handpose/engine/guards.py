@@ -1,0 +1,104 @@
+"""What keeps a run from harming itself or another one."""
+
+import fcntl
+import os
+import signal
+import socket
+import sys
+import threading
+from pathlib import Path
+
+import torch
+
+from handpose.files import remove_unfinished
+from handpose.structures import sample_name
+
+LOCK = '.lock'
+
+
+class WorkDirLock:
+    """Keeps a second training run out of a work directory for as long as this process lives, however it ends.
+
+    Args:
+        work_dir: the folder, made if missing. What killed runs left half-written there is removed.
+
+    Raises:
+        ValueError: another process trains there; says which.
+    """
+
+    def __init__(self, work_dir):
+        folder = Path(work_dir)
+        folder.mkdir(parents=True, exist_ok=True)
+        # A record lock, because loader workers do not inherit it: it must not outlive a killed main process.
+        self.file = open(folder / LOCK, 'a+', encoding='utf-8')  # noqa: SIM115  (stays open as long as the lock)
+        try:
+            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            self.file.seek(0)
+            holder = self.file.read().strip() or 'another process'
+            self.file.close()
+            raise ValueError(
+                f'{folder} is in use: {holder} trains there. Stop it, or choose another folder with --work-dir'
+            ) from None
+        self.file.truncate(0)
+        self.file.write(f'process {os.getpid()} on {socket.gethostname()}')
+        self.file.flush()
+        remove_unfinished(folder)
+
+    def release(self):
+        """Lets others in; so does the end of the process."""
+        self.file.close()
+
+
+class StopSignal:
+    """Hears Ctrl-C and SIGTERM, so that training can save before it obeys; a second Ctrl-C stops at once."""
+
+    def __init__(self):
+        self.heard = False
+        self.before = {}
+
+    def listen(self):
+        """Takes the signals over; only the main thread of a process can."""
+        if threading.current_thread() is threading.main_thread():
+            self.before = {s: signal.signal(s, self._hear) for s in (signal.SIGINT, signal.SIGTERM)}
+
+    def deafen(self):
+        """Gives the signals back to whoever had them before."""
+        for number, handler in self.before.items():
+            signal.signal(number, handler)
+        self.before = {}
+
+    def obey(self):
+        """Raises KeyboardInterrupt if a signal was heard."""
+        if self.heard:
+            self.deafen()
+            raise KeyboardInterrupt
+
+    def _hear(self, number, frame):
+        if self.heard:
+            self.deafen()
+            raise KeyboardInterrupt
+        self.heard = True
+        sys.stderr.write('stopping after a checkpoint; once more stops at once\n')
+
+
+class NonFiniteLoss(ValueError):
+    """A loss that is NaN or infinite; the sentence names the terms and the batch's samples."""
+
+
+def check_finite(losses, batch):
+    """Raises `NonFiniteLoss` before the optimizer can spoil the weights.
+
+    Args:
+        losses: {term: tensor}. batch: the `HandSequence` batch they are from.
+    """
+    values = torch.stack([value.detach().float().sum() for value in losses.values()])
+    if values.isfinite().all():  # the one wait for the device in an iteration
+        return
+    bad = [f'{name} = {value.item():g}' for name, value in zip(losses, values, strict=True) if not value.isfinite()]
+    samples = ', '.join(sample_name(meta) for meta in batch.meta)
+    raise NonFiniteLoss(
+        f'the loss is not finite ({"; ".join(bad)}) for the samples {samples}. No weights were changed by it, and the '
+        'checkpoints are good: look at these samples with tools/browse_dataset.py, or lower the learning rate, and go '
+        'on with --resume'
+    )

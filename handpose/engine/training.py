@@ -1,0 +1,121 @@
+"""Options that change how fast a config trains and how much memory it needs, not what it learns.
+
+They are the keys of the config's `training`:
+
+    amp: mixed precision. True: float16 on CUDA, bfloat16 on the CPU; or 'float16' (CUDA only), 'bfloat16'.
+    accumulate: batches whose gradients make one optimizer step.
+    compile: torch.compile of the estimator's parts; True, or the names of some of them.
+    channels_last: images, features and convolution weights with the channels last in memory.
+    activation_checkpointing: forget what is inside a block and compute it again for the backward pass.
+"""
+
+from contextlib import contextmanager, nullcontext
+from functools import partial
+
+import torch
+from torch import nn
+from torch.utils.checkpoint import checkpoint
+
+from handpose.engine.compat import amp_wrapper_name
+from handpose.registry import did_you_mean
+
+DEFAULTS = dict(amp=False, accumulate=1, compile=False, channels_last=False, activation_checkpointing=False)
+
+
+def training_options(settings):
+    """The `training` dict of a config with its defaults filled in.
+
+    Raises:
+        ValueError: an unknown key or value.
+    """
+    given = dict(settings.get('training') or {})
+    for key in given:
+        if key not in DEFAULTS:
+            raise ValueError(f'training has no option {key!r}.{did_you_mean(key, DEFAULTS)}')
+    options = {**DEFAULTS, **given}
+    if not isinstance(options['accumulate'], int) or options['accumulate'] < 1:
+        raise ValueError(f'training.accumulate must be a whole number of at least 1, got {options["accumulate"]!r}')
+    if options['amp'] not in (True, False, 'float16', 'bfloat16'):
+        raise ValueError(f"training.amp must be True, False, 'float16' or 'bfloat16', got {options['amp']!r}")
+    if options['amp'] == 'float16' and not torch.cuda.is_available():
+        raise ValueError('training.amp=float16 needs a CUDA device; use bfloat16 on the CPU')
+    return options
+
+
+def optimizer_settings(settings, options):
+    """The config's `optim_wrapper` with mixed precision and accumulation as `options` ask for."""
+    wrapper = dict(settings, accumulative_counts=options['accumulate'])
+    if options['amp']:
+        wrapper['type'] = amp_wrapper_name()
+        if torch.cuda.is_available():
+            wrapper['dtype'] = 'float16' if options['amp'] is True else options['amp']
+    return wrapper
+
+
+def prepare_estimator(estimator, options):
+    """Puts channels last, checkpoints activations and compiles, in that order, in place. Names of weights stay.
+
+    Args:
+        estimator: a module; its blocks to recompute are the modules with a true attribute `recomputable`.
+        options: what `training_options` returned.
+
+    Raises:
+        ValueError: `compile` names no part of the estimator, or there is nothing to recompute.
+    """
+    if options['channels_last']:
+        put_channels_last(estimator)
+    if options['activation_checkpointing']:
+        checkpoint_activations(estimator)
+    if options['compile']:
+        compile_parts(estimator, options['compile'])
+
+
+def compile_parts(estimator, names=True):
+    """Compiles the direct children of `estimator` that have weights (True), or those named."""
+    children = dict(estimator.named_children())
+    if names is True:
+        names = [name for name, child in children.items() if any(True for _ in child.parameters())]
+    for name in [names] if isinstance(names, str) else names:
+        if name not in children:
+            raise ValueError(
+                f'training.compile names {name!r}, which is no part of {type(estimator).__name__}.'
+                f'{did_you_mean(name, children)}'
+            )
+        children[name].compile()
+
+
+def checkpoint_activations(estimator):
+    """Makes every `recomputable` block keep its input alone and run again in the backward pass."""
+    blocks = [module for module in estimator.modules() if getattr(module, 'recomputable', False)]
+    if not blocks:
+        raise ValueError(f'{type(estimator).__name__} has no block that training.activation_checkpointing could recompute')
+    for block in blocks:
+        block.forward = partial(_recomputed, block, block.forward)
+
+
+def _recomputed(block, forward, *inputs):
+    if not (block.training and torch.is_grad_enabled()):
+        return forward(*inputs)
+    contexts = partial(_contexts, block)
+    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
+
+
+def _contexts(block):
+    return nullcontext(), _still_statistics(block)
+
+
+@contextmanager
+def _still_statistics(block):
+    """Batch norm counted this batch in the first run; the second must not count it again."""
+    norms = [module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
+    kept = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]
+    try:
+        yield
+    finally:
+        for buffer, value in kept:
+            buffer.copy_(value)
+
+
+def put_channels_last(estimator):
+    """Lays weights of convolutions out with the channels last; what they compute follows them."""
+    estimator.to(memory_format=torch.channels_last)

@@ -1,0 +1,61 @@
+"""Writing a file whole or not at all."""
+
+import os
+import tempfile
+from contextlib import contextmanager
+from pathlib import Path
+
+TEMPORARY = '.writing-'  # how the name of an unfinished file begins
+
+
+@contextmanager
+def whole_file(path):
+    """A binary file that takes the place of `path` when the block ends well, and leaves no trace when it does not.
+
+    The bytes go to a temporary file beside it, are flushed to the disk, and get their name in one step: whoever reads
+    `path`, after a kill, a full disk or a power cut too, finds the old file or the new one.
+
+    Args:
+        path: the file to write; its folder is made if missing.
+
+    Raises:
+        OSError: the disk is full or the folder cannot be written; the old file is as it was.
+    """
+    path = Path(path)
+    path.parent.mkdir(parents=True, exist_ok=True)
+    handle, temporary = tempfile.mkstemp(prefix=f'{TEMPORARY}{path.name}.', dir=path.parent)
+    try:
+        with os.fdopen(handle, 'wb') as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        # mkstemp's files are private; this one gets the rights that open() would have given it.
+        mask = os.umask(0)
+        os.umask(mask)
+        os.chmod(temporary, 0o666 & ~mask)
+        os.replace(temporary, path)
+    except BaseException:
+        Path(temporary).unlink(missing_ok=True)
+        raise
+    _flush_folder(path.parent)
+
+
+def write_whole(path, data):
+    """Writes bytes, or a string as UTF-8, to `path`, whole or not at all; see `whole_file`."""
+    with whole_file(path) as file:
+        file.write(data.encode('utf-8') if isinstance(data, str) else data)
+
+
+def remove_unfinished(folder):
+    """Deletes what killed processes left half-written in `folder`; call it while nobody writes there."""
+    for path in Path(folder).glob(f'{TEMPORARY}*'):
+        path.unlink(missing_ok=True)
+
+
+def _flush_folder(folder):
+    """The new name itself is on the disk only once the folder is."""
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

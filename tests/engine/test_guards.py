@@ -1,0 +1,97 @@
+"""Two runs in one folder, losses that are not finite, and being asked to stop."""
+
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+
+sys.path.insert(0, str(Path(__file__).parent))
+from run_random_clips import train
+
+from handpose.engine.checkpoints import newest_checkpoint
+from handpose.engine.guards import NonFiniteLoss, WorkDirLock
+from handpose.registry import TRANSFORMS
+
+HOLDER = """
+import sys
+from handpose.engine.guards import WorkDirLock
+lock = WorkDirLock(sys.argv[1])
+print('locked', flush=True)
+sys.stdin.read()
+"""
+
+
+def hold(folder):
+    process = subprocess.Popen(
+        [sys.executable, '-c', HOLDER, str(folder)], stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True
+    )
+    assert process.stdout.readline() == 'locked\n'
+    return process
+
+
+def test_a_second_run_in_a_work_directory_is_refused(tmp_path):
+    first = hold(tmp_path)
+    with pytest.raises(ValueError, match=rf'in use: process {first.pid} on .* --work-dir'):
+        train(tmp_path, 1)
+    first.kill()  # without any chance to clean up
+    first.wait()
+    (tmp_path / '.writing-epoch_1.pth.x').write_text('of a killed run')
+    WorkDirLock(tmp_path).release()
+    assert not list(tmp_path.glob('.writing*'))
+    after = hold(tmp_path)
+    after.communicate('')
+    assert after.returncode == 0
+
+
+@TRANSFORMS.register_module()
+class PoisonClip:
+    """Makes the true joints of one clip infinite."""
+
+    def __init__(self, sequence):
+        self.sequence = sequence
+
+    def __call__(self, sample, rng):
+        if sample.meta['sequence'] == self.sequence:
+            sample = sample.replace(joints_3d=sample.joints_3d * float('inf'))
+        return sample
+
+
+def test_a_loss_that_is_not_finite_stops_the_run_and_names_the_samples(tmp_path):
+    good = train(tmp_path, 1, {'epochs': 2})
+    before = {name: value.clone() for name, value in good.model.state_dict().items()}
+    poison = dict(type='RandomClips', pipeline=[dict(type='PoisonClip', sequence='3')], _delete_=True)
+    with pytest.raises(NonFiniteLoss, match=r'loss_\w+ = .*samples .*random 3 camera 0') as caught:
+        train(tmp_path, 2, {'epochs': 2, 'train_dataset': poison})
+    assert 'tools/browse_dataset.py' in str(caught.value)
+    assert [p.name for p in tmp_path.glob('*.pth')] == ['epoch_1.pth']
+    saved = torch.load(tmp_path / 'epoch_1.pth', weights_only=True)['state_dict']
+    assert all(torch.equal(value, saved[name]) for name, value in before.items())
+
+
+@TRANSFORMS.register_module()
+class AskToStop:
+    """Sends this process a signal when it comes to its n-th clip."""
+
+    def __init__(self, count, number):
+        self.count, self.number, self.seen = count, number, 0
+
+    def __call__(self, sample, rng):
+        self.seen += 1
+        if self.seen == self.count:
+            os.kill(os.getpid(), self.number)
+        return sample
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_stops_after_a_checkpoint_when_asked_to(tmp_path, number):
+    ask = dict(type='RandomClips', pipeline=[dict(type='AskToStop', count=5, number=int(number))], _delete_=True)
+    handler = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, 2, {'epochs': 2, 'train_dataset': ask})
+    assert signal.getsignal(number) is handler
+    assert newest_checkpoint(tmp_path).endswith('iter_3.pth')
+    assert train(tmp_path, 2, {'epochs': 2}).epoch == 2

@@ -1,0 +1,58 @@
+import os
+import subprocess
+
+import pytest
+
+from handpose.files import TEMPORARY, remove_unfinished, whole_file, write_whole
+
+
+def test_replaces_and_keeps_ordinary_rights(tmp_path):
+    path = tmp_path / 'new' / 'a.txt'
+    write_whole(path, 'first')
+    write_whole(path, b'second')
+    plain = tmp_path / 'plain'
+    plain.write_text('')
+    assert path.read_bytes() == b'second'
+    assert path.stat().st_mode == plain.stat().st_mode
+    assert [p.name for p in path.parent.iterdir()] == ['a.txt']
+
+
+def test_an_error_leaves_the_old_file_and_no_trace(tmp_path):
+    path = tmp_path / 'a.txt'
+    write_whole(path, 'old')
+    with pytest.raises(RuntimeError), whole_file(path) as file:
+        file.write(b'half of the new')
+        raise RuntimeError
+    assert path.read_text() == 'old' and len(list(tmp_path.iterdir())) == 1
+
+
+def test_a_kill_leaves_the_old_file_and_a_remnant_that_is_removed(tmp_path):
+    path = tmp_path / 'a.txt'
+    write_whole(path, 'old')
+    child = os.fork()
+    if not child:
+        with whole_file(path) as file:
+            file.write(b'half')
+            os._exit(0)  # as a kill: nothing is cleaned up
+    os.waitpid(child, 0)
+    assert path.read_text() == 'old'
+    assert len(list(tmp_path.glob(f'{TEMPORARY}*'))) == 1
+    remove_unfinished(tmp_path)
+    assert [p.name for p in tmp_path.iterdir()] == ['a.txt']
+
+
+def test_a_full_disk_leaves_the_old_file(tmp_path):
+    """On a real file system of 64 KiB."""
+    disk = tmp_path / 'disk'
+    disk.mkdir()
+    mounted = subprocess.run(['mount', '-t', 'tmpfs', '-o', 'size=64k', 'tmpfs', str(disk)], capture_output=True)
+    if mounted.returncode:
+        pytest.skip(f'no right to mount a small disk: {mounted.stderr.decode().strip()}')
+    try:
+        write_whole(disk / 'a', b'old' * 1000)
+        with pytest.raises(OSError, match='No space left'):
+            write_whole(disk / 'a', b'new' * 100_000)
+        assert (disk / 'a').read_bytes() == b'old' * 1000
+        assert [p.name for p in disk.iterdir()] == ['a']
+    finally:
+        subprocess.run(['umount', str(disk)], check=True)
