@@ -38,7 +38,7 @@ class EpochBatches:
         if num_samples < step:
             raise ValueError(
                 f'the training split has {num_samples} samples, and one optimizer step needs {step}: batch size '
-                f'{batch_size} x {self.world_size} processes x {batches_per_step} accumulated batches; lower one of them'
+                f'{batch_size} x {self.world_size} processes x {batches_per_step} accumulated batches; lower one'
             )
         self._length = num_samples // step * batches_per_step
         self.epoch, self.first = 0, 0

@@ -88,7 +88,9 @@ def checkpoint_activations(estimator):
     """Makes every `recomputable` block keep its input alone and run again in the backward pass."""
     blocks = [module for module in estimator.modules() if getattr(module, 'recomputable', False)]
     if not blocks:
-        raise ValueError(f'{type(estimator).__name__} has no block that training.activation_checkpointing could recompute')
+        raise ValueError(
+            f'{type(estimator).__name__} has no block that training.activation_checkpointing could recompute'
+        )
     for block in blocks:
         block.forward = partial(_recomputed, block, block.forward)
 

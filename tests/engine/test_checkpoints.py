@@ -88,7 +88,7 @@ def test_best_by_a_validation_metric(tmp_path):
     best = torch.load(tmp_path / 'a' / 'best.pth', weights_only=True)['meta']['best']['pa_mpjpe_mm']
     seen = runner.message_hub.get_scalar('val/pa_mpjpe_mm').data[0]
     assert len(seen) == 3 and best == pytest.approx(min(seen))
-    with pytest.raises(ValueError, match="'pa_mpjpe', which validation does not report; it reports .*pa_mpjpe_mm"):
+    with pytest.raises(ValueError, match=r"'pa_mpjpe', which validation does not report; it reports .*pa_mpjpe_mm"):
         train(tmp_path / 'b', 1, options('pa_mpjpe'))
 
 

@@ -51,10 +51,29 @@ def assert_close(numbers, expected):
         torch.testing.assert_close(numbers[name], value, rtol=0, atol=room, msg=name)
 
 
-@pytest.mark.parametrize('option', ['activation_checkpointing', 'channels_last'])
-def test_numbers_stay(option, batch):
-    """Gradients and the statistics of batch norm, which a recomputed block must not count twice."""
-    assert_close(step(build(**{option: True}), batch), step(build(), batch))
+def test_recomputing_changes_nothing(batch):
+    """Not the gradients, and not the statistics of batch norm, which a recomputed block must not count twice."""
+    plain, recomputed = step(build(), batch), step(build(activation_checkpointing=True), batch)
+    assert plain.keys() == recomputed.keys()
+    for name, value in plain.items():
+        assert torch.equal(recomputed[name], value), name
+
+
+def test_channels_last_changes_nothing():
+    """In double precision; in single, batch norm over few pixels turns rounding into other signs of a ReLU."""
+
+    def gradients(channels_last):
+        torch.manual_seed(0)
+        backbone = MODELS.build(load_config(CONFIG).model.backbone).double()
+        prepare_estimator(backbone, training_options(dict(training=dict(channels_last=channels_last))))
+        features = backbone(torch.rand(2, 3, 64, 64, dtype=torch.float64))
+        assert features.is_contiguous(memory_format=torch.channels_last) or not channels_last
+        features.square().sum().backward()
+        return {name: p.grad for name, p in backbone.named_parameters()}
+
+    plain, last = gradients(False), gradients(True)
+    for name, value in plain.items():
+        torch.testing.assert_close(last[name], value, rtol=1e-9, atol=1e-9 * value.abs().max().item(), msg=name)
 
 
 def test_recomputing_forgets_what_is_inside_a_block(batch):
