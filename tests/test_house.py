@@ -15,6 +15,7 @@ FLOORS = {
     'hands': 0,
     'structures': 1,
     'registry': 1,
+    'files': 1,
     'models': 2,
     'datasets': 2,
     'evaluation': 2,

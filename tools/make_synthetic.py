@@ -1,33 +1,51 @@
-"""Makes the built-in data: python tools/make_synthetic.py --root data/synthetic_dexycb --subjects 10"""
+"""Makes the built-in data, or renders recorded motion.
+
+python tools/make_synthetic.py --root data/synthetic_dexycb --subjects 10
+python tools/make_synthetic.py --root data/recorded --motion motion.npz --cameras 2
+"""
 
 import argparse
 import sys
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from handpose.datasets.synthetic import SyntheticOptions, contact_sheet, options_from_dict, write_dexycb
+from handpose.datasets.synthetic import (
+    RecordedOptions,
+    SyntheticOptions,
+    contact_sheet,
+    options_from_dict,
+    recorded_options_from_dict,
+    write_recorded,
+    write_synthetic,
+)
 from handpose.engine import OptionsAction, load_config
 from handpose.engine.errors import sentences
 
 DEFAULTS = SyntheticOptions('data/synthetic_dexycb')
+RECORDED_ROOT = 'data/recorded'
 MEANINGS = {
     'subjects': 'subject folders',
     'sequences': 'sequences per subject, a multiple of 5',
     'frames': 'frames per sequence',
     'cameras': 'cameras per sequence, up to 8',
-    'size': 'width and height of the images, pixels',
+    'size': 'width (and, but for --motion, height) of the images, pixels',
     'seed': 'decides everything',
     'workers': 'processes; 0: one per CPU core',
+    'ho3d_version': "of HO3D's layout: 2 or 3",
 }
 
 
 def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', help="take the options from this config's synthetic_data; those below win over it")
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides of the config')
-    parser.add_argument('--root', help=f'folder to write (default {DEFAULTS.root})')
+    parser.add_argument('--root', help=f'folder to write (default {DEFAULTS.root}, or {RECORDED_ROOT})')
     for name, meaning in MEANINGS.items():
-        parser.add_argument(f'--{name}', type=int, help=f'{meaning} (default {getattr(DEFAULTS, name)})')
+        flag = f'--{name.replace("_", "-")}'
+        parser.add_argument(flag, type=int, help=f'{meaning} (default {getattr(DEFAULTS, name)})')
+    parser.add_argument('--layout', help=f'whose folder structure: dexycb or ho3d (default {DEFAULTS.layout})')
+    parser.add_argument('--motion', metavar='FILE.npz', help='render these recordings instead (docs/motion_file.md)')
+    parser.add_argument('--serials', nargs='+', help='which of its cameras, instead of those that see most')
     parser.add_argument('--sheet', metavar='FILE.png', help='also write a contact sheet of the data')
     return parser.parse_args()
 
@@ -40,8 +58,13 @@ def read_options(arguments):
         if config.get('synthetic_data') is None:
             return None
         values = dict(config.synthetic_data)
-    given = {name: getattr(arguments, name) for name in ('root', *MEANINGS)}
-    return options_from_dict({**values, **{name: value for name, value in given.items() if value is not None}})
+    given = {name: getattr(arguments, name) for name in ('root', 'layout', 'motion', 'serials', *MEANINGS)}
+    given = {name: value for name, value in given.items() if value is not None}
+    if arguments.motion:
+        # A config's other options are about hands that nobody recorded.
+        values = {'root': values['root'] if arguments.config else RECORDED_ROOT}
+    values |= given
+    return recorded_options_from_dict(values) if 'motion' in values else options_from_dict(values)
 
 
 def main():
@@ -50,15 +73,24 @@ def main():
     if options is None:
         print(f'{arguments.config} has no synthetic_data: nothing to make')
         return
+    recorded = isinstance(options, RecordedOptions)
+    write, report = (write_recorded, report_recorded) if recorded else (write_synthetic, report_synthetic)
     columns = [TextColumn('sequences'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
     with Progress(*columns) as bar:
-        task = bar.add_task('sequences', total=options.subjects * options.sequences)
+        total = None if recorded else options.subjects * options.sequences
+        task = bar.add_task('sequences', total=total)
         try:
-            summary = write_dexycb(options, lambda done, total: bar.update(task, completed=done, total=total))
+            summary = write(options, lambda done, total: bar.update(task, completed=done, total=total))
         except KeyboardInterrupt:
             sys.exit('interrupted; the same command goes on from here')
     if arguments.sheet:
         contact_sheet(options.root, arguments.sheet)
+    report(options, summary)
+    if not summary.frames:
+        print('everything was there already')
+
+
+def report_synthetic(options, summary):
     print(
         f'{options.root}: of {summary.holding_frames} holding frames, {summary.touching_share:.1%} have every engaged '
         f'fingertip within 3 mm of the object, {summary.clear_share:.1%} have the hand less than 2 mm inside it'
@@ -66,8 +98,15 @@ def main():
     if summary.frames:
         rate, alone = (summary.frames / seconds for seconds in (summary.seconds, summary.render_seconds))
         print(f'wrote {summary.frames} frames, {rate:.0f} per second and core ({alone:.0f} without planning grasps)')
-    else:
-        print('everything was there already')
+
+
+def report_recorded(options, summary):
+    print(
+        f"{options.root}: from the recorded joints to the rendered hand's, over {summary.hand_frames} frames: median "
+        f'{1000 * summary.fit_median:.2f} mm, 95 % below {1000 * summary.fit_95:.2f} mm'
+    )
+    if summary.frames:
+        print(f'wrote {summary.frames} frames, {summary.frames / summary.seconds:.0f} per second and core')
 
 
 if __name__ == '__main__':

@@ -9,12 +9,14 @@ from mmengine.dist import is_main_process
 from mmengine.runner import set_random_seed
 
 from handpose.engine import OptionsAction, build_runner, compat, load_config, load_weights, run_settings
+from handpose.engine.checkpoints import newest_checkpoint
 from handpose.engine.errors import sentences
-from handpose.engine.weights import newest_checkpoint
-from handpose.evaluation import metrics_table
+from handpose.evaluation import load_records, metrics_table
+from handpose.files import write_whole
 from handpose.models import fit_constant_hands
 from handpose.registry import DATASETS, MODELS
 from handpose.visualization.hook import DrawClipsHook
+from handpose.visualization.report import draw_numbers, draw_worst_tracks
 
 
 def parse_arguments():
@@ -27,7 +29,14 @@ def parse_arguments():
         action='store_true',
         help='also test constant hands fitted on the train split, and the untrained model',
     )
-    parser.add_argument('--draw', type=int, default=2, metavar='N', help='draw N clips of the test split (default 2)')
+    parser.add_argument(
+        '--draw',
+        type=int,
+        default=2,
+        metavar='N',
+        help='draw N clips and the N worst sequences (0: nothing; default 2)',
+    )
+    parser.add_argument('--results', metavar='FILE', help="also write the model's results in the dataset's own format")
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides, e.g. data_root=...')
     parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='several processes')
     return parser.parse_args()
@@ -37,20 +46,38 @@ def main():
     arguments = parse_arguments()
     config = load_config(arguments.config, arguments.cfg_options)
     config = run_settings(config, arguments.work_dir, arguments.launcher)
+    results_file = results_file_of(config, arguments.results)
     estimators = build_estimators(config, arguments.checkpoint, arguments.compare)
-    pictures = Path(config.work_dir) / 'pictures'
-    results = {name: test(config, name, estimators[name], pictures, arguments.draw) for name in estimators}
+    pictures = Path(config.work_dir) / 'pictures' if arguments.draw else None
+    results = {}
+    for name, estimator in estimators.items():
+        extra = [results_file] if results_file and name == 'model' else []
+        runner = build_test(config, name, estimator, extra)
+        if name == 'model' and pictures:
+            runner.register_hook(DrawClipsHook(pictures, arguments.draw))
+        results[name] = {key: float(value) for key, value in runner.test().items()}
     compat.leave_process_group()
     if is_main_process():
-        report(results, Path(config.work_dir), pictures if arguments.draw else None)
+        report(results, Path(config.work_dir), arguments.results)
+        if pictures:
+            draw(config, estimators, runner.test_dataloader.dataset, pictures, arguments.draw)
+
+
+def results_file_of(config, path):
+    """The metric that writes `path`, or None where none is asked for; refuses a dataset without such a file."""
+    if path is None:
+        return None
+    if config.get('results_file') is None:
+        sys.exit(f'error: {config.filename} has no results_file, so its dataset has no results format; leave --results')
+    return {**config.results_file, 'path': path}
 
 
 def build_estimators(config, checkpoint, compare):
     """The rows of the table, by name: the model, and what it must beat."""
-    checkpoint = checkpoint or newest_checkpoint(config.work_dir)
+    checkpoint = checkpoint or newest_checkpoint(config.work_dir, lambda sentence: print(f'not used: {sentence}'))
     model = MODELS.build(config.model)
     if checkpoint is not None:
-        load_weights(model, checkpoint)
+        load_weights(model, checkpoint, config.model)
         print(f'testing {checkpoint}')
     elif any(True for _ in model.parameters()):
         sys.exit(
@@ -66,26 +93,45 @@ def build_estimators(config, checkpoint, compare):
     return estimators
 
 
-def test(config, name, estimator, pictures, num_clips):
-    """Runs the whole test split through one estimator and returns its metrics; draws for the model alone."""
+def build_test(config, name, estimator, extra_metrics):
+    """A runner of the whole test split; the metrics keep the numbers of every sample in records/."""
     config = config.copy()
+    metrics = [*config.test_evaluator, *extra_metrics]
     if not hasattr(estimator, 'hand_model') or config.get('labels') == 'joints_only':
         # Without a mesh on both sides there is nothing for the mesh metrics to compare.
-        config.test_evaluator = [metric for metric in config.test_evaluator if metric.type != 'HandMeshMetric']
-    runner = build_runner(config, estimator, experiment_name=f'test_{name}', purpose='test')
-    if name == 'model' and num_clips:
-        runner.register_hook(DrawClipsHook(pictures, num_clips))
-    return {key: float(value) for key, value in runner.test().items()}
+        metrics = [metric for metric in metrics if metric['type'] != 'HandMeshMetric']
+    config.test_evaluator = [with_records(metric, config.work_dir, name) for metric in metrics]
+    return build_runner(config, estimator, experiment_name=f'test_{name}', purpose='test')
 
 
-def report(results, work_dir, pictures):
+def with_records(metric, work_dir, name):
+    """The config of a metric that keeps its records in <name>.npz, or <name>_mesh.npz; others as they are."""
+    suffix = {'HandPoseMetric': '', 'HandMeshMetric': '_mesh'}.get(metric['type'])
+    if suffix is None:
+        return metric
+    return {**metric, 'keep_records': str(Path(work_dir) / 'records' / f'{name}{suffix}.npz')}
+
+
+def report(results, work_dir, results_file):
     """Prints the table, and keeps it as metrics.json beside the checkpoints."""
     print(metrics_table(results))
-    path = work_dir / 'metrics.json'
-    path.write_text(json.dumps(results, indent=1, sort_keys=True) + '\n')
-    print(f'metrics: {path}')
-    if pictures:
-        print(f'pictures: {pictures}')
+    write_whole(work_dir / 'metrics.json', json.dumps(results, indent=1, sort_keys=True) + '\n')
+    print(f'metrics: {work_dir / "metrics.json"}; of every sample: {work_dir / "records"}')
+    if results_file:
+        print(f'results: {results_file}')
+
+
+def draw(config, estimators, dataset, pictures, count):
+    """Draws the test's numbers and its worst sequences from the records."""
+    paths = {name: Path(config.work_dir) / 'records' / f'{name}.npz' for name in estimators}
+    if not paths['model'].is_file():
+        print('no pictures of the numbers: the config has no HandPoseMetric in test_evaluator')
+        return
+    records = {name: load_records(path) for name, path in paths.items()}
+    draw_numbers(pictures, records, say=print)
+    compared = {name: record for name, record in records.items() if name != 'untrained'}
+    draw_worst_tracks(pictures, compared, estimators['model'], dataset, count)
+    print(f'pictures: {pictures}')
 
 
 if __name__ == '__main__':

@@ -57,6 +57,7 @@ val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_wo
 test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')
 val_evaluator = [dict(type='HandPoseMetric')]
 test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric')]
+results_file = dict(type='DexYCBResults')  # what `tools/test.py --results FILE` writes
 
 # Options of the dataset (`handpose.datasets.DexYCB` documents them all):
 setup = 's0'  # official split: s0 unseen sequences, s1 subjects, s2 cameras, s3 grasps; 'all' = everything there is

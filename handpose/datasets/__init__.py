@@ -3,5 +3,6 @@
 from handpose.datasets import transforms
 from handpose.datasets.base import BrokenFrames, DatasetError, VideoDataset
 from handpose.datasets.dexycb import DexYCB
+from handpose.datasets.ho3d import HO3D
 
-__all__ = ['BrokenFrames', 'DatasetError', 'DexYCB', 'VideoDataset', 'transforms']
+__all__ = ['HO3D', 'BrokenFrames', 'DatasetError', 'DexYCB', 'VideoDataset', 'transforms']

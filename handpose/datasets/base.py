@@ -1,4 +1,4 @@
-"""What every dataset of clips shares: transforms, seeds that survive a resume, and what to do with broken files."""
+"""What every dataset of clips shares: transforms, seeds that survive a resume, broken files, and frames of labels."""
 
 import logging
 
@@ -7,7 +7,9 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
-from handpose.registry import TRANSFORMS, did_you_mean
+from handpose.geometry.rigid import transform_points
+from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
+from handpose.registry import HAND_MODELS, TRANSFORMS, did_you_mean
 
 
 class DatasetError(ValueError):
@@ -30,6 +32,52 @@ def check_choice(name, value, choices):
     if value not in choices:
         known = ', '.join(repr(c) for c in choices)
         raise DatasetError(f'{name} must be one of {known}, got {value!r}.{did_you_mean(value, choices)}')
+
+
+def hand_model_of(labels_name, hand_model, root):
+    """Builds the hand model of the labels in `root` and checks that it is the one they were made with.
+
+    Args:
+        labels_name: the name that the data gives. hand_model: a `HandModel`, its config, or None for ProceduralHand.
+
+    Raises:
+        DatasetError: it is another one.
+    """
+    hand_model = {'type': 'ProceduralHand'} if hand_model is None else hand_model
+    model = HAND_MODELS.build(hand_model) if isinstance(hand_model, dict) else hand_model
+    if model.name != labels_name:
+        raise DatasetError(
+            f'the labels in {root} were made with the hand model {labels_name!r}, but hand_model is '
+            f"{model.name!r}. Configure that one (for 'mano': hand_model=dict(type='MANO', model_path=...)), or "
+            f"use labels='joints_only', which reads joints and no hand-model parameters."
+        )
+    return model
+
+
+def nearest_known(known):
+    """For each of T frames the nearest one that is `known` (T,) bool; the earlier of two equally near."""
+    places = np.flatnonzero(known)
+    return places[np.abs(np.arange(len(known))[:, None] - places).argmin(1)]
+
+
+def to_world(sample, matrix):
+    """Moves the 3D labels of a clip in one camera's frame to the world; `extrinsics` then lead back to the camera.
+
+    Args:
+        sample: HandSequence, K = 1. matrix: (4, 4) float64 camera to world.
+    """
+    matrix = torch.as_tensor(matrix, dtype=torch.float64)
+    rotation, joints = matrix[:3, :3], sample.joints_3d.double()
+    moved = transform_points(joints, matrix)
+    changes = {'joints_3d': moved.float()}
+    if sample.hand_pose is not None:
+        pose = sample.hand_pose.clone()
+        pose[:, :, 0] = rotmat_to_rotvec(rotation @ rotvec_to_rotmat(pose[:, :, 0].double())).float()
+        # The model turns about its own wrist, so its translation follows the wrist, not the origin.
+        offset = joints[:, :, 0] - sample.hand_transl.double()
+        changes |= {'hand_pose': pose, 'hand_transl': (moved[:, :, 0] - offset).float()}
+    extrinsics = torch.linalg.inv(matrix).float().expand_as(sample.extrinsics).clone()
+    return sample.replace(frame='world', extrinsics=extrinsics, **changes)
 
 
 class VideoDataset(Dataset):
@@ -82,15 +130,16 @@ class VideoDataset(Dataset):
             raise IndexError(f'sample {index} of a dataset with {len(self)} samples')
         index %= len(self)
         for attempt in range(len(self)):
-            candidate = (index + attempt) % len(self)
-            sample = self.read(candidate)
+            candidate, sample = (index + attempt) % len(self), None
             try:
+                sample = self.read(candidate)
                 return self._transformed(sample, index)
             except BrokenFrames as error:
                 if self.on_broken == 'error':
                     raise
                 self._report(candidate, error)
-                good = sorted(set(range(len(sample.frame_valid))) - set(error.positions))
+                frames = 0 if sample is None else len(sample.frame_valid)
+                good = sorted(set(range(frames)) - set(error.positions))
                 if self.keep_rest and good:
                     return self._transformed(sample.select_frames(good), index)
         raise DatasetError(f'every one of the {len(self)} samples is broken; the log names the first files')

@@ -8,12 +8,17 @@ import torch
 from mmengine.logging import print_log
 
 from handpose.datasets import dexycb_layout as layout
-from handpose.datasets.base import DatasetError, VideoDataset, check_choice
+from handpose.datasets.base import (
+    DatasetError,
+    VideoDataset,
+    check_choice,
+    hand_model_of,
+    nearest_known,
+    to_world,
+)
 from handpose.datasets.dexycb_index import BROKEN, HAND, open_index
 from handpose.datasets.dexycb_splits import SETUPS, SPLITS, in_split
-from handpose.geometry.rigid import transform_points
-from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
-from handpose.registry import DATASETS, HAND_MODELS, did_you_mean
+from handpose.registry import DATASETS, did_you_mean
 from handpose.structures import HandSequence, centred_windows
 
 
@@ -27,7 +32,9 @@ class DexYCB(VideoDataset):
     Padding (repeated frames of a clip near the end of its track) has every mask False.
 
     Args:
-        data_root: folder with `calibration` and the subjects' folders.
+        data_root: folder with `calibration` and the subjects' folders. Where only some sequences of a subject are on
+            disk, `<data_root>/sequence_names.txt` must name all of them ('subject/sequence', one a line): s0 and s3 go
+            by a sequence's position among all.
         setup: 's0' to 's3' as published, or 'all': every sequence and camera, whatever the split.
         split: 'train', 'val' or 'test'.
         hand_model: the `HandModel` of the labels, or its config; default ProceduralHand. Must be the one that the
@@ -144,6 +151,7 @@ class DexYCB(VideoDataset):
                 'sequence': sequence.name,
                 'cameras': [serial],
                 'frame_indices': frames.tolist(),
+                'official_indices': (self._official_start[track] + frames).tolist(),
                 'paths': [layout.image_path(self.root, sequence.name, serial, f) for f in frames],
                 'fps': self.fps,
                 'hand_model': self.hand_model_name,
@@ -168,7 +176,7 @@ class DexYCB(VideoDataset):
         )
         if self.labels == 'full':
             sample = self._with_hand_parameters(sample, sequence, records['pose_m'])
-        return sample if self.frame == 'camera' else self._in_world(sample, sequence, serial)
+        return sample if self.frame == 'camera' else to_world(sample, self._extrinsics[sequence.extrinsics][serial])
 
     def _with_hand_parameters(self, sample, sequence, pose_m):
         """Adds hand pose, shape and translation. pose_m (T, 51): wrist rotvec, 45 coefficients, translation."""
@@ -181,21 +189,6 @@ class DexYCB(VideoDataset):
             hand_transl=pose_m[:, None, 48:],
             hand_pose_valid=sample.hand_valid & (pose_m != 0).any(1)[:, None],
         )
-
-    def _in_world(self, sample, sequence, serial):
-        """Moves 3D labels from the camera to the world; `extrinsics` then lead back to the camera."""
-        to_world = torch.from_numpy(self._extrinsics[sequence.extrinsics][serial])
-        rotation, joints = to_world[:3, :3], sample.joints_3d.double()
-        moved = transform_points(joints, to_world)
-        changes = {'joints_3d': moved.float()}
-        if sample.hand_pose is not None:
-            pose = sample.hand_pose.clone()
-            pose[:, :, 0] = rotmat_to_rotvec(rotation @ rotvec_to_rotmat(pose[:, :, 0].double())).float()
-            # The model turns about its own wrist, so its translation follows the wrist, not the origin.
-            offset = joints[:, :, 0] - sample.hand_transl.double()
-            changes |= {'hand_pose': pose, 'hand_transl': (moved[:, :, 0] - offset).float()}
-        extrinsics = torch.linalg.inv(to_world).float().expand_as(sample.extrinsics).clone()
-        return sample.replace(frame='world', extrinsics=extrinsics, **changes)
 
     def _sequence(self, track):
         return self.index.sequences[self.index.track_sequence[track]]
@@ -216,14 +209,7 @@ class DexYCB(VideoDataset):
 
     def _hand_pose_space(self, hand_model):
         """Returns the mean (2, 45) and the basis (2, 45, 45) of the left and the right hand's finger pose."""
-        hand_model = {'type': 'ProceduralHand'} if hand_model is None else hand_model
-        model = HAND_MODELS.build(hand_model) if isinstance(hand_model, dict) else hand_model
-        if model.name != self.hand_model_name:
-            raise DatasetError(
-                f'the labels in {self.root} were made with the hand model {self.hand_model_name!r}, but hand_model is '
-                f"{model.name!r}. Configure that one (for 'mano': hand_model=dict(type='MANO', model_path=...)), or "
-                f"use labels='joints_only', which reads joints and no hand-model parameters."
-            )
+        model = hand_model_of(self.hand_model_name, hand_model, self.root)
         spaces = [(model.pose_mean_of(side).float(), model.pose_basis_of(side).float()) for side in (0, 1)]
         return tuple(torch.stack(parts) for parts in zip(*spaces, strict=True))
 
@@ -240,25 +226,45 @@ class DexYCB(VideoDataset):
                 near = did_you_mean(serial, self.intrinsics)
                 raise DatasetError(f'{self.root} has no camera {serial!r} (it has: {known}).{near}')
         self._check_complete_subjects()
-        return np.array(
+        tracks = np.array(
             [
-                (not cameras or serial in cameras)
-                and in_split(self.setup, self.split, s.subject, s.position, self._serial_order[serial])
+                in_split(self.setup, self.split, s.subject, s.position, self._serial_order[serial])
                 for s in self.index.sequences
                 for serial in s.serials
             ]
         )
+        self._official_start = self._official_starts(tracks)
+        return tracks & np.array([not cameras or serial in cameras for serial in self.index.track_serial])
+
+    def _official_starts(self, tracks):
+        """The number (M,) that the first frame of each track of the split has in official result files.
+
+        They number all frames of a split: subject, sequence, camera (in the published order), frame.
+        """
+        order = np.lexsort(([self._serial_order[s] for s in self.index.track_serial], self.index.track_sequence))
+        order = order[tracks[order]]
+        lengths = np.diff(self.index.track_start)[order]
+        starts = np.full(len(tracks), -1)
+        starts[order] = np.cumsum(lengths) - lengths
+        return starts
 
     def _check_complete_subjects(self):
         """Positions decide s0 and s3, so a subject with sequences missing would get other splits than published."""
         if self.setup not in ('s0', 's3') or self.hand_model_name != 'mano':
             return
-        subjects = [s.name.split('/')[0] for s in self.index.sequences]
-        for subject in sorted(set(subjects)):
-            if (count := subjects.count(subject)) != layout.SEQUENCES_PER_SUBJECT:
+        listed = layout.read_sequence_list(self.root)
+        if listed is None:
+            subjects = [s.name.split('/')[0] for s in self.index.sequences]
+            counts = {subject: subjects.count(subject) for subject in sorted(set(subjects))}
+        else:
+            counts = {subject: len(names) for subject, names in sorted(listed.items())}
+        for subject, count in counts.items():
+            if count != layout.SEQUENCES_PER_SUBJECT:
+                where = self.root if listed is None else self.root / layout.SEQUENCE_LIST
                 raise DatasetError(
-                    f'{self.root}/{subject} has {count} of its {layout.SEQUENCES_PER_SUBJECT} sequences, so the splits '
-                    f"of {self.setup} would differ from the published ones; complete it, or use setup='all'"
+                    f'{where}: {subject} has {count} of its {layout.SEQUENCES_PER_SUBJECT} sequences, so the splits of '
+                    f'{self.setup} would differ from the published ones; complete it, name all its sequences in '
+                    f"{self.root}/{layout.SEQUENCE_LIST}, or use setup='all'"
                 )
 
     def _usable_frames(self, tracks):
@@ -327,6 +333,4 @@ class DexYCB(VideoDataset):
 def _hand_boxes(joints_2d, hand):
     """Tight boxes (T, 4) of joints (T, 21, 2); frames without a hand get the box of the nearest frame with one."""
     boxes = np.concatenate([joints_2d.min(1), joints_2d.max(1)], 1)
-    known = np.flatnonzero(hand)
-    nearest = known[np.abs(np.arange(len(hand))[:, None] - known).argmin(1)]
-    return boxes[nearest]
+    return boxes[nearest_known(hand)]

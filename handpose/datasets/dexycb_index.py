@@ -55,8 +55,8 @@ class DexYCBIndex:
 def open_index(root, intrinsics, cache_dir=None):
     """Opens the index of `root`, building it first where there is none or the tree has changed since.
 
-    Changes are seen by the times of meta.yml, pose.npz and the camera folders; after editing a label file in place,
-    delete the index folder. Build it in one process before starting several.
+    Changes are seen by the times of meta.yml, pose.npz and the camera folders, and in the list of sequences; after
+    editing a label file in place, delete the index folder. Build it in one process before starting several.
 
     Args:
         root: folder of the data set. intrinsics: from `layout.read_intrinsics`.
@@ -81,7 +81,8 @@ def _folder(root, cache_dir):
 
 
 def _fingerprint(root):
-    seen = []
+    listed = layout.read_sequence_list(root)
+    seen = [] if listed is None else [listed]
     for folder, _, _ in layout.sequence_folders(root):
         with os.scandir(folder) as entries:
             seen += sorted([f'{folder.name}/{e.name}', e.stat().st_mtime_ns] for e in entries)

@@ -29,6 +29,7 @@ SERIALS = (
 SUBJECT_FOLDER = re.compile(r'\d{8}-subject-(\d{2})')
 SEQUENCE_FOLDER = re.compile(r'\d{8}_\d{6}')
 SEQUENCES_PER_SUBJECT = 100
+SEQUENCE_LIST = 'sequence_names.txt'  # ours, for roots that hold only a part of the sequences
 HAND_LABEL = 255  # the hand's value in `seg`; objects are 1 to 21
 FINGER_RADIUS = 0.009  # metres, half the width of an adult finger, for `hidden_share`
 PALM = (0, 1, 5, 9, 13, 17)
@@ -79,13 +80,50 @@ def subject_folders(root):
 
 
 def sequence_folders(root):
-    """Returns (folder, subject, position) of every sequence, counted from 0, in the official order."""
+    """Returns (folder, subject, position) of every sequence on disk, counted from 0, in the official order.
+
+    The splits of s0 and s3 go by position among all of a subject's sequences. Where only some are on disk, positions
+    come from `<root>/sequence_names.txt`; see `read_sequence_list`.
+
+    Raises:
+        DatasetError: a folder that the list does not name.
+    """
+    listed = read_sequence_list(root)
     rows = []
     for subject in subject_folders(root):
         number = int(SUBJECT_FOLDER.fullmatch(subject.name)[1]) - 1
-        folders = sorted(p for p in subject.iterdir() if SEQUENCE_FOLDER.fullmatch(p.name))
-        rows += [(folder, number, position) for position, folder in enumerate(folders)]
+        names = sorted(p.name for p in subject.iterdir() if SEQUENCE_FOLDER.fullmatch(p.name))
+        known = names if listed is None else listed.get(subject.name, [])
+        if unknown := sorted(set(names) - set(known)):
+            raise DatasetError(
+                f'{subject / unknown[0]} is not in {Path(root) / SEQUENCE_LIST}, which must name every sequence of the '
+                f'subject; complete the list, or delete it when all sequences are on disk'
+            )
+        rows += [(subject / name, number, known.index(name)) for name in names]
     return rows
+
+
+def read_sequence_list(root):
+    """Reads `<root>/sequence_names.txt`: every sequence of every subject, on disk or not, a 'subject/sequence' a line.
+
+    Returns:
+        {subject: its sequences, sorted}, or None where there is no such file.
+
+    Raises:
+        DatasetError: a line that is not 'subject/sequence', or comes twice.
+    """
+    path = Path(root) / SEQUENCE_LIST
+    if not path.exists():
+        return None
+    listed = {}
+    for line in filter(None, map(str.strip, path.read_text(encoding='utf-8').splitlines())):
+        subject, _, name = line.partition('/')
+        if not SUBJECT_FOLDER.fullmatch(subject) or not SEQUENCE_FOLDER.fullmatch(name):
+            raise DatasetError(f"{path}: a line must read like '20200709-subject-01/20200709_141754', got {line!r}")
+        if name in listed.setdefault(subject, []):
+            raise DatasetError(f'{path} names {line} twice')
+        listed[subject].append(name)
+    return {subject: sorted(names) for subject, names in listed.items()}
 
 
 def image_path(root, sequence, serial, frame):

@@ -1,5 +1,7 @@
 """Metrics: pure functions on arrays, and the registered classes that an evaluator calls."""
 
+from handpose.evaluation.bootstrap import PairedDifference, paired_bootstrap
+from handpose.evaluation.dexycb_results import DexYCBResults, read_dexycb_results, score_dexycb_results
 from handpose.evaluation.functional import (
     acceleration_errors,
     align_pair,
@@ -13,13 +15,17 @@ from handpose.evaluation.functional import (
     pck_scores,
     point_errors,
 )
+from handpose.evaluation.ho3d_submission import HO3DSubmission, read_ho3d_submission, score_ho3d_submission
 from handpose.evaluation.metrics import HandMeshMetric, HandPoseMetric
 from handpose.evaluation.summary import load_records
 from handpose.evaluation.table import metrics_table
 
 __all__ = [
+    'DexYCBResults',
+    'HO3DSubmission',
     'HandMeshMetric',
     'HandPoseMetric',
+    'PairedDifference',
     'acceleration_errors',
     'align_pair',
     'auc',
@@ -30,7 +36,12 @@ __all__ = [
     'metrics_table',
     'mpjpe',
     'mpvpe',
+    'paired_bootstrap',
     'pck',
     'pck_scores',
     'point_errors',
+    'read_dexycb_results',
+    'read_ho3d_submission',
+    'score_dexycb_results',
+    'score_ho3d_submission',
 ]

@@ -20,7 +20,8 @@ def _unaligned(prediction, target, valid):
 
 def _wrist(prediction, target, valid):
     aligned = (points - points[..., WRIST : WRIST + 1, :] for points in (prediction, target))
-    return *aligned, valid & valid[..., WRIST : WRIST + 1]
+    # A wrist on itself says nothing where it is the only joint that is known (HO3D's evaluation part).
+    return *aligned, valid & valid[..., WRIST : WRIST + 1] & (valid.sum(-1, keepdims=True) >= 2)
 
 
 def _wrist_bone_scaled(prediction, target, valid):

@@ -7,8 +7,6 @@ Numbers in camera coordinates are absent for predictions relative to the wrist.
 """
 
 import numpy as np
-from mmengine.dist import get_world_size
-from mmengine.evaluator import BaseMetric
 
 from handpose.evaluation.functional import (
     WRIST,
@@ -19,8 +17,9 @@ from handpose.evaluation.functional import (
     pck_scores,
     point_errors,
 )
+from handpose.evaluation.gathering import GatheringMetric
 from handpose.evaluation.records import KEY_COLUMNS, merge_columns, pair_columns
-from handpose.evaluation.summary import BREAKDOWNS, per_frame_records, save_records, summarise
+from handpose.evaluation.summary import BREAKDOWNS, joint_errors, per_frame_records, save_records, summarise
 from handpose.registry import METRICS
 from handpose.structures import SequenceError, sample_name
 
@@ -39,7 +38,7 @@ CURVE_LABELS = ('cam', 'ra_wrist', 'pa')
 DEXYCB_AUC = dict.fromkeys(CURVE_LABELS, (0, 50, 100))  # mm, mm, thresholds; HO3D and FreiHAND use the same
 
 
-class _HandMetric(BaseMetric):
+class _HandMetric(GatheringMetric):
     """Collects columns of samples from all processes and reports every number overall and in the breakdowns."""
 
     compared = ()  # columns in which repeats of a sample must agree
@@ -57,25 +56,15 @@ class _HandMetric(BaseMetric):
             auc_scores(np.zeros(1), low, high, steps)  # refuses a bad range now, not after the test run
         if keep_records is not None and not str(keep_records).endswith('.npz'):
             raise ValueError(f'keep_records must be the path of an .npz file, got {str(keep_records)!r}')
-        super().__init__(collect_device=collect_device, prefix=type(self).__name__)
-        self.prefix = None  # the names are complete as they are; mmengine warns where no prefix is given
+        super().__init__(collect_device)
         self.auc_ranges = dict(auc_ranges)
         self.breakdowns = tuple(breakdowns)
         self.keep_records = keep_records
         self.per_frame = []
 
-    def evaluate(self, size):
-        """Collects what every process has and returns {name: float}; see the class for the names.
-
-        mmengine deals single results out by position and drops some where processes hold unequal numbers; handing
-        it one list a process keeps them all, and repeats are dropped by key.
-        """
-        self.results = [self.results]
-        return super().evaluate(max(size, get_world_size()))
-
-    def compute_metrics(self, results):
-        """Reduces the lists of all processes to {name: float}; keeps `per_frame`, and writes it if asked to."""
-        columns = merge_columns([clip for process in results for clip in process], self.compared, self.tolerance)
+    def reduce(self, clips):
+        """Reduces the columns of all clips to {name: float}; keeps `per_frame`, and writes it if asked to."""
+        columns = merge_columns(clips, self.compared, self.tolerance)
         predicted = columns['predicted']
         if not predicted.any():
             raise SequenceError(f'{type(self).__name__}: no annotated hand was predicted; is joints_valid all False?')
@@ -83,7 +72,7 @@ class _HandMetric(BaseMetric):
         scores = self.scores(columns)
         self.per_frame = per_frame_records(columns, scores)
         if self.keep_records is not None:
-            save_records(self.keep_records, self.per_frame)
+            save_records(self.keep_records, self.per_frame, joint_errors(scores))
         numbers = summarise(columns, scores, self.breakdowns, self.counted)
         return {**numbers, self.missed: float((~predicted).sum())}
 

@@ -1,15 +1,15 @@
 """From scores of samples to reported numbers: overall, per hand side, per share of occlusion, per joint."""
 
-from pathlib import Path
-
 import numpy as np
 
 from handpose.evaluation.functional import joint_mean
+from handpose.files import whole_file
 from handpose.hands.joints import COMMON_JOINTS
 
 BREAKDOWNS = ('side', 'occlusion', 'joint')
 OCCLUSION_BINS = ((0, 25), (25, 50), (50, 75), (75, 100))  # percent; the last three are Deformer's
 SIDES = ('left', 'right')
+JOINT_ERRORS = ('pa_mpjpe_mm', 'mpjpe_ra_wrist_mm', 'mpjpe_ra_wrist_20_joints_mm', 'mpjpe_cam_mm')
 
 
 def summarise(columns, scores, breakdowns, counted):
@@ -25,7 +25,7 @@ def summarise(columns, scores, breakdowns, counted):
     if 'side' in breakdowns:
         groups |= {f'/{side}': columns['hand'] == i for i, side in enumerate(SIDES)}
     if 'occlusion' in breakdowns:
-        groups |= _occlusion_groups(columns['occlusion'])
+        groups |= occlusion_groups(columns['occlusion'])
     numbers = {
         f'{name}{group}': joint_mean(score[rows]) for group, rows in groups.items() for name, score in scores.items()
     }
@@ -39,7 +39,8 @@ def summarise(columns, scores, breakdowns, counted):
     return numbers | {f'{counted}{group}': float(rows.sum()) for group, rows in groups.items() if rows.any()}
 
 
-def _occlusion_groups(occlusion):
+def occlusion_groups(occlusion):
+    """{'/occlusion_<low>_<high>': (N,) bool} for shares (N,) from 0 to 1; an unknown share (NaN) is in no group."""
     percent = 100 * occlusion
     last = OCCLUSION_BINS[-1][1]
     return {
@@ -64,17 +65,24 @@ def per_frame_records(columns, scores):
     return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
 
 
-def save_records(path, records):
-    """Writes records to an .npz file, one array a name, without pickled objects; whole or not at all."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.unfinished_{path.name}')
-    np.savez_compressed(unfinished, **{name: np.array([record[name] for record in records]) for name in records[0]})
-    unfinished.replace(path)
+def joint_errors(scores):
+    """{'<name>/joints': (N, 21) float32 mm} of those scores of which curves over all keypoints are drawn."""
+    return {f'{name}/joints': scores[name].astype(np.float32) for name in JOINT_ERRORS if name in scores}
+
+
+def save_records(path, records, arrays=None):
+    """Writes records to an .npz file, one array a name, without pickled objects; whole or not at all.
+
+    Args:
+        path: the file. records: what `per_frame_records` gave. arrays: {name: (N, ...)} to be kept with them.
+    """
+    columns = {name: np.array([record[name] for record in records]) for name in records[0]}
+    with whole_file(path) as file:
+        np.savez_compressed(file, **columns, **(arrays or {}))
 
 
 def load_records(path):
-    """Reads what `save_records` wrote: {name: (N,) array}."""
+    """Reads what `save_records` wrote: {name: (N,) array}, and '<name>/joints' (N, 21) of some."""
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 

@@ -1,5 +1,6 @@
 """Joint orders and parametric hand models."""
 
+from handpose.hands.fit import HandFit, fit_hand
 from handpose.hands.joints import (
     BONES,
     COMMON_JOINTS,
@@ -24,10 +25,12 @@ __all__ = [
     'MANO',
     'MANO_JOINTS',
     'PARENTS_21',
+    'HandFit',
     'HandMesh',
     'HandModel',
     'MANOFileError',
     'ProceduralHand',
+    'fit_hand',
     'from_common',
     'joint_order',
     'linear_blend_skinning',

@@ -1,15 +1,14 @@
 """Reads the official MANO files without chumpy and without running any code that a file may hold.
 
-A pickle is a program. This reader lets it name only array constructors and inert stand-ins for the classes the
-official files were written with (chumpy's `Ch` and `Select`, scipy's sparse matrices); everything else is refused.
+Besides arrays (`pickles.py`), a file may name inert stand-ins for the classes the official files were written with:
+chumpy's `Ch` and `Select`, and scipy's sparse matrices.
 """
 
-import codecs
-import pickle
-from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
+
+from handpose.hands.pickles import PickleRefused, array_names, load_pickle
 
 REQUIRED = {
     'v_template': (778, 3),
@@ -55,27 +54,16 @@ class _Rows(_StandIn):
     """A compressed sparse row matrix."""
 
 
-def _encode(text, encoding='latin1', errors='strict'):
-    if encoding.lower().replace('-', '') != 'latin1':
-        raise MANOFileError(f'it encodes text as {encoding!r}; only latin1 is allowed')
-    return codecs.encode(text, 'latin1', errors)
-
-
 def _reconstruct(stand_in, base, state):
     """copyreg._reconstructor for stand-ins only: how protocols 0 and 1 make plain objects."""
     if not (isinstance(stand_in, type) and issubclass(stand_in, _StandIn)) or base is not object:
-        raise MANOFileError(f'it rebuilds an object of {stand_in!r}')
+        raise PickleRefused(f'it rebuilds an object of {stand_in!r}')
     return stand_in()
 
 
 def _allowed_names():
     """The full table of names that a MANO pickle may mention."""
-    core = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
-    table = {('_codecs', 'encode'): _encode, ('collections', 'OrderedDict'): OrderedDict}
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        table[module, '_reconstruct'] = core._reconstruct
-        table[module, 'scalar'] = core.scalar
-    table.update({('numpy', 'ndarray'): np.ndarray, ('numpy', 'dtype'): np.dtype})
+    table = array_names()
     for module in ('copyreg', 'copy_reg'):
         table[module, '_reconstructor'] = _reconstruct
     for module in ('builtins', '__builtin__'):
@@ -87,17 +75,6 @@ def _allowed_names():
         for module in (f'scipy.sparse.{layout}', f'scipy.sparse._{layout}', 'scipy.sparse'):
             table[module, f'{layout}_matrix'] = stand_in
     return table
-
-
-class _RestrictedUnpickler(pickle.Unpickler):
-    """An unpickler that knows the names of `_allowed_names` and no other."""
-
-    names = _allowed_names()
-
-    def find_class(self, module, name):
-        if (module, name) not in self.names:
-            raise MANOFileError(f'it asks for {module}.{name}, which a MANO file does not need; nothing was run')
-        return self.names[module, name]
 
 
 def load_mano_file(path):
@@ -122,10 +99,9 @@ def load_mano_file(path):
             'needs no licence.'
         )
     try:
-        with path.open('rb') as file:
-            content = _RestrictedUnpickler(file, encoding='latin1').load()
+        content = load_pickle(path, _allowed_names(), 'a MANO file')
         model = {key: _plain(value) for key, value in content.items()} if isinstance(content, dict) else None
-    except MANOFileError as error:
+    except PickleRefused as error:
         raise MANOFileError(f'{path} was refused: {error}.') from None
     except Exception as error:  # a broken pickle may raise anything
         raise MANOFileError(

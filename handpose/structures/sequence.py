@@ -130,7 +130,7 @@ class HandSequence:
         changes = {n: v[index] for n, v in self.present().items() if SPECS[n].shape[:1] == ('T',)}
         meta = dict(self.meta)
         for key, value in self.meta.items():
-            if key in ('frame_indices', 'paths'):
+            if key in ('frame_indices', 'official_indices', 'paths'):
                 meta[key] = [value[i] for i in index.tolist()]
         return self.replace(meta=meta, **changes)
 

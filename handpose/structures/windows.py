@@ -30,15 +30,15 @@ def strided_windows(num_frames, window, gap):
     return np.stack(rows), np.stack(masks)
 
 
-def centred_windows(num_frames, window, gap, usable=None, centres=None):
-    """One window around each centre; from the first unusable frame outward, the last usable one is repeated.
-
-    This is the boundary rule published with Deformer for DexYCB. Repeated positions are marked invalid.
+def centred_windows(num_frames, window, gap, usable=None, centres=None, resume=False):
+    """One window around each centre; in place of an unusable frame, the last usable one is repeated, marked invalid.
 
     Args:
         num_frames: T. window: W, odd. gap: frames between window positions.
         usable: (T,) bool, frames that may enter a window (default all).
         centres: frame numbers to centre on (default: every usable frame).
+        resume: False: from the first unusable frame outward nothing else enters, as published with Deformer for
+            DexYCB; True: a usable frame farther out does, as published for HO3D, whose frames have gaps.
 
     Returns:
         index (N, W) int64 and valid (N, W) bool; column W // 2 of index equals `centres`.
@@ -53,14 +53,13 @@ def centred_windows(num_frames, window, gap, usable=None, centres=None):
     valid = np.zeros(index.shape, bool)
     valid[:, half] = usable[centres]
     for direction in (-1, 1):
-        alive = valid[:, half].copy()
         for step in range(1, half + 1):
             frames = centres + direction * step * gap
             inside = (frames >= 0) & (frames < num_frames)
-            alive &= inside & usable[np.clip(frames, 0, num_frames - 1)]
             here, before = half + direction * step, half + direction * (step - 1)
-            index[:, here] = np.where(alive, frames, index[:, before])
-            valid[:, here] = alive
+            entering = inside & usable[np.clip(frames, 0, num_frames - 1)]
+            valid[:, here] = entering if resume else entering & valid[:, before]
+            index[:, here] = np.where(valid[:, here], frames, index[:, before])
     return index, valid
 
 

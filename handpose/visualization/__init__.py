@@ -10,7 +10,8 @@ from handpose.visualization.draw import (
     side_by_side,
 )
 from handpose.visualization.figures import confidence_strip, error_by_occlusion_bar, error_per_joint_hand, pck_curve
-from handpose.visualization.overlays import draw_clip
+from handpose.visualization.overlays import draw_clip, draw_frames
+from handpose.visualization.timeline import error_timeline
 from handpose.visualization.video import VideoWriter, save_clip_video, save_contact_sheet, save_image
 
 __all__ = [
@@ -20,10 +21,12 @@ __all__ = [
     'contact_sheet',
     'draw_boxes',
     'draw_clip',
+    'draw_frames',
     'draw_mesh',
     'draw_skeleton',
     'error_by_occlusion_bar',
     'error_per_joint_hand',
+    'error_timeline',
     'pck_curve',
     'put_label',
     'save_clip_video',

@@ -85,15 +85,16 @@ def pck_curve(errors, low=0, high=50, title='PCK'):
         values = np.sort(np.asarray(values, float)[~np.isnan(values)])
         axes.plot(thresholds, np.searchsorted(values, thresholds, side='right') / max(len(values), 1), label=name, lw=2)
     axes.set(xlabel='threshold (mm)', ylabel='share of keypoints', xlim=(low, high), ylim=(0, 1))
-    axes.legend(loc='lower right')
-    return _picture(figure)
+    figure.legend(loc='outside lower center', ncols=len(errors), frameon=False)
+    return picture_of(figure)
 
 
-def error_per_joint_hand(errors, title='error per joint (mm)'):
+def error_per_joint_hand(errors, title='error per joint (mm)', top=None):
     """The error of each joint drawn on a map of the hand: larger and redder is worse.
 
     Args:
-        errors: (21,) mm, NaN leaves a joint grey.
+        errors: (21,) mm, NaN leaves a joint grey. title: above the hand.
+        top: the error of the darkest red, so that several hands share one scale; default the largest error.
     """
     errors = np.asarray(errors, float)
     if errors.shape != (len(COMMON_JOINTS),):
@@ -103,15 +104,16 @@ def error_per_joint_hand(errors, title='error per joint (mm)'):
     for bone in BONES:
         axes.plot(*_HAND_MAP[list(bone)].T, color='0.75', lw=6, zorder=1, solid_capstyle='round')
     axes.scatter(*_HAND_MAP[~known].T, s=420, c='0.85', zorder=2)
-    colored = axes.scatter(*_HAND_MAP[known].T, s=560, c=errors[known], cmap='YlOrRd', vmin=0, ec='0.3', zorder=2)
-    # White on the dark end of the colours, black on the light one.
-    dark = errors > 0.6 * np.nanmax(errors, initial=1e-9)
+    top = np.nanmax(errors, initial=1e-9) if top is None else top
+    scale = dict(cmap='YlOrRd', vmin=0, vmax=top)
+    colored = axes.scatter(*_HAND_MAP[known].T, s=560, c=errors[known], ec='0.3', zorder=2, **scale)
+    dark = errors > 0.6 * top  # white letters on the dark end of the colours, black on the light one
     for place, error, white in zip(_HAND_MAP[known], errors[known], dark[known], strict=True):
         axes.annotate(f'{error:.1f}', place, ha='center', va='center', size=8, color='w' if white else 'k', zorder=3)
     figure.colorbar(colored, ax=axes, shrink=0.7)
     axes.set(aspect='equal', xlim=(-72, 62), ylim=(14, -152))
     axes.axis('off')
-    return _picture(figure)
+    return picture_of(figure)
 
 
 def error_by_occlusion_bar(errors, ylabel='PA-MPJPE (mm)', title='error by share of the hand hidden'):
@@ -130,9 +132,9 @@ def error_by_occlusion_bar(errors, ylabel='PA-MPJPE (mm)', title='error by share
         axes.bar_label(bars, fmt=lambda value: '' if np.isnan(value) else f'{value:.1f}', size=9)
     axes.set_xticks(range(len(groups)), groups)
     axes.set(xlabel='share of the hand hidden', ylabel=ylabel)
-    axes.margins(y=0.15)
-    axes.legend()
-    return _picture(figure)
+    axes.margins(y=0.1)
+    figure.legend(loc='outside lower center', ncols=len(errors), frameon=False)
+    return picture_of(figure)
 
 
 def _figure(title, size=(6.4, 4.4)):
@@ -146,7 +148,8 @@ def _figure(title, size=(6.4, 4.4)):
     return figure, axes
 
 
-def _picture(figure):
+def picture_of(figure):
+    """A Matplotlib figure as an RGB image."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

@@ -59,6 +59,31 @@ def draw_clip(prediction, target, hand_faces=None, camera=0, panel_size=320):
     return frames
 
 
+def draw_frames(prediction, target, frames, hand_faces=None, camera=0, panel_size=320):
+    """Draws some frames of a clip, each as two images: with the prediction and with the truth.
+
+    A mesh is drawn where there is one (`vertices` and `hand_faces`), else the skeleton.
+
+    Args:
+        prediction, target, hand_faces, camera, panel_size: as in `draw_clip`.
+        frames: indices into T.
+
+    Returns:
+        list of (predicted, true), each (h, w, 3) uint8 RGB.
+    """
+    _check(prediction, target)
+    view = _View(target, camera, panel_size)
+    faces = None if hand_faces is None else torch.as_tensor(hand_faces).cpu().numpy()
+    shift, _ = _placement(prediction, target)
+
+    def drawn(t, sequence, shift, color):
+        if sequence.vertices is None or faces is None:
+            return view.skeletons(t, sequence, shift)
+        return view.meshes(t, sequence, shift, faces, color)
+
+    return [(drawn(t, prediction, shift, PREDICTED_COLOR), drawn(t, target, None, TRUE_COLOR)) for t in frames]
+
+
 class _View:
     """One camera of a clip, scaled to panels."""
 

@@ -81,3 +81,17 @@ def test_a_centre_may_be_unusable_and_then_nothing_is_valid():
 def test_impossible_windows_are_refused(call, sentence):
     with pytest.raises(ValueError, match=sentence):
         call()
+
+
+@pytest.mark.parametrize(
+    'centre, index, valid',
+    [
+        (4, [2, 2, 4, 4, 8], [False, True, True, False, True]),  # 0 and 6 cannot be used; 8 enters again
+        (2, [2, 2, 2, 4, 4], [False, False, True, True, False]),
+        (8, [4, 8, 8, 8, 8], [True, False, True, False, False]),
+    ],
+)
+def test_resuming_windows_skip_only_what_cannot_be_used(centre, index, valid):
+    usable = [False, True, True, True, True, True, False, True, True, False]
+    found = centred_windows(10, 5, 2, usable, [centre], resume=True)
+    assert found[0].tolist() == [index] and found[1].tolist() == [valid]

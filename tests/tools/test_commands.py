@@ -28,6 +28,12 @@ def run(tool, *arguments):
         ('train', ['configs/deformer/dexycb.py'], ['MANO_LEFT.pkl', 'mano.is.tue.mpg.de', 'ProceduralHand']),
         ('test', [SMALL, '--work-dir', 'work_dirs/none'], ['no checkpoint in', 'tools/train.py']),
         ('test', [SMALL, 'nowhere.pth'], ['no checkpoint file nowhere.pth']),
+        ('ablate', ['docs/ablations/nowhere.yml'], ['no table file docs/ablations/nowhere.yml']),
+        (
+            'ablate',
+            ['docs/ablations/deformer_fusion.yml', '--only', 'centr'],
+            ['names no row', "Did you mean 'centre'"],
+        ),
         ('browse_dataset', [SMALL, '--cfg-options', 'data_root=nowhere'], ['nowhere', 'make_synthetic.py']),
     ],
 )

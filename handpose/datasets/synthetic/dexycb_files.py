@@ -6,13 +6,55 @@ Legend: F frames, K cameras, N objects.
 import io
 import zipfile
 
-import cv2
 import numpy as np
 import yaml
 from scipy.spatial.transform import Rotation
 
-JPEG_QUALITY = 92
+from handpose.datasets.synthetic.layout import PARTIAL, Layout, write_image, write_yaml
+
 _MISSING_OBJECT = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
+
+
+class DexYCBLayout(Layout):
+    """DexYCB: `<subject>/<sequence>/<serial>/`, calibration beside the subjects; see `Layout`."""
+
+    def folders(self, subject, sequence):
+        """See `Layout.folders`."""
+        return [f'{self.options.subject_name(subject)}/{self.options.sequence_name(subject, sequence)}']
+
+    def begin(self, intrinsics):
+        """Writes the intrinsics (K, 3, 3)."""
+        size = self.options.size
+        for serial, matrix in zip(self.options.serials, intrinsics, strict=True):
+            write_intrinsics(self.root, serial, matrix, (size, size))
+
+    def write_scene(self, scene, subject, sequence, facts):
+        """Writes meta.yml, pose.npz, and the sequence's calibration."""
+        (partial,) = self.empty_partial(subject, sequence)
+        name, side = self.options.sequence_name(subject, sequence), ('left', 'right')[scene.side]
+        calibration = f'{name}_subject-{subject + 1:02d}_{side}'
+        write_extrinsics(self.root, name, self.options.serials, scene.extrinsics)
+        write_hand_shape(self.root, calibration, scene.hand_shape)
+        write_yaml(partial / 'meta.yml', {
+            'serials': list(self.options.serials), 'num_frames': self.options.frames, 'extrinsics': name,
+            'ycb_ids': [o.class_id for o in scene.objects], 'ycb_grasp_ind': 0, 'mano_sides': [side],
+            'mano_calib': [calibration], 'synthetic': facts,
+        })  # fmt: skip
+        write_npz(partial / 'pose.npz', sequence_poses(scene))
+
+    def write_camera(self, scene, subject, sequence, camera, frames):
+        """Writes the pictures and labels of one camera."""
+        (sequence_folder,) = self.folders(subject, sequence)
+        folder = self.root / PARTIAL / sequence_folder / self.options.serials[camera]
+        folder.mkdir()
+        labels = camera_labels(scene, camera)
+        for index, frame in enumerate(frames):
+            write_frame(folder, index, frame, {name: values[index] for name, values in labels.items()})
+
+    def read_facts(self):
+        """Yields what the meta.yml of every sequence says under `synthetic`."""
+        for meta in sorted(self.root.glob('*-subject-*/*/meta.yml')):
+            yield yaml.safe_load(meta.read_text(encoding='utf-8'))['synthetic']
 
 
 def write_npz(path, arrays):
@@ -23,12 +65,6 @@ def write_npz(path, arrays):
             np.lib.format.write_array(buffer, np.ascontiguousarray(array), allow_pickle=False)
             entry = zipfile.ZipInfo(f'{name}.npy')  # dated 1980-01-01
             archive.writestr(entry, buffer.getvalue(), zipfile.ZIP_DEFLATED, compresslevel=1)
-
-
-def write_yaml(path, values):
-    """Writes plain values as YAML, keys in the given order."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text(yaml.safe_dump(values, sort_keys=False, default_flow_style=None), encoding='utf-8')
 
 
 def write_intrinsics(root, serial, intrinsics, size):
@@ -113,15 +149,7 @@ def camera_labels(scene, camera):
 
 def write_frame(folder, index, frame, labels):
     """Writes a rendered frame: colour JPEG, depth PNG (16-bit mm) and labels (dict of arrays)."""
-    color = cv2.cvtColor(frame.image, cv2.COLOR_RGB2BGR)
-    _write_image(folder / f'color_{index:06d}.jpg', color, [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
-    _write_image(folder / f'aligned_depth_to_color_{index:06d}.png', frame.depth, [cv2.IMWRITE_PNG_COMPRESSION, 1])
+    write_image(folder / f'color_{index:06d}.jpg', frame.image)
+    write_image(folder / f'aligned_depth_to_color_{index:06d}.png', frame.depth)
     occlusion = np.array([frame.occlusion], np.float32)
     write_npz(folder / f'labels_{index:06d}.npz', {'seg': frame.seg, **labels, 'occlusion': occlusion})
-
-
-def _write_image(path, image, settings):
-    done, data = cv2.imencode(path.suffix, image, settings)
-    if not done:
-        raise OSError(f'{path}: OpenCV could not encode the image')
-    path.write_bytes(data.tobytes())

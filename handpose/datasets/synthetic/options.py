@@ -3,6 +3,8 @@
 from dataclasses import asdict, dataclass, fields
 from datetime import date, timedelta
 
+from handpose.registry import did_you_mean
+
 # DexYCB's own folder names, so that tools which list them by name work on the built-in data too.
 SUBJECTS = (
     '20200709-subject-01', '20200813-subject-02', '20200820-subject-03', '20200903-subject-04', '20200908-subject-05',
@@ -13,6 +15,8 @@ SERIALS = (
     '932122060857', '932122060861', '932122061900', '932122062010',
 )  # fmt: skip
 SEQUENCES_PER_BLOCK = 5  # DexYCB's split s0 takes every fifth sequence of a subject for testing
+LAYOUTS = ('dexycb', 'ho3d')
+HO3D_VERSIONS = (2, 3)
 
 
 @dataclass(frozen=True)
@@ -28,6 +32,8 @@ class SyntheticOptions:
         size: width and height of the square images, pixels, at least 64.
         seed: decides everything; same options and seed, same bytes.
         workers: processes; 0 takes one per CPU core. Does not change the data.
+        layout: whose folder structure: 'dexycb', or 'ho3d' (right hands only; every fifth sequence is for evaluation).
+        ho3d_version: of HO3D's layout: 2 or 3.
 
     Raises:
         ValueError: a value out of its range.
@@ -41,8 +47,16 @@ class SyntheticOptions:
     size: int = 256
     seed: int = 0
     workers: int = 0
+    layout: str = 'dexycb'
+    ho3d_version: int = 3
 
     def __post_init__(self):
+        if self.layout not in LAYOUTS:
+            raise ValueError(
+                f'layout must be one of {LAYOUTS}, got {self.layout!r}.{did_you_mean(self.layout, LAYOUTS)}'
+            )
+        if self.ho3d_version not in HO3D_VERSIONS:
+            raise ValueError(f'ho3d_version must be 2 or 3, got {self.ho3d_version!r}')
         for name, low, high in (
             ('subjects', 1, 99),
             ('sequences', 5, 100),
@@ -63,7 +77,8 @@ class SyntheticOptions:
 
     def content(self):
         """Returns {name: value} of the options that decide the data: all but `root` and `workers`."""
-        return {name: value for name, value in asdict(self).items() if name not in ('root', 'workers')}
+        unsaid = {'root', 'workers'} | ({'layout', 'ho3d_version'} if self.layout == 'dexycb' else set())
+        return {name: value for name, value in asdict(self).items() if name not in unsaid}
 
     @property
     def serials(self):

@@ -92,19 +92,20 @@ class CameraRenderer:
         """Renders a frame.
 
         Args:
-            hand: the hand's `Body`.
+            hand: the hand's `Body`, or None in a frame without a hand.
             others: bodies at rest in this frame. moving_others: bodies that move with the hand (arm, held object).
         """
         behind = self._background.copy()
-        self._cast_shadows(behind.colour, [hand, *others, *moving_others])
+        hands = [] if hand is None else [hand]
+        self._cast_shadows(behind.colour, [*hands, *others, *moving_others])
         for body in others:
             behind.add(self._layer(body), body.label)
         canvas = behind.copy()
         moving = np.zeros(canvas.seg.shape, np.float32)
-        layers = [(self._layer(body), body.label) for body in (*moving_others, hand)]
+        layers = [(self._layer(body), body.label) for body in (*moving_others, *hands)]
         for layer, label in layers:
             moving.reshape(-1)[canvas.add(layer, label)] = 1
-        silhouette = layers[-1][0].pixels
+        silhouette = layers[-1][0].pixels if hands else ()
         seen = np.count_nonzero(canvas.seg.reshape(-1)[silhouette] == HAND_ID)
         occlusion = 1 - seen / len(silhouette) if len(silhouette) else np.nan
         colour = self._motion_blur(canvas.colour, behind.colour, moving, hand)
@@ -191,6 +192,9 @@ class CameraRenderer:
 
     def _motion_blur(self, colour, behind, moving, hand):
         """Smears what moves along the hand's motion during the shutter time, over what is behind it."""
+        if hand is None:
+            self._last_centre = None
+            return colour
         centre = self._project(hand.vertices.mean(0, keepdims=True))[0][0]
         step = np.zeros(2) if self._last_centre is None else centre - self._last_centre
         self._last_centre = centre

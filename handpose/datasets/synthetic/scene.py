@@ -117,10 +117,11 @@ def draw_intrinsics(options):
     return intrinsics
 
 
-def build_scene(options, model, draft, intrinsics):
-    """Animates a draft, sets out what lies about, and puts up the cameras."""
+def build_scene(options, model, draft, intrinsics, side=None):
+    """Animates a draft, sets out what lies about, and puts up the cameras; `side` None draws one."""
     rng, grasp = draft.rng, draft.grasp
-    side = int(rng.integers(2))
+    drawn_side = int(rng.integers(2))  # drawn in any case, so that the rest of the scene does not depend on the choice
+    side = drawn_side if side is None else side
     far = np.where(rng.random(2) < _ABSENT_SHARE, 0.75, 0.3) * rng.uniform(0.85, 1.15, 2)
     heading = np.pi / 2 + np.deg2rad(rng.uniform(-75, 75))
     pose = torch.from_numpy(np.concatenate([np.zeros((1, 3)), _pose(model, grasp.angles)]))
@@ -140,7 +141,7 @@ def build_scene(options, model, draft, intrinsics):
     scene = _animate(model, draft, act, side)
     scene.intrinsics = intrinsics
     scene.extrinsics = _put_up_cameras(rng, scene, options.cameras)
-    _set_out_others(scene, rng, draft.target.class_id)
+    set_out_others(scene, rng, draft.target.class_id)
     scene.present = _in_pictures(scene, options.size)
     return scene
 
@@ -186,7 +187,7 @@ def _mirror(rigid):
     return mirrored
 
 
-def _set_out_others(scene, rng, grasped_class):
+def set_out_others(scene, rng, grasped_class):
     """Stands one to three other objects about where neither the hand nor the grasped object passes.
 
     In some sequences the first is a tall one close by in the line of sight of a camera, to hide the hand.

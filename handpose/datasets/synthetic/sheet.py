@@ -1,4 +1,4 @@
-"""A contact sheet of data in DexYCB's structure: one picture to judge it by."""
+"""A contact sheet of the built-in data, in DexYCB's structure or HO3D's: one picture to judge it by."""
 
 from pathlib import Path
 
@@ -10,27 +10,35 @@ def contact_sheet(root, path, rows=6, columns=8, tile=256):
     """Writes a picture of sequences (rows, spread over the data) by time (columns); the camera changes along the row.
 
     Args:
-        root: data in DexYCB's structure. path: the picture to write (.png or .jpg). tile: pixels per frame.
+        root: the data. path: the picture to write (.png or .jpg). tile: width of a frame, pixels.
 
     Raises:
         FileNotFoundError: the root holds no sequence.
     """
-    sequences = sorted(p.parent for p in Path(root).glob('*-subject-*/*/meta.yml'))
+    sequences = _sequences(Path(root))
     if not sequences:
-        raise FileNotFoundError(f'{root} holds no sequence (subject/sequence/meta.yml)')
+        raise FileNotFoundError(f'{root} holds no sequence (<subject>/<sequence>/meta.yml, or train/<sequence>/rgb)')
     chosen = [sequences[i] for i in np.unique(np.linspace(0, len(sequences) - 1, rows).round().astype(int))]
     sheet = np.concatenate([_row(sequence, columns, tile) for sequence in chosen])
     if not cv2.imwrite(str(path), sheet):
         raise OSError(f'{path}: OpenCV could not write the contact sheet')
 
 
-def _row(sequence, columns, tile):
-    cameras = sorted(p for p in sequence.iterdir() if p.is_dir())
-    count = len(list(cameras[0].glob('color_*.jpg')))
-    frames = np.linspace(0.12, 0.9, columns) * (count - 1)
+def _sequences(root):
+    """The pictures of every sequence: for each of its cameras a sorted list of paths."""
+    folders = [p.parent for p in sorted(root.glob('*-subject-*/*/meta.yml'))]
+    sequences = [[sorted(c.glob('color_*.jpg')) for c in sorted(f.iterdir()) if c.is_dir()] for f in folders]
+    recordings = {}  # HO3D's folders are a recording's name and the camera's digit
+    for folder in sorted([*root.glob('train/*/rgb'), *root.glob('evaluation/*/rgb')]):
+        recordings.setdefault(folder.parent.name[:-1], []).append(sorted(folder.iterdir()))
+    return sequences + list(recordings.values())
+
+
+def _row(cameras, columns, tile):
+    frames = np.linspace(0.12, 0.9, columns) * (len(cameras[0]) - 1)
     tiles = []
     for column, frame in enumerate(frames.round().astype(int)):
-        camera = cameras[column * len(cameras) // columns]
-        image = cv2.imread(str(camera / f'color_{frame:06d}.jpg'))
-        tiles.append(cv2.resize(image, (tile, tile), interpolation=cv2.INTER_AREA))
+        image = cv2.imread(str(cameras[column * len(cameras) // columns][frame]))
+        height = round(tile * image.shape[0] / image.shape[1])
+        tiles.append(cv2.resize(image, (tile, height), interpolation=cv2.INTER_AREA))
     return np.concatenate(tiles, 1)

@@ -1,0 +1,59 @@
+# HO3D: clips for training, held-out recordings of the training part for validation, the evaluation part for testing.
+# Values written '$name' are the top-level values `name` of the config that uses this file.
+train_pipeline = [
+    dict(type='LoadImages'),
+    # Deformer's crop for HO3D enlarges the object's box too; here the object's is that of its 3D bounding box.
+    dict(
+        type='HandCrop',
+        size='$image_size',
+        scale=1.5,
+        centre_jitter=0.1,
+        scale_jitter=0.2,
+        rotation='$crop_rotation',
+    ),
+    dict(type='GaussianBlur', max_radius=0.5),
+    dict(type='ColorJitter', brightness=0.5, contrast=0.5, saturation=0.5, hue=0.15),
+]
+test_pipeline = [dict(type='LoadImages'), dict(type='HandCrop', size='$image_size', scale=1.5)]
+
+labelled = dict(
+    type='HO3D',
+    data_root='$data_root',
+    version='$version',
+    held_out='$held_out',
+    hand_model='$hand_model',
+    labels='$labels',
+    on_broken='$on_broken',
+)
+train_dataset = dict(
+    **labelled,
+    split='train',
+    mode='clips',
+    num_frames='$num_frames',
+    gap='$frame_gap',
+    pipeline='$train_pipeline',
+)
+val_dataset = dict(**labelled, split='val', mode='tracks', pipeline='$test_pipeline')
+test_dataset = dict(
+    type='HO3D',
+    data_root='$data_root',
+    version='$version',
+    split='evaluation',
+    labels='joints_only',
+    truth_file='$truth_file',
+    mode='tracks',
+    pipeline='$test_pipeline',
+)
+train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
+val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
+test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')
+val_evaluator = [dict(type='HandPoseMetric')]
+test_evaluator = [dict(type='HandPoseMetric')]
+results_file = dict(type='HO3DSubmission', version='$version', data_root='$data_root')  # of `tools/test.py --results`
+
+# Options of the dataset (`handpose.datasets.HO3D` documents them all):
+version = 2  # or 3; they differ in labels and splits
+held_out = ['SiBF1']  # recordings kept for validation; the paper trains on all: held_out=[] val_dataloader=None
+truth_file = None  # 'evaluation_xyz.json' of data_root: test on the joints that HO3D released in November 2024
+labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
+on_broken = 'error'  # 'skip' counts broken frames as not annotated and reports how many
