@@ -11,9 +11,16 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from handpose.engine.ablation import check_runs, list_runs, option_words, read_table
-from handpose.engine.ablation_report import write_report
-from handpose.engine.ablation_runs import Workers, is_tested, is_trained
+from handpose.engine.ablation import (
+    Workers,
+    check_runs,
+    is_tested,
+    is_trained,
+    list_runs,
+    option_words,
+    read_table,
+    write_report,
+)
 from handpose.engine.errors import sentences
 
 LINE_EVERY = 60.0  # seconds between two lines of one run where the output is no terminal

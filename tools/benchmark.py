@@ -13,7 +13,6 @@ from benchmarks.results import check_same, new_results, read_results, write_resu
 from rich.console import Console
 from rich.table import Table
 
-from handpose.engine.errors import sentences
 from handpose.registry import did_you_mean
 
 CACHE = 'work_dirs/benchmark'
@@ -143,7 +142,6 @@ def list_table(cases):
 
 if __name__ == '__main__':
     try:
-        with sentences():
-            main()
+        main()
     except BenchmarkError as error:
         sys.exit(f'error: {error}')

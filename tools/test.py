@@ -46,6 +46,7 @@ def main():
     arguments = parse_arguments()
     config = load_config(arguments.config, arguments.cfg_options)
     config = run_settings(config, arguments.work_dir, arguments.launcher)
+    compat.join_process_group(arguments.launcher)
     results_file = results_file_of(config, arguments.results)
     estimators = build_estimators(config, arguments.checkpoint, arguments.compare)
     pictures = Path(config.work_dir) / 'pictures' if arguments.draw else None
@@ -56,8 +57,9 @@ def main():
         if name == 'model' and pictures:
             runner.register_hook(DrawClipsHook(pictures, arguments.draw))
         results[name] = {key: float(value) for key, value in runner.test().items()}
+    reports = is_main_process()  # after leaving, every process is its own main process
     compat.leave_process_group()
-    if is_main_process():
+    if reports:
         report(results, Path(config.work_dir), arguments.results)
         if pictures:
             draw(config, estimators, runner.test_dataloader.dataset, pictures, arguments.draw)
@@ -78,7 +80,8 @@ def build_estimators(config, checkpoint, compare):
     model = MODELS.build(config.model)
     if checkpoint is not None:
         load_weights(model, checkpoint, config.model)
-        print(f'testing {checkpoint}')
+        if is_main_process():
+            print(f'testing {checkpoint}')
     elif any(True for _ in model.parameters()):
         sys.exit(
             f'error: no checkpoint in {config.work_dir}; train first with python tools/train.py {config.filename}, '

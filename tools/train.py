@@ -4,6 +4,8 @@ import argparse
 import os
 import sys
 
+from mmengine.dist import broadcast_object_list, is_main_process
+
 from handpose.engine import OptionsAction, build_runner, compat, load_config, run_settings
 from handpose.engine.adapter import bare
 from handpose.engine.checkpoints import checkpoint_to_resume
@@ -32,6 +34,15 @@ def parse_arguments():
     return arguments
 
 
+def choose_checkpoint(wish, work_dir, say):
+    """The file to resume from, or None; the first process chooses for all, since folders may differ between nodes."""
+    choice = [None]
+    if is_main_process():
+        choice = [checkpoint_to_resume(wish, work_dir, warn=lambda sentence: say(f'not used: {sentence}'))]
+    broadcast_object_list(choice)
+    return choice[0]
+
+
 def count_parameters(model):
     """The size of the estimator in words, what only the losses need (a discriminator) apart."""
     estimator = bare(model).estimator
@@ -46,21 +57,22 @@ def main():
     config = run_settings(config, arguments.work_dir, arguments.launcher)
     if arguments.amp:
         config.training.amp = True
+    compat.join_process_group(arguments.launcher)
+    say = print if is_main_process() else lambda sentence: None
     if arguments.resume:
-        warn = lambda sentence: print(f'not used: {sentence}', file=sys.stderr)  # noqa: E731
-        config.load_from = checkpoint_to_resume(arguments.resume, config.work_dir, warn)
+        config.load_from = choose_checkpoint(arguments.resume, config.work_dir, say)
         config.resume = config.load_from is not None
     if config.resume and is_finished(config.load_from, config.train_cfg.max_epochs):
-        print(f'{config.load_from} is already trained for {config.train_cfg.max_epochs} epochs; nothing to do')
-        return
+        say(f'{config.load_from} is already trained for {config.train_cfg.max_epochs} epochs; nothing to do')
+        return compat.leave_process_group()
     runner = build_runner(config)
-    print(f'{config.model.type}: {count_parameters(runner.model)}; logs and checkpoints go to {config.work_dir}')
+    say(f'{config.model.type}: {count_parameters(runner.model)}; logs and checkpoints go to {config.work_dir}')
     try:
         runner.train()
     except KeyboardInterrupt:
         sys.exit('interrupted; the same command with --resume goes on from the last checkpoint')
     compat.leave_process_group()
-    print(f'trained; test with: python tools/test.py {arguments.config} --work-dir {config.work_dir}')
+    say(f'trained; test with: python tools/test.py {arguments.config} --work-dir {config.work_dir}')
 
 
 if __name__ == '__main__':

@@ -9,6 +9,7 @@ from torch.utils.data import Dataset
 
 from handpose.geometry.rigid import transform_points
 from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
+from handpose.hands import COMMON_JOINTS
 from handpose.registry import HAND_MODELS, TRANSFORMS, did_you_mean
 
 
@@ -103,6 +104,11 @@ class VideoDataset(Dataset):
         # Shared memory: data loader workers, which hold a copy of the dataset, read the epoch and report what broke.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._broken = None
+
+    @property
+    def metainfo(self):
+        """What mmengine shows to metrics and visualisers: the dataset's name and the order of joints."""
+        return {'dataset': type(self).__name__, 'joints': list(COMMON_JOINTS)}
 
     def set_epoch(self, epoch):
         """Sets the epoch that random draws depend on; running data loader workers see it too."""

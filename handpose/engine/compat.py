@@ -4,6 +4,7 @@ Nothing else in the library patches anything, and importing `handpose` does not 
 """
 
 import os
+import subprocess
 import warnings
 
 import numpy as np
@@ -110,9 +111,10 @@ def load_checkpoint_file(filename, map_location='cpu', mmap=False):
     meta = checkpoint.get('meta')
     if isinstance(meta, dict):
         meta.pop('config', None)
-        if meta.get('format', CHECKPOINT_FORMAT) > CHECKPOINT_FORMAT:
+        version = meta.get('format', CHECKPOINT_FORMAT)
+        if not isinstance(version, int) or version > CHECKPOINT_FORMAT:
             raise ValueError(
-                f'{filename} has format {meta["format"]}, written by handpose {meta.get("handpose_version")}; this '
+                f'{filename} has format {version!r}, written by handpose {meta.get("handpose_version")}; this '
                 f'version reads up to format {CHECKPOINT_FORMAT}: update handpose'
             )
     return checkpoint
@@ -150,13 +152,31 @@ def join_process_group(launcher, backend='nccl'):
         return
     if torch.cuda.is_available():
         init_dist(launcher, backend=backend)
-    else:
-        torch.distributed.init_process_group('gloo')
+        return
+    if launcher == 'slurm':
+        _tell_torch_of_slurm()
+    torch.distributed.init_process_group('gloo')
 
 
-def cpu_model_wrapper():
-    """The DDP settings without a GPU: mmengine passes a device id even then. Can go when it does not."""
-    return {'type': 'MMDistributedDataParallel', 'device_ids': None}
+def _tell_torch_of_slurm():
+    """Sets the variables that gloo reads from those that Slurm gives each task."""
+    for theirs, ours in (('SLURM_PROCID', 'RANK'), ('SLURM_NTASKS', 'WORLD_SIZE'), ('SLURM_LOCALID', 'LOCAL_RANK')):
+        if theirs not in os.environ:
+            raise ValueError(f'--launcher slurm needs {theirs}, which srun sets; start it with tools/slurm_train.sh')
+        os.environ[ours] = os.environ[theirs]
+    if 'MASTER_ADDR' not in os.environ:
+        nodes = ['scontrol', 'show', 'hostnames', os.environ['SLURM_JOB_NODELIST']]
+        os.environ['MASTER_ADDR'] = subprocess.run(nodes, capture_output=True, text=True, check=True).stdout.split()[0]
+    os.environ.setdefault('MASTER_PORT', str(20000 + int(os.environ.get('SLURM_JOB_ID', 0)) % 20000))
+
+
+def model_wrapper():
+    """The DDP settings. mmengine's own pass a device id even without a GPU; can go when they do not.
+
+    The statistics of batch norm are those of process 0 in every process, so that all of them validate the model that
+    the checkpoint holds.
+    """
+    return {'type': 'MMDistributedDataParallel', 'device_ids': None, 'broadcast_buffers': True}
 
 
 def leave_process_group():

@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from mmengine.config import ConfigDict
 from mmengine.dataset import DefaultSampler
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner, set_random_seed
 from torch.utils.data import DataLoader
@@ -22,16 +23,22 @@ from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
 class HandposeRunner(Runner):
     """mmengine's Runner, which resumes exactly or not at all, and whose log goes to its file.
 
-    The console belongs to the progress bar and to errors.
+    The console belongs to the progress bar, to warnings and to errors.
     """
 
     def build_logger(self, log_level='INFO', log_file=None, **kwargs):
-        """As mmengine's, with the console at ERROR."""
+        """As mmengine's, with the console at WARNING."""
         logger = super().build_logger(log_level, log_file, **kwargs)
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
-                handler.setLevel(logging.ERROR)
+                handler.setLevel(logging.WARNING)
         return logger
+
+    def wrap_model(self, model_wrapper_cfg, model):
+        """As mmengine's; but a model with nothing to train (a constant hand) stays as it is, since DDP refuses it."""
+        if not any(parameter.requires_grad for parameter in model.parameters()):
+            return model.to(get_device())
+        return super().wrap_model(model_wrapper_cfg, model)
 
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True, map_location='default'):
         """Goes on from a checkpoint; see `resume.check_same_run` for what is refused."""
@@ -41,7 +48,7 @@ class HandposeRunner(Runner):
 
     def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
         """Loads weights; unlike mmengine's, refuses those of another model. Returns the checkpoint to resume from."""
-        load_weights(bare(self.model).estimator, filename)
+        load_weights(bare(self.model).estimator, filename, training=not self._resume)
         self._has_loaded = True
         if not self._resume:
             return {}
@@ -74,8 +81,8 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
         prepare_estimator(estimator, options)
     if options['accumulate'] > 1:
         compat.accept_accumulation()
-    if launcher != 'none' and not torch.cuda.is_available():
-        config.model_wrapper_cfg = compat.cpu_model_wrapper()
+    if launcher != 'none':
+        config.model_wrapper_cfg = compat.model_wrapper()
     settings = ConfigDict(config.to_dict())
     hooks = [resume.RunRecordHook(), compat.PlainCheckpointHook(), epochs.SeedHook()]
     arguments = _train_arguments(settings, options) if purpose == 'train' else _test_arguments(settings)

@@ -10,6 +10,7 @@ from random_clips import RandomClips
 from torch import nn
 
 from handpose.engine import build_runner, compat, load_config, run_settings
+from handpose.models import ConstantHand
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
@@ -83,11 +84,20 @@ def metrics_of(folder, launcher):
     return build_runner(config, estimator, experiment_name=f'test_{launcher}_{get_rank()}', purpose='test').test()
 
 
+def constant_hand_samples(folder, launcher):
+    """How many samples the metric counts for an estimator that has nothing to train."""
+    options = {'test_dataset.length': 33, 'test_evaluator': [dict(type='HandPoseMetric')]}
+    config = run_settings(load_config(CONFIG, options), folder, launcher)
+    runner = build_runner(config, ConstantHand(), experiment_name=f'constant_{get_rank()}', purpose='test')
+    return runner.test()['num_samples']
+
+
 def main(folder):
     torch.set_num_threads(1)
     compat.join_process_group('pytorch')
     results = {(name, share): shared_gradients(folder, name, share) for name in ESTIMATORS for share in SHARES}
     results['metrics'] = {name: float(value) for name, value in metrics_of(folder, 'pytorch').items()}
+    results['constant hand'] = constant_hand_samples(folder, 'pytorch')
     torch.save(results, Path(folder) / f'rank_{get_rank()}.pt')
     compat.leave_process_group()
 

@@ -18,9 +18,9 @@ sys.path.insert(0, str(Path(__file__).parent))
 from random_clips import RandomClips  # noqa: F401  (registers itself)
 
 from handpose.engine import load_config
-from handpose.engine.ablation import TableError, check_runs, list_runs, option_words, read_table
-from handpose.engine.ablation_report import write_report
-from handpose.engine.ablation_runs import Workers, is_tested, is_trained, read_record, weights_for
+from handpose.engine.ablation.report import write_report
+from handpose.engine.ablation.runs import Workers, is_tested, is_trained, read_record, weights_for
+from handpose.engine.ablation.table import TableError, check_runs, list_runs, option_words, read_table
 from handpose.evaluation.summary import save_records
 
 CONFIG = str(Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic.py')

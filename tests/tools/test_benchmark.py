@@ -132,9 +132,11 @@ def test_a_case_with_its_reference(fake):
     assert len(case['seconds']) == len(reference['seconds']) == 3
     assert case['count'] == 10 and reference['count'] == 5 and case['inner'] > 1
     assert case['notes'] == {'sum:': 4950}
+    assert len(case['cpu_seconds']) == 3 and min(case['cpu_seconds']) > 0
+    assert sum(reference['cpu_seconds']) < sum(reference['seconds'])  # it sleeps
     assert case['rate']['median'] == pytest.approx(10 / np.median(case['seconds']))
     assert record['speed_ratio']['low'] <= record['speed_ratio']['median'] <= record['speed_ratio']['high']
-    assert 'BELOW the target' in report.rows({'cases': {'adds': record}})[0][2]
+    assert 'BELOW the target' in report.rows(a_run(adds=record))[0][2]
 
 
 @pytest.mark.parametrize('method', ['forkserver', 'spawn'])  # the CPU's way, and the GPU's
@@ -156,7 +158,7 @@ def test_memory_is_each_forms_own(fake, monkeypatch, method):
 def test_a_failing_case_is_a_line_of_the_results(fake, name, words):
     record = measured(fake, name, Plan(3, 60, 0.001, limit=1 if name == 'hangs' else 60))
     assert record['failed'] == words and 'speed_ratio' not in record
-    assert report.rows({'cases': {name: record}})[0][2] == f'failed: {words}'
+    assert report.rows(a_run(**{name: record}))[0][2] == f'failed: {words}'
     json.dumps(record)
 
 
@@ -164,7 +166,7 @@ def test_a_failing_reference_leaves_the_case(fake):
     record = measured(fake, 'referred')
     assert record['failed'] is None and len(record['forms']['case']['seconds']) == 3
     assert record['forms']['reference']['failed'] == 'RuntimeError: no reference today'
-    assert 'failed: RuntimeError' in report.rows({'cases': {'referred': record}})[0][6]
+    assert 'failed: RuntimeError' in report.rows(a_run(referred=record))[0][6]
 
 
 def test_a_run_is_kept_and_resumed(fake, monkeypatch, capsys):
@@ -250,9 +252,10 @@ def test_a_case_needs_words_and_its_own_name(fake):
         registry.load_cases(fake)
 
 
-def finished(rate, device='cpu', memory=50.0, failed=None):
+def finished(rate, device='cpu', memory=50.0, failed=None, cpu_share=1.0):
     """A record as `measure` makes it."""
     form = {'about': 'x', 'count': 1, 'inner': 1, 'first_seconds': 1 / rate, 'seconds': [1 / rate] * 2, 'notes': {}}
+    form |= {'cpu_seconds': [cpu_share / rate] * 2}
     form |= {'memory_mb': {'start': 10.0, 'peak': 10.0 + memory}}
     form |= {'rate': results.spread([rate] * 2), 'time': results.spread([1 / rate] * 2)}
     return {
@@ -272,6 +275,12 @@ def test_comparison():
     other = {**new, 'machine': {**new['machine'], 'cores': 99}}
     with pytest.raises(registry.BenchmarkError, match='another machine: cores'):
         results.check_same('old.json', old, other, ('machine',))
+
+
+def test_a_shared_processor_is_said():
+    assert report.rows(a_run(a=finished(100)))[0][6] == ''
+    remark = report.rows(a_run(a=finished(100, cpu_share=0.25)))[0][6]
+    assert remark == 'got 25% of its core(s): 400 frames per CPU second'
 
 
 def test_markdown_goes_between_the_marks(tmp_path):

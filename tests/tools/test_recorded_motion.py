@@ -41,7 +41,6 @@ def test_from_a_download_to_pictures(tmp_path):
     ('tool', 'arguments', 'words'),
     [
         (CONVERT, ['nowhere', '-o', 'x.npz'], ['nowhere', 'does not exist', 'dex-ycb.github.io']),
-        (MAKE, ['--motion', 'nowhere.npz', '--root', 'nowhere'], ['no motion file nowhere.npz', 'docs/motion_file.md']),
         (MAKE, ['--motion', 'x.npz', '--subjects', '3'], ["'subjects' is not an option of recorded motion"]),
     ],
 )

@@ -86,7 +86,9 @@ def _take_turns(running, forms, plan):
     while 'case' in running and done < plan.repeats and (done < 2 or time.perf_counter() - start < plan.seconds):
         for name in list(running):
             with _failure_goes_to(forms[name], running, name):
-                forms[name].setdefault('seconds', []).append(running[name].ask('run'))
+                seconds, cpu_seconds = running[name].ask('run')
+                forms[name].setdefault('seconds', []).append(seconds)
+                forms[name].setdefault('cpu_seconds', []).append(cpu_seconds)
         done += 1
 
 
@@ -205,13 +207,13 @@ def _serve(pipe, file, case_name, form_name, settings, least, output):
         start = peak_memory()[0]
         load_file(file)
         work = CASES[case_name].forms[form_name].set_up(settings)
-        first = _timed(work, 1, settings.device)
+        first, _ = _timed(work, 1, settings.device)
         inner = max(1, min(10_000, round(least / max(first, 1e-6))))
         if inner > 1:  # the first call may have been slow for reasons of its own
-            inner = max(1, min(10_000, round(least / max(_timed(work, 1, settings.device), 1e-6))))
+            inner = max(1, min(10_000, round(least / max(_timed(work, 1, settings.device)[0], 1e-6))))
         pipe.send(('ready', {'count': work.count, 'inner': inner, 'first_seconds': first}))
         while pipe.recv() == 'run':
-            pipe.send(('seconds', _timed(work, inner, settings.device) / inner))
+            pipe.send(('seconds', _timed(work, inner, settings.device)))
         memory = {'start': start, 'peak': peak_memory()[1]}
         if settings.device == 'cuda':
             memory |= _cuda_memory()
@@ -232,12 +234,18 @@ def _settle(threads):
 
 
 def _timed(work, times, device):
+    """Seconds of one call, by the clock and of the processor (of this process and those it started)."""
     _synchronise(device)
-    start = time.perf_counter()
+    start, cpu_start = time.perf_counter(), _cpu_seconds()
     for _ in range(times):
         work.run()
     _synchronise(device)
-    return time.perf_counter() - start
+    return (time.perf_counter() - start) / times, (_cpu_seconds() - cpu_start) / times
+
+
+def _cpu_seconds():
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
 
 
 def _synchronise(device):

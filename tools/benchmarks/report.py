@@ -10,15 +10,17 @@ from benchmarks.case import BenchmarkError
 from benchmarks.results import added_memory
 
 BEGIN, END = '<!-- benchmark:begin -->', '<!-- benchmark:end -->'
+SHARED = 0.9  # of its cores a case must get, or the table says what it got
 HEADINGS = ('case', 'what', 'measured', 'speed to reference', 'memory', 'memory to reference', 'reference, and notes')
 
 
 def rows(results):
     """The table's rows, one a case: strings for `HEADINGS`."""
-    return [_row(name, record) for name, record in results['cases'].items()]
+    threads = results['settings']['threads']
+    return [_row(name, record, threads) for name, record in results['cases'].items()]
 
 
-def _row(name, record):
+def _row(name, record, threads):
     if record['failed']:
         return name, record['about'], f'failed: {record["failed"]}', '', '', '', ''
     form = record['forms']['case']
@@ -30,7 +32,7 @@ def _row(name, record):
         f'{short(speed["median"])}x ({short(speed["low"])}-{short(speed["high"])})' if speed else '',
         f'{added_memory(form["memory_mb"]):.0f} MB',
         f'{memory:.2f}x' if memory else '',
-        '; '.join(_remarks(record)),
+        '; '.join(_remarks(record, threads)),
     )
 
 
@@ -39,7 +41,7 @@ def figure(record):
     form, unit = record['forms']['case'], record['unit']
     if record['shows'] == 'rate':
         median, low, high = (short(form['rate'][key]) for key in ('median', 'low', 'high'))
-        return f'{median} {unit}s/s ({low}-{high})'
+        return f'{median} {plural(unit)}/s ({low}-{high})'
     scale, name = (1000, 'ms') if form['time']['median'] < 1 else (1, 's')
     median, low, high = (short(scale * form['time'][key]) for key in ('median', 'low', 'high'))
     return f'{median} {name} per {unit} ({low}-{high})'
@@ -52,15 +54,24 @@ def _against_target(record):
     return f', {"meets" if met else "BELOW"} the target of {short(record["target"])}'
 
 
-def _remarks(record):
+def _remarks(record, threads):
     reference = record['forms'].get('reference')
     if reference:
         yield reference['about'] + (f' (failed: {reference["failed"]})' if 'failed' in reference else '')
     form = record['forms']['case']
     if form['first_seconds'] > max(5.0, 3 * statistics.median(form['seconds'])):
         yield f'first call {short(form["first_seconds"])} s'
+    share = statistics.median(c / s for c, s in zip(form['cpu_seconds'], form['seconds'], strict=True)) / threads
+    if record['device'] == 'cpu' and share < SHARED:
+        per_cpu_second = form['count'] / statistics.median(form['cpu_seconds'])
+        yield f'got {share:.0%} of its core(s): {short(per_cpu_second)} {plural(record["unit"])} per CPU second'
     for words, value in form['notes'].items():
         yield f'{words} {short(value) if isinstance(value, float) else value}'
+
+
+def plural(unit):
+    """'frames', 'batches'."""
+    return f'{unit}es' if unit.endswith('ch') else f'{unit}s'
 
 
 def short(number):
@@ -79,13 +90,15 @@ def rich_table(results):
 
 
 def headline(results):
-    """Machine, versions and settings in one line."""
+    """Machine, versions, settings and how busy the machine was, in one line."""
     machine, settings = results['machine'], results['settings']
+    loads = [f'{load:.1f}' for load in sorted(results['load_average'].values())]
+    busy = f'; load before the cases {loads[0]} to {loads[-1]}' if loads else ''
     gpu = f', {machine["gpu"]}' if 'gpu' in machine else ''
     quick = ', quick' if settings['quick'] else ''
     return (
         f'{machine["cpu"]}, {machine["cores"]} cores{gpu}; torch {results["versions"]["torch"]}, '
-        f'{settings["threads"]} thread(s){quick}; {results["started"]}'
+        f'{settings["threads"]} thread(s){quick}; {results["started"]}{busy}'
     )
 
 

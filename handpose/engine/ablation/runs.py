@@ -12,7 +12,7 @@ from pathlib import Path
 
 import torch
 
-from handpose.engine.ablation import TableError, option_words
+from handpose.engine.ablation.table import TableError, option_words
 from handpose.engine.checkpoints import checkpoint_files, iteration_of, newest_checkpoint
 from handpose.engine.compat import load_checkpoint_file
 from handpose.files import write_whole

@@ -5,8 +5,8 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.engine.ablation import TableError, option_words
-from handpose.engine.ablation_runs import CONSTANT_HANDS, is_tested, is_trained, read_record
+from handpose.engine.ablation.runs import CONSTANT_HANDS, is_tested, is_trained, read_record
+from handpose.engine.ablation.table import TableError, option_words
 from handpose.evaluation import load_records, paired_bootstrap
 from handpose.evaluation.summary import SIDES, occlusion_groups
 from handpose.files import write_whole
