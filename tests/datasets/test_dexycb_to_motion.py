@@ -6,7 +6,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import DatasetError
-from handpose.datasets.synthetic.recorded_sources import motion_from_dexycb
+from handpose.datasets.synthetic.recorded.sources import motion_from_dexycb
 
 SUBJECT = '20200709-subject-01'
 

@@ -2,8 +2,7 @@
 
 import argparse
 
-from handpose.datasets.synthetic.recorded_motion import write_motion
-from handpose.datasets.synthetic.recorded_sources import choose_sequences, motion_from_dexycb, motion_from_packed
+from handpose.datasets.synthetic.recorded import choose_sequences, motion_from_dexycb, motion_from_packed, write_motion
 from handpose.engine.errors import sentences
 
 

@@ -1,6 +1,6 @@
 """The built-in data: procedural hands that take and move procedural objects, in the folders of a real data set."""
 
-from handpose.datasets.synthetic.generate import Summary, write_dexycb, write_synthetic
+from handpose.datasets.synthetic.generate import Summary, write_synthetic
 from handpose.datasets.synthetic.options import SyntheticOptions, options_from_dict
 from handpose.datasets.synthetic.recorded import (
     RecordedOptions,
@@ -18,7 +18,6 @@ __all__ = [
     'contact_sheet',
     'options_from_dict',
     'recorded_options_from_dict',
-    'write_dexycb',
     'write_recorded',
     'write_synthetic',
 ]

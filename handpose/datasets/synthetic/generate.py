@@ -71,11 +71,6 @@ def write_synthetic(options, progress=None):
     return _summarise(layout, *spent)
 
 
-def write_dexycb(options, progress=None):
-    """The name of `write_synthetic` from when DexYCB's was the only layout; it writes whichever `options` ask for."""
-    return write_synthetic(options, progress)
-
-
 def _begin(layout):
     layout.begin(draw_intrinsics(layout.options))
     write_yaml(layout.root / 'hand_model.yml', {'name': ProceduralHand().name})

@@ -7,7 +7,7 @@ import pytest
 import torch
 import yaml
 
-from handpose.datasets.synthetic import SyntheticOptions, contact_sheet, options_from_dict, write_dexycb
+from handpose.datasets.synthetic import SyntheticOptions, contact_sheet, options_from_dict, write_synthetic
 from handpose.hands import ProceduralHand
 
 SIZE, FRAMES = 96, 24
@@ -26,7 +26,7 @@ def digest(root):
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('synthetic') / 'data'
-    summary = write_dexycb(options(root))
+    summary = write_synthetic(options(root))
     assert summary.frames == 5 * FRAMES * 2
     assert summary.touching_share >= 0.99 and summary.clear_share >= 0.99
     return root
@@ -134,23 +134,23 @@ def test_no_two_sequences_share_a_hand_or_an_object(root):
 
 
 def test_same_seed_same_bytes_with_two_workers_and_after_an_interruption(root, tmp_path):
-    write_dexycb(options(tmp_path / 'two', workers=2))
+    write_synthetic(options(tmp_path / 'two', workers=2))
     assert digest(tmp_path / 'two') == digest(root)
     for folder in sequences(tmp_path / 'two')[1:3]:
         for file in sorted(folder.rglob('*'), reverse=True):
             file.unlink() if file.is_file() else file.rmdir()
         folder.rmdir()
-    assert write_dexycb(options(tmp_path / 'two')).frames == 2 * FRAMES * 2
+    assert write_synthetic(options(tmp_path / 'two')).frames == 2 * FRAMES * 2
     assert digest(tmp_path / 'two') == digest(root)
-    assert write_dexycb(options(tmp_path / 'two')).frames == 0
+    assert write_synthetic(options(tmp_path / 'two')).frames == 0
 
 
 def test_refuses_foreign_folders_and_other_options(root, tmp_path):
     with pytest.raises(ValueError, match='other options'):
-        write_dexycb(options(root, seed=4))
+        write_synthetic(options(root, seed=4))
     (tmp_path / 'letter.txt').write_text('mine')
     with pytest.raises(ValueError, match='not empty'):
-        write_dexycb(options(tmp_path))
+        write_synthetic(options(tmp_path))
 
 
 @pytest.mark.parametrize(

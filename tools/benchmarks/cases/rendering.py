@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from benchmarks.case import Work, case
 
-from handpose.datasets.synthetic import SyntheticOptions, write_dexycb
+from handpose.datasets.synthetic import SyntheticOptions, write_synthetic
 from handpose.geometry.raster import rasterize, rasterize_exact
 from handpose.hands import ProceduralHand
 
@@ -42,7 +42,7 @@ def built_in_data(settings):
     def run():
         folder = tempfile.mkdtemp(prefix='benchmark_')
         try:
-            write_dexycb(SyntheticOptions(folder, **options))
+            write_synthetic(SyntheticOptions(folder, **options))
         finally:
             shutil.rmtree(folder)
 

@@ -8,8 +8,8 @@ from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.synthetic import SyntheticOptions, write_synthetic
-from handpose.datasets.synthetic.recorded_motion import read_motion, write_motion
-from handpose.datasets.synthetic.recorded_sources import choose_sequences, motion_from_dexycb, motion_from_packed
+from handpose.datasets.synthetic.recorded.motion_file import read_motion, write_motion
+from handpose.datasets.synthetic.recorded.sources import choose_sequences, motion_from_dexycb, motion_from_packed
 from handpose.hands import ProceduralHand
 
 

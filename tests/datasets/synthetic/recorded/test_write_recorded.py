@@ -12,10 +12,10 @@ from motions import NAMES, OBJECT, SIZE, WITHOUT_SURROUNDINGS, make_motion
 from handpose.datasets import DexYCB
 from handpose.datasets.base import DatasetError
 from handpose.datasets.synthetic import RecordedOptions, recorded_options_from_dict, write_recorded
-from handpose.datasets.synthetic.recorded import best_cameras, folder_names
-from handpose.datasets.synthetic.recorded_motion import read_motion, write_motion
-from handpose.datasets.synthetic.recorded_objects import YCB_OBJECTS, ycb_object
-from handpose.datasets.synthetic.recorded_sources import choose_sequences, motion_from_packed
+from handpose.datasets.synthetic.recorded.motion_file import read_motion, write_motion
+from handpose.datasets.synthetic.recorded.objects import YCB_OBJECTS, ycb_object
+from handpose.datasets.synthetic.recorded.sources import choose_sequences, motion_from_packed
+from handpose.datasets.synthetic.recorded.write import best_cameras, folder_names
 from handpose.hands import ProceduralHand, fit_hand
 
 WIDTH, ABSENT = 64, 2

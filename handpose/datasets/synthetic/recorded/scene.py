@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import nearest_known
 from handpose.datasets.synthetic.objects import CLASSES, make_object
-from handpose.datasets.synthetic.recorded_objects import ycb_object
+from handpose.datasets.synthetic.recorded.objects import ycb_object
 from handpose.datasets.synthetic.scene import Scene, set_out_others
 from handpose.geometry import look_at
 from handpose.geometry.raster import NEAR

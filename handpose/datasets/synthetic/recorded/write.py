@@ -25,8 +25,8 @@ from handpose.datasets.synthetic.dexycb_files import (
 from handpose.datasets.synthetic.jobs import claim_root, run_jobs, single_threaded
 from handpose.datasets.synthetic.layout import PARTIAL, write_yaml
 from handpose.datasets.synthetic.options import SERIALS, SyntheticOptions
-from handpose.datasets.synthetic.recorded_motion import read_motion
-from handpose.datasets.synthetic.recorded_scene import build_recorded_scene, picture_cameras
+from handpose.datasets.synthetic.recorded.motion_file import read_motion
+from handpose.datasets.synthetic.recorded.scene import build_recorded_scene, picture_cameras
 from handpose.datasets.synthetic.render import CameraRenderer
 from handpose.hands import ProceduralHand
 from handpose.registry import did_you_mean
@@ -41,7 +41,7 @@ class RecordedOptions:
 
     Args:
         root: folder to write; made if missing.
-        motion: the motion file; see `recorded_motion.read_motion`.
+        motion: the motion file; see `read_motion`.
         cameras: how many: of the file's cameras those that see most of the hands, or, where it has none, cameras put up
             around each recording.
         serials: which of the file's cameras instead.
