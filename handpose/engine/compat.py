@@ -104,7 +104,7 @@ def load_checkpoint_file(filename, map_location='cpu', mmap=False):
     except Exception as error:  # torch raises many kinds; each means that the file cannot be used
         raise ValueError(
             f'{filename} cannot be read as a checkpoint (damaged, or it holds more than plain data): '
-            f'{str(error).splitlines()[0]}'
+            f'{str(error).splitlines()[0].split(". ")[0]}'
         ) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{filename} holds a {type(checkpoint).__name__}, expected a dict with "state_dict"')
@@ -132,6 +132,15 @@ class CpuAmpOptimWrapper(OptimWrapper):
         stack.enter_context(super().optim_context(model))
         stack.enter_context(torch.autocast('cpu', torch.bfloat16))
         return stack
+
+
+def is_for_users(record):
+    """A filter for the console's log: False for mmengine's warnings about its own use of what it will remove.
+
+    Can go when `LoggerHook` no longer asks for a `FileClient`.
+    """
+    message = record.getMessage()
+    return not message.startswith(('"FileClient"', '"HardDiskBackend"'))
 
 
 def accept_accumulation():

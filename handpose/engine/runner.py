@@ -32,6 +32,7 @@ class HandposeRunner(Runner):
         for handler in logger.handlers:
             if type(handler) is logging.StreamHandler:
                 handler.setLevel(logging.WARNING)
+                handler.addFilter(compat.is_for_users)
         return logger
 
     def wrap_model(self, model_wrapper_cfg, model):

@@ -9,6 +9,7 @@ from importlib.metadata import PackageNotFoundError, version
 from pathlib import Path
 
 from benchmarks.case import BenchmarkError
+from handpose.files import write_whole
 
 FORMAT = 'handpose-benchmark-1'
 PACKAGES = ('handpose', 'torch', 'numpy', 'scipy', 'opencv-python', 'mmengine')
@@ -76,12 +77,8 @@ def machine(device):
 
 
 def write_results(path, results):
-    """Writes the file in one step, so that an interrupted write leaves the one before."""
-    path = Path(path)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    temporary = path.with_name(f'{path.name}.partial')
-    temporary.write_text(json.dumps(results, indent=1) + '\n', encoding='utf-8')
-    os.replace(temporary, path)
+    """Writes the file whole or not at all, so that an interrupted write leaves the one before."""
+    write_whole(path, json.dumps(results, indent=1) + '\n')
 
 
 def read_results(path):

@@ -13,6 +13,7 @@ import numpy as np
 import torch
 
 from handpose.datasets.base import DatasetError, check_choice
+from handpose.files import whole_file
 from handpose.hands import COMMON_JOINTS, JOINT_ORDERS, to_common
 from handpose.registry import did_you_mean
 
@@ -89,8 +90,8 @@ def write_motion(path, motion):
     values = {name: value for name, value in vars(motion).items() if value is not None}
     values['hand_side'] = np.array(SIDES)[motion.hand_side]
     values |= {'joint_order': 'common', 'unit': 'm', 'frame': 'world'}
-    Path(path).parent.mkdir(parents=True, exist_ok=True)
-    np.savez_compressed(path, **values)
+    with whole_file(path) as file:
+        np.savez_compressed(file, **values)
 
 
 def read_motion(path):
