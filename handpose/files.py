@@ -1,7 +1,7 @@
 """Writing a file whole or not at all."""
 
 import os
-import tempfile
+import secrets
 from contextlib import contextmanager
 from pathlib import Path
 
@@ -23,19 +23,15 @@ def whole_file(path):
     """
     path = Path(path)
     path.parent.mkdir(parents=True, exist_ok=True)
-    handle, temporary = tempfile.mkstemp(prefix=f'{TEMPORARY}{path.name}.', dir=path.parent)
+    temporary = path.parent / f'{TEMPORARY}{path.name}.{secrets.token_hex(4)}'
     try:
-        with os.fdopen(handle, 'wb') as file:
+        with open(temporary, 'xb') as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        # mkstemp's files are private; this one gets the rights that open() would have given it.
-        mask = os.umask(0)
-        os.umask(mask)
-        os.chmod(temporary, 0o666 & ~mask)
         os.replace(temporary, path)
     except BaseException:
-        Path(temporary).unlink(missing_ok=True)
+        temporary.unlink(missing_ok=True)
         raise
     _flush_folder(path.parent)
 
@@ -46,9 +42,12 @@ def write_whole(path, data):
         file.write(data.encode('utf-8') if isinstance(data, str) else data)
 
 
-def remove_unfinished(folder):
-    """Deletes what killed processes left half-written in `folder`; call it while nobody writes there."""
-    for path in Path(folder).glob(f'{TEMPORARY}*'):
+def remove_unfinished(folder, names='*'):
+    """Deletes what killed processes left half-written in `folder` of files whose names fit the pattern `names`.
+
+    Call it while nobody writes such files there.
+    """
+    for path in Path(folder).glob(f'{TEMPORARY}{names}.*'):
         path.unlink(missing_ok=True)
 
 

@@ -9,7 +9,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import set_random_seed
 
 from handpose.engine import OptionsAction, build_runner, compat, load_config, load_weights, run_settings
-from handpose.engine.checkpoints import newest_checkpoint
+from handpose.engine.checkpoints import choose_checkpoint
 from handpose.engine.errors import sentences
 from handpose.evaluation import load_records, metrics_table
 from handpose.files import write_whole
@@ -38,7 +38,7 @@ def parse_arguments():
     )
     parser.add_argument('--results', metavar='FILE', help="also write the model's results in the dataset's own format")
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides, e.g. data_root=...')
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='several processes')
+    parser.add_argument('--launcher', choices=['none', 'pytorch'], default='none', help='several processes')
     return parser.parse_args()
 
 
@@ -76,7 +76,8 @@ def results_file_of(config, path):
 
 def build_estimators(config, checkpoint, compare):
     """The rows of the table, by name: the model, and what it must beat."""
-    checkpoint = checkpoint or newest_checkpoint(config.work_dir, lambda sentence: print(f'not used: {sentence}'))
+    warn = lambda sentence: print(f'not used: {sentence}')  # noqa: E731
+    checkpoint = checkpoint or choose_checkpoint('auto', config.work_dir, warn)
     model = MODELS.build(config.model)
     if checkpoint is not None:
         load_weights(model, checkpoint, config.model)

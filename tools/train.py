@@ -1,14 +1,13 @@
 """Trains a config: python tools/train.py configs/deformer/dexycb.py"""
 
 import argparse
-import os
 import sys
 
-from mmengine.dist import broadcast_object_list, is_main_process
+from mmengine.dist import is_main_process
 
 from handpose.engine import OptionsAction, build_runner, compat, load_config, run_settings
 from handpose.engine.adapter import bare
-from handpose.engine.checkpoints import checkpoint_to_resume
+from handpose.engine.checkpoints import choose_checkpoint
 from handpose.engine.errors import sentences
 from handpose.engine.resume import is_finished
 
@@ -27,20 +26,8 @@ def parse_arguments():
     parser.add_argument(
         '--cfg-options', nargs='+', action=OptionsAction, help='overrides, e.g. batch_size=4 data_root=...'
     )
-    parser.add_argument('--launcher', choices=['none', 'pytorch', 'slurm'], default='none', help='several processes')
-    parser.add_argument('--local_rank', '--local-rank', type=int, default=0, help=argparse.SUPPRESS)
-    arguments = parser.parse_args()
-    os.environ.setdefault('LOCAL_RANK', str(arguments.local_rank))
-    return arguments
-
-
-def choose_checkpoint(wish, work_dir, say):
-    """The file to resume from, or None; the first process chooses for all, since folders may differ between nodes."""
-    choice = [None]
-    if is_main_process():
-        choice = [checkpoint_to_resume(wish, work_dir, warn=lambda sentence: say(f'not used: {sentence}'))]
-    broadcast_object_list(choice)
-    return choice[0]
+    parser.add_argument('--launcher', choices=['none', 'pytorch'], default='none', help='several processes')
+    return parser.parse_args()
 
 
 def count_parameters(model):
@@ -55,19 +42,21 @@ def main():
     arguments = parse_arguments()
     config = load_config(arguments.config, arguments.cfg_options)
     config = run_settings(config, arguments.work_dir, arguments.launcher)
-    if arguments.amp:
+    if arguments.amp and not config.training.amp:
         config.training.amp = True
     compat.join_process_group(arguments.launcher)
     say = print if is_main_process() else lambda sentence: None
-    if arguments.resume:
-        config.load_from = choose_checkpoint(arguments.resume, config.work_dir, say)
-        config.resume = config.load_from is not None
-    if config.resume and is_finished(config.load_from, config.train_cfg.max_epochs):
-        say(f'{config.load_from} is already trained for {config.train_cfg.max_epochs} epochs; nothing to do')
-        return compat.leave_process_group()
-    runner = build_runner(config)
-    say(f'{config.model.type}: {count_parameters(runner.model)}; logs and checkpoints go to {config.work_dir}')
+    wish = arguments.resume or (config.resume and (config.load_from or 'auto'))
+    found = choose_checkpoint(wish, config.work_dir, lambda sentence: say(f'not used: {sentence}')) if wish else None
+    config.resume = found is not None
+    if config.resume:
+        config.load_from = found
+        if is_finished(found, config.train_cfg.max_epochs):
+            say(f'{found} is already trained for {config.train_cfg.max_epochs} epochs; nothing to do')
+            return compat.leave_process_group()
     try:
+        runner = build_runner(config)
+        say(f'{config.model.type}: {count_parameters(runner.model)}; logs and checkpoints go to {config.work_dir}')
         runner.train()
     except KeyboardInterrupt:
         sys.exit('interrupted; the same command with --resume goes on from the last checkpoint')

@@ -10,7 +10,6 @@ visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend'),
 env_cfg = dict(
     cudnn_benchmark=True,
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
-    dist_cfg=dict(backend='nccl'),
 )
 randomness = dict(seed=0)
 # Speed and memory; what each option does: handpose/engine/training.py. amp: True, 'float16' or 'bfloat16'.

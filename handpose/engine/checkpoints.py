@@ -1,9 +1,10 @@
 """When checkpoints are written, which are kept, and which is the newest that can be used."""
 
+import math
 import zipfile
 from pathlib import Path
 
-from mmengine.dist import is_main_process
+from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 
 from handpose.engine.compat import WHOLE_FILES, load_checkpoint_file
@@ -49,14 +50,22 @@ class CheckpointHook(Hook):
         """Makes Ctrl-C and SIGTERM save first; in several processes, which might stop apart, they end at once."""
         if runner.world_size == 1:
             self.stop.listen()
+        best = Path(runner.work_dir) / BEST
+        if self.save_best is not None and runner.iter > 0 and damage(best) is None:
+            # Written after the last checkpoint, it may be newer than what that knows.
+            meta = load_checkpoint_file(best, mmap=True)['meta']
+            if meta['iter'] <= runner.iter and self.save_best in meta.get('best', {}):
+                runner.message_hub.update_info('best_score', meta['best'][self.save_best])
 
     def after_train(self, runner):
         """Gives the signals back."""
         self.stop.deafen()
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
-        """Stops a validation; the checkpoint of its epoch is there."""
-        self.stop.obey()
+        """Stops a validation, once the epoch before it is saved."""
+        if self.stop.heard:
+            self._save(runner, f'epoch_{runner.epoch}.pth', dict(epoch=runner.epoch, iter=runner.iter))
+            self.stop.obey()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Saves between epochs' ends."""
@@ -79,9 +88,11 @@ class CheckpointHook(Hook):
         """Saves at the end of an epoch."""
         self.waiting = False
         done = runner.epoch + 1
-        if done % self.interval == 0 or done == runner.max_epochs or self.stop.heard:
+        stopping = self.stop.heard
+        if done % self.interval == 0 or done == runner.max_epochs or stopping:
             self._save(runner, f'epoch_{done}.pth', dict(epoch=done, iter=runner.iter))
-        self.stop.obey()
+        if stopping:
+            self.stop.obey()
 
     def after_val_epoch(self, runner, metrics=None):
         """Keeps the best checkpoint by `save_best`."""
@@ -92,6 +103,8 @@ class CheckpointHook(Hook):
             raise ValueError(f'save_best is {self.save_best!r}, which validation does not report; it reports {known}')
         value = float(metrics[self.save_best])
         best = runner.message_hub.runtime_info.get('best_score')
+        if not math.isfinite(value):
+            return
         if best is None or (value < best if self.rule == 'less' else value > best):
             runner.message_hub.update_info('best_score', value)
             meta = dict(epoch=runner.epoch, iter=runner.iter, best={self.save_best: value})
@@ -127,7 +140,8 @@ def _check_finite(model):
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(
                 f'{name} is not finite any more, so no checkpoint is written; the ones before it are good. '
-                'Lower the learning rate, or clip gradients, and go on with --resume'
+                'Start anew from one of them with a lower learning rate or clipped gradients: --work-dir OTHER '
+                '--cfg-options load_from=CHECKPOINT'
             )
 
 
@@ -167,21 +181,24 @@ def newest_checkpoint(work_dir, warn=lambda sentence: None):
     Raises:
         ValueError: there are checkpoints, but every one of them is damaged.
     """
-    files = checkpoint_files(work_dir)
-    sentences = {path: damage(path) for path in files}
-    for sentence in filter(None, sentences.values()):
-        warn(sentence)
-    whole = [path for path in files if sentences[path] is None]
-    if files and not whole:
+    iterations = {path: iteration_of(path) for path in checkpoint_files(work_dir)}
+    unreadable = sorted(path for path, iteration in iterations.items() if iteration < 0)
+    readable = sorted((path for path in iterations if path not in unreadable), key=iterations.get, reverse=True)
+    for path in unreadable + readable:  # all that cannot be read are named, and the damaged before the good
+        sentence = damage(path)
+        if sentence is None and path in readable:
+            return str(path)
+        warn(sentence or f'{path} does not say at which iteration it was saved')
+    if iterations:
         raise ValueError(
-            f'every checkpoint in {work_dir} is damaged ({", ".join(sorted(p.name for p in files))}); move them away '
-            'to start anew, or give the path of another one'
+            f'every checkpoint in {work_dir} is damaged ({", ".join(sorted(p.name for p in iterations))}); move them '
+            'away to start anew, or give the path of another one'
         )
-    return str(max(whole, key=iteration_of)) if whole else None
+    return None
 
 
-def checkpoint_to_resume(wish, work_dir, warn=lambda sentence: None):
-    """The path to resume from, or None where there is nothing yet.
+def choose_checkpoint(wish, work_dir, warn=lambda sentence: None):
+    """The path to go on from, or None where there is nothing yet; the first process chooses for all of them.
 
     Args:
         wish: 'auto' for the newest good checkpoint of `work_dir`, or the path of one.
@@ -190,9 +207,16 @@ def checkpoint_to_resume(wish, work_dir, warn=lambda sentence: None):
     Raises:
         ValueError: the file asked for is missing or damaged, or every file of `work_dir` is damaged.
     """
-    if wish == 'auto':
-        return newest_checkpoint(work_dir, warn)
-    sentence = damage(wish)
+    choice = [None]
+    if is_main_process():
+        choice = [newest_checkpoint(work_dir, warn) if wish == 'auto' else _whole(wish)]
+    # Folders may differ between nodes, and training may go on in this one.
+    broadcast_object_list(choice)
+    return choice[0]
+
+
+def _whole(path):
+    sentence = damage(path)
     if sentence is not None:
         raise ValueError(f'{sentence}. --resume alone takes the newest good checkpoint of the work directory')
-    return str(wish)
+    return str(path)

@@ -4,8 +4,8 @@ Nothing else in the library patches anything, and importing `handpose` does not 
 """
 
 import os
-import subprocess
 import warnings
+from contextlib import contextmanager
 
 import numpy as np
 import torch
@@ -104,7 +104,7 @@ def load_checkpoint_file(filename, map_location='cpu', mmap=False):
     except Exception as error:  # torch raises many kinds; each means that the file cannot be used
         raise ValueError(
             f'{filename} cannot be read as a checkpoint (damaged, or it holds more than plain data): '
-            f'{str(error).splitlines()[0].split(". ")[0]}'
+            f'{(str(error) or type(error).__name__).splitlines()[0].split(". ")[0]}'
         ) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{filename} holds a {type(checkpoint).__name__}, expected a dict with "state_dict"')
@@ -124,14 +124,11 @@ def load_checkpoint_file(filename, map_location='cpu', mmap=False):
 class CpuAmpOptimWrapper(OptimWrapper):
     """bfloat16 autocast on the CPU. mmengine's `AmpOptimWrapper` refuses to run there; can go when it does not."""
 
+    @contextmanager
     def optim_context(self, model):
         """Adds bfloat16 autocast to mmengine's own context (gradient accumulation, DDP without sync)."""
-        from contextlib import ExitStack
-
-        stack = ExitStack()
-        stack.enter_context(super().optim_context(model))
-        stack.enter_context(torch.autocast('cpu', torch.bfloat16))
-        return stack
+        with super().optim_context(model), torch.autocast('cpu', torch.bfloat16):
+            yield
 
 
 def is_for_users(record):
@@ -162,30 +159,12 @@ def join_process_group(launcher, backend='nccl'):
     if torch.cuda.is_available():
         init_dist(launcher, backend=backend)
         return
-    if launcher == 'slurm':
-        _tell_torch_of_slurm()
     torch.distributed.init_process_group('gloo')
 
 
-def _tell_torch_of_slurm():
-    """Sets the variables that gloo reads from those that Slurm gives each task."""
-    for theirs, ours in (('SLURM_PROCID', 'RANK'), ('SLURM_NTASKS', 'WORLD_SIZE'), ('SLURM_LOCALID', 'LOCAL_RANK')):
-        if theirs not in os.environ:
-            raise ValueError(f'--launcher slurm needs {theirs}, which srun sets; start it with tools/slurm_train.sh')
-        os.environ[ours] = os.environ[theirs]
-    if 'MASTER_ADDR' not in os.environ:
-        nodes = ['scontrol', 'show', 'hostnames', os.environ['SLURM_JOB_NODELIST']]
-        os.environ['MASTER_ADDR'] = subprocess.run(nodes, capture_output=True, text=True, check=True).stdout.split()[0]
-    os.environ.setdefault('MASTER_PORT', str(20000 + int(os.environ.get('SLURM_JOB_ID', 0)) % 20000))
-
-
 def model_wrapper():
-    """The DDP settings. mmengine's own pass a device id even without a GPU; can go when they do not.
-
-    The statistics of batch norm are those of process 0 in every process, so that all of them validate the model that
-    the checkpoint holds.
-    """
-    return {'type': 'MMDistributedDataParallel', 'device_ids': None, 'broadcast_buffers': True}
+    """The DDP settings. mmengine's own pass a device id even without a GPU; can go when they do not."""
+    return {'type': 'MMDistributedDataParallel', 'device_ids': None}
 
 
 def leave_process_group():
@@ -227,7 +206,8 @@ def replay_schedule(runner):
         warnings.simplefilter('ignore', UserWarning)  # no optimizer step lies between these steps, rightly
         for iteration in range(runner.iter):
             before = [group['lr'] for group in groups]
-            for scheduler in runner.param_schedulers:
-                if not scheduler.by_epoch or (iteration + 1) % batches == 0:
-                    scheduler.step()
+            # In training's order: after every iteration, then after the epoch.
+            ends = [False, True] if (iteration + 1) % batches == 0 else [False]
+            for scheduler in [s for end in ends for s in runner.param_schedulers if s.by_epoch == end]:
+                scheduler.step()
     return before

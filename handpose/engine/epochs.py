@@ -4,7 +4,7 @@ import random
 
 import numpy as np
 import torch
-from mmengine.dist import get_dist_info
+from mmengine.dist import broadcast, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
@@ -72,6 +72,16 @@ class EpochLoop(EpochBasedTrainLoop):
             self.run_iter(index, batch)
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
+
+
+@HOOKS.register_module()
+class SharedStatisticsHook(Hook):
+    """Gives every process the batch norm statistics of process 0 before a validation: those that checkpoints hold."""
+
+    def before_val_epoch(self, runner):
+        """Sends the buffers around."""
+        for buffer in runner.model.buffers():
+            broadcast(buffer)
 
 
 @HOOKS.register_module()

@@ -1,8 +1,12 @@
 """Turning errors that a user can mend into one sentence and a non-zero exit."""
 
+import errno
 import os
 import sys
 from contextlib import contextmanager
+
+# A disk that is full or may not be written, a file system without locks.
+FILE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOLCK, errno.ENOSYS)
 
 
 @contextmanager
@@ -18,12 +22,19 @@ def sentences():
             raise
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         sys.exit(f'error: {message}')
+    except OSError as error:
+        if os.environ.get('HANDPOSE_TRACEBACK') or error.errno not in FILE_TROUBLE:
+            raise
+        sys.exit(
+            f'error: {error.filename or "a file"} could not be written or locked: {error.strerror}; what was saved '
+            'before is whole: make room, or choose a folder that can be written'
+        )
     except RuntimeError as error:
         if os.environ.get('HANDPOSE_TRACEBACK') or not _lost_a_process(error):
             raise
         sys.exit(
             'error: another process of this run has ended or cannot be reached (its own message says why); the '
-            f'checkpoints are good: go on with --resume. [{str(error).splitlines()[0]}]'
+            f'checkpoints are good: go on with --resume. [{(str(error) or type(error).__name__).splitlines()[0]}]'
         )
 
 

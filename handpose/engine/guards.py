@@ -4,7 +4,6 @@ import fcntl
 import os
 import signal
 import socket
-import sys
 import threading
 from pathlib import Path
 
@@ -33,7 +32,7 @@ class WorkDirLock:
         self.file = open(folder / LOCK, 'a+', encoding='utf-8')  # noqa: SIM115  (stays open as long as the lock)
         try:
             fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
+        except (BlockingIOError, PermissionError):
             self.file.seek(0)
             holder = self.file.read().strip() or 'another process'
             self.file.close()
@@ -43,7 +42,7 @@ class WorkDirLock:
         self.file.truncate(0)
         self.file.write(f'process {os.getpid()} on {socket.gethostname()}')
         self.file.flush()
-        remove_unfinished(folder)
+        remove_unfinished(folder, '*.pth')
 
     def release(self):
         """Lets others in; so does the end of the process."""
@@ -56,9 +55,11 @@ class StopSignal:
     def __init__(self):
         self.heard = False
         self.before = {}
+        self.process = None
 
     def listen(self):
         """Takes the signals over; only the main thread of a process can."""
+        self.process = os.getpid()
         if threading.current_thread() is threading.main_thread():
             self.before = {s: signal.signal(s, self._hear) for s in (signal.SIGINT, signal.SIGTERM)}
 
@@ -75,11 +76,11 @@ class StopSignal:
             raise KeyboardInterrupt
 
     def _hear(self, number, frame):
-        if self.heard:
-            self.deafen()
-            raise KeyboardInterrupt
+        if os.getpid() != self.process:
+            return  # a loader worker, which ends with its main process
+        self.obey()
         self.heard = True
-        sys.stderr.write('stopping after a checkpoint; once more stops at once\n')
+        os.write(2, b'stopping after a checkpoint; once more stops at once\n')  # print may be busy just now
 
 
 class NonFiniteLoss(ValueError):
@@ -93,12 +94,12 @@ def check_finite(losses, batch):
         losses: {term: tensor}. batch: the `HandSequence` batch they are from.
     """
     values = torch.stack([value.detach().float().sum() for value in losses.values()])
-    if values.isfinite().all():  # the one wait for the device in an iteration
+    if values.isfinite().all():
         return
     bad = [f'{name} = {value.item():g}' for name, value in zip(losses, values, strict=True) if not value.isfinite()]
     samples = ', '.join(sample_name(meta) for meta in batch.meta)
     raise NonFiniteLoss(
         f'the loss is not finite ({"; ".join(bad)}) for the samples {samples}. No weights were changed by it, and the '
-        'checkpoints are good: look at these samples with tools/browse_dataset.py, or lower the learning rate, and go '
-        'on with --resume'
+        'checkpoints are good: look at these samples with tools/browse_dataset.py and go on with --resume, or start '
+        'anew from a checkpoint with a lower learning rate: --work-dir OTHER --cfg-options load_from=CHECKPOINT'
     )

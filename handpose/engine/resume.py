@@ -14,6 +14,7 @@ SAME = {
     'batch_size': 'clips in a batch',
     'processes': 'processes',
     'batches_per_step': 'accumulated batches',
+    'seed': 'as seed',
 }
 
 
@@ -46,16 +47,31 @@ def run_record(runner):
         'batch_size': batches.batch_size,
         'processes': batches.world_size,
         'batches_per_step': batches.batches_per_step,
+        'seed': batches.seed,
         'max_epochs': runner.max_epochs,
     }
 
 
 def is_finished(filename, max_epochs):
     """True when the checkpoint `filename` was saved after `max_epochs` epochs or more."""
-    return load_checkpoint_file(filename, mmap=True)['meta'].get('epoch', 0) >= max_epochs
+    return load_checkpoint_file(filename, mmap=True).get('meta', {}).get('epoch', 0) >= max_epochs
 
 
-def check_same_run(runner, meta, filename):
+def check_has_record(meta, filename):
+    """Refuses a checkpoint that another program wrote, from which nothing can be resumed exactly."""
+    if not isinstance(meta.get('run'), dict):
+        raise ValueError(
+            f'{filename} has no record of its run, so it cannot be resumed exactly; start anew from its weights with '
+            f'--cfg-options load_from={filename}'
+        )
+
+
+def initial_rates(runner):
+    """The learning rate of each parameter group before any schedule."""
+    return [group.get('initial_lr', group['lr']) for group in runner.optim_wrapper.param_groups]
+
+
+def check_same_run(runner, meta, filename, planned_rates):
     """Refuses to go on from a checkpoint where the result would not be that of one unbroken run.
 
     With another number of epochs than the checkpoint's run had, the config's own schedule takes over, if it would
@@ -63,21 +79,25 @@ def check_same_run(runner, meta, filename):
 
     Args:
         runner: resumed from the file by mmengine. meta: of the checkpoint. filename: names it in sentences.
+        planned_rates: `initial_rates` as the config has them.
 
     Raises:
         ValueError: the file has no record of its run, is of a run with other data, batches or processes, or the
             schedule does not fit; says what to do.
     """
-    anew = f"or start anew from the checkpoint's weights with --cfg-options load_from={filename}"
-    record, ours = meta.get('run'), run_record(runner)
-    if record is None:
-        raise ValueError(f'{filename} has no record of its run, so it cannot be resumed exactly; {anew[3:]}')
+    anew = f'or start anew from its weights with --work-dir OTHER --cfg-options load_from={filename}'
+    record, ours = meta['run'], run_record(runner)
     for name, words in SAME.items():
         if record[name] != ours[name]:
             raise ValueError(
                 f'{filename} was saved by a run with {record[name]} {words}, this one has {ours[name]}; resume with '
                 f'the same, {anew}'
             )
+    if initial_rates(runner) != planned_rates:
+        raise ValueError(
+            f'{filename} was saved by a run with a learning rate of {initial_rates(runner)[0]:g}, this one has '
+            f'{planned_rates[0]:g}; resume with the same, {anew}'
+        )
     if record['max_epochs'] == ours['max_epochs']:
         return
     rates = replay_schedule(runner)

@@ -43,9 +43,11 @@ class HandposeRunner(Runner):
 
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True, map_location='default'):
         """Goes on from a checkpoint; see `resume.check_same_run` for what is refused."""
+        planned = resume.initial_rates(self)
+        meta = compat.load_checkpoint_file(filename, mmap=True).get('meta', {})
+        resume.check_has_record(meta, filename)
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
-        meta = compat.load_checkpoint_file(filename, mmap=True)['meta']
-        resume.check_same_run(self, meta, filename)
+        resume.check_same_run(self, meta, filename, planned)
 
     def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
         """Loads weights; unlike mmengine's, refuses those of another model. Returns the checkpoint to resume from."""
@@ -85,9 +87,12 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
     if launcher != 'none':
         config.model_wrapper_cfg = compat.model_wrapper()
     settings = ConfigDict(config.to_dict())
-    hooks = [resume.RunRecordHook(), compat.PlainCheckpointHook(), epochs.SeedHook()]
+    hooks = [resume.RunRecordHook(), compat.PlainCheckpointHook(), epochs.SeedHook(), epochs.SharedStatisticsHook()]
     arguments = _train_arguments(settings, options) if purpose == 'train' else _test_arguments(settings)
-    lock = WorkDirLock(settings.work_dir) if purpose == 'train' and is_main_process() else None
+    lock = None
+    if purpose == 'train' and is_main_process():
+        lock = WorkDirLock(settings.work_dir)
+        _refuse_to_overwrite(settings)
     runner = HandposeRunner(
         model=EstimatorAdapter(estimator),
         work_dir=settings.work_dir,
@@ -96,7 +101,7 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
         load_from=settings.get('load_from'),
         resume=settings.get('resume', False),
         launcher=launcher,
-        env_cfg=settings.get('env_cfg', dict(dist_cfg=dict(backend='nccl'))),
+        env_cfg=settings.get('env_cfg', {}),
         log_processor=settings.get('log_processor'),
         visualizer=settings.get('visualizer'),
         default_scope='mmengine',
@@ -108,6 +113,15 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
     runner.work_dir_lock = lock
     runner.schedule_settings = copy.deepcopy(settings.get('param_scheduler'))
     return runner
+
+
+def _refuse_to_overwrite(settings):
+    old = checkpoints.checkpoint_files(settings.work_dir)
+    if old and not settings.get('resume'):
+        raise ValueError(
+            f'{settings.work_dir} holds checkpoints of an earlier run ({old[0].name}, ...): go on from them with '
+            '--resume, choose another --work-dir, or move them away'
+        )
 
 
 def _train_arguments(settings, options):

@@ -5,6 +5,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from handpose.files import write_whole
 from handpose.visualization.draw import contact_sheet
 
 CODECS = {'.webm': 'VP80', '.mp4': 'mp4v', '.avi': 'MJPG'}  # those that the OpenCV of PyPI can write
@@ -90,8 +91,5 @@ def save_image(path, image):
     path = Path(path)
     if path.suffix not in ('.png', '.jpg'):
         raise ValueError(f'{path}: a picture must end in .png or .jpg')
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_name(f'.unfinished_{path.name}')
-    if not cv2.imwrite(str(unfinished), cv2.cvtColor(image, cv2.COLOR_RGB2BGR)):
-        raise RuntimeError(f'{path}: OpenCV could not write the picture; is the disk full or read-only?')
-    unfinished.replace(path)
+    _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
+    write_whole(path, encoded.tobytes())

@@ -71,12 +71,13 @@ def wait(child, until=lambda: False):
 
 def kill_once(work_dir, workers, accumulate, moments, during_a_write):
     """Starts or resumes a run and kills it: (exit status or None if killed, whether a write was cut short)."""
-    # The first file of a run marks that iterations have begun.
     seen = set(work_dir.glob('*.pth'))
     child = start(work_dir, workers, accumulate)
-    status = wait(child, lambda: set(work_dir.glob('*.pth')) - seen)
-    if status is not None:
-        return status, False
+    if moments.random() < 0.75:  # otherwise while it starts, or reads what it resumes from
+        # The first file of a run marks that iterations have begun.
+        status = wait(child, lambda: set(work_dir.glob('*.pth')) - seen)
+        if status is not None:
+            return status, False
     delay = time.monotonic() + moments.uniform(0, 0.6)
     writing = lambda: any(work_dir.glob(f'{TEMPORARY}*.pth.*'))  # noqa: E731
     status = wait(child, writing if during_a_write else lambda: time.monotonic() > delay)

@@ -10,7 +10,7 @@ import torch
 sys.path.insert(0, str(Path(__file__).parent))
 from run_random_clips import clips, train
 
-from handpose.engine.checkpoints import CheckpointHook, checkpoint_to_resume, damage, newest_checkpoint
+from handpose.engine.checkpoints import CheckpointHook, choose_checkpoint, damage, newest_checkpoint
 
 KEEP = 'default_hooks.checkpoint.keep'
 EVERY = 'default_hooks.checkpoint.interval_iters'
@@ -51,10 +51,10 @@ def test_a_damaged_newest_file_is_named_and_the_one_before_it_used(tmp_path, har
     assert newest_checkpoint(tmp_path, said.append) == before
     assert len(said) == 1 and newest in said[0]
     with pytest.raises(ValueError, match=r'epoch_2\.pth.*newest good checkpoint'):
-        checkpoint_to_resume(newest, tmp_path)
+        choose_checkpoint(newest, tmp_path)
     harm(before)
     with pytest.raises(ValueError, match=r'every checkpoint in .* is damaged \(epoch_1\.pth, epoch_2\.pth\)'):
-        checkpoint_to_resume('auto', tmp_path)
+        choose_checkpoint('auto', tmp_path)
 
 
 def test_a_good_file_has_no_damage(tmp_path):

@@ -10,8 +10,9 @@ import pytest
 import torch
 
 sys.path.insert(0, str(Path(__file__).parent))
-from run_random_clips import train
+from run_random_clips import CONFIG, clips, train
 
+from handpose.engine import build_runner, load_config, run_settings
 from handpose.engine.checkpoints import newest_checkpoint
 from handpose.engine.guards import NonFiniteLoss, WorkDirLock
 from handpose.registry import TRANSFORMS
@@ -31,6 +32,13 @@ def hold(folder):
     )
     assert process.stdout.readline() == 'locked\n'
     return process
+
+
+def test_a_fresh_run_does_not_write_over_an_old_one(tmp_path):
+    train(tmp_path, 1, {'epochs': 2})
+    config = run_settings(load_config(CONFIG, {'val_dataloader': None, **clips(8)}), tmp_path)
+    with pytest.raises(ValueError, match=r'holds checkpoints of an earlier run \(epoch_1\.pth, .*--resume'):
+        build_runner(config, experiment_name='fresh')
 
 
 def test_a_second_run_in_a_work_directory_is_refused(tmp_path):

@@ -50,7 +50,12 @@ def test_more_epochs_with_a_schedule_that_depends_on_them_is_refused(tmp_path):
 
 @pytest.mark.parametrize(
     'option, words',
-    [({'batch_size': 4}, '2 clips in a batch, this one has 4'), (clips(6), '8 training samples')],
+    [
+        ({'batch_size': 4}, '2 clips in a batch, this one has 4'),
+        (clips(6), '8 training samples, this one has 6'),
+        ({'randomness.seed': 3}, '0 as seed, this one has 3'),
+        ({'optim_wrapper.optimizer.lr': 1e-4}, r'learning rate of 0\.0005, this one has 0\.0001'),
+    ],
 )
 def test_another_run_is_refused(tmp_path, option, words):
     train(tmp_path, 1, {'epochs': 2})

@@ -8,6 +8,7 @@ from rich.table import Table
 
 from benchmarks.case import BenchmarkError
 from benchmarks.results import added_memory
+from handpose.files import write_whole
 
 BEGIN, END = '<!-- benchmark:begin -->', '<!-- benchmark:end -->'
 SHARED = 0.9  # of its cores a case must get, or the table says what it got
@@ -123,13 +124,13 @@ def write_markdown(path, results):
     path = Path(path)
     block = f'{BEGIN}\n{markdown(results)}{END}\n'
     if not path.exists():
-        path.write_text(block, encoding='utf-8')
+        write_whole(path, block)
         return
     text = path.read_text(encoding='utf-8')
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise BenchmarkError(f'{path} must hold the lines {BEGIN} and {END} once each; the table goes between them')
     before, after = text.split(BEGIN)[0], text.split(END)[1]
-    path.write_text(before + block + after.removeprefix('\n'), encoding='utf-8')
+    write_whole(path, before + block + after.removeprefix('\n'))
 
 
 def comparison(old, new):

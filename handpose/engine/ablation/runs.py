@@ -97,6 +97,8 @@ class Workers:
             try:
                 if not self.stopping.is_set():
                     self._do(run)
+            except Stopped:
+                return
             except RunFailed as error:
                 failures[run.name] = str(error)
                 self.say(run, f'failed: {error}')
@@ -118,19 +120,23 @@ class Workers:
         command = [sys.executable, str(self.tools / arguments[0]), *arguments[1:]]
         command += ['--cfg-options', *option_words(options)]
         record = {'config': run.table.config, 'options': options, 'settings': settings, 'finished': False}
-        write_whole(folder / RECORD, json.dumps(record, indent=1, default=str) + '\n')
+        # A training that was stopped goes on; its seconds are those of all its parts.
+        record['seconds'] = before = _seconds_before(folder) if stage == 'training' else 0.0
         started = time.monotonic()
+        _write_record(folder, record)
         self.say(run, stage)
         code = self._call(run, stage, command, folder / 'log.txt')
+        record['seconds'] = round(before + time.monotonic() - started, 1)
         if self.stopping.is_set():
-            return
+            _write_record(folder, record)
+            raise Stopped
         if code != 0:
             last = (_lines(folder / 'log.txt') or ['it wrote nothing'])[-1]
             raise RunFailed(f'{stage} ended with status {code}: {last} (all of it: {folder}/log.txt)')
-        record |= {'finished': True, 'seconds': round(time.monotonic() - started, 1), 'machine': machine_name()}
+        record |= {'finished': True, 'machine': machine_name()}
         if stage == 'training':
             record['iterations'] = iteration_of(newest_checkpoint(folder))
-        write_whole(folder / RECORD, json.dumps(record, indent=1, default=str) + '\n')
+        _write_record(folder, record)
 
     def _call(self, run, stage, command, log):
         environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
@@ -140,6 +146,8 @@ class Workers:
                 command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
             )
             self.processes.add(process)
+            if self.stopping.is_set():  # it began while the others were being stopped
+                process.terminate()
             while (code := process.poll()) is None:
                 try:
                     process.wait(timeout=2.0)
@@ -156,6 +164,18 @@ class Workers:
                 process.wait(timeout=60)
             except subprocess.TimeoutExpired:
                 process.kill()
+
+
+def _seconds_before(folder):
+    return read_record(folder).get('seconds', 0.0) if (folder / RECORD).is_file() else 0.0
+
+
+def _write_record(folder, record):
+    write_whole(folder / RECORD, json.dumps(record, indent=1, default=str) + '\n')
+
+
+class Stopped(Exception):
+    """The user has interrupted; what was running has ended."""
 
 
 class RunFailed(Exception):
