@@ -21,8 +21,9 @@ from handpose.datasets.synthetic import (
 from handpose.engine import OptionsAction, load_config
 from handpose.engine.errors import sentences
 
-DEFAULTS = SyntheticOptions('data/synthetic_dexycb')
+ROOTS = {'dexycb': 'data/synthetic_dexycb', 'ho3d': 'data/synthetic_ho3d'}
 RECORDED_ROOT = 'data/recorded'
+DEFAULTS = SyntheticOptions(ROOTS['dexycb'])
 MEANINGS = {
     'subjects': 'subject folders',
     'sequences': 'sequences per subject, a multiple of 5',
@@ -39,7 +40,7 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', help="take the options from this config's synthetic_data; those below win over it")
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides of the config')
-    parser.add_argument('--root', help=f'folder to write (default {DEFAULTS.root}, or {RECORDED_ROOT})')
+    parser.add_argument('--root', help=f'folder to write (default {", ".join(ROOTS.values())} or {RECORDED_ROOT})')
     for name, meaning in MEANINGS.items():
         flag = f'--{name.replace("_", "-")}'
         parser.add_argument(flag, type=int, help=f'{meaning} (default {getattr(DEFAULTS, name)})')
@@ -52,7 +53,7 @@ def parse_arguments():
 
 def read_options(arguments):
     """The options of the config file, overridden by the command line's; None when the config asks for no data."""
-    values = {'root': DEFAULTS.root}
+    values = {'root': ROOTS.get(arguments.layout, DEFAULTS.root)}
     if arguments.config:
         config = load_config(arguments.config, arguments.cfg_options)
         if config.get('synthetic_data') is None:

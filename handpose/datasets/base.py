@@ -61,11 +61,12 @@ def nearest_known(known):
     return places[np.abs(np.arange(len(known))[:, None] - places).argmin(1)]
 
 
-def to_world(sample, matrix):
+def to_world(sample, matrix, rest=None):
     """Moves the 3D labels of a clip in one camera's frame to the world; `extrinsics` then lead back to the camera.
 
     Args:
-        sample: HandSequence, K = 1. matrix: (4, 4) float64 camera to world.
+        sample: HandSequence, K = 1. matrix: (4, 4) float64 camera to world. rest: (1, 3) float64, the hand model's
+            wrist at rest; None takes it from the labels, for data whose joints are the model's own.
     """
     matrix = torch.as_tensor(matrix, dtype=torch.float64)
     rotation, joints = matrix[:3, :3], sample.joints_3d.double()
@@ -75,8 +76,10 @@ def to_world(sample, matrix):
         pose = sample.hand_pose.clone()
         pose[:, :, 0] = rotmat_to_rotvec(rotation @ rotvec_to_rotmat(pose[:, :, 0].double())).float()
         # The model turns about its own wrist, so its translation follows the wrist, not the origin.
-        offset = joints[:, :, 0] - sample.hand_transl.double()
-        changes |= {'hand_pose': pose, 'hand_transl': (moved[:, :, 0] - offset).float()}
+        transl = sample.hand_transl.double()
+        offset = joints[:, :, 0] - transl if rest is None else rest
+        transl = transform_points(transl + offset, matrix) - offset
+        changes |= {'hand_pose': pose, 'hand_transl': transl.float()}
     extrinsics = torch.linalg.inv(matrix).float().expand_as(sample.extrinsics).clone()
     return sample.replace(frame='world', extrinsics=extrinsics, **changes)
 

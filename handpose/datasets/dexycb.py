@@ -1,6 +1,7 @@
 """DexYCB (Chao et al., CVPR 2021): one hand grasping an object, seen by eight cameras; https://dex-ycb.github.io."""
 
 import logging
+from itertools import product
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +27,8 @@ from handpose.structures import HandSequence, centred_windows
 class DexYCB(VideoDataset):
     """DexYCB's videos as clips of one hand and one camera (H = 1, K = 1), in metres and pixels, OpenCV axes.
 
+    `meta['official_indices']` number the frames as official result files do; DexYCB's own have them only where the
+    whole split is on disk.
     A frame without a hand has its masks False and the box of the nearest frame with one. `boxes` are the tight boxes
     of the 21 projected joints; `object_boxes` those of the grasped object's visible pixels in `seg`, without area
     (all zeros) where none is visible. `occlusion` is described at `dexycb_layout.read_label`.
@@ -46,7 +49,8 @@ class DexYCB(VideoDataset):
         clip_stride: take every n-th annotated frame of a track as the centre of a clip.
         frame: 'camera', or 'world' (the recording's master camera; needs the extrinsics).
         pipeline: transforms or their configs.
-        fps: the recordings' rate, which DexYCB does not state; 30 is the cameras' nominal rate.
+        fps: the recordings' rate; None takes what meta.yml says (rendered recordings), else 30, the nominal rate of
+            DexYCB's cameras, which states none.
         cameras: serials to keep, default all.
         partial: frames whose image or label file is missing count as not recorded; otherwise `on_broken` decides.
         on_broken: 'error', or 'skip': leave out frames that cannot be read and list them in `skipped`.
@@ -70,7 +74,7 @@ class DexYCB(VideoDataset):
         clip_stride=1,
         frame='camera',
         pipeline=(),
-        fps=30.0,
+        fps=None,
         cameras=None,
         partial=False,
         on_broken='error',
@@ -87,12 +91,14 @@ class DexYCB(VideoDataset):
             check_choice(name, value, choices)
         if clip_stride < 1:
             raise DatasetError(f'clip_stride must be at least 1, got {clip_stride}')
+        if fps is not None and not fps > 0:
+            raise DatasetError(f'fps must be a positive number or None, got {fps}')
         if mode == 'clips':
             centred_windows(1, num_frames, gap)  # refuses a window that cannot be
         super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'tracks')
         layout.check_root(data_root)
         self.root = Path(data_root)
-        self.setup, self.split, self.mode, self.frame, self.fps = setup, split, mode, frame, float(fps)
+        self.setup, self.split, self.mode, self.frame, self.fps = setup, split, mode, frame, fps
         self.num_frames, self.gap = num_frames, gap
         self.labels, self.partial = labels, partial
         self.hand_model_name = layout.read_hand_model_name(self.root)
@@ -144,16 +150,17 @@ class DexYCB(VideoDataset):
         records = self.index.track_labels(track)[frames]
         hand = self.index.status[rows] == HAND
         annotated = torch.from_numpy(hand & frame_valid)[:, None]
-        num_frames = len(frames)
+        num_frames, fps = len(frames), float(self.fps or sequence.fps or layout.FPS)
+        numbers = self._official_start[track] + frames
         sample = HandSequence(
             meta={
                 'dataset': 'dexycb',
                 'sequence': sequence.name,
                 'cameras': [serial],
                 'frame_indices': frames.tolist(),
-                'official_indices': (self._official_start[track] + frames).tolist(),
+                **({'official_indices': numbers.tolist()} if self._split_is_whole else {}),
                 'paths': [layout.image_path(self.root, sequence.name, serial, f) for f in frames],
-                'fps': self.fps,
+                'fps': fps,
                 'hand_model': self.hand_model_name,
                 'image_size': size,
                 'setup': self.setup,
@@ -161,7 +168,7 @@ class DexYCB(VideoDataset):
             },
             frame='camera',
             frame_valid=torch.from_numpy(frame_valid),
-            timestamps=torch.from_numpy(frames / self.fps),
+            timestamps=torch.from_numpy(frames / fps),
             hand_side=torch.tensor([int(sequence.hand_side == 'right')]),
             hand_valid=annotated,
             intrinsics=torch.from_numpy(matrix).expand(num_frames, 1, 3, 3).clone(),
@@ -234,6 +241,7 @@ class DexYCB(VideoDataset):
             ]
         )
         self._official_start = self._official_starts(tracks)
+        self._split_is_whole = self.hand_model_name != 'mano' or self._holds_official_split()
         return tracks & np.array([not cameras or serial in cameras for serial in self.index.track_serial])
 
     def _official_starts(self, tracks):
@@ -247,6 +255,14 @@ class DexYCB(VideoDataset):
         starts = np.full(len(tracks), -1)
         starts[order] = np.cumsum(lengths) - lengths
         return starts
+
+    def _holds_official_split(self):
+        """Whether every subject, position and camera of the published split is on disk: numbers count them all."""
+        present = {
+            (s.subject, s.position, self._serial_order[serial]) for s in self.index.sequences for serial in s.serials
+        }
+        every = product(range(layout.SUBJECTS), range(layout.SEQUENCES_PER_SUBJECT), range(len(layout.SERIALS)))
+        return all(track in present for track in every if in_split(self.setup, self.split, *track))
 
     def _check_complete_subjects(self):
         """Positions decide s0 and s3, so a subject with sequences missing would get other splits than published."""

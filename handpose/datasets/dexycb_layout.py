@@ -28,7 +28,9 @@ SERIALS = (
 )
 SUBJECT_FOLDER = re.compile(r'\d{8}-subject-(\d{2})')
 SEQUENCE_FOLDER = re.compile(r'\d{8}_\d{6}')
+SUBJECTS = 10
 SEQUENCES_PER_SUBJECT = 100
+FPS = 30.0  # the cameras' nominal rate; DexYCB does not state one
 SEQUENCE_LIST = 'sequence_names.txt'  # ours, for roots that hold only a part of the sequences
 HAND_LABEL = 255  # the hand's value in `seg`; objects are 1 to 21
 FINGER_RADIUS = 0.009  # metres, half the width of an adult finger, for `hidden_share`
@@ -60,6 +62,7 @@ class Sequence(NamedTuple):
     mano_calib: str
     extrinsics: str
     grasped: int  # YCB class id, 1 to 21
+    fps: float | None = None  # only rendered recordings say it
 
 
 def check_root(root):
@@ -153,6 +156,7 @@ def read_sequence(folder, subject, position):
         mano_calib=str(meta.get('mano_calib', [''])[0]),
         extrinsics=str(meta['extrinsics']),
         grasped=int(meta['ycb_ids'][meta['ycb_grasp_ind']]),
+        fps=meta.get('synthetic', {}).get('fps'),
     )
 
 

@@ -132,7 +132,8 @@ class HO3D(VideoDataset):
         number, centre = self._items[index]
         track = self.tracks[number]
         if centre is None:
-            frames = np.array([f for f in track.frames if min(track.lines) <= f <= max(track.lines)])
+            first, last = min(track.lines), max(track.lines)
+            frames = np.array([f for f in track.frames if first <= f <= last])
             valid = np.ones(len(frames), bool)
         else:
             usable = np.zeros(max(track.lines) + 1, bool)
@@ -175,7 +176,7 @@ class HO3D(VideoDataset):
         joints_valid = hand_valid[..., None].repeat(1, 1, 21)
         if self.part == 'evaluation' and self._truth is None:
             joints_valid[..., 1:] = False
-        seen = project_points(joints, intrinsics).nan_to_num(0.0)  # 0 / 0 where a joint is unknown
+        seen = project_points(joints, intrinsics)
         sample = HandSequence(
             meta={
                 'dataset': 'ho3d',
@@ -207,22 +208,31 @@ class HO3D(VideoDataset):
         )
         if self.labels == 'full':
             sample = self._with_hand_parameters(sample, records)
-        return sample if self.frame == 'camera' else to_world(sample, self._to_world[track.name])
+        if self.frame == 'camera':
+            return sample
+        # HO3D's joints need not be exactly those that the model computes.
+        rest = self._rest_wrist(sample.hand_shape) if self.labels == 'full' else None
+        return to_world(sample, self._to_world[track.name], rest)
 
     def _with_hand_parameters(self, sample, records):
         """Adds hand pose, shape (the mean over the clip's frames) and translation."""
         shape = torch.from_numpy(records['shape'])
-        # The model turns about its own wrist at rest (J0), so changing the axes F takes t to F (J0 + t) - J0.
-        rest = self._hand_model.rest_wrist(shape, torch.tensor(RIGHT)).double()
-        flip = torch.from_numpy(layout.FLIP)
-        transl = flip * (rest + torch.from_numpy(records['transl'])) - rest
         known = torch.from_numpy(records['annotated'])
+        mean = shape[known].mean(0, keepdim=True)
+        # The model turns about its own wrist at rest (J0), so changing the axes F takes t to F (J0 + t) - J0; the
+        # last J0 is that of the mean shape, which the clip's hand has.
+        wrist = self._rest_wrist(shape) + torch.from_numpy(records['transl'])
+        transl = torch.from_numpy(layout.FLIP) * wrist - self._rest_wrist(mean)
         return sample.replace(
             hand_pose=torch.from_numpy(records['pose'])[:, None],
-            hand_shape=shape[known].mean(0, keepdim=True),
+            hand_shape=mean,
             hand_transl=torch.where(known[:, None], transl, 0.0).float()[:, None],
             hand_pose_valid=sample.hand_valid.clone(),
         )
+
+    def _rest_wrist(self, shape):
+        """The model's wrist at rest (N, 3) of shapes (N, 10), float64."""
+        return self._hand_model.rest_wrist(shape, torch.tensor(RIGHT)).double()
 
     def _check_evaluation(self, truth_file):
         if self.split == 'evaluation' and self.labels == 'full':

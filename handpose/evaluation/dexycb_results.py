@@ -111,13 +111,16 @@ def score_dexycb_results(path, clips):
         shares hidden that Deformer reports, e.g. `pa_mpjpe_mm/occlusion_25_50`.
 
     Raises:
-        ValueError: a frame with a hand is not in the file (named). Other frames may be there; they are ignored.
+        ValueError: a frame with a hand is not in the file (named), or a clip has no official numbers. Other frames may
+            be in the file; they are ignored.
     """
     indices, joints = read_dexycb_results(path)
     place = {index: row for row, index in enumerate(indices.tolist())}
     rows, truth, columns = [], [], {'occlusion': [], 'hand': []}
     for clip in clips:
         frames = np.flatnonzero((clip.hand_valid[:, 0] & clip.frame_valid).numpy())
+        if 'official_indices' not in clip.meta:
+            raise ValueError(f'{sample_name(clip.meta)} has no official_indices (the split is not whole on disk)')
         wanted = [clip.meta['official_indices'][t] for t in frames]
         for index, t in zip(wanted, frames, strict=True):
             if index not in place:

@@ -39,9 +39,11 @@ class HO3DSubmission(ResultFile):
         version: 2 or 3. data_root: HO3D's folder, for `evaluation.txt`.
         collect_device: 'cpu' or 'gpu', how processes exchange their results.
 
-    Raises (when evaluating):
-        SequenceError: a listed frame has no prediction (named), the version is another, `vertices` are missing or are
-            not MANO's, or the list is not the official one; the last two only for labels of MANO.
+    Raises:
+        ValueError: evaluation.txt does not exist, the version or the file's ending is another.
+        SequenceError: while testing, the clip's version is another, `vertices` are missing or are not MANO's, or the
+            list is not the official one (the last two only for labels of MANO); in the end, a listed frame has no
+            prediction (named).
     """
 
     arrays = ('joints', 'vertices')
@@ -52,8 +54,10 @@ class HO3DSubmission(ResultFile):
             raise ValueError(f'version must be 2 or 3, got {version!r}')
         if Path(path).suffix not in ('.json', '.zip'):
             raise ValueError(f'a submission to HO3D is a .json or .zip file, got {str(path)!r}')
-        self.version, self.data_root = version, Path(data_root)
-        self.official = False
+        self.version, self.list_path = version, Path(data_root) / 'evaluation.txt'
+        if not self.list_path.exists():
+            raise ValueError(f'{self.list_path}, the list of frames to submit, does not exist; download it with HO3D')
+        self.listed = self.list_path.read_text(encoding='utf-8').split()
 
     def values(self, prediction, target):
         """See `ResultFile.values`: joints (T, 21, 3) and vertices (T, V, 3) as the file has them."""
@@ -63,14 +67,10 @@ class HO3DSubmission(ResultFile):
                 f'{where} is of version {target.meta.get("version")}, split {target.meta.get("split")!r}, but a '
                 f'submission is of the evaluation part of version {self.version}'
             )
-        self.official = target.meta['hand_model'] == 'mano'
         if prediction.vertices is None:
             raise SequenceError(f'{where}: the submission holds meshes, and the prediction has no vertices')
-        if self.official and prediction.vertices.shape[-2] != MANO_VERTICES:
-            raise SequenceError(
-                f'{where}: the submission holds the {MANO_VERTICES} vertices of MANO, and the prediction has '
-                f"{prediction.vertices.shape[-2]}; train with hand_model=dict(type='MANO', ...)"
-            )
+        if target.meta['hand_model'] == 'mano':
+            self._check_official(where, prediction.vertices.shape[-2])
         joints, vertices = prediction.joints_3d[:, 0].cpu(), prediction.vertices[:, 0].cpu()
         if prediction.frame not in ('wrist', 'camera') or target.frame != 'camera':
             raise SequenceError(f"{where}: a submission is in the camera's frame; read the data with frame='camera'")
@@ -80,21 +80,29 @@ class HO3DSubmission(ResultFile):
         joints = from_common(joints, 'ho3d')[0]
         return {'joints': _flipped(joints), 'vertices': _flipped(vertices)}
 
+    def _check_official(self, where, vertices):
+        """The server takes MANO's meshes of the official list alone."""
+        if vertices != MANO_VERTICES:
+            raise SequenceError(
+                f'{where}: the submission holds the {MANO_VERTICES} vertices of MANO, and the prediction has '
+                f"{vertices}; train with hand_model=dict(type='MANO', ...)"
+            )
+        if len(self.listed) != OFFICIAL_FRAMES[self.version]:
+            raise SequenceError(
+                f'{self.list_path} lists {len(self.listed)} frames, but HO3D version {self.version} has '
+                f'{OFFICIAL_FRAMES[self.version]}; download the list again, so that the server takes the submission'
+            )
+
     def reduce(self, results):
         """Checks that every line of evaluation.txt is there, and writes the file."""
-        listed = (self.data_root / 'evaluation.txt').read_text(encoding='utf-8').split()
+        listed = self.listed
         rows = self.merge(results)
         missing = sorted(set(range(len(listed))) - set(rows['index'].tolist()))
         if missing:
             named = ', '.join(listed[i] for i in missing[:5]) + (', ...' if len(missing) > 5 else '')
             raise SequenceError(
-                f'{len(missing)} of the {len(listed)} frames of {self.data_root}/evaluation.txt have no prediction '
+                f'{len(missing)} of the {len(listed)} frames of {self.list_path} have no prediction '
                 f'({named}), so {self.path} is not written'
-            )
-        if self.official and len(listed) != OFFICIAL_FRAMES[self.version]:
-            raise SequenceError(
-                f'{self.data_root}/evaluation.txt lists {len(listed)} frames, but HO3D version {self.version} has '
-                f'{OFFICIAL_FRAMES[self.version]}; download the list again, so that the server takes the submission'
             )
         with whole_file(self.path) as file:
             if Path(self.path).suffix == '.zip':

@@ -40,7 +40,10 @@ class ResultFile(GatheringMetric):
         """
         where = sample_name(target.meta)
         if 'official_indices' not in target.meta:
-            raise SequenceError(f'{where}: the reader gives no official_indices, so {self.path} cannot be written')
+            raise SequenceError(
+                f'{where}: the reader gives no official_indices (the split is not whole on disk), so {self.path} '
+                f'cannot be written'
+            )
         if target.joints_3d.shape[1] != 1 or prediction.joints_3d is None:
             raise SequenceError(f'{where}: {type(self).__name__} needs joints_3d of one hand')
         indices = np.asarray(target.meta['official_indices'], np.int64)

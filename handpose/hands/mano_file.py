@@ -4,6 +4,7 @@ Besides arrays (`pickles.py`), a file may name inert stand-ins for the classes t
 chumpy's `Ch` and `Select`, and scipy's sparse matrices.
 """
 
+from collections import OrderedDict
 from pathlib import Path
 
 import numpy as np
@@ -64,6 +65,7 @@ def _reconstruct(stand_in, base, state):
 def _allowed_names():
     """The full table of names that a MANO pickle may mention."""
     table = array_names()
+    table['collections', 'OrderedDict'] = OrderedDict
     for module in ('copyreg', 'copy_reg'):
         table[module, '_reconstructor'] = _reconstruct
     for module in ('builtins', '__builtin__'):

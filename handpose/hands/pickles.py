@@ -6,7 +6,6 @@ the caller adds. Everything else is refused before it is looked up.
 
 import codecs
 import pickle
-from collections import OrderedDict
 
 import numpy as np
 
@@ -25,7 +24,7 @@ def encode_latin1(text, encoding='latin1', errors='strict'):
 def array_names():
     """The table {(module, name): object} that NumPy arrays and scalars of any version need."""
     core = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
-    table = {('_codecs', 'encode'): encode_latin1, ('collections', 'OrderedDict'): OrderedDict}
+    table = {('_codecs', 'encode'): encode_latin1}
     for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
         table[module, '_reconstruct'] = core._reconstruct
         table[module, 'scalar'] = core.scalar

@@ -6,6 +6,7 @@ import dexycb_files as files
 import pytest
 
 from handpose.datasets import DexYCB
+from handpose.datasets import dexycb_layout as layout
 from handpose.datasets.base import DatasetError
 
 SUBJECT = '20200709-subject-03'
@@ -59,6 +60,27 @@ def test_a_download_in_part_is_taken_with_the_list_only(tmp_path):
     (root / 'sequence_names.txt').write_text('\n'.join(names[1:]))
     with pytest.raises(DatasetError, match=r'sequence_names\.txt: .* has 99 of its 100'):
         DexYCB(root, setup='s0', split='test', labels='joints_only')
+
+
+def test_official_numbers_need_the_whole_split(tmp_path, monkeypatch):
+    """They count every frame of the published split, so a part of it would be numbered otherwise."""
+    root = partial_root(tmp_path / 'part', kept=(3, 4), name=None, total=100)
+    for split in ('train', 'test'):
+        part = DexYCB(root, setup='s0', split=split, labels='joints_only')
+        assert len(part) and all('official_indices' not in clip.meta for clip in part)
+    monkeypatch.setattr(layout, 'SUBJECTS', 1)
+    monkeypatch.setattr(layout, 'SEQUENCES_PER_SUBJECT', 5)
+    monkeypatch.setattr(layout, 'SERIALS', ('932122061900', '932122062010'))
+    root = files.write_root(tmp_path / 'whole', sequences=5, name=None)  # all of a smaller data set
+    names = sorted(f'{f.parent.name}/{f.name}' for f in root.glob('*-subject-*/*'))
+    (root / 'sequence_names.txt').write_text('\n'.join(names))
+    options = dict(setup='s0', mode='tracks', labels='joints_only')
+    assert [t.meta['official_indices'] for t in DexYCB(root, split='val', **options)] == [[0, 1, 2], [3, 4, 5]]
+    one = DexYCB(root, split='train', cameras=['932122062010'], **options)  # chosen here, but all on disk
+    assert one[0].meta['official_indices'] == [3, 4, 5]
+    shutil.rmtree(root / names[2])
+    assert 'official_indices' not in DexYCB(root, split='train', **options)[0].meta
+    assert DexYCB(root, split='val', **options)[1].meta['official_indices'] == [3, 4, 5]  # this split is still whole
 
 
 @pytest.mark.parametrize(

@@ -160,6 +160,37 @@ def test_world_frame_is_the_reference_camera(tmp_path):
         HO3D(root, 'val', frame='world', held_out=['SM2'])
 
 
+@pytest.mark.parametrize('frame', ['camera', 'world'])
+def test_the_clips_hand_has_its_mean_shape(tmp_path, frame):
+    """Shapes that change by the frame, and joints that are not MANO's: the wrist is still where the files put it."""
+    files.write_plain(tmp_path)
+    model, side = MANO(tmp_path, flat_hand_mean=True), torch.tensor(1)
+    root = files.write_root(tmp_path / 'root', 3, train=('ABF10',), frames=3, name=None)
+    calibration = root / 'calibration' / 'ABF1' / 'calibration'
+    calibration.mkdir(parents=True)
+    (calibration / 'cam_orders.txt').write_text('1 0\n')
+    turned = np.eye(4)
+    turned[:3, :3], turned[:3, 3] = Rotation.from_rotvec([0.3, -1.0, 0.4]).as_matrix(), (0.1, 0.2, 0.3)
+    np.savetxt(calibration / 'trans_0.txt', np.eye(4))
+    np.savetxt(calibration / 'trans_1.txt', turned)
+    wrists, betas = [], []
+    for index in range(3):
+        values = files.labels(index)
+        values['handBeta'] = np.linspace(-1, 1, 10) * (index - 0.5)
+        files.write_label(files.label_file(root, 'ABF10', index), values)
+        betas.append(torch.from_numpy(values['handBeta']).float())
+        wrist = model.rest_wrist(betas[-1], side).double().numpy() + values['handTrans']
+        wrist = wrist * (1, -1, -1)
+        wrists.append(wrist if frame == 'camera' else turned[:3, :3] @ wrist + turned[:3, 3])
+    rests = [model.rest_wrist(beta, side) for beta in betas]
+    assert (rests[0] - rests[2]).abs().max() > 1e-3  # else the shape would not matter
+    clip = HO3D(root, hand_model=model, num_frames=3, gap=1, frame=frame)[1]
+    torch.testing.assert_close(clip.hand_shape[0], torch.stack(betas).mean(0))
+    shape = clip.hand_shape.expand(3, 10)
+    joints = model(clip.hand_pose[:, 0], shape, clip.hand_transl[:, 0], side.expand(3)).joints
+    np.testing.assert_allclose(joints[:, 0], wrists, atol=1e-6)
+
+
 class Bomb:
     """Unpickling it would run code."""
 

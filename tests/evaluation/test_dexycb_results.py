@@ -115,6 +115,9 @@ def test_a_constant_offset_and_extra_lines(tmp_path):
     assert found['auc_cam_0_50mm'] == pytest.approx((99 - 9.5) / 99) and found['pa_mpjpe_mm'] < 1e-3
     with pytest.raises(ValueError, match=r'lacks index 4 \(b camera 1 frame 1\)'):
         score_dexycb_results(path, [track(truth[2:], 3, 'b')])
+    unnumbered = track(truth[:3], 0).replace(meta={'sequence': 'a', 'cameras': ['1']})
+    with pytest.raises(ValueError, match='has no official_indices'):
+        score_dexycb_results(path, [unnumbered])
 
 
 def test_official_index_counts_every_frame_of_the_split(tmp_path):
@@ -154,7 +157,11 @@ def test_nothing_is_written_when_something_is_missing(tmp_path):
         ([(whole, target), (predicted(target, hands(3, 2)), target)], 1, 'frame 0 was predicted twice'),
         ([(wild, target)], 1, 'predicted joints are NaN'),
         ([(whole, world)], 1, "in the camera's frame"),
-        ([(whole, target.replace(meta={'sequence': 'a'}))], 1, 'gives no official_indices'),
+        (
+            [(whole, target.replace(meta={'sequence': 'a'}))],
+            1,
+            r'gives no official_indices \(the split is not whole on disk\)',
+        ),
     ):
         with pytest.raises(SequenceError, match=sentence):
             run(DexYCBResults(path), pairs, size)

@@ -132,23 +132,25 @@ def test_nothing_is_written_when_something_is_wrong(tmp_path):
     for arguments, sentence in (
         ((path, 4, tmp_path), 'version must be 2 or 3'),
         (('a.txt', 2, tmp_path), '.json or .zip'),
+        ((path, 2, tmp_path / 'nowhere'), 'nowhere/evaluation.txt, the list of frames to submit, does not exist'),
     ):
         with pytest.raises(ValueError, match=sentence):
             HO3DSubmission(*arguments)
 
 
-def test_the_official_list_of_version_2(tmp_path, monkeypatch):
+@pytest.mark.parametrize(('version', 'count'), [(2, 11_524), (3, 20_137)])
+def test_the_official_lists(tmp_path, monkeypatch, version, count):
     monkeypatch.setattr('handpose.evaluation.ho3d_submission.MANO_VERTICES', 1)  # a mesh of one point: a small file
-    lines = [f'SM1/{frame:04d}' for frame in range(11_524)]
+    lines = [f'SM1/{frame:04d}' for frame in range(count)]
     write_list(tmp_path, lines)
     frames = list(range(len(lines)))
     pair = [
         x.select_frames([0] * len(lines)).replace(meta={**x.meta, 'frame_indices': frames, 'official_indices': frames})
-        for x in clip('SM1', [0], lines, model='mano', version=2, vertices=1)
+        for x in clip('SM1', [0], lines, model='mano', version=version, vertices=1)
     ]
-    assert submit(HO3DSubmission(tmp_path / 'pred.json', 2, tmp_path), [pair]) == {'submitted_frames': 11_524.0}
+    assert submit(HO3DSubmission(tmp_path / 'pred.json', version, tmp_path), [pair]) == {'submitted_frames': count}
     joints, vertices = read_ho3d_submission(tmp_path / 'pred.json')
-    assert joints.shape == (11_524, 21, 3) and vertices.shape == (11_524, 1, 3)
+    assert joints.shape == (count, 21, 3) and vertices.shape == (count, 1, 3)
 
 
 def reference(predicted, truth, aligned_as):
@@ -214,7 +216,7 @@ def test_scores_equal_the_official_definitions(tmp_path):
 
 def test_a_wrist_alone_gives_no_numbers():
     """The evaluation part knows the wrist alone; aligned on itself it must not count as an error of zero."""
-    prediction, target = clip('SM1', [0, 2], LINES, frame='wrist')
+    prediction, target = clip('SM1', [0, 1, 2], LINES, frame='wrist')  # frame 1 is not in the list
     metric = HandPoseMetric()
     metric.process(None, [dict(prediction=prediction, target=target)])
     assert metric.evaluate(1) == {'num_samples': 2.0, 'num_samples/right': 2.0, 'num_missing': 0.0}

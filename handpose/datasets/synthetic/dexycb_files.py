@@ -31,12 +31,12 @@ class DexYCBLayout(Layout):
     def write_scene(self, scene, subject, sequence, facts):
         """Writes meta.yml, pose.npz, and the sequence's calibration."""
         (partial,) = self.empty_partial(subject, sequence)
-        name, side = self.options.sequence_name(subject, sequence), ('left', 'right')[scene.side]
-        calibration = f'{name}_subject-{subject + 1:02d}_{side}'
+        name, side = partial.name, ('left', 'right')[scene.side]
+        calibration = f'{name}_subject-{partial.parent.name[-2:]}_{side}'
         write_extrinsics(self.root, name, self.options.serials, scene.extrinsics)
         write_hand_shape(self.root, calibration, scene.hand_shape)
         write_yaml(partial / 'meta.yml', {
-            'serials': list(self.options.serials), 'num_frames': self.options.frames, 'extrinsics': name,
+            'serials': list(self.options.serials), 'num_frames': len(scene.joints), 'extrinsics': name,
             'ycb_ids': [o.class_id for o in scene.objects], 'ycb_grasp_ind': 0, 'mano_sides': [side],
             'mano_calib': [calibration], 'synthetic': facts,
         })  # fmt: skip

@@ -148,7 +148,7 @@ def _checked(found):
     valid = found['frame_valid']
     _check_whole_sequences(found['joints'], valid, names, lengths)
     fps = float(found['fps'])
-    if not fps > 0:
+    if not 0 < fps < np.inf:
         raise DatasetError(f'fps must be a positive number, got {fps}')
     _check_matrices(found)
     per_sequence = {
@@ -203,10 +203,12 @@ def _check_matrices(found):
         matrix = np.asarray(found.get(name, np.eye(4)), np.float64)
         rotation = matrix[..., :3, :3]
         rigid = np.abs(np.swapaxes(rotation, -1, -2) @ rotation - np.eye(3)).max() < 1e-3
+        rigid &= np.isfinite(matrix).all()
         if not rigid or (np.linalg.det(rotation) < 0).any() or np.abs(matrix[..., 3, :] - (0, 0, 0, 1)).max() > 1e-6:
             raise DatasetError(f'{name} must be rigid motions: a rotation, metres, and the last row (0, 0, 0, 1)')
     matrix = found.get('camera_intrinsics', np.eye(3))
-    if np.abs(matrix[..., [0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] - (0, 0, 0, 0, 1)).max(initial=0) > 1e-6:
+    fixed = np.abs(matrix[..., [0, 1, 2, 2, 2], [1, 0, 0, 1, 2]] - (0, 0, 0, 0, 1)).max(initial=0)
+    if not np.isfinite(matrix).all() or fixed > 1e-6:
         raise DatasetError(
             'camera_intrinsics must be pinhole matrices without skew: (fx, 0, cx), (0, fy, cy), (0, 0, 1)'
         )
@@ -222,8 +224,10 @@ def _check_names(found, names):
             raise DatasetError(f"sequence_names must read 'subject/sequence', got {name!r}")
     if len(set(names)) != len(names):
         raise DatasetError(f'sequence_names must differ, got {max(names, key=names.count)!r} twice')
-    listed = {str(name) for name in found.get('all_sequence_names', np.array(names)).ravel()}
-    if missing := sorted(set(names) - listed):
+    listed = [str(name) for name in found.get('all_sequence_names', np.array(names)).ravel()]
+    if len(set(listed)) != len(listed):
+        raise DatasetError(f'all_sequence_names must differ, got {max(listed, key=listed.count)!r} twice')
+    if missing := sorted(set(names) - set(listed)):
         raise DatasetError(f'all_sequence_names must hold every sequence, but lacks {missing[0]!r}')
 
 

@@ -12,7 +12,7 @@ from scipy.spatial.transform import Rotation
 
 from handpose.datasets import dexycb_layout as layout
 from handpose.datasets.base import DatasetError
-from handpose.datasets.dexycb_index import HAND, open_index
+from handpose.datasets.dexycb_index import BROKEN, HAND, open_index
 from handpose.datasets.synthetic.recorded.motion_file import SIDES, RecordedMotion
 from handpose.datasets.synthetic.recorded.objects import NAMES
 from handpose.registry import did_you_mean
@@ -21,7 +21,6 @@ LICENCE = (
     'The hand motion, objects and cameras are recordings of DexYCB (Chao et al., CVPR 2021), licensed CC BY-NC 4.0: '
     'pictures rendered from them, and weights trained on these, are for non-commercial use only.'
 )
-FPS = 30.0  # the cameras' nominal rate; DexYCB does not state one
 PACKED_WORLD = '840412060917'  # the camera whose frame packed joints are in
 _GOLDEN = 0.618034
 _TAG = 'apriltag'
@@ -44,7 +43,7 @@ def motion_from_dexycb(root, camera=None, cache_dir=None):
         if it is DexYCB's own. Sequences without a single hand are left out.
 
     Raises:
-        DatasetError: files that are missing or broken, an unknown camera.
+        DatasetError: missing files, an unknown camera, a frame that no camera gives because a label file is broken.
     """
     layout.check_root(root)
     intrinsics = layout.read_intrinsics(root)
@@ -52,8 +51,6 @@ def motion_from_dexycb(root, camera=None, cache_dir=None):
         raise DatasetError(f'{root} has no camera {camera!r} (it has: {", ".join(intrinsics)}).'
                            f'{did_you_mean(camera, intrinsics)}')  # fmt: skip
     index = open_index(root, intrinsics, cache_dir)
-    for sentence in index.broken.values():
-        raise DatasetError(sentence)
     serials = [s for s in intrinsics if all(s in q.serials for q in index.sequences)]
     real_objects = layout.read_hand_model_name(root) == 'mano'  # the built-in data's have other frames than YCB's
     rows = []
@@ -79,7 +76,7 @@ def _gather(rows, serials, intrinsics, names, real_objects):
         sequence_names=[s.name for s in sequences],
         sequence_lengths=np.array([len(v) for v in valid]),
         hand_side=np.array([SIDES.index(s.hand_side) for s in sequences]),
-        fps=FPS,
+        fps=sequences[0].fps or layout.FPS,
         all_sequence_names=names,
         camera_serials=serials,
         camera_sizes=np.array([intrinsics[s][1] for s in serials]),
@@ -101,19 +98,24 @@ def _all_names(root):
 
 
 def _joints_of(index, number, to_world, camera):
-    """World joints (F, 21, 3) and validity (F,) of a sequence."""
+    """World joints (F, 21, 3) and validity (F,) of a sequence; raises for a broken frame that no camera gives."""
     frames = index.sequences[number].num_frames
-    joints, valid = np.zeros((frames, 21, 3)), np.zeros(frames, bool)
+    joints, valid, broken = np.zeros((frames, 21, 3)), np.zeros(frames, bool), {}
     for track in np.flatnonzero(index.track_sequence == number):
         serial = index.track_serial[track]
         if camera not in (None, serial):
             continue
-        status = index.status[index.track_start[track] : index.track_start[track + 1]]
+        start, stop = index.track_start[track : track + 2]
+        status = index.status[start:stop]
+        broken |= {frame: index.broken[start + frame] for frame in np.flatnonzero(status == BROKEN).tolist()}
         new = (status == HAND) & ~valid
         matrix = to_world[serial]
         local = index.track_labels(track)['joint_3d'][new].astype(np.float64)
         joints[new] = local @ matrix[:3, :3].T + matrix[:3, 3]
         valid |= new
+    for frame in sorted(broken):
+        if not valid[frame]:
+            raise DatasetError(broken[frame])
     return joints, valid
 
 
@@ -131,6 +133,9 @@ def _object_of(root, sequence):
 
 def motion_from_packed(path, cameras_path):
     """Reads all of DexYCB's joints packed in one `.npz`, and its cameras from a json file.
+
+    The cameras are of ONE calibration session; DexYCB has several. For recordings of other sessions the rig is only
+    approximately theirs: one such recording's cameras stood 2.8 degrees, about 6 cm, elsewhere.
 
     Args:
         path: `joints` (N, 21, 3) in the frame of camera `PACKED_WORLD`, `frame_valid`, `sequence_names`,
@@ -157,7 +162,7 @@ def motion_from_packed(path, cameras_path):
         sequence_names=names,
         sequence_lengths=packed['sequence_lengths'],
         hand_side=np.array([SIDES.index(str(side)) for side in packed['hand_side']]),
-        fps=FPS,
+        fps=layout.FPS,
         camera_serials=list(cameras),
         camera_sizes=np.array([values['size_wh'] for values in cameras.values()]),
         camera_intrinsics=np.array([values['K'] for values in cameras.values()]),

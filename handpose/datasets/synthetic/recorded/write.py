@@ -14,14 +14,7 @@ from handpose.datasets.base import DatasetError
 from handpose.datasets.dexycb_layout import SEQUENCE_FOLDER, SEQUENCE_LIST, SUBJECT_FOLDER
 from handpose.datasets.synthetic.appearance import draw_look, draw_sensor
 from handpose.datasets.synthetic.bodies import SceneBodies
-from handpose.datasets.synthetic.dexycb_files import (
-    DexYCBLayout,
-    sequence_poses,
-    write_extrinsics,
-    write_hand_shape,
-    write_intrinsics,
-    write_npz,
-)
+from handpose.datasets.synthetic.dexycb_files import DexYCBLayout, write_intrinsics, write_npz
 from handpose.datasets.synthetic.jobs import claim_root, run_jobs, single_threaded
 from handpose.datasets.synthetic.layout import PARTIAL, write_yaml
 from handpose.datasets.synthetic.options import SERIALS, SyntheticOptions
@@ -31,7 +24,7 @@ from handpose.datasets.synthetic.render import CameraRenderer
 from handpose.hands import ProceduralHand
 from handpose.registry import did_you_mean
 
-VERSION = 1  # raise it when the same options give other data
+VERSION = 2  # raise it when the same options give other data
 FIT_FILE = 'fit.npz'
 
 
@@ -71,6 +64,9 @@ class RecordedOptions:
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
                 raise ValueError(f'{name} must be a whole number from {low} to {high}, got {value!r}')
+        for serial in self.serials:
+            if self.serials.count(serial) > 1:
+                raise ValueError(f'serials must differ, got {serial!r} twice')
 
 
 class RecordedSummary(NamedTuple):
@@ -168,21 +164,13 @@ class RecordedLayout(DexYCBLayout):
 
     def write_scene(self, scene, subject, position, facts):
         """Writes meta.yml, pose.npz, fit.npz and the sequence's calibration."""
-        (partial,) = self.empty_partial(subject, position)
-        name, side, serials = partial.name, ('left', 'right')[scene.side], self.options.serials
-        calibration = f'{name}_subject-{partial.parent.name[-2:]}_{side}'
-        write_extrinsics(self.root, name, serials, scene.extrinsics)
-        write_hand_shape(self.root, calibration, scene.hand_shape)
-        write_yaml(partial / 'meta.yml', {
-            'serials': list(serials), 'num_frames': len(scene.joints), 'extrinsics': name,
-            'ycb_ids': [o.class_id for o in scene.objects], 'ycb_grasp_ind': 0, 'mano_sides': [side],
-            'mano_calib': [calibration], 'synthetic': facts,
-        })  # fmt: skip
-        write_npz(partial / 'pose.npz', sequence_poses(scene))
+        super().write_scene(scene, subject, position, facts)
+        (folder,) = self.folders(subject, position)
         world = scene.extrinsics[0]
         recorded = scene.recorded_joints @ world[:3, :3].T + world[:3, 3]
         arrays = {'recorded_joints': recorded, 'fit_error': scene.fit_error}
-        write_npz(partial / FIT_FILE, {key: value.astype(np.float32) for key, value in arrays.items()})
+        arrays = {key: value.astype(np.float32) for key, value in arrays.items()}
+        write_npz(self.root / PARTIAL / folder / FIT_FILE, arrays)
 
 
 @lru_cache(maxsize=1)
@@ -269,6 +257,7 @@ def _facts(motion, sequence, scene):
     error = 1000 * scene.fit_error[np.isfinite(scene.fit_error)]
     return {
         'recorded': motion.sequence_names[sequence],
+        'fps': float(motion.fps),
         'object': scene.objects[0].kind,
         'fit_median_mm': round(float(np.median(error)), 3),
         'fit_95_mm': round(float(np.quantile(error, 0.95)), 3),

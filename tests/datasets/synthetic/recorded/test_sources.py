@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import yaml
+from motions import make_motion
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import DatasetError
@@ -119,9 +120,13 @@ def test_packed_files_that_do_not_fit(tmp_path):
         motion_from_packed(tmp_path / 'packed.npz', tmp_path / 'cameras.json')
 
 
-def test_the_choice_is_spread(built_in):
-    motion = motion_from_dexycb(built_in)
-    chosen = choose_sequences(motion, 4)
-    assert chosen == sorted(set(chosen)) and len(chosen) <= 4
-    positions = [motion.position_of(s)[1] for s in chosen]
-    assert 4 in positions and any(p < 4 for p in positions)
+def test_the_choice_is_spread():
+    """Ten sequences, right hands at even positions; split s0 holds out numbers 4 and 9."""
+    motion = make_motion(sequences=range(10), frames=2, absent=())
+    chosen = choose_sequences(motion, 6)
+    assert chosen == sorted(set(chosen)) and len(chosen) == 6
+    sides = motion.hand_side[[s for s in chosen if s not in (4, 9)]].tolist()
+    assert {4, 9} <= set(chosen) and sorted(sides) == [0, 0, 1, 1]
+    assert min(chosen) < 2 and len([s for s in chosen if 5 <= s < 9]) == 2  # not the first ones alone
+    only_left = motion.select([1, 3, 5, 7, 9])
+    assert [only_left.sequence_names[s][-1] for s in choose_sequences(only_left, 6)] == ['1', '5', '9']

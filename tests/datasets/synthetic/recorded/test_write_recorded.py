@@ -1,6 +1,7 @@
 import hashlib
 import os
 import shutil
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -8,13 +9,14 @@ import pytest
 import torch
 import yaml
 from motions import NAMES, OBJECT, SIZE, WITHOUT_SURROUNDINGS, make_motion
+from scipy.spatial.transform import Rotation
 
 from handpose.datasets import DexYCB
 from handpose.datasets.base import DatasetError
 from handpose.datasets.synthetic import RecordedOptions, recorded_options_from_dict, write_recorded
 from handpose.datasets.synthetic.recorded.motion_file import read_motion, write_motion
 from handpose.datasets.synthetic.recorded.objects import YCB_OBJECTS, ycb_object
-from handpose.datasets.synthetic.recorded.sources import choose_sequences, motion_from_packed
+from handpose.datasets.synthetic.recorded.sources import choose_sequences, motion_from_dexycb, motion_from_packed
 from handpose.datasets.synthetic.recorded.write import best_cameras, folder_names
 from handpose.hands import ProceduralHand, fit_hand
 
@@ -162,7 +164,7 @@ def test_same_bytes_with_two_processes_and_after_an_interruption(made, tmp_path)
 def test_joints_alone_are_enough(tmp_path):
     """No cameras, table or object, and names that are not DexYCB's: everything is put up around the hand."""
     names = ['anna/wave', 'bob/point', 'bob/wave']
-    motion = make_motion(sequences=(0, 1), frames=4, absent=(), **WITHOUT_SURROUNDINGS)
+    motion = make_motion(sequences=(0, 1), frames=4, absent=(), fps=60.0, **WITHOUT_SURROUNDINGS)
     motion.sequence_names, motion.all_sequence_names = [names[0], names[2]], names
     write_motion(tmp_path / 'motion.npz', motion)
     options = RecordedOptions(str(tmp_path / 'data'), str(tmp_path / 'motion.npz'), cameras=1, size=WIDTH, workers=1)
@@ -179,6 +181,10 @@ def test_joints_alone_are_enough(tmp_path):
         assert inside.all() and sample.hand_valid.all()
     meta = yaml.safe_load((tmp_path / 'data' / '20200709-subject-01/20200709_090000/meta.yml').read_text())
     assert meta['synthetic']['recorded'] == 'anna/wave'
+    assert data[0].meta['fps'] == 60 and data[0].timestamps.tolist() == pytest.approx([0, 1 / 60, 2 / 60, 3 / 60])
+    slower = DexYCB(tmp_path / 'data', setup='all', mode='tracks', fps=15)[0]
+    assert slower.meta['fps'] == 15 and slower.timestamps[1] == 1 / 15
+    assert motion_from_dexycb(tmp_path / 'data').fps == 60
 
 
 def test_the_best_cameras_see_most():
@@ -191,6 +197,7 @@ def test_the_best_cameras_see_most():
     ('changes', 'sentence'),
     [
         ({'serials': ('932122061901',)}, "no camera '932122061901'.*Did you mean '932122061900'"),
+        ({'serials': ('932122061900',) * 2}, "serials must differ, got '932122061900' twice"),
         ({'cameras': 3}, 'has 2 cameras, 3 were asked for'),
         ({'motion': 'nowhere.npz'}, 'there is no motion file nowhere.npz'),
         ({'size': 10}, 'size must be a whole number from 64'),
@@ -257,6 +264,21 @@ def test_real_boxes_lie_flat_at_first(real):
             rotation = cv2.Rodrigues(real.object_rotvec[real.frames_of(sequence).start])[0]
             upright.append(np.abs(real.table[sequence, 2, :3] @ rotation).max())
     assert np.median(upright) > 0.99 and len(upright) > 150
+
+
+def test_real_objects_are_where_the_download_has_them(real):
+    """Packed rotations, put right, against pose.npz of a download of the same recording."""
+    root, compared = Path(os.environ['HANDPOSE_REAL_DATA']) / 'dexycb_sample', 0
+    for path in root.glob('*-subject-*/*/pose.npz'):
+        sequence = real.sequence_names.index(f'{path.parent.parent.name}/{path.parent.name}')
+        grasp = yaml.safe_load((path.parent / 'meta.yml').read_text())['ycb_grasp_ind']
+        poses = np.load(path)['pose_y'][:, grasp].astype(np.float64)
+        frames = real.frames_of(sequence)
+        off = Rotation.from_quat(poses[:, :4]).inv() * Rotation.from_rotvec(real.object_rotvec[frames])
+        assert np.rad2deg(off.magnitude()).max() < 1e-5
+        np.testing.assert_allclose(real.object_transl[frames], poses[:, 4:], atol=1e-7)
+        compared += len(poses)
+    assert compared > 0
 
 
 def test_real_choice_has_both_parts_of_the_split(real):

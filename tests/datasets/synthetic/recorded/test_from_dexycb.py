@@ -1,9 +1,15 @@
 """Recorded motion from hand-made roots, as people with the official download have them."""
 
-import dexycb_files as files
+import shutil
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.spatial.transform import Rotation
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+import dexycb_files as files
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.synthetic.recorded.sources import motion_from_dexycb
@@ -35,8 +41,16 @@ def test_a_part_of_a_download_with_objects(tmp_path):
     np.testing.assert_allclose(motion.joints[2], files.joints(2), atol=1e-6)  # the first camera is the world
 
 
-def test_a_broken_label_file_is_named(tmp_path):
+def test_a_broken_label_file_is_named_where_no_camera_gives_the_frame(tmp_path):
     root = files.write_root(tmp_path / 'root', sequences=1)
     files.label_file(root, 1).write_bytes(b'nothing')
+    motion = motion_from_dexycb(root)
+    assert motion.frame_valid.all()
+    second = files.joints(1, camera=1) @ files.QUARTER_TURN[:, :3].T + files.QUARTER_TURN[:, 3]
+    np.testing.assert_allclose(motion.joints[1], second, atol=1e-6)  # the other camera's
+    with pytest.raises(DatasetError, match=r'932122061900/labels_000001\.npz cannot be read'):
+        motion_from_dexycb(root, camera='932122061900')
+    files.label_file(root, 1, serial='932122062010').write_bytes(b'nothing')
+    shutil.rmtree(root / '.handpose_index')  # it does not see a file that changes in place
     with pytest.raises(DatasetError, match=r'labels_000001\.npz cannot be read'):
         motion_from_dexycb(root)
