@@ -16,42 +16,24 @@ train_pipeline = [
 ]
 test_pipeline = [dict(type='LoadImages'), dict(type='HandCrop', size='$image_size', scale=1.5, union_object=True)]
 
-train_dataset = dict(
+labelled = dict(
     type='DexYCB',
     data_root='$data_root',
     setup='$setup',
-    split='train',
     hand_model='$hand_model',
     labels='$labels',
+    on_broken='$on_broken',
+)
+train_dataset = dict(
+    **labelled,
+    split='train',
     mode='clips',
     num_frames='$num_frames',
     gap='$frame_gap',
     pipeline='$train_pipeline',
-    on_broken='$on_broken',
 )
-val_dataset = dict(
-    type='DexYCB',
-    data_root='$data_root',
-    setup='$setup',
-    split='val',
-    hand_model='$hand_model',
-    labels='$labels',
-    mode='tracks',
-    pipeline='$test_pipeline',
-    on_broken='$on_broken',
-)
-test_dataset = dict(
-    type='DexYCB',
-    data_root='$data_root',
-    setup='$setup',
-    split='$test_split',
-    hand_model='$hand_model',
-    labels='$labels',
-    mode='tracks',
-    pipeline='$test_pipeline',
-    partial='$partial',
-    on_broken='$on_broken',
-)
+val_dataset = dict(**labelled, split='val', mode='tracks', pipeline='$test_pipeline')
+test_dataset = dict(**labelled, split='$test_split', mode='tracks', pipeline='$test_pipeline', partial='$partial')
 train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
 val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
 test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')

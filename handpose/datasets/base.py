@@ -11,6 +11,7 @@ from handpose.geometry.rigid import transform_points
 from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from handpose.hands import COMMON_JOINTS
 from handpose.registry import HAND_MODELS, TRANSFORMS, did_you_mean
+from handpose.structures import centred_windows
 
 
 class DatasetError(ValueError):
@@ -82,6 +83,14 @@ def to_world(sample, matrix, rest=None):
         changes |= {'hand_pose': pose, 'hand_transl': transl.float()}
     extrinsics = torch.linalg.inv(matrix).float().expand_as(sample.extrinsics).clone()
     return sample.replace(frame='world', extrinsics=extrinsics, **changes)
+
+
+def check_clips(mode, num_frames, gap, clip_stride):
+    """Raises a sentence for clips that cannot be: a stride below 1, or a window that `centred_windows` refuses."""
+    if clip_stride < 1:
+        raise DatasetError(f'clip_stride must be at least 1, got {clip_stride}')
+    if mode == 'clips':
+        centred_windows(1, num_frames, gap)
 
 
 class VideoDataset(Dataset):

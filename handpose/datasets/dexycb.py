@@ -13,6 +13,7 @@ from handpose.datasets.base import (
     DatasetError,
     VideoDataset,
     check_choice,
+    check_clips,
     hand_model_of,
     nearest_known,
     to_world,
@@ -89,12 +90,9 @@ class DexYCB(VideoDataset):
             ('frame', frame, ('camera', 'world')),
         ):
             check_choice(name, value, choices)
-        if clip_stride < 1:
-            raise DatasetError(f'clip_stride must be at least 1, got {clip_stride}')
         if fps is not None and not fps > 0:
             raise DatasetError(f'fps must be a positive number or None, got {fps}')
-        if mode == 'clips':
-            centred_windows(1, num_frames, gap)  # refuses a window that cannot be
+        check_clips(mode, num_frames, gap, clip_stride)
         super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'tracks')
         layout.check_root(data_root)
         self.root = Path(data_root)

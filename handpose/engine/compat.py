@@ -148,7 +148,7 @@ def accept_accumulation():
     warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
 
 
-def join_process_group(launcher, backend='nccl'):
+def join_process_group(launcher):
     """Joins the process group of `launcher`; a launcher of 'none' joins nothing. Returns nothing.
 
     Without a GPU this joins gloo itself, because mmengine's `init_dist` calls `torch.cuda.set_device` always. Can go
@@ -157,9 +157,9 @@ def join_process_group(launcher, backend='nccl'):
     if launcher == 'none' or torch.distributed.is_initialized():
         return
     if torch.cuda.is_available():
-        init_dist(launcher, backend=backend)
-        return
-    torch.distributed.init_process_group('gloo')
+        init_dist(launcher, backend='nccl')
+    else:
+        torch.distributed.init_process_group('gloo')
 
 
 def model_wrapper():

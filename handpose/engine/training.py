@@ -63,7 +63,8 @@ def prepare_estimator(estimator, options):
         ValueError: `compile` names no part of the estimator, or there is nothing to recompute.
     """
     if options['channels_last']:
-        put_channels_last(estimator)
+        # What convolutions compute follows the layout of their weights.
+        estimator.to(memory_format=torch.channels_last)
     if options['activation_checkpointing']:
         checkpoint_activations(estimator)
     if options['compile']:
@@ -116,8 +117,3 @@ def _still_statistics(block):
     finally:
         for buffer, value in kept:
             buffer.copy_(value)
-
-
-def put_channels_last(estimator):
-    """Lays weights of convolutions out with the channels last; what they compute follows them."""
-    estimator.to(memory_format=torch.channels_last)

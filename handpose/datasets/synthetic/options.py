@@ -19,6 +19,26 @@ LAYOUTS = ('dexycb', 'ho3d')
 HO3D_VERSIONS = (2, 3)
 
 
+# Lowest and highest of the options that are numbers.
+RANGES = {
+    'subjects': (1, 99),
+    'sequences': (5, 100),
+    'frames': (24, 10_000),
+    'cameras': (1, len(SERIALS)),
+    'size': (64, 4096),
+    'seed': (0, 2**63),
+    'workers': (0, 4096),
+}
+
+
+def check_whole_numbers(options):
+    """Raises a ValueError where an option that `RANGES` names is no whole number of its range."""
+    for name, (low, high) in RANGES.items():
+        value = getattr(options, name, low)  # recorded motion has not all of them
+        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+            raise ValueError(f'{name} must be a whole number from {low} to {high}, got {value!r}')
+
+
 @dataclass(frozen=True)
 class SyntheticOptions:
     """Options of the built-in data.
@@ -57,18 +77,7 @@ class SyntheticOptions:
             )
         if self.ho3d_version not in HO3D_VERSIONS:
             raise ValueError(f'ho3d_version must be 2 or 3, got {self.ho3d_version!r}')
-        for name, low, high in (
-            ('subjects', 1, 99),
-            ('sequences', 5, 100),
-            ('frames', 24, 10_000),
-            ('cameras', 1, len(SERIALS)),
-            ('size', 64, 4096),
-            ('seed', 0, 2**63),
-            ('workers', 0, 4096),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ValueError(f'{name} must be a whole number from {low} to {high}, got {value!r}')
+        check_whole_numbers(self)
         if self.sequences % SEQUENCES_PER_BLOCK:
             raise ValueError(
                 f'sequences must be a multiple of {SEQUENCES_PER_BLOCK} (split s0 tests on every fifth sequence of a '

@@ -40,6 +40,7 @@ class _ResNetStages(nn.Module):
             self.channels.append(channels)
 
     def forward(self, x):
+        """(N, 3, h, w) -> four levels (N, channels[i], ceil(h / (4 * 2^i)), ceil(w / (4 * 2^i)))."""
         x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
         levels = []
         for stage in (self.layer1, self.layer2, self.layer3, self.layer4):

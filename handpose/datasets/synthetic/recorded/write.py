@@ -17,7 +17,7 @@ from handpose.datasets.synthetic.bodies import SceneBodies
 from handpose.datasets.synthetic.dexycb_files import DexYCBLayout, write_intrinsics, write_npz
 from handpose.datasets.synthetic.jobs import claim_root, run_jobs, single_threaded
 from handpose.datasets.synthetic.layout import PARTIAL, write_yaml
-from handpose.datasets.synthetic.options import SERIALS, SyntheticOptions
+from handpose.datasets.synthetic.options import SERIALS, SyntheticOptions, check_whole_numbers
 from handpose.datasets.synthetic.recorded.motion_file import read_motion
 from handpose.datasets.synthetic.recorded.scene import build_recorded_scene, picture_cameras
 from handpose.datasets.synthetic.render import CameraRenderer
@@ -55,15 +55,7 @@ class RecordedOptions:
     workers: int = 0
 
     def __post_init__(self):
-        for name, low, high in (
-            ('cameras', 1, len(SERIALS)),
-            ('size', 64, 4096),
-            ('seed', 0, 2**63),
-            ('workers', 0, 4096),
-        ):
-            value = getattr(self, name)
-            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-                raise ValueError(f'{name} must be a whole number from {low} to {high}, got {value!r}')
+        check_whole_numbers(self)
         for serial in self.serials:
             if self.serials.count(serial) > 1:
                 raise ValueError(f'serials must differ, got {serial!r} twice')
