@@ -63,6 +63,30 @@ def centred_windows(num_frames, window, gap, usable=None, centres=None, resume=F
     return index, valid
 
 
+def overlapping_windows(num_frames, window, stride):
+    """Covers a track with runs of neighbouring frames that overlap, so that what they say can be averaged.
+
+    Windows start at 0, stride, 2 stride, ...; if the last of them ends before the track does, one more ends with it. A
+    track shorter than a window gives one window, which repeats the last frame, marked invalid.
+
+    Args:
+        num_frames: T, at least 1.
+        window: W, at least 1.
+        stride: frames from the start of one window to that of the next, 1 to W.
+
+    Returns:
+        index (N, W) int64 and valid (N, W) bool.
+    """
+    _check(num_frames, window, stride)
+    if stride > window:
+        raise ValueError(f'windows of {window} frames that start every {stride} frames would leave frames out')
+    starts = np.arange(0, max(num_frames - window, 0) + 1, stride)
+    if starts[-1] + window < num_frames:
+        starts = np.append(starts, num_frames - window)
+    index = starts[:, None] + np.arange(window)
+    return np.minimum(index, num_frames - 1), index < num_frames
+
+
 def _check(num_frames, window, gap):
     if min(num_frames, window, gap) < 1:
-        raise ValueError(f'num_frames, window and gap must be at least 1, got {num_frames}, {window}, {gap}')
+        raise ValueError(f'num_frames, window and gap (or stride) must be at least 1, got {num_frames}, {window}, {gap}')
