@@ -3,5 +3,35 @@
 from handpose.models.estimators.constant_hand import ConstantHand, fit_constant_hands
 from handpose.models.estimators.deformer import Deformer, DeformerOutput
 from handpose.models.estimators.deformer_loss import DeformerLoss
+from handpose.models.estimators.dstformer import DSTformer
+from handpose.models.estimators.motion_filters import (
+    GaussianFilter,
+    InputMotion,
+    OneEuroFilter,
+    SavitzkyGolayFilter,
+    StillHand,
+)
+from handpose.models.estimators.motion_refiner import HandTruth, MotionRefiner, RefinedMotion
+from handpose.models.estimators.pdtm import PDTM
+from handpose.models.estimators.refinement_loss import RefinementLoss
+from handpose.models.estimators.smoothnet import SmoothNet
 
-__all__ = ['ConstantHand', 'Deformer', 'DeformerLoss', 'DeformerOutput', 'fit_constant_hands']
+__all__ = [
+    'PDTM',
+    'ConstantHand',
+    'DSTformer',
+    'Deformer',
+    'DeformerLoss',
+    'DeformerOutput',
+    'GaussianFilter',
+    'HandTruth',
+    'InputMotion',
+    'MotionRefiner',
+    'OneEuroFilter',
+    'RefinedMotion',
+    'RefinementLoss',
+    'SavitzkyGolayFilter',
+    'SmoothNet',
+    'StillHand',
+    'fit_constant_hands',
+]

@@ -1,7 +1,11 @@
-"""What several parts share: attention, position codes, MLP, RoI align, image normalisation, fusion algebra."""
+"""What several parts share: attention, position codes, MLP, RoI align, images, fusion algebra, sampling."""
 
+from handpose.models.layers.deformable_sampling import deformable_sample_1d
+from handpose.models.layers.fused_attention import BranchFusion, FeedForward, FusedSelfAttention
 from handpose.models.layers.images import ImageNormalizer
+from handpose.models.layers.missing_frames import fill_missing
 from handpose.models.layers.mlp import MLP
+from handpose.models.layers.motion_tokens import MotionEmbedding
 from handpose.models.layers.pose_fusion import (
     ROTATION_SPACES,
     apply_motion,
@@ -20,12 +24,18 @@ from handpose.models.layers.transformer import MultiHeadAttention, QueryDecoder,
 __all__ = [
     'MLP',
     'ROTATION_SPACES',
+    'BranchFusion',
+    'FeedForward',
+    'FusedSelfAttention',
     'ImageNormalizer',
+    'MotionEmbedding',
     'MultiHeadAttention',
     'QueryDecoder',
     'TransformerEncoder',
     'apply_motion',
     'deform_poses',
+    'deformable_sample_1d',
+    'fill_missing',
     'fuse_deformed_poses',
     'fusion_weights',
     'mirror_poses',

@@ -7,18 +7,21 @@ whatever the invalid targets hold, so that every parameter gets a (zero) gradien
 from handpose.models.losses.adversarial import discriminator_loss, generator_adversarial_loss
 from handpose.models.losses.hand_parameter import HandPoseLoss, HandShapeLoss
 from handpose.models.losses.joints_2d import Joints2DLoss
+from handpose.models.losses.keypoints import AccelerationLoss, SmoothL1KeypointLoss
 from handpose.models.losses.max_mse import MaxMSELoss
 from handpose.models.losses.motion import MotionLoss
 from handpose.models.losses.point_mse import PointMSELoss
 from handpose.models.losses.smoothness import SmoothnessLoss
 
 __all__ = [
+    'AccelerationLoss',
     'HandPoseLoss',
     'HandShapeLoss',
     'Joints2DLoss',
     'MaxMSELoss',
     'MotionLoss',
     'PointMSELoss',
+    'SmoothL1KeypointLoss',
     'SmoothnessLoss',
     'discriminator_loss',
     'generator_adversarial_loss',

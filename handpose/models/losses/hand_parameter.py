@@ -1,7 +1,8 @@
-"""Losses on the parameters of the hand model (Deformer, section 3.2)."""
+"""Losses on the parameters of the hand model (Deformer, section 3.2; PDTM, section 3.4)."""
 
 import torch
 from torch import nn
+from torch.nn import functional as F
 
 from handpose.models.losses.masking import masked_difference, masked_mean
 from handpose.models.losses.max_mse import MaxMSELoss
@@ -9,10 +10,11 @@ from handpose.registry import MODELS
 
 
 class _ParameterLoss(nn.Module):
-    """Error of a set of parameter vectors, by mean square or by maxMSE.
+    """Error of a set of parameter vectors.
 
     Args:
-        base: 'mse' (the published code) or 'max_mse' (the paper: "also applies to all predicted MANO parameters").
+        base: 'mse' (Deformer's published code), 'max_mse' (its paper: "also applies to all predicted MANO parameters")
+            or 'smooth_l1' (PDTM).
         loss_weight: factor of the result.
 
     Raises:
@@ -21,8 +23,9 @@ class _ParameterLoss(nn.Module):
 
     def __init__(self, base: str = 'mse', loss_weight: float = 1.0):
         super().__init__()
-        if base not in ('mse', 'max_mse'):
-            raise ValueError(f"base must be 'mse' or 'max_mse', got {base!r}")
+        if base not in ('mse', 'max_mse', 'smooth_l1'):
+            raise ValueError(f"base must be 'mse', 'max_mse' or 'smooth_l1', got {base!r}")
+        self.base = base
         self.max_mse = MaxMSELoss() if base == 'max_mse' else None
         self.loss_weight = loss_weight
 
@@ -30,12 +33,15 @@ class _ParameterLoss(nn.Module):
         """(..., K, D), (..., K, D), (...) bool or None -> scalar."""
         if self.max_mse is not None:
             return self.loss_weight * self.max_mse(prediction, target, valid)
-        return self.loss_weight * masked_mean(masked_difference(prediction, target, valid).square(), valid)
+        difference = masked_difference(prediction, target, valid)
+        if self.base == 'smooth_l1':
+            return self.loss_weight * masked_mean(F.smooth_l1_loss(difference, 0 * difference, reduction='none'), valid)
+        return self.loss_weight * masked_mean(difference.square(), valid)
 
 
 @MODELS.register_module()
 class HandPoseLoss(_ParameterLoss):
-    """Squared error of rotation matrices; with 'max_mse' each joint's rotation is one point of 9 numbers."""
+    """Error of rotation matrices; with 'max_mse' each joint's rotation is one point of 9 numbers."""
 
     def forward(
         self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None
@@ -46,7 +52,7 @@ class HandPoseLoss(_ParameterLoss):
 
 @MODELS.register_module()
 class HandShapeLoss(_ParameterLoss):
-    """Squared error of shape coefficients; with 'max_mse' each coefficient is one point."""
+    """Error of shape coefficients; with 'max_mse' each coefficient is one point."""
 
     def forward(
         self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None

@@ -1,6 +1,20 @@
 """Necks: features to features, over space or time."""
 
+from handpose.models.necks.dynamic_spatio_temporal import DynamicSpatioTemporalBlock
+from handpose.models.necks.dynamic_tcn import DeformableTemporalConv, DynamicTemporalConv
+from handpose.models.necks.global_temporal import GlobalTemporalBlock
+from handpose.models.necks.hand_prior_memory import HandPriorMemory
 from handpose.models.necks.spatial_transformer import SpatialFeatures, SpatialTransformer
 from handpose.models.necks.temporal_transformer import TemporalFeatures, TemporalTransformer
 
-__all__ = ['SpatialFeatures', 'SpatialTransformer', 'TemporalFeatures', 'TemporalTransformer']
+__all__ = [
+    'DeformableTemporalConv',
+    'DynamicSpatioTemporalBlock',
+    'DynamicTemporalConv',
+    'GlobalTemporalBlock',
+    'HandPriorMemory',
+    'SpatialFeatures',
+    'SpatialTransformer',
+    'TemporalFeatures',
+    'TemporalTransformer',
+]

@@ -1,0 +1,75 @@
+"""DSTformer: the dual-stream spatio-temporal transformer of MotionBERT (Zhu et al., ICCV 2023), as a refiner of hands.
+
+PDTM's main baseline and what it is built from. Attention runs through torch's fused kernel.
+Legend: N hands, T frames, J = 21 joints, C channels.
+"""
+
+import torch
+from torch import nn
+
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.layers.motion_tokens import MotionEmbedding
+from handpose.models.necks import DynamicSpatioTemporalBlock
+from handpose.registry import HAND_MODELS, MODELS
+
+
+@MODELS.register_module()
+class DSTformer(MotionRefiner):
+    """Refines windows of motion; 42 M parameters at the published size.
+
+    Args:
+        num_frames: T of a window. stride, mirror_left_hands: see `MotionRefiner`.
+        channels, depth, num_heads, mlp_ratio: sizes.
+        residual: the joints it answers are added to the input.
+        head: config of `MotionRefinementHead`.
+        hand_model: config of the hand model of the answered pose and shape; None: joints alone.
+        loss: config of `RefinementLoss`; None for inference alone.
+    """
+
+    def __init__(
+        self,
+        num_frames: int = 27,
+        stride: int = 9,
+        mirror_left_hands: bool = True,
+        channels: int = 512,
+        depth: int = 5,
+        num_heads: int = 8,
+        mlp_ratio: float = 2.0,
+        residual: bool = True,
+        head: dict | None = None,
+        hand_model: dict | None = None,
+        loss: dict | None = None,
+    ):
+        super().__init__(num_frames, stride, mirror_left_hands)
+        self.embedding = MotionEmbedding(channels, num_frames)
+        self.blocks = nn.ModuleList(
+            DynamicSpatioTemporalBlock(channels, num_heads, mlp_ratio, insertion='none') for _ in range(depth)
+        )
+        self.hand_model = None if hand_model is None else HAND_MODELS.build(hand_model)
+        head = {'type': 'MotionRefinementHead', 'joint_regression': 'per_joint', **(head or {})}
+        self.head = MODELS.build({**head, 'channels': channels, 'with_pose': hand_model is not None})
+        self.shape = None if hand_model is None else nn.Linear(channels, 10)
+        self.residual = residual
+        self.loss_function = None if loss is None else MODELS.build(loss)
+
+    def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
+        """Motion (N, T, J, 3), metres, and (N, T) bool -> `RefinedMotion`."""
+        x = self.embedding(motion)  # (N, T, J, C)
+        for block in self.blocks:
+            x, _ = block(x, None, frame_valid)
+        update = self.head(x)
+        joints = motion + update.joints if self.residual else update.joints
+        shape = None if self.shape is None else self.shape(mean_over_frames(x.mean(2), frame_valid))
+        return RefinedMotion(joints, update.pose, shape)
+
+    def motion_loss(self, output, truth, frame_valid):
+        """See `MotionRefiner.motion_loss`."""
+        return self.loss_function(output, truth, frame_valid, self.hand_model)
+
+
+def mean_over_frames(features, frame_valid):
+    """The mean (N, C) of features (N, T, C) over the frames that are valid, (N, T) bool or None."""
+    if frame_valid is None:
+        return features.mean(1)
+    weight = frame_valid[..., None].to(features.dtype)
+    return (features * weight).sum(1) / weight.sum(1).clamp_min(1)

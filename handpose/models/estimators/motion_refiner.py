@@ -1,0 +1,229 @@
+"""`MotionRefiner`: what all estimators share that repair the hand motion of another estimator.
+
+A refiner sees a hand's *motion*: 21 points a frame, of which the first is the wrist relative to its mean over the
+window and the others are relative to the wrist. So the wrist's path is refined as one more joint, up to a constant
+shift, which stays as it came. Where the input is in the 'wrist' frame, so is the answer: its wrist is put back to zero.
+
+Legend: B clips, N hands, W windows, T frames, H hands of a clip, J = 21 joints.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
+from handpose.models.layers.missing_frames import fill_missing
+from handpose.models.layers.pose_fusion import mirror_poses
+from handpose.structures import HandSequence, overlapping_windows
+
+LEFT, RIGHT = 0, 1
+WINDOWS_AT_ONCE = 64
+
+
+class RefinedMotion(NamedTuple):
+    """What a refiner answers. In `forward` joints are a motion as described above; elsewhere they are in the input's
+    frame. `pose` are 16 rotations as 6D vectors in MANO's order, `shape` the hand model's; None where a refiner
+    gives joints alone."""  # fmt: skip
+
+    joints: torch.Tensor  # (N, T, J, 3), metres
+    pose: torch.Tensor | None = None  # (N, T, 16, 6)
+    shape: torch.Tensor | None = None  # (N, 10)
+    block_shapes: torch.Tensor | None = None  # (N, L, 10), what each of L blocks says, where all are supervised
+
+
+class MotionRefiner(nn.Module):
+    """Base of refiners; a subclass defines `forward` and, if it learns, `motion_loss`.
+
+    Args:
+        num_frames: T of a window; None: the whole track at once.
+        stride: frames from the start of one window to that of the next; what overlapping windows say is averaged.
+        mirror_left_hands: the refiner is shown left hands in a mirror, so that it only ever sees right ones.
+    """
+
+    def __init__(self, num_frames: int | None = None, stride: int = 1, mirror_left_hands: bool = True):
+        super().__init__()
+        if num_frames is not None and not 1 <= stride <= num_frames:
+            raise ValueError(f'stride must be from 1 to num_frames = {num_frames}, got {stride}')
+        self.num_frames, self.stride, self.mirror_left_hands = num_frames, stride, mirror_left_hands
+
+    def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
+        """Refines motions (N, T, J, 3), metres; (N, T) bool says which frames are no padding, None: all."""
+        raise NotImplementedError(f'{type(self).__name__} must define forward(motion, frame_valid)')
+
+    def motion_loss(self, output, truth, frame_valid):
+        """Losses of refined motions: a dict of scalars; `truth` is a `HandTruth`."""
+        raise NotImplementedError(f'{type(self).__name__} has nothing to train; test it with tools/test.py')
+
+    def loss(self, batch):
+        """Losses of a (B, T, H, ...) batch with inputs and true joints: a dict of scalars."""
+        joints, valid, side = _inputs(batch)
+        b, h = (valid & batch.joints_valid.any(3)).any(1).nonzero(as_tuple=True)  # the N hands there are
+        frame_valid = batch.frame_valid[b]
+        mirrored = (side[b, h] == LEFT) & self.mirror_left_hands
+        seen = mirror_joints(fill_missing(joints[b, :, h], valid[b, :, h]), mirrored)
+        motion, origin = to_motion(seen, frame_valid)
+        output = self(motion, None if frame_valid.all() else frame_valid)
+        return self.motion_loss(output, true_motion(batch, (b, h), mirrored, origin), frame_valid)
+
+    @torch.no_grad()
+    def predict(self, batch):
+        """Refines whole tracks of a (B, T, H, ...) batch with `input_joints_3d`.
+
+        Returns:
+            `HandSequence` batch in the input's frame: joints_3d of every frame of each hand that has any valid input,
+            and, from refiners with a hand model, vertices and hand-model parameters.
+        """
+        joints, valid, side = _inputs(batch)
+        relative = batch.frame == 'wrist'
+        parts = [self.refine(*track, relative) for track in zip(joints, valid, side, batch.frame_valid, strict=True)]
+        refined = RefinedMotion(*(None if part[0] is None else torch.stack(part) for part in zip(*parts, strict=True)))
+        predicted = batch.frame_valid[..., None] & valid.any(1)[:, None]
+        answer = HandSequence(
+            meta=batch.meta,
+            frame=batch.frame,
+            batched=True,
+            frame_valid=batch.frame_valid,
+            timestamps=batch.timestamps,
+            hand_side=batch.hand_side,
+            hand_valid=predicted,
+            joints_3d=refined.joints,
+            joints_valid=predicted[..., None].expand(-1, -1, -1, refined.joints.shape[3]).contiguous(),
+        )
+        return answer if refined.pose is None else self._with_mesh(answer, refined)
+
+    @torch.no_grad()
+    def refine(self, joints, valid, hand_side, frame_valid=None, wrist_at_origin=False):
+        """Refines one track of any length.
+
+        Args:
+            joints: (T, H, J, 3) metres. valid: (T, H) bool, frames of each hand that the estimator gave; others are
+                interpolated first. hand_side: (H,) 0 left, 1 right. frame_valid: (T,) bool, False for padding at the
+                end. wrist_at_origin: the input is relative to the wrist, and so is the answer.
+
+        Returns:
+            `RefinedMotion` with joints (T, H, J, 3) in the frame of the input, pose (T, H, 16, 6), shape (H, 10); zeros
+            for a hand without any valid frame and in padding.
+        """
+        num_frames = len(joints)
+        length = num_frames if frame_valid is None else int(frame_valid.sum())
+        known, mirrored = valid.any(0), (hand_side == LEFT) & self.mirror_left_hands
+        filled = fill_missing(joints[:length].transpose(0, 1), valid[:length].T)  # (H, T, J, 3)
+        window = self.num_frames or length
+        index, present = (
+            torch.as_tensor(part, device=joints.device)
+            for part in overlapping_windows(length, window, min(self.stride, window))
+        )
+        windows = mirror_joints(filled, mirrored)[known][:, index].flatten(0, 1)  # (H * W, T, J, 3)
+        output = self._refine_windows(windows, present.repeat(int(known.sum()), 1))
+        motion, pose = (_assemble(x, index, present, num_frames, known) for x in output[:2])
+        shape = output.shape
+        if pose is not None:
+            pose = torch.where(mirrored[:, None, None, None], mirror_poses(pose, 'rot6d_add'), pose).transpose(0, 1)
+            shape = _per_hand(shape.unflatten(0, (-1, len(index))).mean(1), known)
+        if wrist_at_origin:
+            motion = motion - motion[..., :1, :]
+        return RefinedMotion(mirror_joints(motion, mirrored).transpose(0, 1).contiguous(), pose, shape)
+
+    def _refine_windows(self, joints, present):
+        """(W, T, J, 3), (W, T) in the input's frame -> `RefinedMotion` in it."""
+        whole = bool(present.all())
+        parts = []
+        for chunk, mask in zip(joints.split(WINDOWS_AT_ONCE), present.split(WINDOWS_AT_ONCE), strict=True):
+            motion, origin = to_motion(chunk, mask)
+            output = self(motion, None if whole else mask)
+            parts.append(output._replace(joints=from_motion(output.joints.to(origin.dtype), origin)))
+        if not parts:  # no hand at all
+            return RefinedMotion(joints)
+        return RefinedMotion(*(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)))
+
+    def _with_mesh(self, answer, refined):
+        """Adds mesh and parameters to a batch: pose (B, T, H, 16, 6), shape (B, H, 10); the wrist stays as refined."""
+        rotations = rot6d_to_rotmat(refined.pose.float())  # (B, T, H, 16, 3, 3)
+        num_frames = rotations.shape[1]
+        side = answer.hand_side[:, None].expand(-1, num_frames, -1)
+        shape = refined.shape.float()[:, None].expand(-1, num_frames, -1, -1)
+        transl = answer.joints_3d[:, :, :, 0] - self.hand_model.rest_wrist(shape, side)
+        return answer.replace(
+            vertices=self.hand_model(rotations, shape, transl, side).vertices,
+            hand_pose=rotmat_to_rotvec(rotations),
+            hand_shape=refined.shape.float(),
+            hand_transl=transl,
+            hand_pose_valid=answer.hand_valid,
+        )
+
+
+class HandTruth(NamedTuple):
+    """True hands as a refiner sees them (left ones mirrored): a motion with the input's origin, and parameters."""
+
+    joints: torch.Tensor  # (N, T, J, 3), metres
+    joints_valid: torch.Tensor  # (N, T, J)
+    pose: torch.Tensor | None  # (N, T, 16, 3) rotvec
+    shape: torch.Tensor | None  # (N, 10)
+    side: torch.Tensor  # (N,) 0 left, 1 right
+    pose_valid: torch.Tensor | None  # (N, T)
+
+
+def true_motion(batch, rows, mirrored, origin):
+    """The `HandTruth` of hands `rows` = (b, h), where `mirrored` (N,) seen in a mirror; origin (N, 1, 3)."""
+    b, h = rows
+    joints = mirror_joints(batch.joints_3d[b, :, h], mirrored)
+    side = torch.where(mirrored, RIGHT, batch.hand_side[rows])
+    pose = shape = pose_valid = None
+    if batch.hand_pose is not None:
+        signs = joints.new_tensor([1.0, -1.0, -1.0])
+        pose = batch.hand_pose[b, :, h]
+        pose = torch.where(mirrored[:, None, None, None], pose * signs, pose)
+        shape, pose_valid = batch.hand_shape[rows], batch.hand_pose_valid[b, :, h]
+    motion = torch.cat([joints[..., :1, :] - origin[:, :, None], joints[..., 1:, :] - joints[..., :1, :]], dim=-2)
+    # A joint relative to the wrist is true where both are.
+    valid = batch.joints_valid[b, :, h]
+    return HandTruth(motion, valid & valid[..., :1], pose, shape, side, pose_valid)
+
+
+def to_motion(joints, frame_valid):
+    """Joints (N, T, J, 3) to a motion (N, T, J, 3), and the origin (N, 1, 3): the wrist's mean over valid frames."""
+    wrist = joints[..., 0, :]
+    weight = frame_valid[..., None].to(joints.dtype)
+    origin = (wrist * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
+    relative = joints[..., 1:, :] - wrist[..., None, :]
+    return torch.cat([(wrist - origin)[..., None, :], relative], dim=-2), origin
+
+
+def from_motion(motion, origin):
+    """Undoes `to_motion`."""
+    wrist = motion[..., :1, :] + origin[:, :, None]
+    return torch.cat([wrist, motion[..., 1:, :] + wrist], dim=-2)
+
+
+def mirror_joints(joints, mirrored):
+    """Joints (N, T, J, 3) with x negated where `mirrored` (N,)."""
+    flipped = joints * joints.new_tensor([-1.0, 1.0, 1.0])
+    return torch.where(mirrored[:, None, None, None], flipped, joints)
+
+
+def _inputs(batch):
+    """Input joints (B, T, H, J, 3), validity (B, T, H), sides (B, H); refuses a batch without them."""
+    if batch.input_joints_3d is None:
+        raise ValueError(
+            "a refiner needs the field 'input_joints_3d', what another estimator gave: put EstimatorNoise or "
+            'LoadPredictions into the pipeline, or make the batch from a predictions file'
+        )
+    return batch.input_joints_3d, batch.input_valid & batch.frame_valid[..., None], batch.hand_side
+
+
+def _assemble(windows, index, present, num_frames, known):
+    """Averages what windows (H' * W, T', ...) of the `known` (H,) hands say of each frame: (H, T, ...)."""
+    if windows is None:
+        return None
+    windows = windows.unflatten(0, (-1, len(index)))  # (H', W, T', ...)
+    total = windows.new_zeros(len(windows), num_frames, *windows.shape[3:])
+    total.index_add_(1, index[present], windows[:, present])
+    count = windows.new_zeros(num_frames).index_add_(0, index[present], windows.new_ones(int(present.sum())))
+    mean = total / count.clamp_min(1).reshape(-1, *[1] * (total.ndim - 2))
+    return _per_hand(mean, known)
+
+
+def _per_hand(values, known):
+    """Puts the rows of the known hands in their places, zeros in the others': (H', ...) -> (H, ...)."""
+    return values.new_zeros(len(known), *values.shape[1:]).index_copy(0, known.nonzero()[:, 0], values)

@@ -1,0 +1,140 @@
+"""Prior-aware Dynamic Temporal Modeling of hand motion (Ren et al., ICCV 2025).
+
+Repairs the joints that any per-frame estimator gives: dynamic temporal convolution beside attention, for each joint and
+for the hand as a whole, and a memory of the hand's shape. There is no public code; docs/pdtm.md lists what the paper
+leaves open and what is done here. Legend: N hands, T frames, J = 21 joints, M memory tokens, C channels.
+"""
+
+import torch
+from torch import nn
+
+from handpose.models.estimators.dstformer import mean_over_frames
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.layers.motion_tokens import MotionEmbedding
+from handpose.models.necks import DynamicSpatioTemporalBlock, GlobalTemporalBlock, HandPriorMemory
+from handpose.registry import HAND_MODELS, MODELS
+
+GLOBAL_MODES = ('serial', 'parallel', 'replace')
+MEMORY_UPDATES = ('cross_attention', 'vit_token')
+SHAPE_SUPERVISION = ('final', 'every_block')
+
+
+@MODELS.register_module()
+class PDTM(MotionRefiner):
+    """The whole system (paper Fig. 2). Every row of the paper's Tables 1 to 3 is a set of options.
+
+    Args:
+        num_frames: T of a window. stride, mirror_left_hands: see `MotionRefiner`.
+        channels, depth, num_heads, mlp_ratio: sizes (paper: 512, 5, 8; the ratio is MotionBERT's).
+        groups, kernel_size, padding: of the dynamic convolutions (paper: kernel 8).
+        insertion: where the joint-level convolution goes, Table 1: see `DynamicSpatioTemporalBlock`.
+        global_attention, global_convolution: the paths GA and DC of Table 2; both off leave the global block out.
+        global_mode: 'serial' (SS), after the spatio-temporal block; 'parallel' (PS), beside it; 'replace', no global
+            block, but the convolution in the spatio-temporal block is the hand-level one (the row with DC alone).
+        memory_tokens: M, Table 3; 0: no memory, and the shape is read from the mean of all features.
+        memory_update: 'cross_attention', from the global features after every block; 'vit_token', by taking part in
+            attention (VS).
+        shape_supervision: 'final' memory alone (FS), or that of 'every_block'.
+        residual: the joints it answers are added to the input; the paper does not say.
+        head: config of `MotionRefinementHead`.
+        hand_model: config of the hand model of the answered pose and shape.
+        loss: config of `RefinementLoss`; None for inference alone.
+
+    Raises:
+        ValueError: an unknown option, or options that exclude each other.
+    """
+
+    def __init__(
+        self,
+        hand_model: dict,
+        num_frames: int = 27,
+        stride: int = 9,
+        mirror_left_hands: bool = True,
+        channels: int = 512,
+        depth: int = 5,
+        num_heads: int = 8,
+        mlp_ratio: float = 2.0,
+        groups: int = 16,
+        kernel_size: int = 8,
+        padding: str = 'zeros',
+        insertion: str = 'post_temporal',
+        global_attention: bool = True,
+        global_convolution: bool = True,
+        global_mode: str = 'serial',
+        memory_tokens: int = 8,
+        memory_update: str = 'cross_attention',
+        shape_supervision: str = 'final',
+        residual: bool = True,
+        head: dict | None = None,
+        loss: dict | None = None,
+    ):
+        super().__init__(num_frames, stride, mirror_left_hands)
+        for name, value, known in (
+            ('global_mode', global_mode, GLOBAL_MODES),
+            ('memory_update', memory_update, MEMORY_UPDATES),
+            ('shape_supervision', shape_supervision, SHAPE_SUPERVISION),
+        ):
+            if value not in known:
+                raise ValueError(f'{name} must be one of {known}, got {value!r}')
+        has_global = (global_attention or global_convolution) and global_mode != 'replace'
+        if memory_tokens and memory_update == 'cross_attention' and not has_global:
+            raise ValueError(
+                'memory is updated from the global temporal block: give global_attention or global_convolution with a '
+                "global_mode of 'serial' or 'parallel', or memory_update='vit_token', or memory_tokens=0"
+            )
+        convolution = dict(groups=groups, kernel_size=kernel_size, padding=padding)
+        self.global_mode, self.residual, self.shape_supervision = global_mode, residual, shape_supervision
+        self.embedding = MotionEmbedding(channels, num_frames)
+        self.blocks = nn.ModuleList(
+            DynamicSpatioTemporalBlock(
+                channels,
+                num_heads,
+                mlp_ratio,
+                insertion,
+                convolution_level='hand' if global_mode == 'replace' else 'joint',
+                updates_memory=memory_update == 'vit_token' and memory_tokens > 0,
+                **convolution,
+            )
+            for _ in range(depth)
+        )
+        self.global_blocks = None
+        if has_global:
+            self.global_blocks = nn.ModuleList(
+                GlobalTemporalBlock(channels, num_heads, global_attention, global_convolution, **convolution)
+                for _ in range(depth)
+            )
+        updates = depth if memory_update == 'cross_attention' else 0
+        self.memory = HandPriorMemory(channels, num_heads, memory_tokens, updates) if memory_tokens else None
+        self.hand_model = HAND_MODELS.build(hand_model)
+        self.head = MODELS.build({'type': 'MotionRefinementHead', **(head or {}), 'channels': channels})
+        self.shape = nn.Linear(max(memory_tokens, 1) * channels, 10)
+        self.loss_function = None if loss is None else MODELS.build(loss)
+
+    def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
+        """Motion (N, T, J, 3), metres, and (N, T) bool -> `RefinedMotion`."""
+        x = self.embedding(motion)  # (N, T, J, C)
+        memory = None if self.memory is None else self.memory.start(len(x))  # (N, M, C)
+        shapes = []
+        for number, block in enumerate(self.blocks):
+            before = x
+            x, memory = block(x, memory, frame_valid)
+            if self.global_blocks is not None:
+                x, memory = self._global(number, x, before, memory, frame_valid)
+            if memory is not None and self.shape_supervision == 'every_block':
+                shapes.append(self.shape(memory.flatten(1)))
+        update = self.head(x)  # joints (N, T, J, 3), pose (N, T, 16, 6)
+        joints = motion + update.joints if self.residual else update.joints
+        remembered = mean_over_frames(x.mean(2), frame_valid) if memory is None else memory.flatten(1)
+        block_shapes = torch.stack(shapes, 1) if shapes else None
+        return RefinedMotion(joints, update.pose, self.shape(remembered), block_shapes)
+
+    def _global(self, number, x, before, memory, frame_valid):
+        """Adds the hand-level features to every joint, and lets the memory see them."""
+        added = self.global_blocks[number](before if self.global_mode == 'parallel' else x, frame_valid)  # (N, T, C)
+        if self.memory is not None and len(self.memory.attentions):
+            memory = self.memory(x.mean(2) + added, memory, number, frame_valid)
+        return x + added[:, :, None], memory
+
+    def motion_loss(self, output, truth, frame_valid):
+        """See `MotionRefiner.motion_loss`."""
+        return self.loss_function(output, truth, frame_valid, self.hand_model)

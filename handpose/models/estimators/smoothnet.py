@@ -1,0 +1,67 @@
+"""SmoothNet: a refiner of linear layers along time (Zeng et al., ECCV 2022), one of PDTM's baselines.
+
+Legend: N hands, T frames, C = 63 coordinates, F hidden numbers.
+"""
+
+import torch
+from torch import nn
+
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.registry import MODELS
+
+UNIT = 0.1  # metres: what the network sees as one
+
+
+class _ResidualBlock(nn.Module):
+    def __init__(self, channels, hidden, dropout):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Linear(channels, hidden),
+            nn.Dropout(dropout),
+            nn.LeakyReLU(0.2),
+            nn.Linear(hidden, channels),
+            nn.Dropout(dropout),
+            nn.LeakyReLU(0.2),
+        )
+
+    def forward(self, x):
+        return x + self.layers(x)
+
+
+@MODELS.register_module()
+class SmoothNet(MotionRefiner):
+    """Linear layers over the frames of a window, the same for every coordinate.
+
+    Args:
+        num_frames: T (published: 32; 8 to 64 are in use). stride: see `MotionRefiner`.
+        hidden_channels, block_channels, num_blocks, dropout: published sizes.
+        loss: config of the loss, see `RefinementLoss`; None for inference alone.
+    """
+
+    def __init__(
+        self,
+        num_frames: int = 32,
+        stride: int = 1,
+        hidden_channels: int = 512,
+        block_channels: int = 256,
+        num_blocks: int = 3,
+        dropout: float = 0.5,
+        loss: dict | None = None,
+    ):
+        super().__init__(num_frames, stride, mirror_left_hands=False)
+        self.encoder = nn.Sequential(nn.Linear(num_frames, hidden_channels), nn.LeakyReLU(0.1))
+        self.blocks = nn.Sequential(
+            *(_ResidualBlock(hidden_channels, block_channels, dropout) for _ in range(num_blocks))
+        )
+        self.decoder = nn.Linear(hidden_channels, num_frames)
+        self.loss_function = None if loss is None else MODELS.build(loss)
+
+    def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
+        """(N, T, J, 3) -> joints (N, T, J, 3). Padding is seen as it stands: repeated frames."""
+        rows = motion.flatten(2).transpose(1, 2) / UNIT  # (N, C, T)
+        refined = self.decoder(self.blocks(self.encoder(rows)))  # (N, C, F) in between
+        return RefinedMotion(UNIT * refined.transpose(1, 2).unflatten(2, motion.shape[2:]))
+
+    def motion_loss(self, output, truth, frame_valid):
+        """See `MotionRefiner.motion_loss`."""
+        return self.loss_function(output, truth, frame_valid, None)
