@@ -27,7 +27,8 @@ def parse_arguments():
     parser.add_argument(
         '--compare',
         action='store_true',
-        help='also test constant hands fitted on the train split, and the untrained model',
+        help="also test the models that the config lists as `compared`, or else constant hands fitted on the train split "
+        'and the untrained model',
     )
     parser.add_argument(
         '--draw',
@@ -89,7 +90,9 @@ def build_estimators(config, checkpoint, compare):
             f'or give the path of a checkpoint'
         )
     estimators = {'model': model}
-    if compare:
+    if compare and config.get('compared'):
+        estimators.update({name: MODELS.build(settings) for name, settings in config.compared.items()})
+    elif compare:
         labels = DATASETS.build({**config.train_dataset, 'mode': 'tracks', 'pipeline': []})
         estimators.update(fit_constant_hands(labels[i] for i in range(len(labels))))
         set_random_seed(config.randomness.seed)

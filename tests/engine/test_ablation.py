@@ -208,6 +208,22 @@ def test_runs_are_done_once_and_reported(tmp_path, tools):
     assert 'In PA-MPJPE mm, the better constant hand is not beaten by: base; average' in page
 
 
+def test_a_model_without_parameters_is_tested_once(tmp_path, tools):
+    """It needs no training, and is paired with every seed of the row that it is compared with."""
+    rows = [TABLE['rows'][0], {'name': 'still', 'untrained': True, 'options': {'model.head.mode': 'average'}}]
+    table = read_table(write_table(tmp_path, rows=rows, constant_hands=False))
+    runs, said = list_runs(table, tmp_path / 'runs'), []
+    assert [run.name for run in runs] == ['small: base, seed 0', 'small: still, seed 0', 'small: base, seed 1']
+    assert do(tools, runs, said=said) == {}
+    assert ('small: still, seed 0', 'training') not in said and ('small: still, seed 0', 'testing') in said
+    page = write_report(table, runs).read_text()
+    row = json.loads((tmp_path / 'small.json').read_text())['rows']['still']
+    assert row['difference']['pa_mpjpe_mm']['by_seed'] == {'0': 2.5, '1': 2.5}
+    assert '| still ³ | 14.00 |' in page and 'tested once' in page and 'mean hand' not in page
+    with pytest.raises(TableError, match="row 'still': Deformer has parameters, so it must be trained"):
+        check_runs(runs[1:2])
+
+
 def test_a_failed_run_leaves_the_others_alone(tmp_path, tools):
     table = read_table(write_table(tmp_path))
     runs = list_runs(table, tmp_path / 'runs')
@@ -240,7 +256,7 @@ def test_weights_without_a_tensor(tmp_path, tools):
     shared = list_runs(table, tmp_path / 'runs')[2]
     shared.train_dir.mkdir(parents=True)
     shutil.copy(tools / 'weights.pth', shared.train_dir / 'epoch_1.pth')
-    state = torch.load(weights_for(shared), weights_only=True)
+    state = torch.load(weights_for(shared)[0], weights_only=True)
     assert set(state['state_dict']) == {'estimator.x'} and state['meta']['hand_model'] == 'procedural-1'
     rows = [*TABLE['rows'][:1], {'name': 'y', 'weights_of': 'base', 'without': ['head.nothing']}]
     wrong = list_runs(read_table(write_table(tmp_path, rows=rows)), tmp_path / 'runs')[1]

@@ -16,6 +16,7 @@ LEVEL = 0.95
 _LARGER_IS_BETTER = ('auc_', 'pck_', 'f_score', 'pa_f_score')
 _KEY = ('sequence', 'camera', 'frame', 'hand')
 _TITLES = {
+    'mpvpe_ra_wrist_mm': 'wrist-aligned MPVPE mm',
     'pa_mpjpe_mm': 'PA-MPJPE mm',
     'mpjpe_ra_wrist_mm': 'wrist-aligned MPJPE mm',
     'auc_pa_0_50mm': 'AUC of PA-MPJPE',
@@ -54,6 +55,7 @@ def collect(table, runs, finished):
         rows[row.name] = {
             'options': row.options,
             'weights_of': row.weights_of,
+            'untrained': row.untrained,
             'seeds': sorted(measured),
             'metrics': {name: _spread(measured, name) for name in table.metrics},
             'difference': _differences(table, by_row[row.name], by_row[table.compare_to])
@@ -116,7 +118,10 @@ def _spread(measured, name):
 def _differences(table, runs, baseline_runs):
     """{metric: paired difference to the baseline row} over the seeds that both have."""
     baseline = {run.seed: run for run in baseline_runs}
-    pairs = [(run, baseline[run.seed]) for run in runs if run.seed in baseline]
+    if runs and runs[0].row.untrained:  # the same for every seed
+        pairs = [(runs[0], run) for run in baseline_runs]
+    else:
+        pairs = [(run, baseline[run.seed]) for run in runs if run.seed in baseline]
     if not pairs:
         return {}
     records = [tuple(_read_records(run) for run in pair) for pair in pairs]
@@ -127,7 +132,7 @@ def _differences(table, runs, baseline_runs):
                     f'{pair[0].test_dir} and {pair[1].test_dir} were tested on different samples, so they cannot be '
                     f'paired; remove both folders to test them again'
                 )
-    seeds = [run.seed for run, _ in pairs]
+    seeds = [run.seed for _, run in pairs]
     found = {name: _difference(records, seeds, name) for name in table.metrics}
     return {name: value for name, value in found.items() if value is not None}
 
@@ -171,7 +176,9 @@ def _tested(numbers, finished):
 
 
 def _training(finished):
-    records = {run.train_dir: read_record(run.train_dir) for run in finished}.values()
+    records = {run.train_dir: read_record(run.train_dir) for run in finished if not run.row.untrained}.values()
+    if not records:
+        return {'runs': 0, 'iterations': [0], 'seconds': [0, 0], 'machines': []}
     return {
         'runs': len(records),
         'iterations': sorted({record['iterations'] for record in records}),
@@ -193,7 +200,7 @@ def _introduction(table, results):
 
 def _value_lines(table, results):
     for name, row in results['rows'].items():
-        mark = ' ¹' if row['weights_of'] else ''
+        mark = ' ¹' if row['weights_of'] else ' ³' if row['untrained'] else ''
         label = f'**{name}**' if name == table.compare_to else f'{name}{mark}'
         yield [label, *(_cell(m, row['metrics'][m]) for m in table.metrics), str(len(row['seeds']))]
     for name, values in results['constants'].items():
@@ -205,6 +212,8 @@ def _how_to_read_values(table, results):
     lines = ['Mean over seeds, and in brackets the smallest and the largest of them.']
     if any(row['weights_of'] for row in results['rows'].values()):
         lines.append('¹ Not trained: the weights of another row, tested with other options.')
+    if any(row['untrained'] for row in results['rows'].values()):
+        lines.append('³ Has no parameters, so it is tested once.')
     if results['constants']:
         lines.append('² One fixed hand a side, fitted on the train split: what knowing nothing of the picture gives.')
         lines.append(_beaten_by_constants(table.metrics[0], results))

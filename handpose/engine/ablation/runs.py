@@ -30,6 +30,8 @@ def is_trained(run, settings=None):
     Raises:
         TableError: names the folder, and what differs.
     """
+    if run.row.untrained:
+        return True
     return _finished(run.train_dir, run.train_options, settings) and bool(checkpoint_files(run.train_dir))
 
 
@@ -110,7 +112,7 @@ class Workers:
             self._run(run, 'training', arguments, run.train_dir, run.train_options, train_settings)
         if not is_tested(run, test_settings):
             weights = weights_for(run)
-            arguments = ['test.py', run.table.config, str(weights), '--work-dir', str(run.test_dir), '--draw', '0']
+            arguments = ['test.py', run.table.config, *weights, '--work-dir', str(run.test_dir), '--draw', '0']
             arguments += ['--compare'] if run.constants else []
             self._run(run, 'testing', arguments, run.test_dir, run.test_options, test_settings)
         self.say(run, 'finished')
@@ -183,14 +185,18 @@ class RunFailed(Exception):
 
 
 def weights_for(run):
-    """The checkpoint that the run's test loads; without the tensors that its model has not, in a file of its own.
+    """The checkpoint that the run's test loads, a list of one path, or of none for a model without parameters.
+
+    Without the tensors that its model has not, it is a file of its own.
 
     Raises:
         TableError: the row leaves out a tensor that the weights do not have.
     """
+    if run.row.untrained:
+        return []
     checkpoint = newest_checkpoint(run.train_dir)
     if not run.row.without:
-        return checkpoint
+        return [str(checkpoint)]
     state = load_checkpoint_file(checkpoint)
     prefix = 'estimator.'
     for name in run.row.without:
@@ -201,7 +207,7 @@ def weights_for(run):
     run.test_dir.mkdir(parents=True, exist_ok=True)
     path = run.test_dir / 'weights.pth'
     torch.save({'state_dict': state['state_dict'], 'meta': state['meta']}, path)
-    return path
+    return [str(path)]
 
 
 def _finished(folder, options, settings):

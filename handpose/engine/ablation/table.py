@@ -21,9 +21,10 @@ TABLE_KEYS = {
     'rows': list,
     'metrics': list,
     'notes': list,
+    'constant_hands': bool,
 }
-OPTIONAL_KEYS = ('title', 'budget', 'test', 'notes')
-ROW_KEYS = {'name': str, 'options': dict, 'weights_of': str, 'without': list}
+OPTIONAL_KEYS = ('title', 'budget', 'test', 'notes', 'constant_hands')
+ROW_KEYS = {'name': str, 'options': dict, 'weights_of': str, 'without': list, 'untrained': bool}
 # The parts of a settled config that decide the weights, and those that decide the numbers of a test.
 TRAIN_SETTINGS = (
     'model',
@@ -46,13 +47,15 @@ class TableError(ValueError):
 class Row:
     """One row: options of the config; or, with `weights_of`, another test of the weights of that row.
 
-    `without` names tensors of those weights that this row's model does not have.
+    `without` names tensors of those weights that this row's model does not have. An `untrained` row's model has no
+    parameters: it is tested once, and its numbers count for every seed.
     """
 
     name: str
     options: dict
     weights_of: str | None = None
     without: tuple = ()
+    untrained: bool = False
 
 
 @dataclass(frozen=True)
@@ -69,6 +72,7 @@ class Table:
     budget: dict = field(default_factory=dict)
     test: dict = field(default_factory=dict)
     notes: tuple = ()
+    constant_hands: bool = True  # tests them beside the first run of `compare_to`
 
     def row(self, name):
         """The row of that name."""
@@ -131,7 +135,12 @@ def list_runs(table, root, only=()):
     for name in only:
         _check_row_name(table, name, '--only')
     chosen = [row for row in table.rows if not only or row.name in only]
-    return [_make_run(table, row, seed, Path(root)) for seed in table.seeds for row in chosen]
+    return [
+        _make_run(table, row, seed, Path(root))
+        for seed in table.seeds
+        for row in chosen
+        if not row.untrained or seed == table.seeds[0]
+    ]
 
 
 def check_runs(runs):
@@ -151,8 +160,10 @@ def check_runs(runs):
         for config, names in zip(configs, ('train_dataset', 'test_dataset'), strict=True):
             for registry, part in ((MODELS, config.model), (DATASETS, config[names])):
                 if (key := json.dumps(part, sort_keys=True, default=str)) not in built:
-                    registry.build(part)
+                    made = registry.build(part)
                     built.add(key)
+                    if registry is MODELS:
+                        _check_untrained(run, made)
         for metric in configs[1].test_evaluator:
             METRICS.build(metric)
         settings[run.name] = tuple(
@@ -160,6 +171,19 @@ def check_runs(runs):
             for config, names in zip(configs, (TRAIN_SETTINGS, TEST_SETTINGS), strict=True)
         )
     return settings
+
+
+def _check_untrained(run, model):
+    has_parameters = any(True for _ in model.parameters())
+    if has_parameters == run.row.untrained:
+        raise TableError(
+            f'{run.table.path}: row {run.row.name!r}: {type(model).__name__} has '
+            + (
+                "parameters, so it must be trained: leave 'untrained' out"
+                if has_parameters
+                else 'no parameters: say untrained: true'
+            )
+        )
 
 
 def option_words(options):
@@ -207,7 +231,10 @@ def _read_row(entry, where):
     _check_keys(entry, ROW_KEYS, {'name'}, where)
     if 'without' in entry and 'weights_of' not in entry:
         raise TableError(f"{where}: 'without' leaves tensors out of the weights of another row; name it in weights_of")
-    return Row(entry['name'], entry.get('options', {}), entry.get('weights_of'), tuple(entry.get('without', ())))
+    if entry.get('untrained') and 'weights_of' in entry:
+        raise TableError(f"{where}: a row is 'untrained' or has the 'weights_of' another, not both")
+    without, untrained = tuple(entry.get('without', ())), entry.get('untrained', False)
+    return Row(entry['name'], entry.get('options', {}), entry.get('weights_of'), without, untrained)
 
 
 def _check_rows(table):
@@ -243,7 +270,7 @@ def _make_run(table, row, seed, root):
     test_options = {**train_options, **row.options, **table.test}
     train_dir = root / _digest(table.config, train_options)
     test_dir = train_dir / 'tests' / _digest(table.config, test_options, row.without)
-    constants = row.name == table.compare_to and seed == table.seeds[0]
+    constants = table.constant_hands and row.name == table.compare_to and seed == table.seeds[0]
     return Run(table, row, seed, constants, train_options, test_options, train_dir, test_dir)
 
 

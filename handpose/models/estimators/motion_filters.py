@@ -46,7 +46,7 @@ class StillHand(_Filter):
 
     def smooth(self, track):
         """See `_Filter.smooth`."""
-        return np.broadcast_to(track.mean(0), track.shape)
+        return np.tile(track.mean(0), (len(track), 1))
 
 
 @MODELS.register_module()

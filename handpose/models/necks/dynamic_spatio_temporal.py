@@ -33,7 +33,7 @@ class DynamicSpatioTemporalBlock(nn.Module):
             attention over time in both branches; 'none' is MotionBERT's block; 'head', 'tail', 'replace', 'fusion' and
             'tri_branch' are Fig. 3 a, b, c, d and e.
         convolution_level: 'joint', or 'hand' (Fig. 4 a).
-        groups, kernel_size, padding: of the dynamic convolution.
+        groups, kernel_size, padding, initial_modulation: of the dynamic convolution.
         updates_memory: memory tokens take part in attention like a ViT's class token and are changed by it (the row VS
             of Table 3); otherwise they are only looked at.
 
@@ -53,6 +53,7 @@ class DynamicSpatioTemporalBlock(nn.Module):
         groups: int = 16,
         kernel_size: int = 8,
         padding: str = 'zeros',
+        initial_modulation: float = 0.0,
         updates_memory: bool = False,
     ):
         super().__init__()
@@ -62,7 +63,14 @@ class DynamicSpatioTemporalBlock(nn.Module):
             )
 
         def convolution():
-            return DynamicTemporalConv(channels, convolution_level, groups, kernel_size, padding=padding)
+            return DynamicTemporalConv(
+                channels,
+                convolution_level,
+                groups,
+                kernel_size,
+                padding=padding,
+                initial_modulation=initial_modulation,
+            )
 
         make = {
             'S': lambda: FusedSelfAttention(channels, num_heads),

@@ -18,7 +18,7 @@ class GlobalTemporalBlock(nn.Module):
     Args:
         channels, num_heads: C and the number of heads.
         attention: the path GA of the paper's Table 2. convolution: its path DC.
-        groups, kernel_size, padding: of the convolution.
+        groups, kernel_size, padding, initial_modulation: of the convolution.
 
     Raises:
         ValueError: neither path is wanted.
@@ -35,13 +35,18 @@ class GlobalTemporalBlock(nn.Module):
         groups: int = 16,
         kernel_size: int = 8,
         padding: str = 'zeros',
+        initial_modulation: float = 0.0,
     ):
         super().__init__()
         if not (attention or convolution):
             raise ValueError('a global temporal block needs attention, convolution or both')
         self.attention = FusedSelfAttention(channels, num_heads) if attention else None
         self.convolution = (
-            DynamicTemporalConv(channels, 'hand', groups, kernel_size, padding=padding) if convolution else None
+            DynamicTemporalConv(
+                channels, 'hand', groups, kernel_size, padding=padding, initial_modulation=initial_modulation
+            )
+            if convolution
+            else None
         )
         self.fusion = BranchFusion(channels) if attention and convolution else None
 
