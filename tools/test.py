@@ -27,7 +27,7 @@ def parse_arguments():
     parser.add_argument(
         '--compare',
         action='store_true',
-        help="also test the models that the config lists as `compared`, or else constant hands fitted on the train split "
+        help='also test what the config lists as `compared`, or else constant hands fitted on the train split '
         'and the untrained model',
     )
     parser.add_argument(
