@@ -13,14 +13,15 @@ PACKAGE = ROOT / 'handpose'
 FLOORS = {
     'geometry': 0,
     'hands': 0,
+    'files': 0,
     'structures': 1,
     'registry': 1,
-    'files': 1,
     'models': 2,
     'datasets': 2,
     'evaluation': 2,
     'engine': 3,
     'visualization': 3,
+    'inference': 4,
 }
 FILES = sorted(PACKAGE.rglob('*.py'))
 # mmengine's own signature, and one whose names are checked against the fields.

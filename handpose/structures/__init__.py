@@ -1,6 +1,20 @@
-"""The data contract: `HandSequence`, and which frames make up a window."""
+"""The data contract: `HandSequence`, the predictions file, and which frames make up a window."""
 
+from handpose.structures.prediction_checks import PredictionsError
+from handpose.structures.predictions import Predictions, load_predictions, save_predictions
 from handpose.structures.sequence import SPECS, HandSequence, SequenceError, sample_name
 from handpose.structures.windows import centred_windows, overlapping_windows, strided_windows
 
-__all__ = ['SPECS', 'HandSequence', 'SequenceError', 'centred_windows', 'overlapping_windows', 'sample_name', 'strided_windows']
+__all__ = [
+    'SPECS',
+    'HandSequence',
+    'Predictions',
+    'PredictionsError',
+    'SequenceError',
+    'centred_windows',
+    'load_predictions',
+    'overlapping_windows',
+    'sample_name',
+    'save_predictions',
+    'strided_windows',
+]

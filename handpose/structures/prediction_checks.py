@@ -1,0 +1,162 @@
+"""What `Predictions` may hold: each check with the sentence that a user reads when it fails.
+
+Legend: T frames, H hands.
+"""
+
+import numpy as np
+
+from handpose.registry import did_you_mean
+
+SIDES = ('left', 'right')
+FRAMES = ('camera', 'wrist')
+UNITS = {'metre': 1.0, 'centimetre': 0.01, 'millimetre': 0.001}
+_SMALLEST, _LARGEST = 0.02, 1.0  # metres, between which the longest side of a hand's box lies
+_AT_ORIGIN = 1e-4  # metres
+_SLOWEST = 1.0  # seconds a frame; slower is no video of a hand, but milliseconds or frame numbers
+
+
+class PredictionsError(ValueError):
+    """Predictions that cannot be used; the sentence says what was expected, what came and what to do."""
+
+
+def sides_as_numbers(sides):
+    """(H,) int64 of 'left' / 'right' in any case, or 0 / 1."""
+    sides = np.atleast_1d(np.asarray(sides))
+    if sides.ndim != 1 or len(sides) not in (1, 2):
+        raise PredictionsError(f'hand_side must name one or two hands, got shape {sides.shape}')
+    if sides.dtype.kind in 'US':
+        names = [str(side).lower() for side in sides.astype(str)]
+        for name in names:
+            if name not in SIDES:
+                raise PredictionsError(f"hand_side must be 'left' or 'right', got {name!r}.{did_you_mean(name, SIDES)}")
+        numbers = [SIDES.index(name) for name in names]
+    elif sides.dtype.kind in 'iu':
+        numbers = [int(side) for side in sides]
+    else:
+        raise PredictionsError(f'hand_side must be strings or whole numbers (0 left, 1 right), got {sides.dtype}')
+    if sorted(numbers) not in ([0], [1], [0, 1]):
+        raise PredictionsError(
+            f'hand_side must be 0 (left) or 1 (right), and two hands must be one of each, got {list(sides)}'
+        )
+    return np.array(numbers, np.int64)
+
+
+def check_arrays(predictions):
+    """Refuses shapes, kinds and numbers that no frame may have."""
+    _check_shapes(predictions)
+    frame = predictions.frame
+    if frame not in FRAMES:
+        hint = ' Move world coordinates into the camera first.' if frame == 'world' else did_you_mean(frame, FRAMES)
+        raise PredictionsError(f'frame must be {" or ".join(map(repr, FRAMES))}, got {frame!r}.{hint}')
+    _check_times(predictions.timestamps)
+    _check_numbers(predictions)
+    if frame == 'wrist' and predictions.valid.any():
+        off = np.abs(np.where(predictions.valid[..., None], predictions.joints[:, :, 0], 0)).max(-1)
+        if off.max() > _AT_ORIGIN:
+            t, h = np.unravel_index(off.argmax(), off.shape)
+            raise PredictionsError(
+                f"in frame 'wrist' the wrist is the origin, but in {_place(predictions, t, h)} it lies "
+                f"{1000 * off.max():.3g} mm away; subtract the wrist from the joints, or use frame 'camera'"
+            )
+    if predictions.intrinsics is not None:
+        _check_intrinsics(predictions.intrinsics)
+
+
+def check_track(predictions):
+    """Refuses what only a whole track can show: no hand at all, a wrong unit of length or time, a wrong axis."""
+    valid = predictions.valid
+    if not valid.any():
+        raise PredictionsError(
+            f'no frame of {len(valid)} has a hand: valid is False everywhere, so there is nothing to refine'
+        )
+    extent = float(np.median(np.ptp(predictions.joints[valid], axis=1).max(-1)))
+    if not _SMALLEST < extent < _LARGEST:
+        raise PredictionsError(
+            f'the hand is {extent:.3g} m long in the unit given, and a hand is from {_SMALLEST:g} to {_LARGEST:g} m; '
+            f'unit must say what joints are in: {", ".join(UNITS)}'
+        )
+    if predictions.period is not None and predictions.period >= _SLOWEST:
+        raise PredictionsError(
+            f'timestamps must be in seconds: from one frame to the next it is {predictions.period:.4g} here; divide '
+            f'milliseconds by 1000, and frame numbers by the frames per second'
+        )
+    if predictions.frame == 'camera' and np.median(predictions.joints[valid][:, 0, 2]) <= 0:
+        raise PredictionsError(
+            "in frame 'camera' the hand must lie in front of the camera (OpenCV's axes: x right, y down, z forward); "
+            "here z of the wrist is not above 0: negate y and z of OpenGL's axes; or, where the hand is the origin, "
+            "subtract the wrist and use frame 'wrist'"
+        )
+
+
+def _check_shapes(predictions):
+    joints, valid = predictions.joints, predictions.valid
+    hands = len(predictions.hand_side)
+    if joints.ndim != 4 or joints.shape[1:] != (hands, 21, 3):
+        raise PredictionsError(
+            f'joints must have shape (T, H, 21, 3) with H = {hands}, as hand_side has, got {joints.shape}'
+        )
+    if joints.dtype.kind not in 'fiu':
+        raise PredictionsError(f'joints must be numbers, got {joints.dtype}')
+    frames = len(joints)
+    if frames == 0:
+        raise PredictionsError('there are no frames: joints, valid and timestamps are empty')
+    if valid.shape != (frames, hands) or valid.dtype != bool:
+        raise PredictionsError(
+            f'valid must be bool of shape (T, H) = {(frames, hands)}, got {valid.dtype} of {valid.shape}'
+        )
+    expected = {
+        'timestamps': (frames,),
+        'confidence': (frames, hands, 21),
+        'intrinsics': (3, 3),
+        'image_size': (2,),
+    }
+    for name, shape in expected.items():
+        value = getattr(predictions, name)
+        if value is not None and value.shape != shape:
+            raise PredictionsError(f'{name} must have shape {shape}, got {value.shape}')
+
+
+def _check_times(times):
+    unknown = np.flatnonzero(~np.isfinite(times))
+    if len(unknown):
+        raise PredictionsError(f'timestamps must be numbers, not NaN or infinite as that of frame {unknown[0]}')
+    late = np.flatnonzero(np.diff(times) <= 0)
+    if len(late):
+        t = late[0] + 1
+        raise PredictionsError(
+            f'time must go forward: frame {t - 1} is at {times[t - 1]:g} s and frame {t} at {times[t]:g} s; sort the '
+            f'frames, and drop repeated ones'
+        )
+
+
+def _check_numbers(predictions):
+    valid, confidence = predictions.valid, predictions.confidence
+    broken = valid & ~np.isfinite(predictions.joints).all((2, 3))
+    if broken.any():
+        t, h = np.argwhere(broken)[0]
+        raise PredictionsError(
+            f'joints are NaN or infinite in {int(broken.sum())} valid frames, first in {_place(predictions, t, h)}; '
+            f'set valid to False where the estimator gave no hand'
+        )
+    if confidence is not None:
+        wrong = valid & ~((confidence >= 0) & (confidence <= 1)).all(-1)
+        if wrong.any():
+            t, h = np.argwhere(wrong)[0]
+            raise PredictionsError(
+                f'confidence must be from 0 to 1 in valid frames, not so in {_place(predictions, t, h)}'
+            )
+    size = predictions.image_size
+    if size is not None and (size.dtype.kind not in 'iuf' or not (size > 0).all()):
+        raise PredictionsError(f'image_size must be (width, height) in pixels, got {size.tolist()}')
+
+
+def _check_intrinsics(matrix):
+    focal = matrix[[0, 1], [0, 1]]
+    if not np.isfinite(matrix).all() or (focal <= 0).any() or np.abs(matrix[2] - (0, 0, 1)).max() > 1e-6:
+        raise PredictionsError(
+            f'intrinsics must be a pinhole matrix in pixels, (fx, 0, cx), (0, fy, cy), (0, 0, 1), got {matrix.tolist()}'
+        )
+
+
+def _place(predictions, t, h):
+    return f'frame {t}, {SIDES[predictions.hand_side[h]]} hand'

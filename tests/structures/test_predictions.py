@@ -1,0 +1,248 @@
+import os
+import re
+
+import numpy as np
+import pytest
+import torch
+from predicted_hands import hand_motion, make_predictions
+
+from handpose.hands import JOINT_ORDERS, from_common
+from handpose.structures import Predictions, PredictionsError, load_predictions, save_predictions
+
+
+def arrays(frames=10, **changes):
+    """What a user's file holds, right in every way but for the changes; a change to None leaves the key out."""
+    values = dict(
+        joints=1000 * hand_motion(frames)[:, None],
+        valid=np.ones((frames, 1), bool),
+        timestamps=np.arange(frames) / 30,
+        hand_side=np.array(['right']),
+        joint_order='common',
+        unit='millimetre',
+        frame='camera',
+    )
+    return {key: value for key, value in {**values, **changes}.items() if value is not None}
+
+
+def written(path, **changes):
+    np.savez(path, **arrays(**changes))
+    return path
+
+
+def with_value(array, place, value):
+    array = np.array(array)
+    array[place] = value
+    return array
+
+
+def test_a_file_comes_back_as_it_was_saved(tmp_path):
+    given = make_predictions(
+        sides=('left', 'right'),
+        missing=[3, (5, 1)],
+        confidence=np.random.default_rng(0).random((40, 2, 21)),
+        intrinsics=[[600, 0, 320], [0, 600, 240], [0, 0, 1]],
+        image_size=(640, 480),
+        source='a test',
+        licence='CC0',
+    )
+    save_predictions(tmp_path / 'new' / 'a.npz', given)
+    back = load_predictions(tmp_path / 'new' / 'a.npz')
+    for name, value in vars(given).items():
+        np.testing.assert_array_equal(getattr(back, name), value, err_msg=name)
+    assert [p.name for p in (tmp_path / 'new').iterdir()] == ['a.npz']
+
+
+def test_missing_frames_hold_no_numbers():
+    predictions = make_predictions(missing=[3], confidence=np.ones((40, 1, 21)))
+    assert np.isnan(predictions.joints[3]).all() and (predictions.confidence[3] == 0).all()
+    assert np.isfinite(predictions.joints[predictions.valid]).all()
+
+
+@pytest.mark.parametrize('unit, factor', [('metre', 1), ('centimetre', 100), ('millimetre', 1000)])
+def test_units_become_metres(tmp_path, unit, factor):
+    path = written(tmp_path / 'a.npz', joints=factor * hand_motion(10)[:, None].astype(float), unit=unit)
+    np.testing.assert_allclose(load_predictions(path).joints[:, 0], hand_motion(10), atol=1e-6)
+
+
+@pytest.mark.parametrize('order', [name for name in JOINT_ORDERS if name not in ('mano', 'assembly101')])
+def test_orders_become_the_common_one(tmp_path, order):
+    common = hand_motion(10)
+    confidence = np.random.default_rng(0).random((10, 21, 1))
+    there = from_common(torch.from_numpy(common), order)[0].numpy()
+    sure = from_common(torch.from_numpy(confidence), order)[0].numpy()[:, None, :, 0]
+    path = written(tmp_path / 'a.npz', joints=1000 * there[:, None], joint_order=order, confidence=sure)
+    back = load_predictions(path)
+    np.testing.assert_allclose(back.joints[:, 0], common, atol=1e-6)
+    np.testing.assert_allclose(back.confidence[:, 0], confidence[..., 0], atol=1e-6)
+
+
+@pytest.mark.parametrize('sides', [['right', 'left'], ['Right', 'LEFT'], [1, 0]])
+def test_two_hands_are_put_into_the_order_left_right(sides):
+    right, left = hand_motion(10, 'right'), hand_motion(10, 'left')
+    valid = with_value(np.ones((10, 2), bool), (4, 0), False)
+    given = Predictions(np.stack([right, left], 1), valid, np.arange(10) / 30, sides, 'camera')
+    assert given.hand_side.tolist() == [0, 1]
+    np.testing.assert_array_equal(given.joints[:, 0], left)
+    assert given.valid[4].tolist() == [True, False]
+
+
+BAD = {
+    'too few joints': (dict(joints=np.ones((10, 1, 20, 3))), "'common' has 21 joints, got .* with 20"),
+    'no axis for hands': (dict(joints=np.ones((10, 21, 3))), 'axis for hands'),
+    'unknown order': (dict(joint_order='dexicb'), "joint_order must be one of .*'dexicb'. Did you mean 'dexycb'"),
+    'order without all joints': (
+        dict(joints=np.ones((10, 1, 21, 3)), joint_order='assembly101'),
+        "'assembly101' has no thumb_cmc, and refiners need all 21",
+    ),
+    'no unit': (dict(unit=None), "needs 'unit' .*never guessed"),
+    'unknown unit': (dict(unit='mm'), "unit must be one of metre, centimetre, millimetre, got 'mm'"),
+    'wrong unit': (dict(unit='metre'), r'the hand is \d+ m long in the unit given.*unit must say'),
+    'no frame': (dict(frame=None), "needs 'frame' .*never guessed"),
+    'unknown frame': (dict(frame='world'), "frame must be 'camera' or 'wrist', got 'world'. Move world"),
+    'a wrist that is not the origin': (dict(frame='wrist'), r'right hand it lies \d+ mm away; subtract'),
+    'behind the camera': (
+        dict(joints=arrays()['joints'] * [1, -1, -1]),
+        "in front of the camera.*OpenGL's axes",
+    ),
+    'NaN': (
+        dict(joints=with_value(arrays()['joints'], (4, 0, 7, 1), np.nan)),
+        'NaN or infinite in 1 valid frames, first in frame 4, right hand; set valid to False',
+    ),
+    'infinity': (dict(joints=with_value(arrays()['joints'], (6, 0, 7, 1), np.inf)), 'first in frame 6'),
+    'zero frames': (
+        dict(joints=np.ones((0, 1, 21, 3)), valid=np.ones((0, 1), bool), timestamps=np.ones(0)),
+        'there are no frames',
+    ),
+    'time going backwards': (
+        dict(timestamps=with_value(np.arange(10) / 30, 5, 0.01)),
+        'time must go forward: frame 4 is at 0.133333 s and frame 5 at 0.01 s',
+    ),
+    'time repeated': (dict(timestamps=with_value(np.arange(10) / 30, 5, 4 / 30)), 'time must go forward: frame 4'),
+    'time unknown': (dict(timestamps=with_value(np.arange(10) / 30, 5, np.nan)), 'NaN or infinite as that of frame 5'),
+    'milliseconds': (dict(timestamps=np.arange(10) * 33.3), 'timestamps must be in seconds.*33.3'),
+    'frame numbers for seconds': (dict(timestamps=np.arange(10)), 'timestamps must be in seconds'),
+    'all frames missing': (dict(valid=np.zeros((10, 1), bool)), 'no frame of 10 has a hand'),
+    'valid as numbers': (dict(valid=np.ones((10, 1))), 'valid must be bool .*got float64'),
+    'valid of another length': (dict(valid=np.ones((9, 1), bool)), r'\(T, H\) = \(10, 1\), got bool of \(9, 1\)'),
+    'times of another length': (dict(timestamps=np.arange(9) / 30), r'timestamps must have shape \(10,\)'),
+    'unknown side': (dict(hand_side=['rihgt']), "'left' or 'right', got 'rihgt'. Did you mean 'right'"),
+    'two hands of one side': (
+        dict(joints=np.ones((10, 2, 21, 3)), valid=np.ones((10, 2), bool), hand_side=['left', 'left']),
+        'two hands must be one of each',
+    ),
+    'more hands than sides': (dict(joints=np.ones((10, 2, 21, 3))), r'\(T, H, 21, 3\) with H = 1'),
+    'confidence beyond 1': (dict(confidence=np.full((10, 1, 21), 97.0)), 'confidence must be from 0 to 1'),
+    'intrinsics turned over': (
+        dict(intrinsics=np.array([[600.0, 0, 0], [0, 600, 0], [320, 240, 1]])),
+        'intrinsics must be a pinhole matrix',
+    ),
+    'a key with a slip': (
+        dict(confidense=np.ones((10, 1, 21))),
+        "'confidense' is not a key.* Did you mean 'confidence'",
+    ),
+    'another kind of file': (dict(format='motion'), "format is 'motion'"),
+    'a newer version': (dict(version=2), 'version is 2, and this library reads up to 1: update'),
+}
+
+
+@pytest.mark.parametrize('changes, sentence', BAD.values(), ids=BAD)
+def test_bad_input_is_refused_with_a_sentence(tmp_path, changes, sentence):
+    path = written(tmp_path / 'a.npz', **changes)
+    with pytest.raises(PredictionsError, match=sentence) as caught:
+        load_predictions(path)
+    assert str(path) in str(caught.value)
+
+
+def test_files_that_cannot_be_read(tmp_path):
+    with pytest.raises(PredictionsError, match=r'there is no predictions file .*to_predictions\.py'):
+        load_predictions(tmp_path / 'none.npz')
+    whole = written(tmp_path / 'whole.npz').read_bytes()
+    (tmp_path / 'cut.npz').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(PredictionsError, match=r'is no \.npz, or only a part'):
+        load_predictions(tmp_path / 'cut.npz')
+    np.savez(tmp_path / 'objects.npz', **arrays(), source=np.array([{}], object))
+    with pytest.raises(PredictionsError, match='cannot be read'):
+        load_predictions(tmp_path / 'objects.npz')
+
+
+def test_a_failed_save_leaves_the_old_file(tmp_path, monkeypatch):
+    path = written(tmp_path / 'a.npz')
+    before = path.read_bytes()
+
+    def full(*arguments, **keywords):
+        arguments[0].write(b'part')
+        raise OSError('disk full')
+
+    monkeypatch.setattr(np, 'savez_compressed', full)
+    with pytest.raises(OSError, match='disk full'):
+        save_predictions(path, make_predictions())
+    assert path.read_bytes() == before and os.listdir(tmp_path) == ['a.npz']
+    with pytest.raises(PredictionsError, match=re.escape('must end in .npz')):
+        save_predictions(tmp_path / 'a.npy', make_predictions())
+
+
+def test_one_frame_is_enough(tmp_path):
+    back = load_predictions(written(tmp_path / 'a.npz', frames=1))
+    assert len(back) == 1 and back.period is None and back.frame_numbers().tolist() == [0]
+    assert back.to_sequence().validate().meta['fps'] is None
+
+
+@pytest.mark.parametrize(
+    'times, numbers',
+    [
+        ([0, 1, 2, 3, 4], [0, 1, 2, 3, 4]),
+        ([0, 1, 2, 5, 6], [0, 1, 2, 5, 6]),  # two frames left out
+        ([0, 0.9, 2.1, 3, 3.9], [0, 1, 2, 3, 4]),  # times that tremble
+        ([0, 1, 1.1, 2.1, 3.1], [0, 1, 2, 3, 4]),  # never two frames in one place
+    ],
+)
+def test_frame_numbers(times, numbers):
+    predictions = make_predictions(5)
+    predictions.timestamps = 1.6e9 + np.array(times) / 30
+    assert predictions.frame_numbers().tolist() == numbers
+
+
+def test_clips_and_back():
+    given = make_predictions(
+        sides=('left', 'right'),
+        missing=[3],
+        confidence=np.random.default_rng(0).random((40, 2, 21)),
+        intrinsics=np.array([[600, 0, 320], [0, 600, 240], [0, 0, 1.0]]),
+    )
+    clip = given.to_sequence('mine').validate()
+    assert clip.frame == 'camera' and clip.meta['sequence'] == 'mine' and clip.meta['fps'] == pytest.approx(30)
+    assert not clip.input_valid[3, 0] and (clip.input_joints_3d[3, 0] == 0).all()
+    assert clip.intrinsics.shape == (40, 1, 3, 3) and torch.equal(clip.extrinsics[0, 0], torch.eye(4))
+    back = Predictions.from_sequence(clip)
+    for name in ('joints', 'valid', 'timestamps', 'hand_side', 'frame', 'confidence', 'intrinsics'):
+        np.testing.assert_array_equal(getattr(back, name), getattr(given, name), err_msg=name)
+
+
+def test_clips_of_answers():
+    clip = make_predictions(10).to_sequence()
+    valid = torch.ones(10, 1, 21, dtype=torch.bool)
+    valid[2, 0, 5] = False
+    answer = clip.replace(joints_3d=clip.input_joints_3d + 0.01, joints_valid=valid)
+    back = Predictions.from_sequence(answer, 'joints_3d')
+    assert back.valid[:, 0].tolist() == [t != 2 for t in range(10)]
+    with pytest.raises(PredictionsError, match='has no joints_3d'):
+        Predictions.from_sequence(clip, 'joints_3d')
+    with pytest.raises(PredictionsError, match="got 'world'"):
+        Predictions.from_sequence(clip.replace(frame='world'))
+    with pytest.raises(PredictionsError, match='neither timestamps nor'):
+        Predictions.from_sequence(clip.replace(timestamps=None, meta={}))
+    with pytest.raises(ValueError, match='unstack'):
+        Predictions.from_sequence(type(clip).stack([clip, clip]))
+
+
+def test_the_wrist_frame_has_its_wrist_at_the_origin():
+    predictions = make_predictions(frame='wrist', missing=[3])
+    assert (predictions.joints[predictions.valid][:, 0] == 0).all()
+    assert predictions.to_sequence().frame == 'wrist'
+
+
+def test_selected_frames():
+    predictions = make_predictions(10, confidence=np.ones((10, 1, 21)), source='a')
+    one = predictions.select([4])
+    assert len(one) == 1 and one.timestamps[0] == predictions.timestamps[4] and one.source == 'a'
+    np.testing.assert_array_equal(predictions.select(slice(2, 5)).joints, predictions.joints[2:5])
