@@ -8,14 +8,20 @@ import numpy as np
 import torch
 
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
-from handpose.registry import MODELS
+from handpose.registry import HAND_MODELS, MODELS
 
 
 class _Filter(MotionRefiner):
-    """A refiner made of a function of numpy arrays (T, 63), one hand at a time."""
+    """A refiner made of a function of numpy arrays (T, 63), one hand at a time.
 
-    def __init__(self):
+    Args:
+        fitted_hand: config of a hand model that `predict` fits to the refined joints, see `fit_meshes`; None: joints
+            alone.
+    """
+
+    def __init__(self, fitted_hand: dict | None = None):
         super().__init__(num_frames=None, mirror_left_hands=False)
+        self.hand_model = None if fitted_hand is None else HAND_MODELS.build(fitted_hand)
 
     def forward(self, motion, frame_valid=None):
         """(N, T, J, 3) -> `RefinedMotion` with joints (N, T, J, 3); frames that are padding stay as they are."""
@@ -56,11 +62,11 @@ class SavitzkyGolayFilter(_Filter):
     Args:
         window: frames; an even one becomes the next smaller odd one, as published with SmoothNet. A longer window than
             the track becomes the track's length.
-        order: of the polynomials, below the window.
+        order: of the polynomials, below the window. fitted_hand: see `fit_meshes`.
     """
 
-    def __init__(self, window: int = 31, order: int = 2):
-        super().__init__()
+    def __init__(self, window: int = 31, order: int = 2, fitted_hand: dict | None = None):
+        super().__init__(fitted_hand)
         if window <= order or order < 0:
             raise ValueError(f'window must be larger than order, got {window} and {order}')
         self.window, self.order = window, order
@@ -82,10 +88,11 @@ class GaussianFilter(_Filter):
         sigma: frames. window: frames of the kernel, odd.
         chunked: cuts the track into pieces of `window` frames, each filtered alone, and leaves the rest at its end as
             it is: what SmoothNet's comparison does. False filters the whole track at once.
+        fitted_hand: see `fit_meshes`.
     """
 
-    def __init__(self, sigma: float = 3.0, window: int = 31, chunked: bool = False):
-        super().__init__()
+    def __init__(self, sigma: float = 3.0, window: int = 31, chunked: bool = False, fitted_hand: dict | None = None):
+        super().__init__(fitted_hand)
         if not sigma > 0 or window < 1 or window % 2 == 0:
             raise ValueError(f'sigma must be positive and window odd, got {sigma} and {window}')
         self.sigma, self.window, self.chunked = sigma, window, chunked
@@ -114,11 +121,18 @@ class OneEuroFilter(_Filter):
         min_cutoff: cut-off frequency of a coordinate at rest, cycles per frame.
         beta: how much the cut-off rises with the speed, per metre per frame times `scale`.
         derivative_cutoff: cut-off of the speed's own filter, cycles per frame.
-        scale: what a metre is multiplied with before `beta` sees it.
+        scale: what a metre is multiplied with before `beta` sees it. fitted_hand: see `fit_meshes`.
     """
 
-    def __init__(self, min_cutoff: float = 0.04, beta: float = 0.7, derivative_cutoff: float = 1.0, scale: float = 1.0):
-        super().__init__()
+    def __init__(
+        self,
+        min_cutoff: float = 0.04,
+        beta: float = 0.7,
+        derivative_cutoff: float = 1.0,
+        scale: float = 1.0,
+        fitted_hand: dict | None = None,
+    ):
+        super().__init__(fitted_hand)
         if min(min_cutoff, derivative_cutoff, scale) <= 0 or beta < 0:
             raise ValueError('min_cutoff, derivative_cutoff and scale must be positive and beta not negative')
         self.min_cutoff, self.beta, self.derivative_cutoff, self.scale = min_cutoff, beta, derivative_cutoff, scale

@@ -13,6 +13,7 @@ import torch
 from torch import nn
 
 from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
+from handpose.hands import fit_hand
 from handpose.models.layers.missing_frames import fill_missing
 from handpose.models.layers.pose_fusion import mirror_poses
 from handpose.structures import HandSequence, overlapping_windows
@@ -46,6 +47,7 @@ class MotionRefiner(nn.Module):
         if num_frames is not None and not 1 <= stride <= num_frames:
             raise ValueError(f'stride must be from 1 to num_frames = {num_frames}, got {stride}')
         self.num_frames, self.stride, self.mirror_left_hands = num_frames, stride, mirror_left_hands
+        self.hand_model = None  # of the meshes that it answers; a subclass sets it
 
     def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
         """Refines motions (N, T, J, 3), metres; (N, T) bool says which frames are no padding, None: all."""
@@ -90,7 +92,9 @@ class MotionRefiner(nn.Module):
             joints_3d=refined.joints,
             joints_valid=predicted[..., None].expand(-1, -1, -1, refined.joints.shape[3]).contiguous(),
         )
-        return answer if refined.pose is None else self._with_mesh(answer, refined)
+        if refined.pose is not None:
+            return self._with_mesh(answer, refined.pose.float(), refined.shape.float())
+        return answer if self.hand_model is None else fit_meshes(answer, self.hand_model)
 
     @torch.no_grad()
     def refine(self, joints, valid, hand_side, frame_valid=None, wrist_at_origin=False):
@@ -137,20 +141,39 @@ class MotionRefiner(nn.Module):
             return RefinedMotion(joints)
         return RefinedMotion(*(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)))
 
-    def _with_mesh(self, answer, refined):
+    def _with_mesh(self, answer, pose, shape):
         """Adds mesh and parameters to a batch: pose (B, T, H, 16, 6), shape (B, H, 10); the wrist stays as refined."""
-        rotations = rot6d_to_rotmat(refined.pose.float())  # (B, T, H, 16, 3, 3)
-        num_frames = rotations.shape[1]
-        side = answer.hand_side[:, None].expand(-1, num_frames, -1)
-        shape = refined.shape.float()[:, None].expand(-1, num_frames, -1, -1)
-        transl = answer.joints_3d[:, :, :, 0] - self.hand_model.rest_wrist(shape, side)
-        return answer.replace(
-            vertices=self.hand_model(rotations, shape, transl, side).vertices,
-            hand_pose=rotmat_to_rotvec(rotations),
-            hand_shape=refined.shape.float(),
-            hand_transl=transl,
-            hand_pose_valid=answer.hand_valid,
-        )
+        return add_mesh(answer, self.hand_model, rotmat_to_rotvec(rot6d_to_rotmat(pose)), shape)
+
+
+def add_mesh(answer, hand_model, hand_pose, hand_shape):
+    """Adds vertices and parameters to a batch with joints: (B, T, H, 16, 3) rotvecs, (B, H, 10)."""
+    num_frames = hand_pose.shape[1]
+    side = answer.hand_side[:, None].expand(-1, num_frames, -1)
+    shape = hand_shape[:, None].expand(-1, num_frames, -1, -1)
+    transl = answer.joints_3d[:, :, :, 0] - hand_model.rest_wrist(shape, side)
+    return answer.replace(
+        vertices=hand_model(hand_pose, shape, transl, side).vertices,
+        hand_pose=hand_pose,
+        hand_shape=hand_shape,
+        hand_transl=transl,
+        hand_pose_valid=answer.hand_valid,
+    )
+
+
+def fit_meshes(answer, hand_model):
+    """Fits the hand model (`ProceduralHand`) to the joints of every track, one shape a track, and adds its mesh.
+
+    For refiners that give joints alone, where their meshes are to be compared; the joints stay as they are.
+    """
+    batch, num_frames, hands = answer.hand_valid.shape
+    pose = answer.joints_3d.new_zeros(batch, num_frames, hands, 16, 3)
+    shape = answer.joints_3d.new_zeros(batch, hands, 10)
+    for b, h in answer.hand_valid.any(1).nonzero().tolist():
+        joints, valid = answer.joints_3d[b, :, h].cpu(), answer.hand_valid[b, :, h].cpu()
+        fit = fit_hand(hand_model, joints, valid, int(answer.hand_side[b, h]))
+        pose[b, :, h], shape[b, h] = fit.hand_pose.to(pose), fit.hand_shape.to(shape)
+    return add_mesh(answer, hand_model, pose, shape)
 
 
 class HandTruth(NamedTuple):

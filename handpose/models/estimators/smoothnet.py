@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
-from handpose.registry import MODELS
+from handpose.registry import HAND_MODELS, MODELS
 
 UNIT = 0.1  # metres: what the network sees as one
 
@@ -35,6 +35,7 @@ class SmoothNet(MotionRefiner):
     Args:
         num_frames: T (published: 32; 8 to 64 are in use). stride: see `MotionRefiner`.
         hidden_channels, block_channels, num_blocks, dropout: published sizes.
+        fitted_hand: config of a hand model that `predict` fits to the joints, see `fit_meshes`; None: joints alone.
         loss: config of the loss, see `RefinementLoss`; None for inference alone.
     """
 
@@ -46,6 +47,7 @@ class SmoothNet(MotionRefiner):
         block_channels: int = 256,
         num_blocks: int = 3,
         dropout: float = 0.5,
+        fitted_hand: dict | None = None,
         loss: dict | None = None,
     ):
         super().__init__(num_frames, stride, mirror_left_hands=False)
@@ -54,6 +56,7 @@ class SmoothNet(MotionRefiner):
             *(_ResidualBlock(hidden_channels, block_channels, dropout) for _ in range(num_blocks))
         )
         self.decoder = nn.Linear(hidden_channels, num_frames)
+        self.hand_model = None if fitted_hand is None else HAND_MODELS.build(fitted_hand)
         self.loss_function = None if loss is None else MODELS.build(loss)
 
     def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
