@@ -18,10 +18,11 @@ from handpose.datasets.synthetic import (
     write_recorded,
     write_synthetic,
 )
+from handpose.datasets.synthetic.options import LAYOUTS
 from handpose.engine import OptionsAction, load_config
 from handpose.engine.errors import sentences
 
-ROOTS = {'dexycb': 'data/synthetic_dexycb', 'ho3d': 'data/synthetic_ho3d'}
+ROOTS = {layout: f'data/synthetic_{layout}' for layout in LAYOUTS}
 RECORDED_ROOT = 'data/recorded'
 DEFAULTS = SyntheticOptions(ROOTS['dexycb'])
 MEANINGS = {
@@ -33,6 +34,7 @@ MEANINGS = {
     'seed': 'decides everything',
     'workers': 'processes; 0: one per CPU core',
     'ho3d_version': "of HO3D's layout: 2 or 3",
+    'interhand_fps': "of InterHand2.6M's layout: 5 or 30 labelled frames a second",
 }
 
 
@@ -40,11 +42,11 @@ def parse_arguments():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument('--config', help="take the options from this config's synthetic_data; those below win over it")
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides of the config')
-    parser.add_argument('--root', help=f'folder to write (default {", ".join(ROOTS.values())} or {RECORDED_ROOT})')
+    parser.add_argument('--root', help=f'folder to write (default data/synthetic_LAYOUT or {RECORDED_ROOT})')
     for name, meaning in MEANINGS.items():
         flag = f'--{name.replace("_", "-")}'
         parser.add_argument(flag, type=int, help=f'{meaning} (default {getattr(DEFAULTS, name)})')
-    parser.add_argument('--layout', help=f'whose folder structure: dexycb or ho3d (default {DEFAULTS.layout})')
+    parser.add_argument('--layout', help=f'whose folder structure: {", ".join(LAYOUTS)} (default {DEFAULTS.layout})')
     parser.add_argument('--motion', metavar='FILE.npz', help='render these recordings instead (docs/motion_file.md)')
     parser.add_argument('--serials', nargs='+', help='which of its cameras, instead of those that see most')
     parser.add_argument('--sheet', metavar='FILE.png', help='also write a contact sheet of the data')
@@ -92,6 +94,11 @@ def main():
 
 
 def report_synthetic(options, summary):
+    if not summary.holding_frames:  # a layout without pictures
+        if summary.frames:
+            rate = summary.frames / options.cameras / summary.seconds
+            print(f'{options.root}: wrote {summary.frames} labelled views, {rate:.0f} frames per second and core')
+        return
     print(
         f'{options.root}: of {summary.holding_frames} holding frames, {summary.touching_share:.1%} have every engaged '
         f'fingertip within 3 mm of the object, {summary.clear_share:.1%} have the hand less than 2 mm inside it'

@@ -4,5 +4,6 @@ from handpose.datasets import transforms
 from handpose.datasets.base import BrokenFrames, DatasetError, VideoDataset
 from handpose.datasets.dexycb import DexYCB
 from handpose.datasets.ho3d import HO3D
+from handpose.datasets.interhand import InterHand26M
 
-__all__ = ['HO3D', 'BrokenFrames', 'DatasetError', 'DexYCB', 'VideoDataset', 'transforms']
+__all__ = ['HO3D', 'BrokenFrames', 'DatasetError', 'DexYCB', 'InterHand26M', 'VideoDataset', 'transforms']

@@ -1,6 +1,7 @@
 """Makes the built-in data, sequence by sequence: in parallel, resumable, decided by a seed.
 
-Which files it writes is the matter of a layout (`layout.py`); this file makes scenes and renders them.
+Which files it writes is the matter of a layout (`layout.py`); this file makes scenes and renders them, or
+makes motion alone for the layouts that take no pictures.
 """
 
 import shutil
@@ -13,7 +14,9 @@ from handpose.datasets.synthetic.appearance import draw_look, draw_sensor
 from handpose.datasets.synthetic.bodies import SceneBodies
 from handpose.datasets.synthetic.dexycb_files import DexYCBLayout
 from handpose.datasets.synthetic.grasps import MAX_GAP, MAX_PENETRATION, contact_of_scene
+from handpose.datasets.synthetic.hand_motion import draw_motion
 from handpose.datasets.synthetic.ho3d_files import HO3DLayout
+from handpose.datasets.synthetic.interhand_files import InterHandLayout
 from handpose.datasets.synthetic.jobs import claim_root, run_jobs, single_threaded
 from handpose.datasets.synthetic.layout import PARTIAL, write_yaml
 from handpose.datasets.synthetic.options import SEQUENCES_PER_BLOCK
@@ -22,7 +25,7 @@ from handpose.datasets.synthetic.scene import build_scene, draft_block, draw_int
 from handpose.hands import ProceduralHand
 
 VERSION = 1  # of the generator: raise it when the same options give other data
-LAYOUTS = {'dexycb': DexYCBLayout, 'ho3d': HO3DLayout}
+LAYOUTS = {'dexycb': DexYCBLayout, 'ho3d': HO3DLayout, 'interhand': InterHandLayout}
 
 
 class Summary(NamedTuple):
@@ -30,7 +33,7 @@ class Summary(NamedTuple):
 
     `frames` camera frames written by this run; processor `seconds` spent, summed over processes, and of those the
     `render_seconds` without the search for grasps; of all holding frames in the data the shares whose fingertips touch
-    within `MAX_GAP` and whose hand sinks in at most `MAX_PENETRATION`.
+    within `MAX_GAP` and whose hand sinks in at most `MAX_PENETRATION`. A layout without pictures has no holding frames.
     """
 
     frames: int
@@ -92,6 +95,14 @@ def _write_block_single_threaded(layout, subject, block):
     start, frames = time.process_time(), 0
     options, model = layout.options, ProceduralHand()
     intrinsics = draw_intrinsics(options)
+    if not layout.takes_pictures:
+        for place in _places(subject, block):
+            if not layout.is_written(*place):
+                motion = draw_motion(options, model, *place, layout.hands(place[1]), intrinsics)
+                layout.write_motion(motion, *place)
+                layout.move_to_place(*place)
+                frames += options.frames * options.cameras
+        return frames, time.process_time() - start, 0.0
     drafts = draft_block(options, model, subject, block)
     drafted = time.process_time()
     for draft, place in zip(drafts, _places(subject, block), strict=True):
@@ -134,16 +145,17 @@ def camera_frames(scene, bodies, look, camera, size, rng):
 
 def _summarise(layout, frames, seconds, render_seconds):
     counts = np.zeros(3, int)
-    for facts in layout.read_facts():
+    for facts in layout.read_facts() if layout.takes_pictures else ():
         counts += [facts['holding_frames'], facts['touching_frames'], facts['clear_frames']]
     holding = max(int(counts[0]), 1)
     summary = Summary(int(frames), seconds, render_seconds, int(counts[0]), counts[1] / holding, counts[2] / holding)
+    measured = {
+        'holding_frames': summary.holding_frames,
+        'fingertips_within_3_mm': round(float(summary.touching_share), 6),
+        'penetration_below_2_mm': round(float(summary.clear_share), 6),
+    }
     write_yaml(layout.root / 'generator.yml', {
         'version': VERSION, 'options': layout.options.content(),
-        'measured': {
-            'holding_frames': summary.holding_frames,
-            'fingertips_within_3_mm': round(float(summary.touching_share), 6),
-            'penetration_below_2_mm': round(float(summary.clear_share), 6),
-        },
+        **({'measured': measured} if layout.takes_pictures else {}),
     })  # fmt: skip
     return summary

@@ -21,6 +21,7 @@ class Layout:
     """
 
     side = None  # of every hand, 0 left, 1 right; None: drawn for each sequence
+    takes_pictures = True  # False: `write_motion(motion, subject, sequence)` stands for write_scene and write_camera
 
     def __init__(self, options):
         self.options = options

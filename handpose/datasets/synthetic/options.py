@@ -15,8 +15,12 @@ SERIALS = (
     '932122060857', '932122060861', '932122061900', '932122062010',
 )  # fmt: skip
 SEQUENCES_PER_BLOCK = 5  # DexYCB's split s0 takes every fifth sequence of a subject for testing
-LAYOUTS = ('dexycb', 'ho3d')
+LAYOUTS = ('dexycb', 'ho3d', 'interhand')
 HO3D_VERSIONS = (2, 3)
+INTERHAND_RATES = (5, 30)
+INTERHAND_SUBJECTS = 3  # one for each split
+# Options that only some layouts have, and what the record of the others leaves out.
+_OWN = {'layout': LAYOUTS[1:], 'ho3d_version': ('ho3d',), 'interhand_fps': ('interhand',)}
 
 
 # Lowest and highest of the options that are numbers.
@@ -52,8 +56,10 @@ class SyntheticOptions:
         size: width and height of the square images, pixels, at least 64.
         seed: decides everything; same options and seed, same bytes.
         workers: processes; 0 takes one per CPU core. Does not change the data.
-        layout: whose folder structure: 'dexycb', or 'ho3d' (right hands only; every fifth sequence is for evaluation).
+        layout: whose folder structure: 'dexycb', 'ho3d' (right hands only; every fifth sequence is for evaluation), or,
+            without pictures, 'interhand' (one and two hands; at least 3 subjects, the last fifth tested).
         ho3d_version: of HO3D's layout: 2 or 3.
+        interhand_fps: of InterHand2.6M's layout, 5 or 30 labelled frames a second; `frames` count at 30 all the same.
 
     Raises:
         ValueError: a value out of its range.
@@ -69,6 +75,7 @@ class SyntheticOptions:
     workers: int = 0
     layout: str = 'dexycb'
     ho3d_version: int = 3
+    interhand_fps: int = 30
 
     def __post_init__(self):
         if self.layout not in LAYOUTS:
@@ -77,7 +84,14 @@ class SyntheticOptions:
             )
         if self.ho3d_version not in HO3D_VERSIONS:
             raise ValueError(f'ho3d_version must be 2 or 3, got {self.ho3d_version!r}')
+        if self.interhand_fps not in INTERHAND_RATES:
+            raise ValueError(f'interhand_fps must be 5 or 30, got {self.interhand_fps!r}')
         check_whole_numbers(self)
+        if self.layout == 'interhand' and self.subjects < INTERHAND_SUBJECTS:
+            raise ValueError(
+                f"the layout 'interhand' needs at least {INTERHAND_SUBJECTS} subjects, one for each of train, val and "
+                f'test, got {self.subjects}'
+            )
         if self.sequences % SEQUENCES_PER_BLOCK:
             raise ValueError(
                 f'sequences must be a multiple of {SEQUENCES_PER_BLOCK} (split s0 tests on every fifth sequence of a '
@@ -86,7 +100,7 @@ class SyntheticOptions:
 
     def content(self):
         """Returns {name: value} of the options that decide the data: all but `root` and `workers`."""
-        unsaid = {'root', 'workers'} | ({'layout', 'ho3d_version'} if self.layout == 'dexycb' else set())
+        unsaid = {'root', 'workers', *(name for name, layouts in _OWN.items() if self.layout not in layouts)}
         return {name: value for name, value in asdict(self).items() if name not in unsaid}
 
     @property

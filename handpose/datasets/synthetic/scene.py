@@ -119,25 +119,10 @@ def draw_intrinsics(options):
 
 def build_scene(options, model, draft, intrinsics, side=None):
     """Animates a draft, sets out what lies about, and puts up the cameras; `side` None draws one."""
-    rng, grasp = draft.rng, draft.grasp
+    rng = draft.rng
     drawn_side = int(rng.integers(2))  # drawn in any case, so that the rest of the scene does not depend on the choice
     side = drawn_side if side is None else side
-    far = np.where(rng.random(2) < _ABSENT_SHARE, 0.75, 0.3) * rng.uniform(0.85, 1.15, 2)
-    heading = np.pi / 2 + np.deg2rad(rng.uniform(-75, 75))
-    pose = torch.from_numpy(np.concatenate([np.zeros((1, 3)), _pose(model, grasp.angles)]))
-    hand_points = _place_hand(model, draft.shape, pose[None], grasp.wrist[None], 1)[0][0]
-    height = grasp.wrist[2, 3] * 0.5 + draft.target.height * 0.25
-    act = plan_act(
-        rng,
-        options.frames,
-        grasp,
-        height,
-        draft.target.mesh().vertices,
-        hand_points,
-        rng.uniform(-0.03, 0.03, 2),
-        heading,
-        far,
-    )
+    act = plan_draft(options.frames, model, draft)
     scene = _animate(model, draft, act, side)
     scene.intrinsics = intrinsics
     scene.extrinsics = _put_up_cameras(rng, scene, options.cameras)
@@ -146,11 +131,33 @@ def build_scene(options, model, draft, intrinsics, side=None):
     return scene
 
 
-def _pose(model, angles):
+def plan_draft(frames, model, draft):
+    """The act (`Act`, a right hand's) of a draft, from where the hand comes from to where it goes."""
+    rng, grasp = draft.rng, draft.grasp
+    far = np.where(rng.random(2) < _ABSENT_SHARE, 0.75, 0.3) * rng.uniform(0.85, 1.15, 2)
+    heading = np.pi / 2 + np.deg2rad(rng.uniform(-75, 75))
+    pose = torch.from_numpy(np.concatenate([np.zeros((1, 3)), finger_rotvecs(model, grasp.angles)]))
+    hand_points = place_hand(model, draft.shape, pose[None], grasp.wrist[None], 1)[0][0]
+    height = grasp.wrist[2, 3] * 0.5 + draft.target.height * 0.25
+    return plan_act(
+        rng,
+        frames,
+        grasp,
+        height,
+        draft.target.mesh().vertices,
+        hand_points,
+        rng.uniform(-0.03, 0.03, 2),
+        heading,
+        far,
+    )
+
+
+def finger_rotvecs(model, angles):
+    """Finger angles (..., 15, 3), radians, as a right hand's rotvecs (..., 15, 3), float64."""
     return angles_to_pose(model, torch.as_tensor(angles, dtype=torch.float64)).numpy()
 
 
-def _place_hand(model, shape, pose, wrist, side):
+def place_hand(model, shape, pose, wrist, side):
     """Hand meshes for wrists (F, 4, 4) and poses (F, 16, 3): vertices, joints, pose with the wrist, translation, J0."""
     pose = pose.clone()
     pose[:, 0] = torch.from_numpy(Rotation.from_matrix(wrist[:, :3, :3]).as_rotvec())
@@ -166,13 +173,13 @@ def _animate(model, draft, act, side):
     """The scene of an act; a left hand's is the mirror image (x -> -x), which the objects' symmetry allows."""
     grasp = draft.grasp
     angles = grasp.open_angles + act.closing[:, None, None] * (grasp.angles - grasp.open_angles)
-    fingers = _pose(model, angles)
+    fingers = finger_rotvecs(model, angles)
     wrist, object_pose = act.wrist, act.object_pose
     if side == 0:
         fingers = fingers * (1, -1, -1)
-        wrist, object_pose = _mirror(wrist), _mirror(object_pose)
+        wrist, object_pose = mirrored(wrist), mirrored(object_pose)
     pose = torch.from_numpy(np.concatenate([np.zeros((len(fingers), 1, 3)), fingers], 1))
-    vertices, joints, pose, transl, rest = _place_hand(model, draft.shape, pose, wrist, side)
+    vertices, joints, pose, transl, rest = place_hand(model, draft.shape, pose, wrist, side)
     return Scene(
         side=side, hand_shape=draft.shape, hand_pose=pose, hand_transl=transl, rest_wrist=rest, vertices=vertices,
         joints=joints, faces=model.faces_of(side).numpy(), holding=act.holding, objects=(draft.target,),
@@ -180,11 +187,12 @@ def _animate(model, draft, act, side):
     )  # fmt: skip
 
 
-def _mirror(rigid):
-    mirrored = rigid.copy()
-    mirrored[..., :3, :3] = _MIRROR @ rigid[..., :3, :3] @ _MIRROR
-    mirrored[..., :3, 3] = rigid[..., :3, 3] @ _MIRROR
-    return mirrored
+def mirrored(rigid):
+    """Rigid motions (..., 4, 4) as a mirror (x -> -x) shows them."""
+    mirror_image = rigid.copy()
+    mirror_image[..., :3, :3] = _MIRROR @ rigid[..., :3, :3] @ _MIRROR
+    mirror_image[..., :3, 3] = rigid[..., :3, 3] @ _MIRROR
+    return mirror_image
 
 
 def set_out_others(scene, rng, grasped_class):
@@ -233,10 +241,15 @@ def _draw_place(rng, extrinsics, centre, hides, attempt):
 def _put_up_cameras(rng, scene, cameras):
     """Extrinsics (K, 4, 4) on the front half of a dome, looking at where the hand holds the object."""
     target = scene.joints[scene.holding].mean((0, 1)) * 0.7 + scene.object_poses[scene.holding, 0, :3, 3].mean(0) * 0.3
+    return dome_cameras(rng, target, cameras, (0.58, 0.82))
+
+
+def dome_cameras(rng, target, cameras, distances):
+    """Extrinsics (K, 4, 4) on the front half of a dome, looking at about `target` (3,) from `distances` metres."""
     azimuth = np.linspace(-55, 55, cameras) if cameras > 1 else np.zeros(1)
     azimuth = np.deg2rad(azimuth + rng.uniform(-10, 10, cameras))
     elevation = np.deg2rad(rng.uniform(12, 60, cameras))
-    distance = rng.uniform(0.58, 0.82, cameras)
+    distance = rng.uniform(*distances, cameras)
     direction = np.stack(
         [np.sin(azimuth) * np.cos(elevation), -np.cos(azimuth) * np.cos(elevation), np.sin(elevation)], 1
     )
