@@ -1,6 +1,6 @@
 """Recorded motion, shown by the procedural hand: the motion file, where such files come from, and rendering them."""
 
-from handpose.datasets.synthetic.recorded.motion_file import RecordedMotion, read_motion, write_motion
+from handpose.datasets.motion_file import RecordedMotion, read_motion, write_motion
 from handpose.datasets.synthetic.recorded.sources import choose_sequences, motion_from_dexycb, motion_from_packed
 from handpose.datasets.synthetic.recorded.write import (
     RecordedOptions,

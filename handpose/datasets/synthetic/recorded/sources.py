@@ -13,7 +13,7 @@ from scipy.spatial.transform import Rotation
 from handpose.datasets import dexycb_layout as layout
 from handpose.datasets.base import DatasetError
 from handpose.datasets.dexycb_index import BROKEN, HAND, open_index
-from handpose.datasets.synthetic.recorded.motion_file import SIDES, RecordedMotion
+from handpose.datasets.motion_file import SIDES, RecordedMotion
 from handpose.datasets.synthetic.recorded.objects import NAMES
 from handpose.registry import did_you_mean
 

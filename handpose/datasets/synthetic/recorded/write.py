@@ -12,13 +12,13 @@ import numpy as np
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.dexycb_layout import SEQUENCE_FOLDER, SEQUENCE_LIST, SUBJECT_FOLDER
+from handpose.datasets.motion_file import read_motion
 from handpose.datasets.synthetic.appearance import draw_look, draw_sensor
 from handpose.datasets.synthetic.bodies import SceneBodies
 from handpose.datasets.synthetic.dexycb_files import DexYCBLayout, write_intrinsics, write_npz
 from handpose.datasets.synthetic.jobs import claim_root, run_jobs, single_threaded
 from handpose.datasets.synthetic.layout import PARTIAL, write_yaml
 from handpose.datasets.synthetic.options import SERIALS, SyntheticOptions, check_whole_numbers
-from handpose.datasets.synthetic.recorded.motion_file import read_motion
 from handpose.datasets.synthetic.recorded.scene import build_recorded_scene, picture_cameras
 from handpose.datasets.synthetic.render import CameraRenderer
 from handpose.hands import ProceduralHand

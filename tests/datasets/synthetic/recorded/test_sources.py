@@ -1,15 +1,19 @@
 import json
+import sys
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 import yaml
-from motions import make_motion
 from scipy.spatial.transform import Rotation
 
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from motions import make_motion
+
 from handpose.datasets.base import DatasetError
+from handpose.datasets.motion_file import read_motion, write_motion
 from handpose.datasets.synthetic import SyntheticOptions, write_synthetic
-from handpose.datasets.synthetic.recorded.motion_file import read_motion, write_motion
 from handpose.datasets.synthetic.recorded.sources import choose_sequences, motion_from_dexycb, motion_from_packed
 from handpose.hands import ProceduralHand
 

@@ -1,6 +1,7 @@
 import hashlib
 import os
 import shutil
+import sys
 from pathlib import Path
 
 import cv2
@@ -8,13 +9,15 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from motions import NAMES, OBJECT, SIZE, WITHOUT_SURROUNDINGS, make_motion
 from scipy.spatial.transform import Rotation
+
+sys.path.insert(0, str(Path(__file__).parents[2]))
+from motions import NAMES, OBJECT, SIZE, WITHOUT_SURROUNDINGS, make_motion
 
 from handpose.datasets import DexYCB
 from handpose.datasets.base import DatasetError
+from handpose.datasets.motion_file import read_motion, write_motion
 from handpose.datasets.synthetic import RecordedOptions, recorded_options_from_dict, write_recorded
-from handpose.datasets.synthetic.recorded.motion_file import read_motion, write_motion
 from handpose.datasets.synthetic.recorded.objects import YCB_OBJECTS, ycb_object
 from handpose.datasets.synthetic.recorded.sources import choose_sequences, motion_from_dexycb, motion_from_packed
 from handpose.datasets.synthetic.recorded.write import best_cameras, folder_names

@@ -4,7 +4,7 @@ import torch
 from motions import NAMES, WITHOUT_SURROUNDINGS, make_motion
 
 from handpose.datasets.base import DatasetError
-from handpose.datasets.synthetic.recorded.motion_file import read_motion, write_motion
+from handpose.datasets.motion_file import read_motion, write_motion
 from handpose.hands import from_common
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from handpose.datasets.synthetic.recorded.motion_file import RecordedMotion
+from handpose.datasets.motion_file import RecordedMotion
 from handpose.hands import ProceduralHand
 
 SUBJECT = '20200820-subject-03'

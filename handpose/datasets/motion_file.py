@@ -1,4 +1,4 @@
-"""The motion file: recorded hand joints of many sequences in one `.npz`, with the cameras and objects if known.
+"""The motion file: recorded hand joints of many sequences in one `.npz`; cameras, objects, hand parameters if known.
 
 docs/motion_file.md describes it for those who write one. Metres, OpenCV camera axes.
 Legend: N frames of all S sequences one after the other, K cameras.
@@ -21,7 +21,8 @@ SIDES = ('left', 'right')
 _REQUIRED = ('joints', 'frame_valid', 'sequence_names', 'sequence_lengths', 'hand_side', 'fps')
 _CAMERAS = ('camera_serials', 'camera_sizes', 'camera_intrinsics', 'camera_extrinsics')
 _OBJECT = ('object_names', 'object_rotvec', 'object_transl')
-_OPTIONAL = ('joint_order', 'unit', 'frame', 'all_sequence_names', 'table', 'licence', *_CAMERAS, *_OBJECT)
+_HAND = ('hand_pose', 'hand_shape', 'hand_transl', 'hand_model')
+_OPTIONAL = ('joint_order', 'unit', 'frame', 'all_sequence_names', 'table', 'licence', *_CAMERAS, *_OBJECT, *_HAND)
 
 
 @dataclass
@@ -34,7 +35,9 @@ class RecordedMotion:
     `camera_serials` K strings, `camera_sizes` (K, 2) width and height, `camera_intrinsics` (K, 3, 3),
     `camera_extrinsics` (S, K, 4, 4) world to camera; `table` (S, 4, 4) world to the table frame, z up, its surface at
     z = 0. `object_names` S YCB names ('' = none), `object_rotvec` and `object_transl` (N, 3) its pose in the world,
-    NaN where unknown. `licence` a sentence about the recordings. What is not known is None.
+    NaN where unknown. `hand_pose` (N, 16, 3), `hand_shape` (S, 10) and `hand_transl` (N, 3) are parameters of the hand
+    model named `hand_model`, in the world; anything in frames that are not valid. `joints` are what was recorded: the
+    model's may lie beside them. `licence` a sentence about the recordings. What is not known is None.
     """
 
     joints: np.ndarray
@@ -52,6 +55,10 @@ class RecordedMotion:
     object_names: list | None = None
     object_rotvec: np.ndarray | None = None
     object_transl: np.ndarray | None = None
+    hand_pose: np.ndarray | None = None
+    hand_shape: np.ndarray | None = None
+    hand_transl: np.ndarray | None = None
+    hand_model: str | None = None
     licence: str = ''
 
     def __post_init__(self):
@@ -78,7 +85,9 @@ class RecordedMotion:
             chosen['object_names'] = [self.object_names[s] for s in sequences]
         for name, rows in (
             *((name, frames) for name in ('joints', 'frame_valid', 'object_rotvec', 'object_transl')),
+            *((name, frames) for name in ('hand_pose', 'hand_transl')),
             *((name, sequences) for name in ('sequence_lengths', 'hand_side', 'camera_extrinsics', 'table')),
+            ('hand_shape', sequences),
         ):
             value = getattr(self, name)
             chosen[name] = value if value is None else value[rows]
@@ -147,6 +156,7 @@ def _checked(found):
         check_choice('hand_side', str(side), SIDES)
     valid = found['frame_valid']
     _check_whole_sequences(found['joints'], valid, names, lengths)
+    _check_hand(found, valid)
     fps = float(found['fps'])
     if not 0 < fps < np.inf:
         raise DatasetError(f'fps must be a positive number, got {fps}')
@@ -155,7 +165,7 @@ def _checked(found):
         'camera_extrinsics': _per_sequence(found.get('camera_extrinsics'), sequences, 4),
         'table': _per_sequence(found.get('table'), sequences, 3),
     }
-    plain = {name: found[name] for name in ('camera_sizes', 'camera_intrinsics', *_OBJECT[1:]) if name in found}
+    plain = {n: found[n] for n in ('camera_sizes', 'camera_intrinsics', *_OBJECT[1:], *_HAND[:3]) if n in found}
     strings = {name: [str(v) for v in found[name].ravel()] for name in (_CAMERAS[0], _OBJECT[0]) if name in found}
     listed = found.get('all_sequence_names')
     motion = RecordedMotion(
@@ -167,6 +177,7 @@ def _checked(found):
         fps=fps,
         all_sequence_names=None if listed is None else sorted(str(name) for name in listed.ravel()),
         licence=str(found.get('licence', '')),
+        hand_model=str(found['hand_model']) if 'hand_model' in found else None,
         **per_sequence,
         **plain,
         **strings,
@@ -176,7 +187,7 @@ def _checked(found):
 
 
 def _check_shapes(found, frames, sequences):
-    for group in (_CAMERAS, _OBJECT):
+    for group in (_CAMERAS, _OBJECT, _HAND):
         present = [name for name in group if name in found]
         if present and len(present) != len(group):
             raise DatasetError(f'{", ".join(group)} come together; only {", ".join(present)} given')
@@ -186,7 +197,8 @@ def _check_shapes(found, frames, sequences):
         'hand_side': [(sequences,)], 'fps': [()], 'camera_sizes': [(cameras, 2)],
         'camera_intrinsics': [(cameras, 3, 3)], 'table': [(4, 4), (sequences, 4, 4)],
         'camera_extrinsics': [(cameras, 4, 4), (sequences, cameras, 4, 4)], 'object_names': [(sequences,)],
-        'object_rotvec': [(frames, 3)], 'object_transl': [(frames, 3)],
+        'object_rotvec': [(frames, 3)], 'object_transl': [(frames, 3)], 'hand_pose': [(frames, 16, 3)],
+        'hand_shape': [(sequences, 10)], 'hand_transl': [(frames, 3)], 'hand_model': [()],
     }  # fmt: skip
     for name, shapes in expected.items():
         if name in found and not any(_fits(found[name].shape, shape) for shape in shapes):
@@ -248,6 +260,13 @@ def _check_whole_sequences(joints, valid, names, lengths):
     extent = np.ptp(joints[valid], axis=1).max()
     if not 0.02 < extent < 1:
         raise DatasetError(f'the joints of one hand lie up to {extent:.3g} m apart: joints must be in metres')
+
+
+def _check_hand(found, valid):
+    for name, rows in (('hand_pose', valid), ('hand_transl', valid), ('hand_shape', slice(None))):
+        if name in found and not np.isfinite(found[name][rows]).all():
+            where = 'every sequence' if name == 'hand_shape' else 'every valid frame'
+            raise DatasetError(f'{name} must be finite in {where}; leave the hand-model keys out if it is not known')
 
 
 def _check_objects(motion):
