@@ -80,9 +80,7 @@ def read_cameras(path):
             )
             extrinsics = np.eye(4)
             extrinsics[:3, :3], extrinsics[:3, 3] = rotation, -rotation @ position / 1000
-            cameras[name] = Camera(
-                np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1]]), extrinsics
-            )
+            cameras[name] = Camera(pinhole(focal, centre), extrinsics)
     return captures
 
 
