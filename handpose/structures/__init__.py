@@ -1,6 +1,7 @@
 """The data contract: `HandSequence`, the predictions file, and which frames make up a window."""
 
 from handpose.structures.prediction_checks import PredictionsError
+from handpose.structures.prediction_sources import from_hamer, from_interhand, from_mano, from_mediapipe
 from handpose.structures.predictions import Predictions, load_predictions, save_predictions
 from handpose.structures.sequence import SPECS, HandSequence, SequenceError, sample_name
 from handpose.structures.windows import centred_windows, overlapping_windows, strided_windows
@@ -12,6 +13,10 @@ __all__ = [
     'PredictionsError',
     'SequenceError',
     'centred_windows',
+    'from_hamer',
+    'from_interhand',
+    'from_mano',
+    'from_mediapipe',
     'load_predictions',
     'overlapping_windows',
     'sample_name',

@@ -1,0 +1,263 @@
+"""Converters: what known estimators and datasets give, as `Predictions`.
+
+Legend: T frames, H hands, N detections, J joints. Every converter takes either `timestamps` (T,) in seconds or `fps`.
+"""
+
+import numpy as np
+import torch
+
+from handpose.structures.prediction_checks import SIDES, PredictionsError, sides_as_numbers
+from handpose.structures.predictions import Predictions
+
+LEFT, RIGHT = 0, 1
+_MIRROR = np.array([-1.0, 1.0, 1.0])
+HAMER_FOCAL_PER_PIXEL = 5000 / 256  # HaMeR's focal length for each pixel of the longer side of the image
+
+
+def from_mediapipe(
+    world_landmarks, handedness, timestamps=None, fps=None, score=None, swap_handedness=False, source='MediaPipe',
+    licence='',
+):  # fmt: skip
+    """MediaPipe's hand *world* landmarks: metres in axes parallel to the camera's, with an origin in each hand.
+
+    They say nothing of where the hand is, so the result is in frame 'wrist': the wrist is subtracted. MediaPipe's 21
+    landmarks are in the common order. Frames that are NaN or all zeros are missing.
+
+    Args:
+        world_landmarks: (T, 21, 3), or (T, H, 21, 3) in whatever order MediaPipe listed the hands.
+        handedness: 'left' or 'right' in any case; for several hands one a hand (H,), or one a detection (T, H) with ''
+            for none; for (T, 21, 3) also (T,). Detections go to the place of their side.
+        score: one number a detection, from 0 to 1, in the shapes of handedness; it becomes the confidence. Of two
+            detections of one side in a frame the surer one is kept, without scores the first.
+        swap_handedness: the old `mp.solutions.hands` names hands as if the picture were mirrored: True for its answers
+            on pictures that are not.
+
+    Raises:
+        PredictionsError: shapes or names that do not fit; no time or two.
+    """
+    points = np.asarray(world_landmarks, np.float64)
+    if points.ndim not in (3, 4) or points.shape[-2:] != (21, 3):
+        raise PredictionsError(f'world_landmarks must have shape (T, 21, 3) or (T, H, 21, 3), got {points.shape}')
+    names, score = np.asarray(handedness), None if score is None else np.asarray(score, np.float64)
+    if points.ndim == 3:
+        points, names, score = points[:, None], names.reshape(-1, 1), None if score is None else score.reshape(-1, 1)
+    names = np.char.lower(_broadcast('handedness', names.astype(str), points.shape[:2]))
+    score = None if score is None else _broadcast('score', score, points.shape[:2])
+    with_hand = np.isfinite(points).all((2, 3)) & (points != 0).any((2, 3)) & (names != '')
+    sides = sides_of(names[with_hand])
+    frames = np.nonzero(with_hand)[0]
+    wrist_first = points[with_hand] - points[with_hand][:, :1]
+    return _arranged(
+        wrist_first,
+        frames,
+        1 - sides if swap_handedness else sides,
+        len(points),
+        None if score is None else score[with_hand],
+        dict(timestamps=_times(len(points), timestamps, fps), frame='wrist', source=source, licence=licence),
+    )
+
+
+def from_hamer(
+    keypoints_3d, cam_t, is_right, frame_index, image_size, num_frames=None, timestamps=None, fps=None, score=None,
+    focal_length=None, camera_focal_length=None, source='HaMeR', licence='',
+):  # fmt: skip
+    """HaMeR's (or WiLoR's) answers: one row a detected hand, in frame 'camera'.
+
+    HaMeR answers every hand as a right one and moves it by a translation for a camera of very long focal length. So
+    x of left hands is negated here before the translation is added. (The keypoints that HaMeR's demo saves are not
+    negated: give the model's own output.) Its 21 keypoints are in the common order.
+
+    Args:
+        keypoints_3d: (N, 21, 3) metres, `pred_keypoints_3d`. cam_t: (N, 3) metres, `pred_cam_t_full`, for the whole
+            image. is_right: (N,) 1 or 0. frame_index: (N,) the frame of each row, from 0.
+        image_size: (width, height) of the frames in pixels.
+        num_frames: T, default the last frame_index + 1, or as many as timestamps.
+        score: (N,) from 0 to 1. Of two rows of one side in a frame the surer one is kept, without scores the first.
+        focal_length: that cam_t was computed with, pixels; default HaMeR's, 5000 / 256 of the longer side.
+        camera_focal_length: the camera's own, pixels, if known: depths are scaled to it, which leaves the picture as it
+            is. Without it, hands lie tens of metres away.
+
+    Raises:
+        PredictionsError: shapes that do not fit; no time or two.
+    """
+    points, shift = np.asarray(keypoints_3d, np.float64), np.asarray(cam_t, np.float64)
+    right, frames = np.asarray(is_right).astype(np.int64), np.asarray(frame_index)
+    rows = len(points)
+    _check_shapes(
+        dict(keypoints_3d=(points, (rows, 21, 3)), cam_t=(shift, (rows, 3)), is_right=(right, (rows,)))
+        | dict(frame_index=(frames, (rows,)), image_size=(np.asarray(image_size), (2,)))
+    )
+    if ((right != 0) & (right != 1)).any():
+        raise PredictionsError('is_right must be 1 (right) or 0 (left)')
+    if num_frames is None:
+        num_frames = len(timestamps) if timestamps is not None else int(frames.max(initial=-1)) + 1
+    if rows and not 0 <= frames.min() <= frames.max() < num_frames:
+        raise PredictionsError(f'frame_index must be from 0 to {num_frames - 1}, got {frames.min()} to {frames.max()}')
+    focal_length = focal_length or HAMER_FOCAL_PER_PIXEL * max(image_size)
+    if camera_focal_length:
+        shift = shift * (1, 1, camera_focal_length / focal_length)
+        focal_length = camera_focal_length
+    points = np.where(right[:, None, None] == RIGHT, points, points * _MIRROR) + shift[:, None]
+    centre = np.asarray(image_size) / 2
+    return _arranged(
+        points,
+        frames,
+        right,
+        num_frames,
+        None if score is None else np.asarray(score, np.float64),
+        dict(
+            timestamps=_times(num_frames, timestamps, fps),
+            frame='camera',
+            intrinsics=[[focal_length, 0, centre[0]], [0, focal_length, centre[1]], [0, 0, 1]],
+            image_size=image_size,
+            source=source,
+            licence=licence,
+        ),
+    )
+
+
+def from_mano(
+    hand_pose, hand_shape, hand_transl, hand_side, hand_model, valid=None, timestamps=None, fps=None, frame='camera',
+    mirrored_left=False, confidence=None, intrinsics=None, image_size=None, source='MANO parameters', licence='',
+):  # fmt: skip
+    """MANO parameters: the joints of the posed hand model.
+
+    Args:
+        hand_pose: (T, H, 16, 3) rotation vectors or (T, H, 16, 3, 3) rotation matrices in MANO's order (wrist, index,
+            middle, little, ring, thumb), the mean pose included; HaMeR's `global_orient` and `hand_pose`, one after
+            the other, are that.
+        hand_shape: (H, 10), or (T, H, 10) where every frame has its own.
+        hand_transl: (T, H, 3) metres, added to what the model answers.
+        hand_side: (H,) 'left' / 'right' or 0 / 1.
+        hand_model: a `HandModel`, such as `MANO(folder)`.
+        valid: (T, H) bool, default: where all numbers are finite.
+        frame: 'camera', or 'wrist', which subtracts the wrist.
+        mirrored_left: left hands are given as right hands seen in a mirror, as HaMeR and WiLoR have them: they are
+            posed as right ones, and x is negated before the translation is added.
+        confidence, intrinsics, image_size: as in `Predictions`.
+
+    Raises:
+        PredictionsError: shapes that do not fit; no time or two.
+    """
+    pose = torch.tensor(np.asarray(hand_pose), dtype=torch.float32)
+    side = sides_as_numbers(hand_side)
+    if pose.ndim not in (4, 5) or pose.shape[1] != len(side):
+        raise PredictionsError(
+            f'hand_pose must have shape (T, H, 16, 3) or (T, H, 16, 3, 3) with H = {len(side)}, got {tuple(pose.shape)}'
+        )
+    shape, transl = (torch.as_tensor(np.asarray(x), dtype=torch.float32) for x in (hand_shape, hand_transl))
+    shape = shape.expand(*pose.shape[:2], 10)
+    finite = pose.isfinite().flatten(2).all(2) & shape.isfinite().all(2) & transl.isfinite().all(2)
+    pose[~finite], transl = 0, transl.nan_to_num()  # the model shall not compute with what is not there
+    shape = torch.where(finite[..., None], shape, 0)
+    posed_as = torch.as_tensor(np.full_like(side, RIGHT) if mirrored_left else side).expand(pose.shape[:2])
+    with torch.no_grad():
+        joints = hand_model(pose, shape, torch.zeros_like(transl), posed_as).joints.numpy()
+    if mirrored_left:
+        joints = np.where(side[:, None, None] == RIGHT, joints, joints * _MIRROR)
+    joints = joints - joints[:, :, :1] if frame == 'wrist' else joints + transl[:, :, None].numpy()
+    valid = finite.numpy() if valid is None else np.asarray(valid)
+    return Predictions(
+        joints, valid & finite.numpy(), _times(len(joints), timestamps, fps), side, frame, confidence, intrinsics,
+        image_size, source, licence,
+    )  # fmt: skip
+
+
+def from_interhand(
+    joints, valid, frame, hand_side=None, timestamps=None, fps=None, camera_rotation=None, camera_position=None,
+    source='InterHand2.6M', licence='',
+):  # fmt: skip
+    """Joints in InterHand2.6M's form: millimetres, 42 joints (right hand, then left), each finger from tip to palm.
+
+    Args:
+        joints: (T, 42, 3), or (T, 21, 3) of the hand `hand_side`. valid: (T, 42) or (T, 21); a hand counts in frames in
+            which all its 21 joints do.
+        frame: 'camera'; 'wrist', which subtracts the wrist; or 'world', with the camera to move into:
+        camera_rotation, camera_position: (3, 3) `camrot` and (3,) `campos` (mm): x_camera = camrot (x - campos).
+
+    Raises:
+        PredictionsError: shapes that do not fit; 'world' without a camera; no time or two.
+    """
+    points, valid = np.asarray(joints, np.float64), np.asarray(valid).astype(bool)
+    hands = {42: 2, 21: 1}.get(points.shape[1] if points.ndim == 3 else None)
+    if hands is None or points.shape[2:] != (3,) or valid.shape != points.shape[:2]:
+        raise PredictionsError(
+            f'joints must have shape (T, 42, 3) or (T, 21, 3) and valid the same without the 3, got {points.shape} and '
+            f'{valid.shape}'
+        )
+    if (hands == 1) != (hand_side is not None):
+        raise PredictionsError('hand_side goes with joints (T, 21, 3), and only with them')
+    sides = ['right', 'left'] if hands == 2 else [hand_side]
+    if frame == 'world':
+        if camera_rotation is None or camera_position is None:
+            raise PredictionsError("frame 'world' needs camera_rotation and camera_position, to move into that camera")
+        points = (points - np.asarray(camera_position)) @ np.asarray(camera_rotation).T
+        frame = 'camera'
+    points = points.reshape(len(points), hands, 21, 3)
+    whole = valid.reshape(len(points), hands, 21).all(2)
+    if frame == 'wrist':
+        points = points - points[:, :, 20:]
+    return Predictions.from_arrays(
+        joints=points,
+        valid=whole,
+        timestamps=_times(len(points), timestamps, fps),
+        hand_side=sides,
+        joint_order='interhand',
+        unit='millimetre',
+        frame=frame,
+        source=source,
+        licence=licence,
+    )
+
+
+def sides_of(names):
+    """(N,) names 'left' / 'right' -> (N,) int64, 0 and 1."""
+    unknown = sorted(set(names.tolist()) - set(SIDES))
+    if unknown:
+        raise PredictionsError(f"handedness must be 'left' or 'right' (or '' for no hand), got {unknown[0]!r}")
+    return np.array([SIDES.index(name) for name in names.tolist()], np.int64)
+
+
+def _arranged(points, frames, sides, num_frames, score, known):
+    """Puts N detections into the places of their frames and sides; a side that never occurs has no place."""
+    if not len(points):
+        raise PredictionsError('there is no hand in any frame, so there is nothing to refine')
+    order = np.arange(len(points)) if score is None else np.argsort(-score, kind='stable')
+    joints, valid = np.full((num_frames, 2, 21, 3), np.nan), np.zeros((num_frames, 2), bool)
+    confidence = np.zeros((num_frames, 2, 21))
+    for n in order:
+        place = frames[n], sides[n]
+        if not valid[place]:
+            joints[place], valid[place] = points[n], True
+            confidence[place] = 1 if score is None else score[n]
+    hands = sorted(set(sides.tolist()))
+    return Predictions(
+        joints[:, hands],
+        valid[:, hands],
+        hand_side=hands,
+        confidence=None if score is None else confidence[:, hands],
+        **known,
+    )
+
+
+def _times(num_frames, timestamps, fps):
+    if (timestamps is None) == (fps is None):
+        raise PredictionsError('give either timestamps (T,) in seconds or fps')
+    if fps is None:
+        return timestamps
+    if not 0 < fps < np.inf:
+        raise PredictionsError(f'fps must be a positive number, got {fps}')
+    return np.arange(num_frames) / fps
+
+
+def _broadcast(name, values, shape):
+    """One value a hand, or one a detection, as one a detection."""
+    if values.shape not in (shape, shape[1:], (), (1, 1)):
+        raise PredictionsError(f'{name} must have shape (T, H) = {shape} or (H,), got {values.shape}')
+    return np.broadcast_to(values, shape)
+
+
+def _check_shapes(arrays):
+    for name, (array, shape) in arrays.items():
+        if array.shape != shape:
+            raise PredictionsError(f'{name} must have shape {shape}, got {array.shape}')

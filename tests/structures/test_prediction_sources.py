@@ -1,0 +1,173 @@
+import os
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from predicted_hands import hand_motion
+
+from handpose.geometry import project_points, rotvec_to_rotmat
+from handpose.hands import ProceduralHand, from_common
+from handpose.structures import PredictionsError, from_hamer, from_interhand, from_mano, from_mediapipe
+
+REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', '')) / 'hand_video' / 'mediapipe_world_landmarks.npz'
+
+
+def test_mediapipe_one_hand():
+    points = hand_motion(20) - hand_motion(20).mean(1, keepdims=True)  # the origin is in the hand
+    points[3], points[7] = 0, np.nan
+    predictions = from_mediapipe(points, 'Right', fps=30).check()
+    assert predictions.frame == 'wrist' and predictions.hand_side.tolist() == [1]
+    assert np.flatnonzero(~predictions.valid[:, 0]).tolist() == [3, 7]
+    expected = hand_motion(20) - hand_motion(20)[:, :1]
+    np.testing.assert_allclose(predictions.joints[:3, 0], expected[:3], atol=1e-6)
+    np.testing.assert_allclose(predictions.timestamps[-1], 19 / 30)
+    assert from_mediapipe(points, 'right', fps=30, swap_handedness=True).hand_side.tolist() == [0]
+
+
+def test_mediapipe_two_hands_in_any_order():
+    left, right = hand_motion(4, 'left'), hand_motion(4, 'right', seed=1)
+    points = np.stack([right, left], 1)
+    names = np.array([['Right', 'Left'], ['Left', 'Right'], ['Right', ''], ['Left', 'Left']])
+    points[1] = points[1, ::-1]
+    points[3] = left[3], left[3] + np.linspace(0, 0.01, 63).reshape(21, 3)
+    score = np.array([[0.9, 0.8], [0.9, 0.8], [0.9, 0], [0.6, 0.7]])
+    predictions = from_mediapipe(points, names, timestamps=[0, 0.03, 0.06, 0.1], score=score)
+    assert predictions.valid.tolist() == [[True, True], [True, True], [False, True], [True, False]]
+    for t in range(2):
+        np.testing.assert_allclose(predictions.joints[t, 0], left[t] - left[t, :1], atol=1e-6)
+        np.testing.assert_allclose(predictions.joints[t, 1], right[t] - right[t, :1], atol=1e-6)
+    surer = points[3, 1] - points[3, 1, :1]  # two left hands: the one that MediaPipe is surer of
+    np.testing.assert_allclose(predictions.joints[3, 0], surer, atol=1e-6)
+    assert predictions.confidence[3, 0, 0] == pytest.approx(0.7)
+    first = from_mediapipe(points, names, fps=30)
+    np.testing.assert_allclose(first.joints[3, 0], left[3] - left[3, :1], atol=1e-6)
+    each = from_mediapipe(np.stack([right, left], 1), ['right', 'left'], fps=30)
+    np.testing.assert_allclose(each.joints[:, 0], left - left[:, :1], atol=1e-6)
+
+
+@pytest.mark.parametrize(
+    'arguments, sentence',
+    [
+        ((np.ones((4, 20, 3)), 'left'), r'\(T, 21, 3\) or \(T, H, 21, 3\)'),
+        ((np.ones((4, 21, 3)), 'both'), "'left' or 'right' .*got 'both'"),
+        ((np.ones((4, 2, 21, 3)), ['left', 'right', 'left']), 'handedness must have shape'),
+        ((np.zeros((4, 21, 3)), 'left'), 'no hand in any frame'),
+    ],
+)
+def test_mediapipe_refuses(arguments, sentence):
+    with pytest.raises(PredictionsError, match=sentence):
+        from_mediapipe(*arguments, fps=30)
+
+
+@pytest.mark.parametrize('times', [{}, dict(fps=30, timestamps=np.arange(4) / 30)])
+def test_one_way_to_say_the_time(times):
+    with pytest.raises(PredictionsError, match='either timestamps'):
+        from_mediapipe(hand_motion(4), 'left', **times)
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason='needs HANDPOSE_REAL_DATA with hand_video/')
+def test_mediapipe_on_a_real_video():
+    predictions = from_mediapipe(np.load(REAL)['joints'], 'right', fps=30).check()
+    assert predictions.valid.shape == (621, 1) and predictions.valid.all()
+    lengths = np.linalg.norm(predictions.joints[:, 0, 9], axis=-1)  # wrist to the middle finger's knuckle
+    assert 0.06 < np.median(lengths) < 0.12
+
+
+def test_hamer_puts_left_hands_where_the_picture_shows_them():
+    camera = torch.tensor([[25000.0, 0, 640], [0, 25000, 360], [0, 0, 1]])
+    hands = {side: hand_motion(6, side) for side in ('left', 'right')}
+    shift = {'left': np.array([-0.2, 0.1, 21.0]), 'right': np.array([0.3, 0.1, 20.0])}
+    rows = []  # as HaMeR gives them: every hand a right one, about the origin
+    for t in range(6):
+        for side, joints in hands.items():
+            if (t, side) == (4, 'left'):
+                continue
+            local = joints[t] - joints[t].mean(0)
+            rows.append((local * ([-1, 1, 1] if side == 'left' else [1, 1, 1]), shift[side], side == 'right', t))
+    keypoints, cam_t, is_right, frames = (np.array(column) for column in zip(*rows, strict=True))
+    predictions = from_hamer(keypoints, cam_t, is_right, frames, image_size=(1280, 720), fps=30).check()
+    assert predictions.valid[:, 0].tolist() == [t != 4 for t in range(6)] and predictions.valid[:, 1].all()
+    for h, side in enumerate(('left', 'right')):
+        local = hands[side][2] - hands[side][2].mean(0)
+        np.testing.assert_allclose(predictions.joints[2, h], local + shift[side], atol=1e-5)
+    np.testing.assert_allclose(predictions.intrinsics, camera)
+    # With the camera's own focal length hands come near, and stay where they were in the picture.
+    near = from_hamer(keypoints, cam_t, is_right, frames, (1280, 720), fps=30, camera_focal_length=1000).check()
+    assert near.joints[2, 0, 0, 2] == pytest.approx(0.84, abs=0.1)
+    pixels = [
+        project_points(torch.from_numpy(p.joints[2].mean(1)), torch.from_numpy(p.intrinsics).float())
+        for p in (predictions, near)
+    ]
+    assert (pixels[0] - pixels[1]).abs().max() < 12
+
+
+def test_hamer_refuses_what_does_not_fit():
+    rows = dict(keypoints_3d=np.ones((3, 21, 3)), cam_t=np.ones((3, 3)), is_right=np.ones(3), image_size=(640, 480))
+    with pytest.raises(PredictionsError, match=r'frame_index must have shape \(3,\)'):
+        from_hamer(**rows, frame_index=[0, 1], fps=30)
+    with pytest.raises(PredictionsError, match='from 0 to 1, got 0 to 2'):
+        from_hamer(**rows, frame_index=[0, 1, 2], num_frames=2, fps=30)
+    with pytest.raises(PredictionsError, match='is_right must be'):
+        from_hamer(**{**rows, 'is_right': [0, 1, 2]}, frame_index=[0, 1, 2], fps=30)
+
+
+@pytest.mark.parametrize('matrices', [False, True])
+def test_mano_parameters_become_joints(matrices):
+    model = ProceduralHand()
+    generator = torch.Generator().manual_seed(0)
+    pose = 0.3 * torch.randn(5, 2, 16, 3, generator=generator)
+    shape, transl = torch.randn(2, 10, generator=generator), torch.randn(5, 2, 3, generator=generator) + 2
+    given = rotvec_to_rotmat(pose) if matrices else pose
+    transl[3, 1] = torch.nan
+    predictions = from_mano(given, shape, transl, ['left', 'right'], model, fps=30)
+    expected = model(pose, shape.expand(5, 2, 10), transl, torch.tensor([0, 1]).expand(5, 2)).joints
+    assert predictions.valid.tolist() == [[True, (t != 3)] for t in range(5)]
+    valid = predictions.valid
+    np.testing.assert_allclose(predictions.joints[valid], expected[torch.from_numpy(valid)], atol=1e-5)
+    wrist = from_mano(given, shape, transl, ['left', 'right'], model, fps=30, frame='wrist')
+    np.testing.assert_allclose(wrist.joints[0], (expected - expected[:, :, :1])[0], atol=1e-5)
+
+
+def test_mano_left_hands_as_mirrored_right_ones():
+    model = ProceduralHand()
+    pose, shape = 0.3 * torch.randn(5, 1, 16, 3), torch.randn(5, 1, 10)
+    transl = torch.tensor([[[0.1, 0.2, 2.0]]]).expand(5, 1, 3)
+    predictions = from_mano(pose, shape, transl, ['left'], model, fps=30, mirrored_left=True)
+    right = model(pose, shape, torch.zeros(5, 1, 3), torch.ones(5, 1, dtype=torch.long)).joints
+    np.testing.assert_allclose(predictions.joints, right * torch.tensor([-1, 1, 1]) + transl[:, :, None], atol=1e-5)
+
+
+def interhand(points):
+    """(T, 21, 3) metres, common -> InterHand's order and millimetres."""
+    return 1000 * from_common(torch.from_numpy(points), 'interhand')[0].numpy()
+
+
+def test_interhand_has_the_right_hand_first():
+    left, right = hand_motion(5, 'left'), hand_motion(5, 'right')
+    joints = np.concatenate([interhand(right), interhand(left)], 1)
+    valid = np.ones((5, 42))
+    valid[2, 30] = 0
+    predictions = from_interhand(joints, valid, 'camera', fps=5).check()
+    np.testing.assert_allclose(predictions.joints[:2, 0], left[:2], atol=1e-6)
+    np.testing.assert_allclose(predictions.joints[:, 1], right, atol=1e-6)
+    assert predictions.valid[:, 0].tolist() == [True, True, False, True, True]
+    one = from_interhand(interhand(left), valid[:, :21], 'wrist', hand_side='left', fps=5)
+    np.testing.assert_allclose(one.joints[:, 0], left - left[:, :1], atol=1e-6)
+
+
+def test_interhand_world_coordinates_go_into_the_camera():
+    rotation = rotvec_to_rotmat(torch.tensor([0.3, 0.2, 0.1], dtype=torch.float64)).numpy()
+    position = np.array([100.0, 200, 300])
+    right = hand_motion(5)
+    world = interhand(right) @ rotation + position
+    predictions = from_interhand(
+        world, np.ones((5, 21)), 'world', 'right', fps=5, camera_rotation=rotation, camera_position=position
+    )
+    np.testing.assert_allclose(predictions.joints[:, 0], right, atol=1e-6)
+    with pytest.raises(PredictionsError, match='needs camera_rotation'):
+        from_interhand(world, np.ones((5, 21)), 'world', 'right', fps=5)
+    with pytest.raises(PredictionsError, match=r'\(T, 42, 3\) or \(T, 21, 3\)'):
+        from_interhand(np.ones((5, 20, 3)), np.ones((5, 20)), 'camera', 'right', fps=5)
+    with pytest.raises(PredictionsError, match='hand_side goes with'):
+        from_interhand(world, np.ones((5, 21)), 'camera', fps=5)

@@ -1,0 +1,66 @@
+"""tools/convert/to_predictions.py on files as users have them."""
+
+import json
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from handpose.structures import load_predictions
+
+ROOT = Path(__file__).parents[2]
+sys.path.insert(0, str(ROOT / 'tests' / 'structures'))
+from predicted_hands import hand_motion  # noqa: E402
+
+
+def run(*arguments):
+    command = [sys.executable, 'tools/convert/to_predictions.py', *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+def test_an_npz_with_a_key_of_another_name(tmp_path):
+    np.savez(tmp_path / 'a.npz', joints=hand_motion(10))
+    options = ['--fps', 30, '--hand', 'right', '--licence', 'CC0']
+    code, said = run('mediapipe', tmp_path / 'a.npz', '-o', tmp_path / 'b.npz', *options)
+    assert code != 0 and 'mediapipe takes' in said and "not 'joints'" in said and '--rename' in said
+    renamed = ['--rename', 'joints=world_landmarks']
+    code, said = run('mediapipe', tmp_path / 'a.npz', '-o', tmp_path / 'b.npz', *options, *renamed)
+    assert code == 0 and '10 frames, 1 hand, 0 missing' in said, said
+    back = load_predictions(tmp_path / 'b.npz')
+    assert back.licence == 'CC0' and back.hand_side.tolist() == [1]
+
+
+def test_json_with_frames_that_are_null(tmp_path):
+    frames = [None if t == 4 else points.tolist() for t, points in enumerate(hand_motion(10))]
+    (tmp_path / 'a.json').write_text(json.dumps(frames))
+    code, said = run('mediapipe', tmp_path / 'a.json', '-o', tmp_path / 'b.npz', '--fps', 30, '--hand', 'left')
+    assert code == 0, said
+    assert np.flatnonzero(~load_predictions(tmp_path / 'b.npz').valid[:, 0]).tolist() == [4]
+
+
+def test_mano_with_the_procedural_hand(tmp_path):
+    values = dict(hand_pose=np.zeros((4, 1, 16, 3)), hand_shape=np.zeros((1, 10)), hand_transl=np.ones((4, 1, 3)))
+    np.savez(tmp_path / 'a.npz', **values, fps=30)
+    options = ['--hand', 'left', '--hand-model', 'procedural']
+    code, said = run('mano', tmp_path / 'a.npz', '-o', tmp_path / 'b.npz', *options)
+    assert code == 0 and "frame 'camera'" in said, said
+
+
+@pytest.mark.parametrize(
+    'kind, name, options, words',
+    [
+        ('mediapipe', 'none.npz', [], 'that exists, got'),
+        ('mediapipe', 'a.npy', ['--fps', '30'], 'needs handedness: give --hand'),
+        ('mediapipe', 'a.npy', ['--hand', 'left'], 'either timestamps'),
+        ('interhand', 'a.npy', ['--frame', 'camera', '--fps', '5'], '--rename HAS=valid'),
+        ('hamer', 'a.npy', ['--rename', 'x=y'], "has no 'x'"),
+    ],
+)
+def test_a_sentence_says_what_is_wrong(tmp_path, kind, name, options, words):
+    np.save(tmp_path / 'a.npy', hand_motion(4))
+    code, said = run(kind, tmp_path / name, '-o', tmp_path / 'b.npz', *options)
+    assert code != 0 and words in said and 'Traceback' not in said, said
+    assert not (tmp_path / 'b.npz').exists()
