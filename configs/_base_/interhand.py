@@ -29,7 +29,6 @@ val_evaluator = [dict(type='HandPoseMetric')]
 test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric', f_score_thresholds=[])]
 
 # Options of the dataset (`handpose.datasets.InterHand26M` documents them all):
-num_frames = 27
 clip_stride = 9
 fps = 30  # or 5: which release the files are
 cameras = 10  # of about a hundred a capture, evenly; None: all

@@ -1,0 +1,35 @@
+# A motion file (docs/motion_file.md), for refiners: clips of `num_frames` frames for training, whole tracks for testing.
+# Values written '$name' are the top-level values `name` of the config that uses this file.
+train_pipeline = [dict(type='MotionAugmentation'), dict(type='EstimatorNoise')]
+test_pipeline = [dict(type='EstimatorNoise')]
+
+labelled = dict(
+    type='MotionClips',
+    motion='$motion_file',
+    setup='$setup',
+    hand_model='$hand_model',
+    labels='$labels',
+)
+train_dataset = dict(
+    **labelled,
+    split='train',
+    cameras='$cameras',
+    mode='clips',
+    num_frames='$num_frames',
+    clip_stride='$clip_stride',
+    pipeline='$train_pipeline',
+)
+val_dataset = dict(**labelled, split='val', cameras='$test_cameras', mode='tracks', pipeline='$test_pipeline')
+test_dataset = dict(**labelled, split='test', cameras='$test_cameras', mode='tracks', pipeline='$test_pipeline')
+train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
+val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
+test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')
+val_evaluator = [dict(type='HandPoseMetric')]
+test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric', f_score_thresholds=[])]
+
+# Options of the dataset (`handpose.datasets.MotionClips` documents them all):
+setup = 's0'  # DexYCB's splits s0 to s3, or 'all'
+cameras = None  # serials; None: all of the file
+test_cameras = None
+clip_stride = 9
+labels = 'full'  # 'joints_only' needs no fitted hand in the file

@@ -1,0 +1,26 @@
+# A small PDTM on recorded motion: all of DexYCB's hands in one motion file, split s0 (tools/convert/dexycb_to_motion.py,
+# then tools/convert/fit_motion.py, which gives every sequence a fitted hand). Affordable on two CPU cores.
+_base_ = ['../_base_/runtime.py', '../_base_/motion.py', './_base_.py']
+
+motion_file = 'data/dexycb_motion.npz'
+hand_model = dict(type='ProceduralHand')
+test_cameras = ['840412060917']  # of eight: the noise depends on the camera, the motion does not
+batch_size = 16
+num_workers = 0
+
+small = dict(channels=32, depth=2, num_heads=2, head=dict(joint_regression='per_joint'))
+model = dict(**small, groups=4)
+dstformer = small
+loss = dict(vertex_frames=1)
+
+epochs = 1
+train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=1)
+val_dataloader = val_cfg = val_evaluator = None
+test_cfg = dict()
+optim_wrapper = dict(
+    type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01), clip_grad=dict(max_norm=10.0)
+)
+param_scheduler = [
+    dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=100),
+    dict(type='CosineAnnealingLR', T_max='$epochs', by_epoch=True, begin=0, end='$epochs', convert_to_iter_based=True),
+]
