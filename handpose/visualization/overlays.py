@@ -7,6 +7,7 @@ import torch
 from handpose.geometry.camera import project_points
 from handpose.geometry.rigid import transform_points
 from handpose.structures import SequenceError, sample_name
+from handpose.visualization.blank import with_blank_pictures
 from handpose.visualization.draw import (
     PREDICTED_COLOR,
     TRUE_COLOR,
@@ -29,7 +30,8 @@ def draw_clip(prediction, target, hand_faces=None, camera=0, panel_size=320):
     Args:
         prediction: HandSequence (a clip) with joints_3d in the target's frame or in 'wrist'.
         target: HandSequence (a clip) with images, intrinsics, joints_3d (and extrinsics where its frame is not that of
-            the camera drawn).
+            the camera drawn). Without images it is drawn on blank ones, see `with_blank_pictures`; with
+            `input_joints_3d` they are drawn into the first panel.
         hand_faces: (F, 3) triangles of a right hand; a left hand's are the same with reversed winding.
         camera: which of the K cameras to draw.
         panel_size: height in pixels that every image is scaled to.
@@ -40,6 +42,7 @@ def draw_clip(prediction, target, hand_faces=None, camera=0, panel_size=320):
     Raises:
         SequenceError: a field is missing, or the two are in frames that cannot be drawn together.
     """
+    target = with_blank_pictures(target)
     _check(prediction, target)
     view = _View(target, camera, panel_size)
     faces = None if hand_faces is None else torch.as_tensor(hand_faces).cpu().numpy()
@@ -47,7 +50,8 @@ def draw_clip(prediction, target, hand_faces=None, camera=0, panel_size=320):
     valid = target.frame_valid if target.frame_valid is not None else torch.ones(len(target.images), dtype=torch.bool)
     frames = []
     for t in torch.nonzero(valid).flatten().tolist():
-        panels = [(view.image(t), _frame_name(target, t))]
+        given = view.image(t) if target.input_joints_3d is None else view.skeletons(t, _input_of(target), None)
+        panels = [(given, _frame_name(target, t))]
         panels.append((view.skeletons(t, prediction, shift), f'predicted skeleton{note}'))
         if prediction.vertices is not None and faces is not None:
             panels.append((view.meshes(t, prediction, shift, faces, PREDICTED_COLOR), f'predicted mesh{note}'))
@@ -71,6 +75,7 @@ def draw_frames(prediction, target, frames, hand_faces=None, camera=0, panel_siz
     Returns:
         list of (predicted, true), each (h, w, 3) uint8 RGB.
     """
+    target = with_blank_pictures(target)
     _check(prediction, target)
     view = _View(target, camera, panel_size)
     faces = None if hand_faces is None else torch.as_tensor(hand_faces).cpu().numpy()
@@ -82,6 +87,12 @@ def draw_frames(prediction, target, frames, hand_faces=None, camera=0, panel_siz
         return view.meshes(t, sequence, shift, faces, color)
 
     return [(drawn(t, prediction, shift, PREDICTED_COLOR), drawn(t, target, None, TRUE_COLOR)) for t in frames]
+
+
+def _input_of(target):
+    """What another estimator gave, in the place of the joints."""
+    valid = target.input_valid[..., None].expand(target.joints_valid.shape)
+    return target.replace(joints_3d=target.input_joints_3d, joints_valid=valid)
 
 
 class _View:
