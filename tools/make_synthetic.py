@@ -18,7 +18,7 @@ from handpose.datasets.synthetic import (
     write_recorded,
     write_synthetic,
 )
-from handpose.datasets.synthetic.options import LAYOUTS
+from handpose.datasets.synthetic.options import LAYOUTS, WITHOUT_PICTURES
 from handpose.engine import OptionsAction, load_config
 from handpose.engine.errors import sentences
 
@@ -77,6 +77,8 @@ def main():
         print(f'{arguments.config} has no synthetic_data: nothing to make')
         return
     recorded = isinstance(options, RecordedOptions)
+    if arguments.sheet and not recorded and options.layout in WITHOUT_PICTURES:
+        sys.exit(f'the layout {options.layout!r} has no pictures, so there can be no contact sheet: leave --sheet out')
     write, report = (write_recorded, report_recorded) if recorded else (write_synthetic, report_synthetic)
     columns = [TextColumn('sequences'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
     with Progress(*columns) as bar:

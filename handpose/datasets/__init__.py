@@ -3,17 +3,21 @@
 from handpose.datasets import transforms
 from handpose.datasets.base import BrokenFrames, DatasetError, VideoDataset
 from handpose.datasets.dexycb import DexYCB
+from handpose.datasets.hanco import HanCo
 from handpose.datasets.ho3d import HO3D
 from handpose.datasets.interhand import InterHand26M
 from handpose.datasets.recorded_motion import MotionClips
+from handpose.datasets.reinterhand import ReInterHand
 
 __all__ = [
     'HO3D',
     'BrokenFrames',
     'DatasetError',
     'DexYCB',
+    'HanCo',
     'InterHand26M',
     'MotionClips',
+    'ReInterHand',
     'VideoDataset',
     'transforms',
 ]

@@ -4,7 +4,6 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
-import torch
 
 from handpose.datasets import interhand_layout as layout
 from handpose.datasets.base import DatasetError, check_choice, hand_model_of
@@ -13,10 +12,13 @@ from handpose.datasets.pose_recordings import (
     HandParameters,
     Recording,
     camera_clip,
+    check_wrists,
     choose_cameras,
+    commonest_step,
     complete_pose,
     model_wrist,
     timeline,
+    with_numbers,
 )
 from handpose.datasets.pose_sequences import PoseSequences
 from handpose.registry import DATASETS
@@ -112,19 +114,13 @@ class InterHand26M(PoseSequences):
         _, name, camera, _ = self.tracks[track]
         recording = self._recording(track)
         clip = camera_clip(recording, frames, camera, SIDES, self._hand_model)
-        rows = recording.rows[frames]
-        places = recording.numbers[0] // self._step + frames
         meta = {
             'dataset': 'interhand',
-            'sequence': recording.name,
             'cameras': [name],
-            'frame_indices': places.tolist(),
-            'official_indices': np.where(rows >= 0, recording.numbers[rows], -1).tolist(),
-            'fps': float(self.fps),
             'hand_model': self.hand_model_name,
             'split': self.split,
         }
-        return clip.replace(meta=meta, timestamps=torch.from_numpy(places / self.fps))
+        return with_numbers(clip, recording, frames, self._step, self.fps, meta)
 
     def _file(self, name):
         return layout.find_file(self.root, self._prefix, name)
@@ -140,13 +136,8 @@ class InterHand26M(PoseSequences):
 
     def _check_rate(self, sequences):
         """Refuses frame numbers whose most frequent step is not that of the release that `fps` names."""
-        steps = [np.diff(frames.numbers) for frames in sequences.values()]
-        steps = np.concatenate(steps) if steps else np.zeros(0, int)
-        if not len(steps):
-            return
-        values, counts = np.unique(steps, return_counts=True)
-        found = int(values[counts.argmax()])
-        if found != self._step:
+        found = commonest_step([frames.numbers for frames in sequences.values()])
+        if found not in (None, self._step):
             other = next((rate for rate, step in layout.STEPS.items() if step[self.split] == found), None)
             hint = (
                 f'that is the release of {other} frames a second: fps={other}' if other else 'is this all of a release?'
@@ -167,6 +158,8 @@ class InterHand26M(PoseSequences):
                 pose, shape, transl, valid = parameters.pop(key)
                 wrist = model_wrist(self._hand_model, shape, transl, SIDES)
                 hands = HandParameters(complete_pose(self._hand_model, pose, SIDES), shape, wrist, valid)
+                where = f'{self._file("MANO_NeuralAnnot")}, capture {key[0]}, {key[1]}'
+                check_wrists(hands, frames.joints, frames.valid, where)
             recordings.append(
                 Recording(
                     name=f'Capture{key[0]}/{key[1]}',
@@ -182,16 +175,12 @@ class InterHand26M(PoseSequences):
     def _list_tracks(self, sequences, captures, cameras, visible):
         """The tracks, by sequence and camera."""
         path, tracks = self._file('camera'), []
-        named = cameras is not None and not isinstance(cameras, int)
-        if named:
-            choose_cameras({name for known in captures.values() for name in known}, cameras, path)
+        if missing := sorted({key[0] for key in sequences} - set(captures)):
+            raise DatasetError(f'{path} has no capture {missing[0]!r}, which joint_3d.json has; unpack both again')
+        chosen = dict(zip(captures, choose_cameras(captures.values(), cameras, path), strict=True))
         for number, key in enumerate(sequences):
-            if key[0] not in captures:
-                raise DatasetError(f'{path} has no capture {key[0]!r}, which joint_3d.json has; unpack both again')
-            known = captures[key[0]]
-            wanted = [name for name in cameras if name in known] if named else cameras
-            for name in choose_cameras(known, wanted, path):
+            for name in chosen[key[0]]:
                 inside = None if visible is None else visible[key].get(name)
                 if visible is None or inside is not None:
-                    tracks.append((number, name, known[name], inside))
+                    tracks.append((number, name, captures[key[0]][name], inside))
         return tracks

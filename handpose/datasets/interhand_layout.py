@@ -6,16 +6,15 @@ coordinates, the right hand first, fingers from tip to base, the wrist last. Eve
 left hand first, in the common order.
 """
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.json_files import key_of, mano_numbers, numbers, read_json
 from handpose.datasets.pose_recordings import Camera, pinhole
 from handpose.hands.joints import permutation_to_common
-from handpose.registry import did_you_mean
 
 SPLITS = ('train', 'val', 'test')
 # From one frame's number to the next: numbers count at 90 a second in the training part, at 30 in the others.
@@ -55,27 +54,15 @@ def find_file(root, prefix, name):
     )
 
 
-def read_json(path):
-    """The contents of a JSON file, a dict."""
-    try:
-        with open(path, 'rb') as file:
-            found = json.load(file)
-    except ValueError as error:
-        raise DatasetError(f'{path} is not valid JSON ({error}); unpack it again') from error
-    if not isinstance(found, dict):
-        raise DatasetError(f'{path} must hold a dict, got a {type(found).__name__}; unpack it again')
-    return found
-
-
 def read_cameras(path):
     """Reads `*_camera.json` as {capture: {camera: Camera}}; `campos` is where a camera stands, not its translation."""
     captures = {}
     for capture, found in read_json(path).items():
         cameras = captures[capture] = {}
-        for name in _key(found, 'camrot', f'{path}, capture {capture}'):
+        for name in key_of(found, 'camrot', f'{path}, capture {capture}'):
             where = f'{path}, capture {capture}, camera {name}'
             rotation, position, focal, centre = (
-                numbers(_key(_key(found, key, where), name, f'{where}, {key}'), shape, f'{where}, {key}')
+                numbers(key_of(key_of(found, key, where), name, f'{where}, {key}'), shape, f'{where}, {key}')
                 for key, shape in (('camrot', (3, 3)), ('campos', (3,)), ('focal', (2,)), ('princpt', (2,)))
             )
             extrinsics = np.eye(4)
@@ -104,12 +91,12 @@ def read_joints(path, sequence_names):
                 sequence = names.get((capture, int(number)))
                 if sequence is None:
                     raise DatasetError(f"{where} has no 'seq', and no image of data.json says which sequence it is of")
-            kind = _key(entry, 'hand_type', where)
+            kind = key_of(entry, 'hand_type', where)
             if kind not in HAND_TYPES:
                 raise DatasetError(f'{where}: hand_type must be one of {HAND_TYPES}, got {kind!r}')
-            joints = numbers(_key(entry, 'world_coord', where), (42, 3), f'{where}, world_coord').astype(np.float32)
+            joints = numbers(key_of(entry, 'world_coord', where), (42, 3), f'{where}, world_coord').astype(np.float32)
             groups.setdefault((capture, sequence), []).append(
-                (int(number), joints, flags(_key(entry, 'joint_valid', where), where), HAND_TYPES.index(kind))
+                (int(number), joints, flags(key_of(entry, 'joint_valid', where), where), HAND_TYPES.index(kind))
             )
     found = {}
     for key in sorted(groups, key=lambda key: (len(key[0]), key)):
@@ -149,15 +136,9 @@ def read_mano(path, sequences):
     return result
 
 
-def mano_numbers(entry, where):
-    """The 61 numbers of a MANO entry: pose (48, without the mean pose), shape (10), translation (3, metres)."""
-    parts = (('pose', 48), ('shape', 10), ('trans', 3))
-    return np.concatenate([numbers(_key(entry, key, where), (n,), f'{where}, {key}') for key, n in parts])
-
-
 def read_sequence_names(path):
     """{(capture, frame number): sequence} of the images of `*_data.json`."""
-    images = _key(read_json(path), 'images', path)
+    images = key_of(read_json(path), 'images', path)
     return {(str(image['capture']), int(image['frame_idx'])): image['seq_name'] for image in images}
 
 
@@ -175,18 +156,18 @@ def read_visible(path, sequences):
         for row, number in enumerate(frames.numbers.tolist())
     }
     places, visible = {}, {key: {} for key in sequences}
-    for image in _key(found, 'images', path):
+    for image in key_of(found, 'images', path):
         places[image['id']] = (str(image['capture']), int(image['frame_idx']), str(image['camera']))
-    for entry in _key(found, 'annotations', path):
+    for entry in key_of(found, 'annotations', path):
         where = f'{path}, annotation {entry.get("id")}'
-        image = _key(entry, 'image_id', where)
+        image = key_of(entry, 'image_id', where)
         if image not in places:
             raise DatasetError(f"{where}: there is no image {image} among the file's images; unpack it again")
         capture, number, camera = places[image]
         if (capture, number) in row_of:
             key, row = row_of[capture, number]
             inside = visible[key].setdefault(camera, np.zeros(sequences[key].valid.shape, bool))
-            inside[row] = to_common(flags(_key(entry, 'joint_valid', where), where)[None])[0]
+            inside[row] = to_common(flags(key_of(entry, 'joint_valid', where), where)[None])[0]
     return visible
 
 
@@ -201,24 +182,3 @@ def flags(value, where):
     if array.shape not in ((42,), (42, 1)):
         raise DatasetError(f'{where}: joint_valid must have 42 flags, got shape {array.shape}')
     return array.reshape(42).astype(bool)
-
-
-def numbers(value, shape, where):
-    """A value as a finite float64 array of `shape`."""
-    try:
-        array = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
-        array = None
-    if array is None or array.shape != shape:
-        got = type(value).__name__ if array is None else array.shape
-        raise DatasetError(f'{where} must have shape {shape}, got {got}')
-    if not np.isfinite(array).all():
-        raise DatasetError(f'{where} holds NaN or infinity')
-    return array
-
-
-def _key(found, key, where):
-    if not isinstance(found, dict) or key not in found:
-        known = ', '.join(map(str, list(found)[:8])) if isinstance(found, dict) else type(found).__name__
-        raise DatasetError(f'{where} has no {key!r} (it has: {known}).{did_you_mean(key, map(str, found))}')
-    return found[key]

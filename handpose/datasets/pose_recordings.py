@@ -23,6 +23,9 @@ class Camera(NamedTuple):
     extrinsics: np.ndarray
 
 
+MAX_WRIST_DISTANCE = 0.2  # metres: fits are within one or two centimetres, wrong units ten times as far off and more
+
+
 def pinhole(focal, centre):
     """Intrinsics (3, 3) of a focal length (2,) and a principal point (2,), pixels."""
     return np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1.0]])
@@ -76,26 +79,56 @@ def timeline(numbers, step):
     return rows
 
 
-def choose_cameras(known, cameras, where):
-    """The names among `known` that the option `cameras` asks for: None all, a number of them taken evenly, or a list.
+def commonest_step(sequences):
+    """The most frequent difference between neighbours in lists of rising frame numbers (N,); None without any."""
+    steps = np.concatenate([np.zeros(0, int), *map(np.diff, sequences)])
+    values, counts = np.unique(steps, return_counts=True)
+    return int(values[counts.argmax()]) if len(values) else None
+
+
+def choose_cameras(captures, cameras, where):
+    """The names of each capture's cameras that the option `cameras` asks for.
+
+    Args:
+        captures: a list of the names that each capture has. cameras: None, all; a number of each, taken evenly; or
+            names, of which a capture may lack some. where: names the files in sentences.
 
     Raises:
-        DatasetError: no positive number, or a name that `known` lacks; `where` says what `known` is of.
+        DatasetError: no positive number, or a name that no capture has.
     """
-    known = sorted(known)
+    captures = [sorted(known) for known in captures]
     if cameras is None:
-        return known
+        return captures
     if isinstance(cameras, int) and not isinstance(cameras, bool):
         if cameras < 1:
             raise DatasetError(f'cameras must be at least 1, got {cameras}')
-        places = np.linspace(0, len(known) - 1, min(cameras, len(known))).round().astype(int)
-        return [known[place] for place in places]
+        places = [np.linspace(0, len(known) - 1, min(cameras, len(known))).round().astype(int) for known in captures]
+        return [[known[i] for i in chosen] for known, chosen in zip(captures, places, strict=True)]
+    everywhere = sorted({name for known in captures for name in known})
     for name in cameras:
-        if name not in known:
+        if name not in everywhere:
             raise DatasetError(
-                f'cameras names {name!r}, which {where} lacks (it has {", ".join(known)}).{did_you_mean(name, known)}'
+                f'cameras names {name!r}, which {where} lacks (it has {", ".join(everywhere)}).'
+                f'{did_you_mean(name, everywhere)}'
             )
-    return list(cameras)
+    return [[name for name in cameras if name in known] for known in captures]
+
+
+def with_numbers(clip, recording, frames, step, fps, meta):
+    """Adds `meta`, with the frames' numbers, and the timestamps to a clip of the frames (T,) of a recording.
+
+    `frame_indices` count the frames of the timeline, from the data set's own number by `step`; `official_indices` are
+    those numbers themselves, -1 where nothing is annotated.
+    """
+    rows = recording.rows[frames]
+    places = recording.numbers[0] // step + frames
+    numbers = {
+        'sequence': recording.name,
+        'frame_indices': places.tolist(),
+        'official_indices': np.where(rows >= 0, recording.numbers[rows], -1).tolist(),
+        'fps': float(fps),
+    }
+    return clip.replace(meta={**meta, **numbers}, timestamps=torch.from_numpy(places / fps))
 
 
 def model_wrist(model, shape, transl, sides):
@@ -107,6 +140,26 @@ def model_wrist(model, shape, transl, sides):
     with torch.no_grad():
         rest = model.rest_wrist(torch.from_numpy(np.asarray(shape, np.float32)), torch.tensor(sides))
     return transl + rest.double().numpy()
+
+
+def check_wrists(hands, joints, joints_valid, where):
+    """Refuses hand-model parameters whose wrists are not where the joints have them: a sign of a wrong unit.
+
+    Args:
+        hands: HandParameters. joints: (N, H, 21, 3) metres. joints_valid: (N, H, 21). where: names them.
+
+    Raises:
+        DatasetError: in half of the frames they are farther apart than `MAX_WRIST_DISTANCE`.
+    """
+    both = hands.valid & joints_valid[:, :, 0]
+    if not both.any():
+        return
+    distance = float(np.median(np.linalg.norm(hands.wrist - joints[:, :, 0], axis=-1)[both]))
+    if distance > MAX_WRIST_DISTANCE:
+        raise DatasetError(
+            f"{where}: the hand model's wrist is {distance:.3g} m from the annotated one (median over the frames), so "
+            f"the two are not in the same unit or frame; read the joints alone by labels='joints_only'"
+        )
 
 
 def complete_pose(model, pose, sides):

@@ -199,7 +199,8 @@ def test_cameras(data):
         InterHand26M(root, 'val', cameras=['40000'])
     with pytest.raises(DatasetError, match='at least 1, got 0'):
         InterHand26M(root, 'val', cameras=0)
-    assert choose_cameras('abcdefghi', 3, 'x') == ['a', 'e', 'i'] and choose_cameras('ba', 5, 'x') == ['a', 'b']
+    assert choose_cameras(['abcdefghi', 'ba'], 3, 'x') == [['a', 'e', 'i'], ['a', 'b']]
+    assert choose_cameras(['ab', 'bc'], ['c', 'b'], 'x') == [['b'], ['c', 'b']]
 
 
 def test_joints_inside_the_picture(root):

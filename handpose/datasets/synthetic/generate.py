@@ -14,18 +14,26 @@ from handpose.datasets.synthetic.appearance import draw_look, draw_sensor
 from handpose.datasets.synthetic.bodies import SceneBodies
 from handpose.datasets.synthetic.dexycb_files import DexYCBLayout
 from handpose.datasets.synthetic.grasps import MAX_GAP, MAX_PENETRATION, contact_of_scene
+from handpose.datasets.synthetic.hanco_files import HanCoLayout
 from handpose.datasets.synthetic.hand_motion import draw_motion
 from handpose.datasets.synthetic.ho3d_files import HO3DLayout
 from handpose.datasets.synthetic.interhand_files import InterHandLayout
 from handpose.datasets.synthetic.jobs import claim_root, run_jobs, single_threaded
 from handpose.datasets.synthetic.layout import PARTIAL, write_yaml
 from handpose.datasets.synthetic.options import SEQUENCES_PER_BLOCK
+from handpose.datasets.synthetic.reinterhand_files import ReInterHandLayout
 from handpose.datasets.synthetic.render import CameraRenderer
 from handpose.datasets.synthetic.scene import build_scene, draft_block, draw_intrinsics
 from handpose.hands import ProceduralHand
 
 VERSION = 1  # of the generator: raise it when the same options give other data
-LAYOUTS = {'dexycb': DexYCBLayout, 'ho3d': HO3DLayout, 'interhand': InterHandLayout}
+LAYOUTS = {
+    'dexycb': DexYCBLayout,
+    'ho3d': HO3DLayout,
+    'interhand': InterHandLayout,
+    'reinterhand': ReInterHandLayout,
+    'hanco': HanCoLayout,
+}
 
 
 class Summary(NamedTuple):

@@ -49,13 +49,18 @@ class Layout:
     def finish(self):
         """Writes what can only be written once every sequence is in place."""
 
+    @property
+    def partial(self):
+        """Where unfinished sequences lie."""
+        return self.root / PARTIAL
+
     def is_written(self, subject, sequence):
         """Whether every folder of a sequence is in its place."""
         return all((self.root / folder).exists() for folder in self.folders(subject, sequence))
 
     def empty_partial(self, subject, sequence):
         """Makes the partial folders of a sequence, empty; returns them."""
-        partial = [self.root / PARTIAL / folder for folder in self.folders(subject, sequence)]
+        partial = [self.partial / folder for folder in self.folders(subject, sequence)]
         for folder in partial:
             shutil.rmtree(folder, ignore_errors=True)
             folder.mkdir(parents=True)
@@ -66,7 +71,7 @@ class Layout:
         for folder in self.folders(subject, sequence):
             if not (self.root / folder).exists():
                 (self.root / folder).parent.mkdir(parents=True, exist_ok=True)
-                (self.root / PARTIAL / folder).rename(self.root / folder)
+                (self.partial / folder).rename(self.root / folder)
 
 
 def write_yaml(path, values):

@@ -15,7 +15,8 @@ SERIALS = (
     '932122060857', '932122060861', '932122061900', '932122062010',
 )  # fmt: skip
 SEQUENCES_PER_BLOCK = 5  # DexYCB's split s0 takes every fifth sequence of a subject for testing
-LAYOUTS = ('dexycb', 'ho3d', 'interhand')
+WITHOUT_PICTURES = ('interhand', 'reinterhand', 'hanco')
+LAYOUTS = ('dexycb', 'ho3d', *WITHOUT_PICTURES)
 HO3D_VERSIONS = (2, 3)
 INTERHAND_RATES = (5, 30)
 INTERHAND_SUBJECTS = 3  # one for each split
@@ -57,7 +58,8 @@ class SyntheticOptions:
         seed: decides everything; same options and seed, same bytes.
         workers: processes; 0 takes one per CPU core. Does not change the data.
         layout: whose folder structure: 'dexycb', 'ho3d' (right hands only; every fifth sequence is for evaluation), or,
-            without pictures, 'interhand' (one and two hands; at least 3 subjects, the last fifth tested).
+            without pictures, 'interhand' (one and two hands; at least 3 subjects, the last fifth tested), 'reinterhand'
+            (two hands; a subject is a capture) or 'hanco' (right hands; sequences numbered through).
         ho3d_version: of HO3D's layout: 2 or 3.
         interhand_fps: of InterHand2.6M's layout, 5 or 30 labelled frames a second; `frames` count at 30 all the same.
 

@@ -9,7 +9,7 @@ import json
 import numpy as np
 import yaml
 
-from handpose.datasets.synthetic.dexycb_files import move_hand, write_npz
+from handpose.datasets.synthetic.dexycb_files import write_npz
 from handpose.datasets.synthetic.hand_motion import HandMotion
 from handpose.datasets.synthetic.layout import Layout, write_yaml
 
@@ -60,8 +60,7 @@ def mano_entry(motion, frame, hand, decimals=7):
 
     The mean pose is not part of `pose`; that of the procedural hand is zero.
     """
-    values = move_hand(motion.hand_pose[frame, hand], motion.hand_transl[frame, hand], 0, np.eye(4))
-    pose, trans = values[:48], values[48:]
+    pose, trans = motion.hand_pose[frame, hand].reshape(48), motion.hand_transl[frame, hand]
     return {
         'pose': np.round(pose, decimals).tolist(),
         'shape': np.round(motion.hand_shape, decimals).tolist(),
@@ -70,6 +69,5 @@ def mano_entry(motion, frame, hand, decimals=7):
 
 
 def write_json(path, values):
-    """Writes plain values as JSON, compactly."""
-    path.parent.mkdir(parents=True, exist_ok=True)
+    """Writes plain values as JSON, compactly, into a folder that is there."""
     path.write_text(json.dumps(values, separators=(',', ':')), encoding='utf-8')

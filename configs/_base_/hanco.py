@@ -1,0 +1,39 @@
+# HanCo's pose sequences, for refiners: clips of `num_frames` frames for training, whole tracks for testing.
+# Values written '$name' are the top-level values `name` of the config that uses this file.
+train_pipeline = [dict(type='MotionAugmentation'), dict(type='EstimatorNoise')]
+test_pipeline = [dict(type='EstimatorNoise')]
+
+labelled = dict(
+    type='HanCo',
+    data_root='$data_root',
+    train_sequences='$train_sequences',
+    held_out='$held_out',
+    annotated='$annotated',
+    cameras='$cameras',
+    hand_model='$hand_model',
+    labels='$labels',
+)
+train_dataset = dict(
+    **labelled,
+    split='train',
+    mode='clips',
+    num_frames='$num_frames',
+    clip_stride='$clip_stride',
+    pipeline='$train_pipeline',
+)
+val_dataset = dict(**labelled, split='val', mode='tracks', pipeline='$test_pipeline')
+test_dataset = dict(**labelled, split='test', mode='tracks', pipeline='$test_pipeline')
+train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
+val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
+test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')
+val_evaluator = [dict(type='HandPoseMetric')]
+test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric', f_score_thresholds=[])]
+
+# Options of the dataset (`handpose.datasets.HanCo` documents them all):
+num_frames = 27
+clip_stride = 9
+train_sequences = 1200  # sequences below this number are for training, the others for testing
+held_out = 100  # of the former the last for validation; to train on them too: held_out=0 val_dataloader=None
+annotated = 'all'  # or only frames whose hand-model fit exists ('has_fit') or was validated ('is_valid')
+cameras = None  # all eight
+labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files

@@ -1,0 +1,40 @@
+# Re:InterHand's pose sequences, for refiners: clips of `num_frames` frames for training, whole tracks for testing.
+# Values written '$name' are the top-level values `name` of the config that uses this file.
+train_pipeline = [dict(type='MotionAugmentation'), dict(type='EstimatorNoise')]
+test_pipeline = [dict(type='EstimatorNoise')]
+
+labelled = dict(
+    type='ReInterHand',
+    data_root='$data_root',
+    test_captures='$test_captures',
+    held_out='$held_out',
+    joints='$joints',
+    hand_model='$hand_model',
+    labels='$labels',
+)
+train_dataset = dict(
+    **labelled,
+    split='train',
+    cameras='$cameras',
+    mode='clips',
+    num_frames='$num_frames',
+    clip_stride='$clip_stride',
+    pipeline='$train_pipeline',
+)
+val_dataset = dict(**labelled, split='val', cameras='$test_cameras', mode='tracks', pipeline='$test_pipeline')
+test_dataset = dict(**labelled, split='test', cameras='$test_cameras', mode='tracks', pipeline='$test_pipeline')
+train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
+val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
+test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')
+val_evaluator = [dict(type='HandPoseMetric')]
+test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric', f_score_thresholds=[])]
+
+# Options of the dataset (`handpose.datasets.ReInterHand` documents them all):
+num_frames = 27
+clip_stride = 9
+test_captures = ['RNS217', 'NKC880', 'QZX685']  # as in the code of InterWild; the paper's split is not known
+held_out = ['TRO760']  # captures kept for validation; to train on them too: held_out=[] val_dataloader=None
+joints = 'orig_fits'  # or 'keypoints_orig'
+cameras = 10  # of about twenty a capture, evenly; None: all
+test_cameras = 10
+labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files

@@ -1,0 +1,64 @@
+"""Numbers in JSON files, and a sentence for everything that can be wrong with them."""
+
+import json
+
+import numpy as np
+
+from handpose.datasets.base import DatasetError
+from handpose.registry import did_you_mean
+
+MANO_PARTS = (('pose', 48), ('shape', 10), ('trans', 3))  # NeuralAnnot's names, and how many numbers each has
+
+
+def read_json(path, kind=dict):
+    """The contents of a JSON file, a dict unless `kind` says otherwise.
+
+    Raises:
+        DatasetError: there is no such file, it is not JSON, or holds something else.
+    """
+    try:
+        with open(path, 'rb') as file:
+            found = json.load(file)
+    except FileNotFoundError as error:
+        raise DatasetError(f'{path} does not exist; unpack this part of the data set again') from error
+    except ValueError as error:
+        raise DatasetError(f'{path} is not valid JSON ({error}); unpack it again') from error
+    if not isinstance(found, kind):
+        raise DatasetError(f'{path} must hold a {kind.__name__}, got a {type(found).__name__}; unpack it again')
+    return found
+
+
+def key_of(found, key, where):
+    """`found[key]`; a `DatasetError` that names the nearest key where it is missing. `where` names `found`."""
+    if not isinstance(found, dict) or key not in found:
+        known = ', '.join(map(str, list(found)[:8])) if isinstance(found, dict) else f'a {type(found).__name__}'
+        raise DatasetError(f'{where} has no {key!r} (it has: {known}).{did_you_mean(key, list(found))}')
+    return found[key]
+
+
+def numbers(value, shape, where, flat=False, missing=False):
+    """A value as a float64 array of `shape`.
+
+    Args:
+        value: lists of numbers. where: names it in sentences. flat: axes do not matter, only how many numbers there
+            are. missing: NaN, infinity and null may be among them.
+
+    Raises:
+        DatasetError: another shape, no numbers, or one that is not finite.
+    """
+    try:
+        array = np.asarray(value, np.float64)
+    except (TypeError, ValueError):
+        array = None
+    fits = array is not None and (array.shape == shape or (flat and array.size == np.prod(shape)))
+    if not fits:
+        got = f'a {type(value).__name__}' if array is None else array.shape
+        raise DatasetError(f'{where} must have shape {shape}, got {got}')
+    if not missing and not np.isfinite(array).all():
+        raise DatasetError(f'{where} holds NaN or infinity')
+    return array.reshape(shape)
+
+
+def mano_numbers(entry, where, parts=MANO_PARTS):
+    """The 61 numbers of a MANO entry: pose (48, without the mean pose), shape (10), translation (3)."""
+    return np.concatenate([numbers(key_of(entry, key, where), (n,), f'{where}, {key}', flat=True) for key, n in parts])
