@@ -30,7 +30,6 @@ val_evaluator = [dict(type='HandPoseMetric')]
 test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric', f_score_thresholds=[])]
 
 # Options of the dataset (`handpose.datasets.HanCo` documents them all):
-num_frames = 27
 clip_stride = 9
 train_sequences = 1200  # sequences below this number are for training, the others for testing
 held_out = 100  # of the former the last for validation; to train on them too: held_out=0 val_dataloader=None

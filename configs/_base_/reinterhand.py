@@ -30,7 +30,6 @@ val_evaluator = [dict(type='HandPoseMetric')]
 test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric', f_score_thresholds=[])]
 
 # Options of the dataset (`handpose.datasets.ReInterHand` documents them all):
-num_frames = 27
 clip_stride = 9
 test_captures = ['RNS217', 'NKC880', 'QZX685']  # as in the code of InterWild; the paper's split is not known
 held_out = ['TRO760']  # captures kept for validation; to train on them too: held_out=[] val_dataloader=None

@@ -182,7 +182,7 @@ def test_hands_of_a_recording():
         pose, transl = (torch.from_numpy(v[:, hand]).float() for v in (motion.hand_pose, motion.hand_transl))
         mesh = model(pose, torch.from_numpy(motion.hand_shape).float(), transl, torch.tensor(side))
         assert np.abs(mesh.joints.numpy() - motion.joints[:, hand]).max() < 1e-6
-        # Fingers bend to where the palm looks: of a right hand, along wrist-to-index x wrist-to-little; of a left, against.
+        # Fingers bend to where the palm looks: along wrist-index x wrist-little of a right hand, against it of a left.
         wrist, index, little = (motion.joints[:, hand, joint] for joint in (0, 5, 17))
         palm = np.cross(index - wrist, little - wrist)
         bend = (motion.joints[:, hand, [8, 12, 16]] - motion.joints[:, hand, [5, 9, 13]]).mean(1)
