@@ -2,7 +2,8 @@
 
 from handpose.datasets.transforms.appearance import ColorJitter, GaussianBlur, MotionBlur
 from handpose.datasets.transforms.crop import HandCrop
+from handpose.datasets.transforms.estimator_noise import EstimatorNoise
 from handpose.datasets.transforms.load import LoadImages
 from handpose.datasets.transforms.occlude import RandomOcclusion
 
-__all__ = ['ColorJitter', 'GaussianBlur', 'HandCrop', 'LoadImages', 'MotionBlur', 'RandomOcclusion']
+__all__ = ['ColorJitter', 'EstimatorNoise', 'GaussianBlur', 'HandCrop', 'LoadImages', 'MotionBlur', 'RandomOcclusion']
