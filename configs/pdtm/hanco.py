@@ -1,0 +1,5 @@
+# PDTM on HanCo (right hands, first 1,200 sequences for training) at the paper's size and schedule. Needs the MANO files.
+_base_ = ['../_base_/runtime.py', '../_base_/hanco.py', './_base_.py', './_paper_schedule_.py']
+
+data_root = 'data/hanco'
+hand_model = dict(type='MANO', model_path='data/mano', fingertip_vertices='freihand')

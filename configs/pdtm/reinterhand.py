@@ -1,0 +1,5 @@
+# PDTM on Re:InterHand at the paper's size and schedule. Needs the MANO fits of ten captures, no pictures, and the MANO files.
+_base_ = ['../_base_/runtime.py', '../_base_/reinterhand.py', './_base_.py', './_paper_schedule_.py']
+
+data_root = 'data/reinterhand'
+hand_model = dict(type='MANO', model_path='data/mano', left_shapedirs='fixed')
