@@ -69,19 +69,11 @@ class PDTM(MotionRefiner):
         loss: dict | None = None,
     ):
         super().__init__(num_frames, stride, mirror_left_hands)
-        for name, value, known in (
-            ('global_mode', global_mode, GLOBAL_MODES),
-            ('memory_update', memory_update, MEMORY_UPDATES),
-            ('shape_supervision', shape_supervision, SHAPE_SUPERVISION),
-        ):
-            if value not in known:
-                raise ValueError(f'{name} must be one of {known}, got {value!r}')
         has_global = (global_attention or global_convolution) and global_mode != 'replace'
-        if memory_tokens and memory_update == 'cross_attention' and not has_global:
-            raise ValueError(
-                'memory is updated from the global temporal block: give global_attention or global_convolution with a '
-                "global_mode of 'serial' or 'parallel', or memory_update='vit_token', or memory_tokens=0"
-            )
+        by_attention = memory_tokens > 0 and memory_update == 'vit_token'
+        _check_options(
+            global_mode, memory_update, shape_supervision, memory_tokens > 0 and not by_attention, has_global
+        )
         convolution = dict(groups=groups, kernel_size=kernel_size, padding=padding)
         self.global_mode, self.residual, self.shape_supervision = global_mode, residual, shape_supervision
         self.embedding = MotionEmbedding(channels, num_frames)
@@ -92,18 +84,16 @@ class PDTM(MotionRefiner):
                 mlp_ratio,
                 insertion,
                 convolution_level='hand' if global_mode == 'replace' else 'joint',
-                updates_memory=memory_update == 'vit_token' and memory_tokens > 0,
+                updates_memory=by_attention,
                 **convolution,
             )
             for _ in range(depth)
         )
-        self.global_blocks = None
-        if has_global:
-            self.global_blocks = nn.ModuleList(
-                GlobalTemporalBlock(channels, num_heads, global_attention, global_convolution, **convolution)
-                for _ in range(depth)
-            )
-        updates = depth if memory_update == 'cross_attention' else 0
+        self.global_blocks = nn.ModuleList(
+            GlobalTemporalBlock(channels, num_heads, global_attention, global_convolution, **convolution)
+            for _ in range(depth if has_global else 0)
+        )
+        updates = 0 if by_attention else depth
         self.memory = HandPriorMemory(channels, num_heads, memory_tokens, updates) if memory_tokens else None
         self.hand_model = HAND_MODELS.build(hand_model)
         self.head = MODELS.build({'type': 'MotionRefinementHead', **(head or {}), 'channels': channels})
@@ -118,7 +108,7 @@ class PDTM(MotionRefiner):
         for number, block in enumerate(self.blocks):
             before = x
             x, memory = block(x, memory, frame_valid)
-            if self.global_blocks is not None:
+            if self.global_blocks:
                 x, memory = self._global(number, x, before, memory, frame_valid)
             if memory is not None and self.shape_supervision == 'every_block':
                 shapes.append(self.shape(memory.flatten(1)))
@@ -138,3 +128,18 @@ class PDTM(MotionRefiner):
     def motion_loss(self, output, truth, frame_valid):
         """See `MotionRefiner.motion_loss`."""
         return self.loss_function(output, truth, frame_valid, self.hand_model)
+
+
+def _check_options(global_mode, memory_update, shape_supervision, needs_global, has_global):
+    for name, value, known in (
+        ('global_mode', global_mode, GLOBAL_MODES),
+        ('memory_update', memory_update, MEMORY_UPDATES),
+        ('shape_supervision', shape_supervision, SHAPE_SUPERVISION),
+    ):
+        if value not in known:
+            raise ValueError(f'{name} must be one of {known}, got {value!r}')
+    if needs_global and not has_global:
+        raise ValueError(
+            'memory is updated from the global temporal block: give global_attention or global_convolution with a '
+            "global_mode of 'serial' or 'parallel', or memory_update='vit_token', or memory_tokens=0"
+        )
