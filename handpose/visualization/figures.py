@@ -79,7 +79,7 @@ def pck_curve(errors, low=0, high=50, title='PCK'):
     Args:
         errors: {model name: array of errors in mm, NaN left out}. low, high: thresholds in mm.
     """
-    figure, axes = _figure(title)
+    figure, axes = figure_with_axes(title)
     thresholds = np.linspace(low, high, 200)
     for name, values in errors.items():
         values = np.sort(np.asarray(values, float)[~np.isnan(values)])
@@ -99,7 +99,7 @@ def error_per_joint_hand(errors, title='error per joint (mm)', top=None):
     errors = np.asarray(errors, float)
     if errors.shape != (len(COMMON_JOINTS),):
         raise ValueError(f'error_per_joint_hand needs (21,) errors, got {errors.shape}')
-    figure, axes = _figure(title, size=(6.4, 6.4))
+    figure, axes = figure_with_axes(title, size=(6.4, 6.4))
     known = ~np.isnan(errors)
     for bone in BONES:
         axes.plot(*_HAND_MAP[list(bone)].T, color='0.75', lw=6, zorder=1, solid_capstyle='round')
@@ -122,7 +122,7 @@ def error_by_occlusion_bar(errors, ylabel='PA-MPJPE (mm)', title='error by share
     Args:
         errors: {model name: {group such as '25-50 %': error, or None where there is none}}.
     """
-    figure, axes = _figure(title)
+    figure, axes = figure_with_axes(title)
     groups = list(dict.fromkeys(group for values in errors.values() for group in values))
     width = 0.8 / max(len(errors), 1)
     for i, (name, values) in enumerate(errors.items()):
@@ -137,7 +137,7 @@ def error_by_occlusion_bar(errors, ylabel='PA-MPJPE (mm)', title='error by share
     return picture_of(figure)
 
 
-def _figure(title, size=(6.4, 4.4)):
+def figure_with_axes(title, size=(6.4, 4.4)):
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=120, layout='constrained')
