@@ -1,7 +1,7 @@
 """Says how wrong the input that the noise model makes is: python tools/noise_report.py data/dexycb_motion.npz
 
-Reads a motion file, or the datasets and the noise of a config, and prints MPJPE and acceleration error of the input about
-the wrist, and what Savitzky-Golay makes of it. docs/noise_model.md says what the numbers should be.
+Reads a motion file, or the datasets and the noise of a config, and prints MPJPE and acceleration error of the input
+about the wrist, and what Savitzky-Golay makes of it. docs/noise_model.md says what the numbers should be.
 """
 
 import argparse
@@ -17,8 +17,7 @@ from handpose.engine import OptionsAction, load_config
 from handpose.engine.errors import sentences
 from handpose.evaluation.input_motion import PUBLISHED_WINDOW, InputTrack, input_errors, without_gaps
 from handpose.registry import DATASETS
-from handpose.visualization import save_image
-from handpose.visualization.spectrum import motion_spectrum, spectrum_figure
+from handpose.visualization import motion_spectrum, save_image, spectrum_figure
 
 
 def parse_arguments():
@@ -40,12 +39,14 @@ def main():
     tracks = {split: read_tracks(arguments, split) for split in ('train', 'test')}
     errors = {split: input_errors(found) for split, found in tracks.items()}
     best = errors['train'].best_window
-    table = Table('split', 'tracks', 'MPJPE (mm)', 'acceleration (mm/frame²)', f'Savitzky-Golay {PUBLISHED_WINDOW}',
-                  f'Savitzky-Golay {best} (best on train)')  # fmt: skip
+    table = Table('split', 'tracks', 'MPJPE', 'acceleration', f'smoothed {PUBLISHED_WINDOW}', f'smoothed {best}')
     for split, found in errors.items():
-        gains = [f'{found.smoothed[w]:.2f} mm ({-100 * found.improvement(w):+.1f} %)' for w in (PUBLISHED_WINDOW, best)]
+        gains = [f'{found.smoothed[w]:.2f} ({-100 * found.improvement(w):+.1f} %)' for w in (PUBLISHED_WINDOW, best)]
         table.add_row(split, str(len(tracks[split])), f'{found.mpjpe:.2f}', f'{found.acceleration:.2f}', *gains)
     Console().print(table)
+    print(
+        f'MPJPE in mm, acceleration error in mm/frame², smoothed: MPJPE after Savitzky-Golay; {best} is best on train'
+    )
     if arguments.figure:
         curves = spectra(tracks['test'], arguments)
         save_image(Path(arguments.figure), spectrum_figure(curves))
@@ -62,9 +63,8 @@ def read_tracks(arguments, split):
         options = dict(split=split, mode='tracks', labels='joints_only', seed=arguments.seed, pipeline=noise)
         dataset = MotionClips(arguments.source, **options)
     else:
-        dataset = DATASETS.build(
-            dataset_config(load_config(arguments.source, arguments.cfg_options), split, arguments.seed)
-        )
+        config = load_config(arguments.source, arguments.cfg_options)
+        dataset = DATASETS.build(dataset_config(config, split, arguments.seed))
     numbers = range(0, len(dataset), arguments.every)
     return [track for i in progress_bar(numbers, f'reading {split}') for track in hands_of(dataset[i])]
 

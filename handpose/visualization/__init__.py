@@ -11,6 +11,7 @@ from handpose.visualization.draw import (
 )
 from handpose.visualization.figures import confidence_strip, error_by_occlusion_bar, error_per_joint_hand, pck_curve
 from handpose.visualization.overlays import draw_clip, draw_frames
+from handpose.visualization.spectrum import motion_spectrum, spectrum_figure
 from handpose.visualization.timeline import error_timeline
 from handpose.visualization.video import VideoWriter, save_clip_video, save_contact_sheet, save_image
 
@@ -27,10 +28,12 @@ __all__ = [
     'error_by_occlusion_bar',
     'error_per_joint_hand',
     'error_timeline',
+    'motion_spectrum',
     'pck_curve',
     'put_label',
     'save_clip_video',
     'save_contact_sheet',
     'save_image',
     'side_by_side',
+    'spectrum_figure',
 ]

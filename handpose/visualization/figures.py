@@ -138,6 +138,7 @@ def error_by_occlusion_bar(errors, ylabel='PA-MPJPE (mm)', title='error by share
 
 
 def figure_with_axes(title, size=(6.4, 4.4)):
+    """A Matplotlib figure of `size` inches without the library's global state, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=120, layout='constrained')
