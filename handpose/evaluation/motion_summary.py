@@ -1,0 +1,65 @@
+"""How a track of hands moves, without any truth: jitter, bones that change their length, frames without a hand.
+
+Legend: T frames, H hands.
+"""
+
+import numpy as np
+
+from handpose.hands.joints import BONES
+
+
+def motion_summary(predictions, valid=None):
+    """Figures of merit that need no truth. A smaller number is not by itself better: a hand that never moves has 0.
+
+    Args:
+        predictions: `Predictions`.
+        valid: (T, H) bool, frames of hands to look at; default those that are valid. Give the same for two versions of
+            a track to compare them on the same frames.
+
+    Returns:
+        dict: `acceleration`, the mean over joints of the second difference, mm/frame^2 (in frame 'wrist' without the
+        wrist); `acceleration_in_hand`, the same relative to the wrist; `bone_spread`, the standard deviation of a
+        bone's length over time as a percentage of its mean, averaged over bones and hands; NaN where no frame tells.
+    """
+    valid = predictions.valid if valid is None else valid & predictions.valid
+    first = 1 if predictions.frame == 'wrist' else 0
+    joints = predictions.joints.astype(np.float64)
+    numbers = predictions.frame_numbers()
+    in_hand = joints[:, :, 1:] - joints[:, :, :1]
+    return {
+        'acceleration': _mean(accelerations(joints[:, :, first:], numbers, valid)),
+        'acceleration_in_hand': _mean(accelerations(in_hand, numbers, valid)),
+        'bone_spread': _bone_spread(joints, valid),
+    }
+
+
+def accelerations(joints, numbers, valid):
+    """(T, H) mean over joints of the second difference in mm/frame^2, NaN where frame t or a neighbour is missing.
+
+    Args:
+        joints: (T, H, J, 3) metres. numbers: (T,) frame numbers; only triples of consecutive ones count.
+        valid: (T, H) bool.
+    """
+    result = np.full(valid.shape, np.nan)
+    if len(joints) < 3:
+        return result
+    second = joints[2:] - 2 * joints[1:-1] + joints[:-2]
+    usable = valid[2:] & valid[1:-1] & valid[:-2] & (numbers[2:] - numbers[:-2] == 2)[:, None]
+    result[1:-1] = np.where(usable, 1000 * np.linalg.norm(second, axis=-1).mean(-1), np.nan)
+    return result
+
+
+def _bone_spread(joints, valid):
+    parents, children = np.array(BONES).T
+    lengths = np.linalg.norm(joints[:, :, children] - joints[:, :, parents], axis=-1)  # (T, H, 20)
+    spreads = [
+        hand[seen].std(0) / hand[seen].mean(0).clip(1e-9)
+        for hand, seen in zip(lengths.swapaxes(0, 1), valid.T, strict=True)
+        if seen.sum() > 1
+    ]
+    return 100 * float(np.mean(spreads)) if spreads else float('nan')
+
+
+def _mean(values):
+    known = values[np.isfinite(values)]
+    return float(known.mean()) if len(known) else float('nan')

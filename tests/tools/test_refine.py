@@ -1,0 +1,122 @@
+"""tools/refine.py and, before it, tools/convert/to_predictions.py: what a user runs."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handpose.engine import load_config
+from handpose.engine.publish import make_header, publish
+from handpose.inference import load_refiner
+from handpose.registry import MODELS
+from handpose.structures import load_predictions, save_predictions
+from handpose.visualization import save_clip_video
+
+ROOT = Path(__file__).parents[2]
+REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', '')) / 'hand_video'
+sys.path.insert(0, str(ROOT / 'tests' / 'structures'))
+from predicted_hands import make_predictions  # noqa: E402
+
+CONFIG = """
+model = dict(
+    type='PDTM', channels=32, depth=1, num_heads=2, groups=2, num_frames=9, stride=4,
+    hand_model=dict(type='ProceduralHand'),
+)
+"""
+
+
+def run(tool, *arguments):
+    command = [sys.executable, f'tools/{tool}.py', *map(str, arguments)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
+    return done.returncode, done.stdout + done.stderr
+
+
+@pytest.fixture
+def hands(tmp_path):
+    path = tmp_path / 'hands.npz'
+    camera = [[300, 0, 160], [0, 300, 120], [0, 0, 1]]
+    save_predictions(
+        path, make_predictions(30, ('left', 'right'), missing=[4, 5, (9, 1)], intrinsics=camera, source='x')
+    )
+    return path
+
+
+def test_the_default_is_a_filter_and_says_so(tmp_path, hands):
+    code, said = run('refine', hands, '-o', tmp_path / 'refined.npz')
+    assert code == 0, said
+    assert 'no --checkpoint: refining with a Savitzky-Golay filter' in said
+    for words in ('acceleration', 'spread of bone lengths', '57 of 60', '60 of 60', 'filled in'):
+        assert words in said
+    refined = load_predictions(tmp_path / 'refined.npz')
+    expected = load_refiner().refine(load_predictions(hands))
+    np.testing.assert_array_equal(refined.joints, expected.joints)
+    assert refined.valid.all() and refined.source == 'x, refined by SavitzkyGolayFilter'
+    assert sorted(p.name for p in tmp_path.iterdir()) == ['hands.npz', 'refined.npz']
+
+
+def test_weights_and_pictures_over_the_video(tmp_path, hands):
+    (tmp_path / 'small.py').write_text(CONFIG)
+    config = load_config(tmp_path / 'small.py')
+    estimator = MODELS.build(config.model)
+    weights, _ = publish(estimator, make_header(estimator, config, 'CC0'), tmp_path / 'small.safetensors')
+    save_clip_video(tmp_path / 'in.avi', [np.full((240, 320, 3), 90, np.uint8)] * 30, fps=30)
+    pictures = ['--draw', tmp_path / 'out' / 'a.webm', '--over', tmp_path / 'in.avi']
+    code, said = run('refine', hands, '-o', tmp_path / 'refined.npz', '--checkpoint', weights, *pictures)
+    assert code == 0 and 'PDTM' in said and 'Savitzky' not in said, said
+    assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['a.webm', 'a_traces.png']
+    capture = cv2.VideoCapture(str(tmp_path / 'out' / 'a.webm'))
+    assert (
+        capture.get(cv2.CAP_PROP_FPS) == pytest.approx(30)
+        and sum(1 for _ in iter(lambda: capture.read()[0], False)) == 30
+    )
+
+
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (['--checkpoint', 'none.safetensors'], 'no weights file none.safetensors'),
+        (['--checkpoint', 'none.pth'], 'give the config it was trained with'),
+        (['--checkpoint', 'a.pth', '--filter', 'gaussian'], 'not both'),
+        (['--over', 'a.mp4'], '--over goes with --draw'),
+        (['--draw', 'a.gif'], 'a video must end in'),
+        (['--draw', 'a.webm', '--over', 'none.mp4'], 'there is no video none.mp4'),
+        (['--longest-gap', '-1'], 'at least 0'),
+    ],
+)
+def test_a_sentence_says_what_is_wrong(tmp_path, hands, arguments, words):
+    code, said = run('refine', hands, '-o', tmp_path / 'refined.npz', *arguments)
+    assert code != 0 and words in said and 'Traceback' not in said, said
+    assert not (tmp_path / 'refined.npz').exists()
+
+
+def test_bad_files_and_names(tmp_path, hands):
+    code, said = run('refine', tmp_path / 'none.npz', '-o', tmp_path / 'refined.npz')
+    assert code != 0 and 'there is no predictions file' in said and 'Traceback' not in said
+    code, said = run('refine', hands, '-o', tmp_path / 'refined.txt')
+    assert code != 0 and 'must end in .npz' in said and 'Traceback' not in said
+    assert [p.name for p in tmp_path.iterdir()] == ['hands.npz']
+
+
+def test_one_frame(tmp_path):
+    save_predictions(tmp_path / 'one.npz', make_predictions(1))
+    code, said = run('refine', tmp_path / 'one.npz', '-o', tmp_path / 'refined.npz', '--draw', tmp_path / 'a.webm')
+    assert code == 0, said
+    assert (tmp_path / 'a.webm').exists() and len(load_predictions(tmp_path / 'refined.npz')) == 1
+
+
+@pytest.mark.skipif(not REAL.is_dir(), reason='needs HANDPOSE_REAL_DATA with hand_video/')
+def test_a_real_video(tmp_path):
+    landmarks, video = REAL / 'mediapipe_world_landmarks.npz', REAL / 'human_hand_video.mp4'
+    options = ['--rename', 'joints=world_landmarks', '--fps', 30, '--hand', 'right']
+    code, said = run('convert/to_predictions', 'mediapipe', landmarks, '-o', tmp_path / 'a.npz', *options)
+    assert code == 0 and '621 frames, 1 hand, 0 missing' in said, said
+    save_predictions(tmp_path / 'short.npz', load_predictions(tmp_path / 'a.npz').select(slice(0, 60)))
+    pictures = ['--draw', tmp_path / 'a.webm', '--over', video]
+    code, said = run('refine', tmp_path / 'short.npz', '-o', tmp_path / 'b.npz', *pictures)
+    assert code == 0 and 'the video is shown beside' in said, said
+    before, after = load_predictions(tmp_path / 'short.npz'), load_predictions(tmp_path / 'b.npz')
+    assert 1 < 1000 * np.abs(after.joints - before.joints).mean() < 20

@@ -1,0 +1,97 @@
+"""Traces and videos of a track before and after refining."""
+
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+
+from handpose.inference import load_refiner
+from handpose.visualization import save_clip_video
+from handpose.visualization.skeleton_video import ComparisonVideo
+from handpose.visualization.traces import busiest, joint_traces
+from handpose.visualization.video_frames import VideoFrames
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'structures'))
+from predicted_hands import make_predictions
+
+CAMERA = [[300, 0, 160], [0, 300, 120], [0, 0, 1]]
+
+
+def refined(**options):
+    before = make_predictions(40, missing=[10, 11], **options)
+    return before, load_refiner(method='gaussian', longest_gap=5).refine(before)
+
+
+@pytest.mark.parametrize('frame, sides', [('camera', ('left', 'right')), ('wrist', ('right',))])
+def test_traces(frame, sides):
+    before, after = refined(sides=sides, frame=frame)
+    picture = joint_traces(before, after, title='a filter')
+    assert picture.dtype == np.uint8 and picture.shape[1] > 1000 and picture.shape[0] > 500 * len(sides)
+    assert (picture != joint_traces(before, before, title='a filter')).any()
+    with pytest.raises(ValueError, match='of the same frames and hands'):
+        joint_traces(before, after.select(slice(0, 20)))
+
+
+def test_traces_of_one_frame():
+    one = make_predictions(1)
+    assert joint_traces(one, one).shape[2] == 3
+
+
+def test_the_detail_is_where_it_trembles():
+    values = np.ones(50)
+    values[20:30] = 5
+    values[24] = np.nan
+    assert busiest(values, 10) == slice(20, 30)
+    assert busiest(values[:5], 10) == slice(0, 5)
+
+
+@pytest.mark.parametrize('frame', ['camera', 'wrist'])
+def test_video_frames_have_one_size_and_show_the_difference(frame):
+    before, after = refined(sides=('left', 'right'), frame=frame)
+    video = ComparisonVideo(before, after, panel=160)
+    frames = [video.draw(t) for t in (0, 10, 39)]
+    assert len({f.shape for f in frames}) == 1
+    half = frames[0].shape[1] // 2
+    assert (frames[0][:, 8:half] != frames[0][:, half : 2 * half - 8]).any()
+    assert (frames[0] != frames[2]).any()
+
+
+def test_hands_are_drawn_where_they_are_in_the_picture():
+    before, after = refined(intrinsics=CAMERA, noise=0.0)
+    video = ComparisonVideo(before, after, panel=200)  # pictures become 320 wide, as they are
+    plain = np.full((240, 320, 3), 90, np.uint8)
+    drawn = video.draw(0, plain)
+    caption = drawn.shape[0] - 240 - 200
+    picture = drawn[caption : caption + 240, :320]
+    there = np.argwhere((np.abs(picture.astype(int) - 90) > 40).any(-1))[:, ::-1]
+    joints = before.joints[0, 0]
+    pixels = joints[:, :2] / joints[:, 2:] * 300 + (160, 120)
+    nearest = np.linalg.norm(there[:, None] - pixels, axis=-1).min(0)
+    assert nearest.max() < 3
+    assert there.min(0) == pytest.approx(pixels.min(0), abs=8) and there.max(0) == pytest.approx(pixels.max(0), abs=8)
+
+
+def test_without_a_camera_the_picture_is_shown_beside():
+    before, after = refined()
+    video = ComparisonVideo(before, after, panel=160)
+    beside, without = video.draw(0, np.full((240, 320, 3), 90, np.uint8)), video.draw(0)
+    assert beside.shape[0] == without.shape[0] and beside.shape[1] > without.shape[1] + 200
+    np.testing.assert_array_equal(beside[:, -without.shape[1] :], without)
+
+
+def test_pictures_are_those_of_their_times(tmp_path):
+    path = tmp_path / 'a.avi'
+    save_clip_video(path, [np.full((64, 96, 3), 12 * k, np.uint8) for k in range(20)], fps=10)
+    frames = VideoFrames(path, np.array([0.1, 0.5, 0.52, 1.9]))
+    grey = [frames.read(t).mean() / 12 for t in range(4)]
+    assert np.round(grey).tolist() == [1, 5, 5, 19]
+    with pytest.raises(ValueError, match=r'lasts 2\.00 s, and the timestamps go from 0\.00 to 9\.00 s'):
+        VideoFrames(path, [0.0, 9.0])
+    with pytest.raises(ValueError, match='there is no video'):
+        VideoFrames(tmp_path / 'none.avi', [0.0])
+    (tmp_path / 'b.avi').write_bytes(b'no video')
+    with pytest.raises(ValueError, match='cannot be read as a video'):
+        VideoFrames(tmp_path / 'b.avi', [0.0])
+    assert cv2.VideoCapture(str(path)).isOpened()

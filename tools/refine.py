@@ -1,0 +1,116 @@
+"""Refines what an estimator gave: python tools/refine.py hands.npz -o refined.npz [--checkpoint pdtm.safetensors]
+
+hands.npz is a predictions file (docs/predictions_file.md); tools/convert/to_predictions.py makes one of what MediaPipe,
+HaMeR, MANO or InterHand2.6M give. docs/refine.md says what refining does.
+"""
+
+import argparse
+import time
+from pathlib import Path
+
+from rich import box
+from rich.console import Console
+from rich.progress import track
+from rich.table import Table
+
+from handpose.engine import OptionsAction
+from handpose.engine.errors import sentences
+from handpose.evaluation.motion_summary import motion_summary
+from handpose.inference import METHODS, load_refiner
+from handpose.structures import load_predictions, save_predictions
+from handpose.visualization import save_image
+from handpose.visualization.skeleton_video import ComparisonVideo
+from handpose.visualization.traces import joint_traces
+from handpose.visualization.video import VideoWriter
+from handpose.visualization.video_frames import VideoFrames
+
+ROWS = {
+    'acceleration': 'acceleration, mm/frame^2',
+    'acceleration_in_hand': '  relative to the wrist',
+    'bone_spread': 'spread of bone lengths, %',
+}
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('predictions', help='the predictions file, .npz')
+    parser.add_argument('-o', '--out', required=True, metavar='REFINED', help='the refined file, .npz')
+    parser.add_argument('--checkpoint', metavar='FILE', help='weights of a refiner (default: a filter without weights)')
+    parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
+    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides of that config')
+    parser.add_argument('--hand-model', metavar='FOLDER', help='MANO files, for weights that were trained with MANO')
+    parser.add_argument('--filter', choices=METHODS, help='a filter instead of weights (default savitzky_golay)')
+    parser.add_argument('--longest-gap', type=int, metavar='N', help='fill at most so many missing frames in a row')
+    parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+    parser.add_argument('--draw', metavar='VIDEO.webm', help='draw before and after, and VIDEO_traces.png')
+    parser.add_argument('--over', metavar='INPUT_VIDEO', help='draw over the video that the predictions are of')
+    arguments = parser.parse_args()
+    if arguments.checkpoint and arguments.filter:
+        parser.error('give --checkpoint or --filter, not both')
+    if arguments.over and not arguments.draw:
+        parser.error('--over goes with --draw')
+    if arguments.config and not arguments.checkpoint:
+        parser.error('--config goes with --checkpoint')
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
+    console = Console(highlight=False)
+    before = load_predictions(arguments.predictions)
+    hand_model = dict(type='MANO', model_path=arguments.hand_model) if arguments.hand_model else None
+    refiner = load_refiner(
+        arguments.checkpoint,
+        arguments.filter or 'savitzky_golay',
+        arguments.config,
+        arguments.cfg_options,
+        hand_model,
+        longest_gap=arguments.longest_gap,
+        device=arguments.device,
+    )
+    if not arguments.checkpoint and not arguments.filter:
+        console.print('no --checkpoint: refining with a Savitzky-Golay filter')
+    start = time.perf_counter()
+    with console.status(f'refining {len(before)} frames with {refiner.name}'):
+        after = refiner.refine(before)
+    seconds = time.perf_counter() - start
+    save_predictions(arguments.out, after)
+    report(console, before, after, f'{refiner.name}, {len(before)} frames in {seconds:.1f} s')
+    console.print(f'refined: {arguments.out}')
+    if arguments.draw:
+        draw(console, before, after, Path(arguments.draw), arguments.over, refiner.name)
+
+
+def report(console, before, after, title):
+    """The table of what changed, on the frames that both have."""
+    table = Table(title=title, box=box.SIMPLE, title_justify='left')
+    for name in ('', 'before', 'after'):
+        table.add_column(name, justify='right' if name else 'left')
+    figures = [motion_summary(version, before.valid) for version in (before, after)]
+    for key, name in ROWS.items():
+        if key != 'acceleration_in_hand' or before.frame == 'camera':
+            table.add_row(name, *(f'{figure[key]:.2f}' for figure in figures))
+    seen = [f'{int(version.valid.sum())} of {version.valid.size}' for version in (before, after)]
+    table.add_row('frames with a hand', *seen)
+    table.add_row('  of them filled in', '', str(int((after.valid & ~before.valid).sum())))
+    console.print(table)
+
+
+def draw(console, before, after, path, over, name):
+    """Writes the traces and the video."""
+    traces = path.with_name(f'{path.stem}_traces.png')
+    save_image(traces, joint_traces(before, after, title=name))
+    video = ComparisonVideo(before, after, names=('before', f'after ({name})'))
+    pictures = VideoFrames(over, before.timestamps) if over else None
+    if over and (before.intrinsics is None or before.frame != 'camera'):
+        console.print("the video is shown beside: to put skeletons into it takes frame 'camera' and intrinsics")
+    with VideoWriter(path, 1 / before.period if before.period else 30) as writer:
+        for t in track(range(len(before)), 'drawing', console=console, transient=True):
+            picture = None if pictures is None else pictures.read(t)
+            writer.write(video.draw(t, picture))
+    console.print(f'drawn: {path}, {traces}')
+
+
+if __name__ == '__main__':
+    with sentences():
+        main()
