@@ -7,13 +7,13 @@ from pathlib import Path
 
 import numpy as np
 import torch
+from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import DatasetError, check_choice, hand_model_of
 from handpose.datasets.dexycb_splits import SETUPS, SPLITS, in_split
 from handpose.datasets.motion_file import read_motion
 from handpose.datasets.pose_sequences import PoseSequences
 from handpose.geometry.rigid import transform_points
-from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from handpose.registry import DATASETS, did_you_mean
 from handpose.structures import HandSequence
 
@@ -125,7 +125,8 @@ class MotionClips(PoseSequences):
         motion = self.motion
         pose, transl = (torch.from_numpy(v[rows].astype(np.float64)) for v in (motion.hand_pose, motion.hand_transl))
         pose = torch.where(valid[:, None, None], pose, 0)
-        pose[:, 0] = torch.where(valid[:, None], rotmat_to_rotvec(matrix[:3, :3] @ rotvec_to_rotmat(pose[:, 0])), 0)
+        turned = Rotation.from_matrix(matrix[:3, :3].numpy()) * Rotation.from_rotvec(pose[:, 0].numpy())
+        pose[:, 0] = torch.where(valid[:, None], torch.from_numpy(turned.as_rotvec()), 0)
         # The model turns about its own wrist J0, so R (transl + J0) + t - J0 is its translation in the camera.
         rest = self._rest_wrists[sequence]
         transl = torch.where(valid[:, None], transform_points(transl + rest, matrix) - rest, 0)

@@ -4,6 +4,18 @@ from handpose.datasets.transforms.appearance import ColorJitter, GaussianBlur, M
 from handpose.datasets.transforms.crop import HandCrop
 from handpose.datasets.transforms.estimator_noise import EstimatorNoise
 from handpose.datasets.transforms.load import LoadImages
+from handpose.datasets.transforms.load_predictions import LoadPredictions
+from handpose.datasets.transforms.motion_augmentation import MotionAugmentation
 from handpose.datasets.transforms.occlude import RandomOcclusion
 
-__all__ = ['ColorJitter', 'EstimatorNoise', 'GaussianBlur', 'HandCrop', 'LoadImages', 'MotionBlur', 'RandomOcclusion']
+__all__ = [
+    'ColorJitter',
+    'EstimatorNoise',
+    'GaussianBlur',
+    'HandCrop',
+    'LoadImages',
+    'LoadPredictions',
+    'MotionAugmentation',
+    'MotionBlur',
+    'RandomOcclusion',
+]

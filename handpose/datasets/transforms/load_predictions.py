@@ -1,0 +1,71 @@
+"""Gives a clip the input of a refiner that a real estimator made: from predictions files, one for each track."""
+
+from functools import lru_cache
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from handpose.datasets.base import DatasetError
+from handpose.registry import TRANSFORMS
+from handpose.structures import load_predictions
+
+_load = lru_cache(maxsize=256)(load_predictions)
+
+
+@TRANSFORMS.register_module()
+class LoadPredictions:
+    """Fills `input_joints_3d`, `input_valid` and `input_confidence` from `<folder>/<sequence>_<camera>.npz`.
+
+    The files are predictions files (docs/predictions_file.md); in the name, a '/' of the sequence becomes '_'. Frames
+    are found by their time: a frame of the clip takes the prediction nearest in time, if that is nearer than half a
+    frame, and has none otherwise. Hands are found by their side. Without confidence in the file it is 1.
+
+    Args:
+        folder: where the files are.
+
+    Raises:
+        DatasetError: a file that is not for this clip: another frame than the clip's, no hand of its side, or no frame
+            of its times. PredictionsError: a file that is missing or cannot be read.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder)
+
+    def __call__(self, sample, rng):
+        """Returns the sample with its input; draws nothing."""
+        path = self.path_of(sample)
+        found = _load(str(path))
+        if found.frame != sample.frame:
+            raise DatasetError(f"{path} is in frame {found.frame!r}, but the clip's joints are in {sample.frame!r}")
+        if sample.timestamps is None:
+            raise DatasetError(f'{path}: predictions are found by their time, and the clip has no timestamps')
+        times = sample.timestamps.numpy()
+        nearest = np.abs(times[:, None] - found.timestamps).argmin(1)
+        there = np.abs(times - found.timestamps[nearest]) < 0.5 / float(sample.meta['fps'])
+        if not there.any():
+            raise DatasetError(
+                f'{path} has times from {found.timestamps[0]:.3f} to {found.timestamps[-1]:.3f} s, but the clip lasts '
+                f'from {times[0]:.3f} to {times[-1]:.3f} s: count them from the first frame of the recording'
+            )
+        sides = found.hand_side.tolist()
+        for side in sample.hand_side.tolist():
+            if side not in sides:
+                raise DatasetError(f'{path} has no {("left", "right")[side]} hand, which the clip has')
+        hands = [sides.index(side) for side in sample.hand_side.tolist()]
+        valid = found.valid[nearest][:, hands] & there[:, None]
+        if sample.frame_valid is not None:
+            valid &= sample.frame_valid.numpy()[:, None]
+        joints = np.where(valid[..., None, None], found.joints[nearest][:, hands], 0)
+        confidence = np.ones(found.joints.shape[:-1]) if found.confidence is None else found.confidence
+        confidence = np.where(valid[..., None], confidence[nearest][:, hands], 0)
+        return sample.replace(
+            input_joints_3d=torch.from_numpy(joints.astype(np.float32)),
+            input_valid=torch.from_numpy(valid),
+            input_confidence=torch.from_numpy(confidence.astype(np.float32)),
+        )
+
+    def path_of(self, sample):
+        """The file of a clip."""
+        name = f'{sample.meta["sequence"]}_{sample.meta["cameras"][0]}'
+        return self.folder / f'{name.replace("/", "_")}.npz'
