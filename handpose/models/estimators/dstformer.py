@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.layers.motion_tokens import MotionEmbedding
 from handpose.models.necks import DynamicSpatioTemporalBlock
 from handpose.registry import HAND_MODELS, MODELS
@@ -65,11 +66,3 @@ class DSTformer(MotionRefiner):
     def motion_loss(self, output, truth, frame_valid):
         """See `MotionRefiner.motion_loss`."""
         return self.loss_function(output, truth, frame_valid, self.hand_model)
-
-
-def mean_over_frames(features, frame_valid):
-    """The mean (N, C) of features (N, T, C) over the frames that are valid, (N, T) bool or None."""
-    if frame_valid is None:
-        return features.mean(1)
-    weight = frame_valid[..., None].to(features.dtype)
-    return (features * weight).sum(1) / weight.sum(1).clamp_min(1)

@@ -8,8 +8,8 @@ leaves open and what is done here. Legend: N hands, T frames, J = 21 joints, M m
 import torch
 from torch import nn
 
-from handpose.models.estimators.dstformer import mean_over_frames
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.layers.motion_tokens import MotionEmbedding
 from handpose.models.necks import DynamicSpatioTemporalBlock, GlobalTemporalBlock, HandPriorMemory
 from handpose.registry import HAND_MODELS, MODELS

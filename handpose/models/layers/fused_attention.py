@@ -1,6 +1,6 @@
 """Pre-norm self-attention and feed-forward layers of motion transformers (MotionBERT; PDTM section 3.1, Eq. 1).
 
-Legend: G sequences of tokens, L tokens of a sequence, M memory tokens, C channels.
+Legend: N hands, T frames, J joints, M memory tokens, C channels; L = T over time, J over joints.
 """
 
 import torch
@@ -9,10 +9,11 @@ from torch.nn import functional as F
 
 
 class FusedSelfAttention(nn.Module):
-    """Multi-head self-attention with one projection for query, key and value, computed by torch's fused kernel.
+    """Multi-head self-attention among the frames of each joint or among the joints of each frame, by torch's kernel.
 
     Memory tokens join the keys and values (PDTM section 3.3). What attention would answer for them is not used, so it
-    is not computed, and their projection is shared by all sequences that see the same memory.
+    is not computed, and they are projected once for all joints or frames. Over time joints are as good as heads: both
+    directions work on the features as they lie in memory.
 
     Args:
         channels: C, a multiple of num_heads. num_heads: number of heads.
@@ -27,39 +28,48 @@ class FusedSelfAttention(nn.Module):
             raise ValueError(f'channels must be a multiple of num_heads, got {channels} and {num_heads}')
         self.num_heads = num_heads
         self.norm = nn.LayerNorm(channels)
-        self.projection = nn.Linear(channels, 3 * channels)
+        self.projection = nn.Linear(channels, 3 * channels)  # query, key, value
         self.out = nn.Linear(channels, channels)
 
     def forward(
         self,
-        tokens: torch.Tensor,
+        x: torch.Tensor,
         memory: torch.Tensor | None = None,
         key_valid: torch.Tensor | None = None,
+        over_time: bool = True,
     ) -> torch.Tensor:
-        """(G, L, C), memory (N, M, C) with G a multiple of N, key_valid (G, L) bool -> (G, L, C), without the residual.
+        """Features (N, T, J, C), memory (N, M, C), key_valid (N, L) bool -> (N, T, J, C), without the residual.
 
-        Sequences G are N runs of equal length, one for each memory. A sequence without any valid token or memory sees
-        all its tokens, so that its output is finite.
+        Keys that are not valid are not seen, memory always is. A hand without any valid key or memory sees all its
+        keys, so that its output is finite.
         """
-        query, key, value = self._heads(tokens, 3)
+        query, key, value = self._projected(x, (0, 1, 2))
+        axis = 1 if over_time else 2
         if memory is not None:
-            remembered = self._heads(memory, 3)[1:]
-            times = len(tokens) // len(memory)
+            remembered = [part.unsqueeze(3 - axis) for part in self._projected(memory, (1, 2))]
+            shape = (-1, -1, x.shape[2], -1) if over_time else (-1, x.shape[1], -1, -1)
             key, value = (
-                torch.cat([own, extra.repeat_interleave(times, 0)], dim=2)
-                for own, extra in zip((key, value), remembered, strict=True)
+                torch.cat([own, extra.expand(shape)], axis) for own, extra in zip((key, value), remembered, strict=True)
             )
             key_valid = None if key_valid is None else F.pad(key_valid, (0, memory.shape[1]), value=True)
         mask = None
         if key_valid is not None:
             mask = (key_valid | ~key_valid.any(1, keepdim=True))[:, None, None]
+            mask = mask if over_time else mask.repeat_interleave(x.shape[1], 0)
+        query, key, value = (self._heads(part, over_time) for part in (query, key, value))
         out = F.scaled_dot_product_attention(query, key, value, mask)
-        return self.out(out.transpose(1, 2).flatten(2))
+        return self.out(out.transpose(1, 2).reshape(x.shape))
 
-    def _heads(self, tokens, parts):
-        """(G, L, C) -> `parts` tensors (G, heads, L, C / heads)."""
-        projected = self.projection(self.norm(tokens)).unflatten(-1, (parts, self.num_heads, -1))
-        return projected.permute(2, 0, 3, 1, 4).unbind(0)
+    def _projected(self, tokens, parts):
+        """Query (0), key (1), value (2) of tokens (..., C), each in a tensor of its own."""
+        normed = self.norm(tokens)
+        weights, biases = self.projection.weight.chunk(3), self.projection.bias.chunk(3)
+        return [F.linear(normed, weights[part], biases[part]) for part in parts]
+
+    def _heads(self, part, over_time):
+        """(N, T, J, C) -> (N, J * heads, T, C / heads) or (N * T, heads, J, C / heads), without a copy."""
+        part = part.unflatten(-1, (self.num_heads, -1))
+        return (part.flatten(2, 3) if over_time else part.flatten(0, 1)).transpose(1, 2)
 
 
 class FeedForward(nn.Module):
@@ -96,5 +106,7 @@ class BranchFusion(nn.Module):
 
     def forward(self, branches: list[torch.Tensor]) -> torch.Tensor:
         """A list of (..., C) -> (..., C)."""
-        weights = self.weighting(torch.cat(branches, dim=-1)).softmax(-1)
+        # The linear layer branch by branch, so that nothing is put together first.
+        parts = zip(branches, self.weighting.weight.chunk(len(branches), 1), strict=True)
+        weights = (sum(F.linear(*part) for part in parts) + self.weighting.bias).softmax(-1)
         return sum(branch * weights[..., i : i + 1] for i, branch in enumerate(branches))

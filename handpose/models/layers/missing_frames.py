@@ -1,4 +1,4 @@
-"""Filling frames in which an estimator gave nothing.
+"""Filling frames in which an estimator gave nothing, and averages that leave frames out.
 
 Legend: N hands, T frames.
 """
@@ -23,8 +23,17 @@ def fill_missing(values: torch.Tensor, valid: torch.Tensor) -> torch.Tensor:
     before, after = torch.where(before < 0, after, before), torch.where(after == num_frames, before, after)
     nothing = ~valid.any(1)
     before, after = (x.masked_fill(nothing[:, None], 0) for x in (before, after))
-    share = (frame - before) / (after - before).clamp_min(1)
+    dtype = torch.promote_types(values.dtype, torch.float32)
+    share = (frame - before).to(dtype) / (after - before).clamp_min(1)
     rows = torch.arange(len(values), device=values.device)[:, None]
     share = share.reshape(*share.shape, *[1] * (values.ndim - 2)).to(values.dtype)
     filled = torch.lerp(values[rows, before], values[rows, after], share)
     return torch.where(nothing.reshape(-1, *[1] * (values.ndim - 1)), torch.zeros_like(filled), filled)
+
+
+def mean_over_frames(features: torch.Tensor, frame_valid: torch.Tensor | None = None) -> torch.Tensor:
+    """The mean of features (N, T, ...) over the frames that are valid, (N, T) bool; zero without any: (N, ...)."""
+    if frame_valid is None:
+        return features.mean(1)
+    weight = frame_valid.reshape(*frame_valid.shape, *[1] * (features.ndim - 2)).to(features.dtype)
+    return (features * weight).sum(1) / weight.sum(1).clamp_min(1)

@@ -8,6 +8,7 @@ import torch
 from torch import nn
 
 from handpose.models.layers.fused_attention import BranchFusion, FeedForward, FusedSelfAttention
+from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.necks.dynamic_tcn import DynamicTemporalConv
 from handpose.registry import MODELS, did_you_mean
 
@@ -109,19 +110,17 @@ class DynamicSpatioTemporalBlock(nn.Module):
         return x, memory
 
     def _attend(self, attention, x, memory, frame_valid, over_time):
-        """Attention among the joints of a frame, or among the frames of a joint, memory tokens beside them."""
-        tokens = x.transpose(1, 2) if over_time else x  # (N, J, T, C) or (N, T, J, C)
-        groups, length = tokens.shape[1:3]
-        rows = tokens.flatten(0, 1)
-        valid = frame_valid.repeat_interleave(groups, 0) if over_time and frame_valid is not None else None
-        if memory is not None and self.updates_memory:
-            copies = memory.repeat_interleave(groups, 0)
-            seen = None if valid is None else nn.functional.pad(valid, (0, memory.shape[1]), value=True)
-            answer = attention(torch.cat([rows, copies], 1), key_valid=seen)
-            # Each frame, or joint, answers the tokens by itself; the memory is of all of them.
-            memory = memory + answer[:, length:].unflatten(0, (-1, groups)).mean(1)
-            answer = answer[:, :length]
-        else:
-            answer = attention(rows, memory, valid)
-        answer = answer.unflatten(0, (-1, groups))
-        return x + (answer.transpose(1, 2) if over_time else answer), memory
+        """Attention among the frames of a joint, or among the joints of a frame, memory tokens beside them."""
+        key_valid = frame_valid if over_time else None
+        if memory is None or not self.updates_memory:
+            return x + attention(x, memory, key_valid, over_time), memory
+        if over_time:
+            copies = memory[:, :, None].expand(-1, -1, x.shape[2], -1)
+            seen = None if key_valid is None else nn.functional.pad(key_valid, (0, memory.shape[1]), value=True)
+            answer, told = attention(torch.cat([x, copies], 1), None, seen).split([x.shape[1], memory.shape[1]], 1)
+            # Each joint, and below each frame, answers the tokens by itself; the memory is of all of them.
+            return x + answer, memory + told.mean(2)
+        copies = memory[:, None].expand(-1, x.shape[1], -1, -1)
+        answer = attention(torch.cat([x, copies], 2), over_time=False)
+        answer, told = answer.split([x.shape[2], memory.shape[1]], 2)
+        return x + answer, memory + mean_over_frames(told, frame_valid)

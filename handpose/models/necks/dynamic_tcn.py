@@ -55,17 +55,22 @@ class DeformableTemporalConv(nn.Module):
         nn.init.zeros_(self.out.bias)
 
     def forward(self, x: torch.Tensor, frame_valid: torch.Tensor | None = None) -> torch.Tensor:
-        """(N, T, C), (N, T) bool -> (N, T, C); frames that are not valid are looked up as zero."""
+        """(N, T, C), (N, T) bool -> (N, T, C); frames that are not valid are looked up as zero.
+
+        Also (N, T, J, C): each joint is a sequence of its own.
+        """
         values = self.value(x)
         if frame_valid is not None:
-            values = values * frame_valid[..., None]
+            values = values * frame_valid.reshape(*frame_valid.shape, *[1] * (x.ndim - 2))
         with without_autocast(x):
             sampling = self.offset_and_modulation(x.to(self.offset_and_modulation.weight.dtype))
             offsets, modulation = sampling.unflatten(-1, (2, self.groups, self.kernel_size)).unbind(-3)
             offsets = self.max_offset * offsets.tanh()
-        values = values.unflatten(-1, (self.groups, -1))  # (N, T, G, C / G)
+        # Joints have nothing in common, as groups have not: (N, T, J * G, C / G), and K taps in place of C / G.
+        values = values.unflatten(-1, (self.groups, -1))
+        values, offsets, modulation = (part.flatten(2, -2) for part in (values, offsets, modulation))
         sampled = deformable_sample_1d(values, offsets, modulation, self.padding, self.max_offset)
-        return self.out(sampled.flatten(-2))
+        return self.out(sampled.reshape(x.shape))
 
 
 @MODELS.register_module()
@@ -106,7 +111,4 @@ class DynamicTemporalConv(nn.Module):
         """Joint features (N, T, J, C), (N, T) bool -> what is to be added to them, (N, T, J, C) or (N, T, 1, C)."""
         if self.level == 'hand':
             return self.convolution(self.norm(x.mean(2)), frame_valid)[:, :, None]
-        num_joints = x.shape[2]
-        rows = self.norm(x).transpose(1, 2).flatten(0, 1)  # (N * J, T, C)
-        valid = None if frame_valid is None else frame_valid.repeat_interleave(num_joints, 0)
-        return self.convolution(rows, valid).unflatten(0, (-1, num_joints)).transpose(1, 2)
+        return self.convolution(self.norm(x), frame_valid)

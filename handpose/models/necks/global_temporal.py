@@ -52,9 +52,10 @@ class GlobalTemporalBlock(nn.Module):
 
     def forward(self, x: torch.Tensor, frame_valid: torch.Tensor | None = None) -> torch.Tensor:
         """Joint features (N, T, J, C), (N, T) bool -> what is to be added to every joint, (N, T, C)."""
+        hand = x.mean(2, keepdim=True)  # (N, T, 1, C)
         paths = []
         if self.attention is not None:
-            paths.append(self.attention(x.mean(2), key_valid=frame_valid))
+            paths.append(self.attention(hand, key_valid=frame_valid))
         if self.convolution is not None:
-            paths.append(self.convolution(x, frame_valid)[:, :, 0])
-        return self.fusion(paths) if self.fusion is not None else paths[0]
+            paths.append(self.convolution(hand, frame_valid))
+        return (self.fusion(paths) if self.fusion is not None else paths[0])[:, :, 0]
