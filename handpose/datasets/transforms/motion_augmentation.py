@@ -166,8 +166,8 @@ def _check(sample):
     for name in _OF_PICTURES:
         if getattr(sample, name) is not None:
             raise DatasetError(
-                f'MotionAugmentation moves poses alone, and this clip has {name}: put it before what makes the input of a '
-                f'refiner, and use it on clips without pictures'
+                f'MotionAugmentation moves poses alone, and this clip has {name}: put it before what makes the input '
+                f'of a refiner, and use it on clips without pictures'
             )
     if sample.joints_3d is None or sample.joints_valid is None or sample.frame != 'camera':
         raise DatasetError(
