@@ -6,7 +6,6 @@ HaMeR, MANO or InterHand2.6M give. docs/refine.md says what refining does.
 
 import argparse
 import time
-from pathlib import Path
 
 from rich import box
 from rich.console import Console
@@ -58,6 +57,9 @@ def main():
     arguments = parse_arguments()
     console = Console(highlight=False)
     before = load_predictions(arguments.predictions)
+    # What cannot be drawn is said before anything is written.
+    writer = VideoWriter(arguments.draw, 1 / before.period if before.period else 30) if arguments.draw else None
+    pictures = VideoFrames(arguments.over, before.timestamps) if arguments.over else None
     hand_model = dict(type='MANO', model_path=arguments.hand_model) if arguments.hand_model else None
     refiner = load_refiner(
         arguments.checkpoint,
@@ -77,8 +79,8 @@ def main():
     save_predictions(arguments.out, after)
     report(console, before, after, f'{refiner.name}, {len(before)} frames in {seconds:.1f} s')
     console.print(f'refined: {arguments.out}')
-    if arguments.draw:
-        draw(console, before, after, Path(arguments.draw), arguments.over, refiner.name)
+    if writer:
+        draw(console, before, after, refiner.name, writer, pictures)
 
 
 def report(console, before, after, title):
@@ -96,19 +98,17 @@ def report(console, before, after, title):
     console.print(table)
 
 
-def draw(console, before, after, path, over, name):
-    """Writes the traces and the video."""
-    traces = path.with_name(f'{path.stem}_traces.png')
+def draw(console, before, after, name, writer, pictures):
+    """Writes the traces and the video; `pictures` are the frames of the input video, or None."""
+    traces = writer.path.with_name(f'{writer.path.stem}_traces.png')
     save_image(traces, joint_traces(before, after, title=name))
     video = ComparisonVideo(before, after, names=('before', f'after ({name})'))
-    pictures = VideoFrames(over, before.timestamps) if over else None
-    if over and (before.intrinsics is None or before.frame != 'camera'):
+    if pictures and (before.intrinsics is None or before.frame != 'camera'):
         console.print("the video is shown beside: to put skeletons into it takes frame 'camera' and intrinsics")
-    with VideoWriter(path, 1 / before.period if before.period else 30) as writer:
+    with writer:
         for t in track(range(len(before)), 'drawing', console=console, transient=True):
-            picture = None if pictures is None else pictures.read(t)
-            writer.write(video.draw(t, picture))
-    console.print(f'drawn: {path}, {traces}')
+            writer.write(video.draw(t, pictures.read(t) if pictures else None))
+    console.print(f'drawn: {writer.path}, {traces}')
 
 
 if __name__ == '__main__':
