@@ -108,7 +108,7 @@ class HandModel(nn.Module):
         joints = torch.cat([joints, tips], 1)[:, list(TO_COMMON)]
         transl = hand_transl[..., None, :]
         return HandMesh(
-            vertices.reshape(*leading, -1, 3) + transl,
+            vertices.reshape(*leading, vertices.shape[-2], 3) + transl,
             joints.reshape(*leading, len(COMMON_JOINTS), 3) + transl,
         )
 

@@ -47,6 +47,7 @@ class MotionRefiner(nn.Module):
         if num_frames is not None and not 1 <= stride <= num_frames:
             raise ValueError(f'stride must be from 1 to num_frames = {num_frames}, got {stride}')
         self.num_frames, self.stride, self.mirror_left_hands = num_frames, stride, mirror_left_hands
+        self.hand_model = None
         self.hand_model = None  # of the meshes that it answers; a subclass sets it
 
     def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
