@@ -13,7 +13,7 @@ small = dict(**sizes, head=dict(joint_regression='per_joint'))  # 32 channels ar
 model = dict(**small, groups=4)
 dstformer = small
 smoothnet = dict(hidden_channels=128, block_channels=64, dropout=0.1)
-loss = dict(vertex_frames=1)
+loss = dict(vertex_frames=1, vertex_weight=200.0)
 
 epochs = 6
 train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=3)
