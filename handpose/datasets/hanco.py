@@ -1,9 +1,11 @@
 """HanCo (Zimmermann et al., GCPR 2021): a right hand and eight cameras; docs/pose_datasets.md."""
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from mmengine.logging import print_log
 
 from handpose.datasets import hanco_layout as layout
 from handpose.datasets.base import DatasetError, check_choice, hand_model_of
@@ -147,15 +149,21 @@ class HanCo(PoseSequences):
 
     def _find_sequences(self, numbers, annotated):
         """The split's sequences that have frames which count."""
-        sequences = []
+        sequences, empty = [], []
         for number in numbers:
             count = len(self._meta['has_fit'][number])
             wanted = layout.frames_with_joints(self.root, number, count)
+            empty += [] if wanted.any() else [number]
             if annotated != 'all':
                 wanted &= self._meta[annotated][number]
             frames = np.flatnonzero(wanted)
             if len(frames):
                 sequences.append(Sequence(number, frames, timeline(frames, 1)))
+        if empty:
+            sentence = (
+                f'{len(empty)} of {len(numbers)} sequences of {self.root}/xyz have no file, the first is {empty[0]:04d}'
+            )
+            print_log(f'Skipped: {sentence}', logger='current', level=logging.WARNING)
         return sequences
 
     def _list_tracks(self, cameras):

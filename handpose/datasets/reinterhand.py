@@ -1,9 +1,11 @@
 """Re:InterHand (Moon et al., NeurIPS 2023): two interacting hands, relighted; docs/pose_datasets.md."""
 
+import logging
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from mmengine.logging import print_log
 
 from handpose.datasets import reinterhand_layout as layout
 from handpose.datasets.base import DatasetError, check_choice, hand_model_of
@@ -131,13 +133,19 @@ class ReInterHand(PoseSequences):
         return with_numbers(clip, recording, frames, layout.FRAME_STEP, FPS, meta)
 
     def _list_segments(self):
-        segments = []
+        """The segments that have frames with joints; the log says how many have none."""
+        segments, empty = [], []
         for place, capture in enumerate(self.captures):
             for name, listed in capture.segments.items():
                 numbers = listed[[any(n in present for present in capture.present) for n in listed.tolist()]]
-                if len(numbers):
+                if not len(numbers):
+                    empty.append(f'{capture.folder.name}/{name}')
+                else:
                     rows = timeline(numbers, layout.FRAME_STEP)
                     segments.append(Segment(f'{capture.folder.name}/{name}', place, numbers, rows))
+        if empty:
+            sentence = f'{len(empty)} segments have no file in {self.source}, the first is {empty[0]}'
+            print_log(f'Skipped: {sentence}', logger='current', level=logging.WARNING)
         return segments
 
     def _read_segment(self, segment):
