@@ -38,8 +38,9 @@ class NoiseOptions:
         turn: radians, of the hand about its wrist, about each axis across the camera's ray.
         finger: metres, of a fingertip, shared along its finger and growing from knuckle to tip.
         time_constants, time_shares: seconds, and parts of the variance, of the processes that these are made of.
-        turn_bias, finger_bias: the same two, as a smooth function of the pose and the viewpoint, drawn for each clip;
-            bias_length: metres (root mean square over joints) by which a pose must change for another bias.
+        turn_bias, finger_bias: the same two, as a smooth function of the pose and the viewpoint. One estimator is
+            always wrong in the same way: every clip has the same function, drawn from estimator_seed; bias_length:
+            metres (root mean square over joints) by which a pose must change for another bias.
         depth_ratio: errors along the ray are so many times those across it.
     Frame by frame:
         finger_jitter, joint_jitter: metres, of a fingertip, shared along the finger as above, and of each joint on its
@@ -69,6 +70,7 @@ class NoiseOptions:
     turn_bias: float = 0.035
     finger_bias: float = 0.0026
     bias_length: float = 0.03
+    estimator_seed: int = 0
     depth_ratio: float = 2.0
     finger_jitter: float = 0.0014
     joint_jitter: float = 0.00175
@@ -133,7 +135,8 @@ def estimate(joints, side, fps, options, rng, occlusion=None):
     process = mixture(rng, len(joints), 22, options.time_constants, options.time_shares, fps)
     relative = _drawn_to_typical(joints - wrist, side, options.occlusion_pull * hidden)
     growth = _growth(rng, joints, fps, options) * (1 + options.occlusion_gain * hidden)
-    error = _errors_of_pose(rng, process[:, :18], relative, ray, fps, options) * growth[..., None]
+    bias = _bias(relative, side, options)
+    error = _errors_of_pose(rng, process[:, :18], bias, relative, ray, fps, options) * growth[..., None]
     size = _scale(rng, len(joints), fps, options)
     moved = _swapped(rng, size * relative + error, ray, fps, options)
     begin, end = bursts(rng, len(joints), fps, options.dropout_rate, options.dropout_duration)
@@ -161,12 +164,22 @@ def _growth(rng, joints, fps, options):
     return factor * (1 + options.motion_gain * speed.clip(0, _FASTEST))
 
 
-def _errors_of_pose(rng, process, relative, ray, fps, options):
-    """(T, 21, 3) metres: wrong turn of the hand, wrong fingers and jitter; nothing at the wrist. `process` (T, 18)."""
-    size = np.repeat([options.turn, options.finger], [3, 15])
-    bias_size = np.repeat([options.turn_bias, options.finger_bias], [3, 15])
-    bias = smooth_function(rng, relative.reshape(len(relative), -1) / np.sqrt(21), 18, options.bias_length)
-    wrong = size * process + bias_size * bias
+def _bias(relative, side, options):
+    """(T, 18): what this estimator always gets wrong of a pose: turn (3) and fingers (5 x 3), left hands mirrored."""
+    mirror = np.array([1.0 if side else -1.0, 1.0, 1.0])
+    pose = (relative * mirror).reshape(len(relative), -1) / np.sqrt(21)
+    bias = smooth_function(np.random.default_rng(options.estimator_seed), pose, 18, options.bias_length)
+    size = np.repeat([options.turn_bias, options.finger_bias], [3, 15])
+    # A turn's axis is seen in a mirror the other way round.
+    return size * bias * np.concatenate([mirror[0] * mirror, np.tile(mirror, 5)])
+
+
+def _errors_of_pose(rng, process, bias, relative, ray, fps, options):
+    """(T, 21, 3) metres: wrong turn of the hand, wrong fingers and jitter; nothing at the wrist.
+
+    process (T, 18) of unit variance, bias (T, 18) radians and metres: turn (3) and fingers (5 x 3).
+    """
+    wrong = np.repeat([options.turn, options.finger], [3, 15]) * process + bias
     # A turn about the ray moves nothing in depth: it is as much smaller as errors across the ray are.
     turn = _stretched(wrong[:, None, :3], ray, 1 / options.depth_ratio)
     jitter = heavy_tailed(rng, (len(relative), 26, 3), options.jitter_freedom, _LARGEST)

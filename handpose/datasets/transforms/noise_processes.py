@@ -94,7 +94,7 @@ def envelope(begin, end, num_frames, fps):
 
 
 def smooth_function(rng, inputs, outputs, length_scale, features=24):
-    """A random smooth function, drawn anew at every call, of each row of `inputs`: random Fourier features.
+    """A random smooth function, decided by the generator, of each row of `inputs`: random Fourier features.
 
     It is close to a Gaussian process of unit variance with a squared-exponential kernel: its values at two inputs that
     lie d apart correlate by exp(-d^2 / 2 length_scale^2).
