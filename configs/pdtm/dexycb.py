@@ -1,4 +1,4 @@
-# PDTM on DexYCB, split s0, at the paper's size and schedule. Needs the dataset's labels (no pictures) and the MANO files.
+# PDTM on DexYCB, split s0, at the paper's size and schedule. Needs the labels (no pictures) and the MANO files.
 _base_ = ['../_base_/runtime.py', '../_base_/dexycb.py', './_base_.py', './_paper_schedule_.py']
 
 data_root = 'data/dexycb'
