@@ -16,8 +16,8 @@ from handpose.registry import DATASETS, METRICS, MODELS
 
 GRIDS = {
     'savitzky_golay': {'window': (5, 7, 9, 11, 13, 15, 19, 23, 31), 'order': (2, 3)},
-    'gaussian': {'sigma': (0.5, 0.75, 1.0, 1.5, 2.0, 2.5, 3.0, 4.0, 6.0)},
-    'one_euro': {'min_cutoff': (0.02, 0.04, 0.08, 0.16, 0.32), 'beta': (0.0, 0.7, 3.0, 10.0, 30.0)},
+    'gaussian': {'sigma': (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 4.0)},
+    'one_euro': {'min_cutoff': (0.04, 0.08, 0.16, 0.32, 0.64, 1.28), 'beta': (0.0, 0.7, 3.0, 10.0, 30.0)},
 }
 ERROR, ACCELERATION = 'mpjpe_ra_wrist_mm', 'accel_error_mm_per_frame2'
 

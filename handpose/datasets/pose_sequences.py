@@ -33,7 +33,8 @@ class PoseSequences(VideoDataset):
         check_choice('mode', mode, ('clips', 'tracks'))
         if min(num_frames, clip_stride) < 1 or clip_stride > num_frames:
             raise DatasetError(
-                f'num_frames must be at least 1 and clip_stride from 1 to num_frames, got {num_frames} and {clip_stride}'
+                f'num_frames must be at least 1 and clip_stride from 1 to num_frames, got {num_frames} and '
+                f'{clip_stride}'
             )
         super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'tracks')
         self.mode, self.num_frames, self.clip_stride = mode, num_frames, clip_stride
