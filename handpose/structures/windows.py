@@ -89,4 +89,4 @@ def overlapping_windows(num_frames, window, stride):
 
 def _check(num_frames, window, gap):
     if min(num_frames, window, gap) < 1:
-        raise ValueError(f'num_frames, window and gap (or stride) must be at least 1, got {num_frames}, {window}, {gap}')
+        raise ValueError(f'num_frames, window and gap or stride must be at least 1, got {num_frames}, {window}, {gap}')
