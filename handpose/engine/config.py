@@ -1,4 +1,5 @@
-"""Reading a config: Python files with `_base_`, options from the command line, and values that parts share."""
+"""Reading a config: Python files with `_base_`, options import copy
+from the command line, and values that parts share."""
 
 import ast
 from pathlib import Path
@@ -50,7 +51,7 @@ def load_config(path, options=None):
     for key, value in (options or {}).items():
         if not key.startswith('+'):
             _check_path(config, key, path)
-        plain[key.removeprefix('+')] = value
+        plain[key.removeprefix('+')] = copy.deepcopy(value)  # merging takes `_delete_` out of it
     config.merge_from_dict(plain)
     filename, text = config.filename, config.text
     return Config(_resolve(config.to_dict(), config), cfg_text=text, filename=filename)

@@ -61,3 +61,12 @@ def test_options_may_be_dicts():
     assert given.cfg_options == {'a': 1, 'b': {'type': 'X', 'size': (3, 4)}, 'c': [1, 'x'], 'd': None}
     with pytest.raises(ConfigError, match='not a Python dict'):
         parser.parse_args(['--cfg-options', 'b={type: X}'])
+
+
+def test_options_can_be_used_again(tmp_path):
+    """Merging must not take `_delete_` out of what the caller gave."""
+    path = tmp_path / 'a.py'
+    path.write_text('part = dict(type="A", size=1)')
+    options = {'part': dict(type='B', _delete_=True)}
+    for _ in range(2):
+        assert load_config(str(path), options).part == dict(type='B')

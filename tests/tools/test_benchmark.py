@@ -327,7 +327,7 @@ def both(cases, name, settings):
     return made
 
 
-@pytest.mark.parametrize('name', ['skinning', 'roi_align_paper', 'attention', 'dynamic_fusion'])
+@pytest.mark.parametrize('name', ['skinning', 'roi_align_paper', 'attention', 'dynamic_fusion', 'deformable_sampling'])
 def test_reference_parts_compute_the_same(cases, settings, name):
     (out, gradients), (expected, expected_gradients) = both(cases, name, settings)
     torch.testing.assert_close(out, expected, atol=1e-4, rtol=1e-4)
@@ -387,3 +387,11 @@ def test_training_batches_train(settings):
     run = inputs.training_batches(inputs.load(inputs.SMALL), 'cpu', {'accumulate': 2}, batch_size=1)
     losses = [run()['loss'] for _ in range(4)]
     assert losses[1] == pytest.approx(losses[0], rel=0.05) and np.isfinite(losses).all()
+
+
+def test_refiners_run(cases, settings):
+    """A minute's beginning of two hands; and the cases of PDTM and of what it is compared with are about one input."""
+    joints = cases['refine_a_minute'].form.set_up(settings).run()
+    assert joints.shape == (100, 2, 21, 3) and joints.isfinite().all()
+    counts = [form.set_up(settings).count for form in cases['pdtm_paper_forward'].forms.values()]
+    assert counts == [1, 1]

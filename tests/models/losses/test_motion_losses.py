@@ -50,8 +50,8 @@ def test_constant_velocity_has_no_acceleration():
 
 def test_known_acceleration():
     """x = t^2 / 2 centimetres along one axis of three: 0.01 m per frame^2 there, whatever the other does evenly."""
-    time = torch.arange(5.0)[None, :, None]
-    prediction = torch.zeros(1, 5, 1, 3)
+    time = torch.arange(5, dtype=torch.float64)[None, :, None]
+    prediction = torch.zeros(1, 5, 1, 3, dtype=torch.float64)
     prediction[..., 0] = 0.01 * time**2 / 2
     assert AccelerationLoss()(prediction, 7 * time[..., None].expand(1, 5, 1, 3)).item() == pytest.approx(0.01 / 3)
 
