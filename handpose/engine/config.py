@@ -1,7 +1,7 @@
-"""Reading a config: Python files with `_base_`, options import copy
-from the command line, and values that parts share."""
+"""Reading a config: Python files with `_base_`, options from the command line, and values that parts share."""
 
 import ast
+import copy
 from pathlib import Path
 
 from mmengine.config import Config, DictAction
