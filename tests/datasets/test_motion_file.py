@@ -4,6 +4,7 @@ import torch
 from motions import NAMES, WITHOUT_SURROUNDINGS, make_motion
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.fitted_motion import fit_motion
 from handpose.datasets.motion_file import read_motion, write_motion
 from handpose.hands import from_common
 
@@ -22,6 +23,36 @@ def test_what_is_written_is_read_again(tmp_path):
         motion = make_motion(**changes)
         write_motion(tmp_path / 'motion.npz', motion)
         same(motion, read_motion(tmp_path / 'motion.npz'))
+
+
+def test_hand_parameters_are_kept_and_selected(tmp_path):
+    motion, error = fit_motion(make_motion(sequences=(0, 3, 4)))
+    assert np.nanmax(error) < 1e-3 and np.isnan(error[~motion.frame_valid]).all()
+    write_motion(tmp_path / 'motion.npz', motion)
+    same(motion, read_motion(tmp_path / 'motion.npz'))
+    chosen = motion.select([2, 0])
+    np.testing.assert_array_equal(chosen.hand_shape, motion.hand_shape[[2, 0]])
+    np.testing.assert_array_equal(chosen.hand_pose[:6], motion.hand_pose[12:18])
+    np.testing.assert_array_equal(chosen.hand_transl[6:], motion.hand_transl[:6])
+    assert chosen.hand_model == 'procedural-1'
+
+
+@pytest.mark.parametrize(
+    ('spoil', 'sentence'),
+    [
+        (lambda f: f.pop('hand_model'), 'come together; only hand_pose, hand_shape, hand_transl given'),
+        (lambda f: f.update(hand_shape=f['hand_shape'][:1]), 'hand_shape must have shape'),
+        (lambda f: f['hand_pose'].__setitem__(0, np.nan), 'hand_pose must be finite in every valid frame'),
+        (lambda f: f['hand_shape'].__setitem__(0, np.inf), 'hand_shape must be finite in every sequence'),
+    ],
+)
+def test_hand_parameters_that_do_not_fit(tmp_path, spoil, sentence):
+    write_motion(tmp_path / 'motion.npz', fit_motion(make_motion())[0])
+    found = dict(np.load(tmp_path / 'motion.npz'))
+    spoil(found)
+    np.savez(tmp_path / 'motion.npz', **found)
+    with pytest.raises(DatasetError, match=sentence):
+        read_motion(tmp_path / 'motion.npz')
 
 
 def test_one_camera_rig_for_all_sequences(tmp_path):

@@ -1,0 +1,69 @@
+import numpy as np
+import pytest
+import torch
+
+from handpose.datasets.base import DatasetError
+from handpose.registry import TRANSFORMS
+from handpose.structures import HandSequence, Predictions, PredictionsError, save_predictions
+
+
+def make_clip(sides=(1,), first=2, frames=4):
+    shown = torch.ones(frames, len(sides), dtype=torch.bool)
+    return HandSequence(
+        meta=dict(sequence='anna/wave', cameras=['0815'], fps=30.0, frame_indices=list(range(first, first + frames))),
+        frame_valid=torch.ones(frames, dtype=torch.bool), timestamps=(first + torch.arange(frames).double()) / 30,
+        hand_side=torch.tensor(sides), hand_valid=shown, joints_3d=torch.zeros(frames, len(sides), 21, 3),
+        joints_valid=shown[..., None].expand(-1, -1, 21).clone(),
+    )  # fmt: skip
+
+
+def write(folder, sides=('left', 'right'), frame='camera', start=0.0, confidence=True):
+    rng = np.random.default_rng(0)
+    joints = 0.05 * rng.standard_normal((5, len(sides), 21, 3)) + (0, 0, 0.6)
+    joints = joints - joints[:, :, :1] * (frame == 'wrist')
+    valid = np.ones((5, len(sides)), bool)
+    valid[3, -1] = False
+    given = rng.uniform(size=(5, len(sides), 21)) if confidence else None
+    predictions = Predictions(joints, valid, start + np.arange(5) / 30 + 0.002, sides, frame, given)
+    save_predictions(folder / 'anna_wave_0815.npz', predictions)
+    return predictions
+
+
+def load(folder, clip):
+    return TRANSFORMS.build(dict(type='LoadPredictions', folder=str(folder)))(clip, np.random.default_rng(0))
+
+
+def test_frames_are_found_by_their_time_and_hands_by_their_side(tmp_path):
+    predictions = write(tmp_path)
+    found = load(tmp_path, make_clip()).validate()
+    assert found.input_valid[:, 0].tolist() == [True, False, True, False]  # 3 has no hand, 5 is beyond the file
+    np.testing.assert_allclose(found.input_joints_3d[[0, 2], 0], predictions.joints[[2, 4], 1])
+    np.testing.assert_allclose(found.input_confidence[[0, 2], 0], predictions.confidence[[2, 4], 1])
+    assert not found.input_joints_3d[[1, 3]].any()
+
+
+def test_without_confidence_it_is_one(tmp_path):
+    write(tmp_path, confidence=False)
+    found = load(tmp_path, make_clip((0, 1)))
+    assert (found.input_confidence[0] == 1).all() and not found.input_confidence[3].any()
+
+
+def test_padding_has_no_estimate(tmp_path):
+    write(tmp_path)
+    clip = make_clip().replace(frame_valid=torch.tensor([True, True, False, False]))
+    assert load(tmp_path, clip).input_valid[:, 0].tolist() == [True, False, False, False]
+
+
+def test_sentences(tmp_path):
+    with pytest.raises(PredictionsError, match='there is no predictions file'):
+        load(tmp_path, make_clip())
+    for number, (options, sentence) in enumerate((
+        (dict(frame='wrist'), "is in frame 'wrist', but the clip's joints are in 'camera'"),
+        (dict(sides=('left',)), 'has no right hand, which the clip has'),
+        (dict(start=20.0), r'times from 20.002 to .* the clip lasts from 0.067'),
+    )):  # fmt: skip
+        folder = tmp_path / str(number)
+        folder.mkdir()
+        write(folder, **options)
+        with pytest.raises(DatasetError, match=sentence):
+            load(folder, make_clip())
