@@ -13,7 +13,8 @@ from handpose.datasets.base import DatasetError, hand_model_of
 from handpose.hands import ProceduralHand
 from handpose.registry import HAND_MODELS, TRANSFORMS
 
-_OF_PICTURES = ('images', 'boxes', 'object_boxes', 'joints_2d', 'vertices', 'input_joints_3d', 'future_joints_3d')
+_REFUSED = ('images', 'vertices', 'input_joints_3d', 'future_joints_3d')
+_DROPPED = ('boxes', 'object_boxes', 'joints_2d', 'joints_2d_valid')  # places in pictures, where the hand no longer is
 _NEAREST = 0.15  # metres: what comes nearer to the camera's plane is pushed away to it
 _PER_HAND = {
     1: ('hand_valid', 'joints_3d', 'joints_valid', 'hand_pose', 'hand_transl', 'hand_pose_valid'),
@@ -34,7 +35,7 @@ class MotionAugmentation:
 
     A flip is x -> -x: the hand becomes one of the other side, with the parameters of its mirror image. If the two sides
     of the hand model are no mirror images, clips with its parameters are never flipped. The input of a refiner must not
-    be there yet: noise depends on the camera, and comes after this.
+    be there yet: noise depends on the camera, and comes after this. Boxes and 2D joints are dropped.
 
     Args:
         turn: radians, the largest turn about an axis parallel to the optical axis; pi is any turn.
@@ -60,6 +61,7 @@ class MotionAugmentation:
     def __call__(self, sample, rng):
         """Returns the changed clip."""
         _check(sample)
+        sample = sample.replace(**dict.fromkeys(_DROPPED))
         rotation = self._rotation(rng)
         factor = float(np.exp(rng.uniform(*np.log(self.scale))))
         shift = rng.uniform(-1, 1, 3) * (self.shift[0], self.shift[0], self.shift[1])
@@ -163,7 +165,7 @@ def _rest_wrist(model, sample):
 
 
 def _check(sample):
-    for name in _OF_PICTURES:
+    for name in _REFUSED:
         if getattr(sample, name) is not None:
             raise DatasetError(
                 f'MotionAugmentation moves poses alone, and this clip has {name}: put it before what makes the input '
