@@ -38,7 +38,12 @@ model = dict(
     memory_update='cross_attention',  # Table 3: 'vit_token'
     shape_supervision='final',  # Table 3: 'every_block'
     residual=True,
-    head=dict(type='MotionRefinementHead', joint_regression='pooled', representation=True),  # or 'per_joint'
+    head=dict(
+        type='MotionRefinementHead',
+        joint_regression='pooled',  # or 'per_joint'
+        orientation='palm',  # what the wrist's rotation starts from; or 'camera'
+        representation=True,
+    ),
     hand_model='$hand_model',
     loss='$loss',
 )
@@ -51,7 +56,9 @@ dstformer = dict(
     depth=5,
     num_heads=8,
     mlp_ratio=2.0,
-    head=dict(type='MotionRefinementHead', joint_regression='per_joint', representation=True),
+    head=dict(
+        type='MotionRefinementHead', joint_regression='per_joint', orientation='palm', representation=True
+    ),
     hand_model='$hand_model',
     loss='$loss',
 )

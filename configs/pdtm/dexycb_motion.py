@@ -7,13 +7,13 @@ hand_model = dict(type='ProceduralHand')
 # Of eight cameras: the noise depends on the camera, the motion does not.
 cameras = ['840412060917', '836212060125', '932122062010']
 test_cameras = ['840412060917']
-batch_size = 16
+batch_size = 8
 num_workers = 0
 
 small = dict(channels=32, depth=2, num_heads=2, head=dict(joint_regression='per_joint'))
 model = dict(**small, groups=4)
 dstformer = small
-loss = dict(vertex_frames=1, vertex_weight=200.0)
+loss = dict(vertex_frames=1, vertex_weight=200.0, acceleration_weight=300.0)
 # Refiners without a mesh get one fitted to their joints, so that meshes can be compared.
 smoothnet = input_motion = still_hand = savitzky_golay = gaussian = one_euro = dict(fitted_hand='$hand_model')
 

@@ -30,7 +30,7 @@ PARTS = {
     ),
     'GlobalTemporalBlock': (dict(channels=8, num_heads=2, groups=2, initial_modulation=0.1), [(B, T, 5, 8)]),
     'HandPriorMemory': (dict(channels=8, num_heads=2, num_tokens=3), [(B, T, 8)]),
-    'MotionRefinementHead': (dict(channels=8), [(B, T, 21, 8)]),
+    'MotionRefinementHead': (dict(channels=8), [(B, T, 21, 8), POINTS]),
     'SmoothL1KeypointLoss': ({}, [POINTS, POINTS]),
     'AccelerationLoss': ({}, [POINTS, POINTS]),
     'MaxMSELoss': ({}, [POINTS, POINTS]),

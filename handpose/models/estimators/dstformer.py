@@ -58,7 +58,7 @@ class DSTformer(MotionRefiner):
         x = self.embedding(motion)  # (N, T, J, C)
         for block in self.blocks:
             x, _ = block(x, None, frame_valid)
-        update = self.head(x)
+        update = self.head(x, motion)
         joints = motion + update.joints if self.residual else update.joints
         shape = None if self.shape is None else self.shape(mean_over_frames(x.mean(2), frame_valid))
         return RefinedMotion(joints, update.pose, shape)

@@ -112,7 +112,7 @@ class PDTM(MotionRefiner):
                 x, memory = self._global(number, x, before, memory, frame_valid)
             if memory is not None and self.shape_supervision == 'every_block':
                 shapes.append(self.shape(memory.flatten(1)))
-        update = self.head(x)  # joints (N, T, J, 3), pose (N, T, 16, 6)
+        update = self.head(x, motion)  # joints (N, T, J, 3), pose (N, T, 16, 6)
         joints = motion + update.joints if self.residual else update.joints
         remembered = mean_over_frames(x.mean(2), frame_valid) if memory is None else memory.flatten(1)
         block_shapes = torch.stack(shapes, 1) if shapes else None
