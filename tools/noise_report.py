@@ -45,7 +45,7 @@ def main():
         table.add_row(split, str(len(tracks[split])), f'{found.mpjpe:.2f}', f'{found.acceleration:.2f}', *gains)
     Console().print(table)
     print(
-        f'MPJPE in mm, acceleration error in mm/frame², smoothed: MPJPE after Savitzky-Golay; {best} is best on train'
+        f'MPJPE in mm, acceleration in mm/frame², smoothed: MPJPE after Savitzky-Golay ({best}: best on train)'
     )
     if arguments.figure:
         curves = spectra(tracks['test'], arguments)
