@@ -60,7 +60,7 @@ def test_a_filter_refines_each_coordinate():
     predictions = make_predictions(60)
     refined = load_refiner().refine(predictions)
     np.testing.assert_allclose(
-        refined.joints, savgol_filter(predictions.joints.astype(float), 31, 2, axis=0), atol=1e-5
+        refined.joints, savgol_filter(predictions.joints.astype(float), 11, 3, axis=0), atol=1e-5
     )
     assert refined.source.endswith('refined by SavitzkyGolayFilter')
     assert refined.valid.all() and len(refined) == 60
@@ -198,7 +198,7 @@ def test_live_frames_left_out_in_time():
 def test_live_filters(method):
     predictions = make_predictions(190)  # longer than what a live filter keeps
     refiner = load_refiner(method=method)
-    assert refiner.latency == (0 if method == 'one_euro' else 15)
+    assert refiner.latency == {'savitzky_golay': 5, 'gaussian': 15, 'one_euro': 0}[method]
     joints, _, _ = push_all(refiner, predictions)
     whole = refiner.refine(predictions).joints
     np.testing.assert_allclose(joints[15:], whole[15:], atol=1e-5)
