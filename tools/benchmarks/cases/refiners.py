@@ -61,8 +61,8 @@ def register_length(num_frames):
     """A case of one length, against the length of one block, so that the ratio shows how the cost grows."""
 
     def set_up(settings, length):
-        inputs = lookups(settings, length, 1 if settings.quick else 8)
-        return Work(trained(sample, *inputs), inputs[0].shape[0] * length)
+        frames = num_frames * (1 if settings.quick else 8)  # in all, for both forms
+        return Work(trained(sample, *lookups(settings, length, frames // length)), frames)
 
     made = case(
         'frame',
@@ -74,7 +74,7 @@ def register_length(num_frames):
 
     @made.reference
     def short(settings):
-        """The same with sequences of 64 frames, each of its frames as dear as here where the cost grows evenly."""
+        """As many frames in sequences of 64; 1x where the cost grows with the length alone."""
         return set_up(settings, 64)
 
 
