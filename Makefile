@@ -12,10 +12,12 @@ READY := $(VENV)/.ready
 NAME := $(notdir $(patsubst %/,%,$(dir $(CONFIG))))_$(basename $(notdir $(CONFIG)))
 WORK_DIR ?= work_dirs/$(NAME)
 WITH_OPTIONS = $(if $(OPTIONS),--cfg-options $(OPTIONS))
-# The quickest whole run: a few short sequences, one epoch.
+# The quickest whole runs: a few short sequences, one epoch; of pictures, and of poses.
 SMOKE_DIR := work_dirs/smoke
 SMOKE := data_root=$(SMOKE_DIR)/data synthetic_data.subjects=3 synthetic_data.sequences=5 synthetic_data.frames=30 \
 	synthetic_data.cameras=2 epochs=1
+SMOKE_POSES := data_root=$(SMOKE_DIR)/poses synthetic_data.subjects=3 synthetic_data.sequences=5 synthetic_data.frames=40 \
+	synthetic_data.cameras=1 batch_size=4 epochs=1
 
 .PHONY: train test lint unit smoke clean
 
@@ -37,6 +39,7 @@ unit: $(READY)
 smoke: $(READY)
 	rm -rf $(SMOKE_DIR)
 	$(MAKE) --no-print-directory train CONFIG=configs/deformer/synthetic.py WORK_DIR=$(SMOKE_DIR) OPTIONS="$(SMOKE)"
+	$(MAKE) --no-print-directory train CONFIG=configs/pdtm/synthetic.py WORK_DIR=$(SMOKE_DIR)/pdtm OPTIONS="$(SMOKE_POSES)"
 
 $(READY): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
