@@ -97,7 +97,7 @@ def test_padding_frames_are_left_out_and_extrinsics_are_used():
 @pytest.mark.parametrize(
     'changes, sentence',
     [
-        (dict(images=None), 'draw_clip needs images'),
+        (dict(images=None, frame='wrist'), 'draw_clip needs images'),
         (dict(frame='wrist'), "a target in 'camera' or 'world'"),
         (dict(frame='world'), "got 'world' and 'camera'"),
     ],
