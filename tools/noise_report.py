@@ -44,9 +44,7 @@ def main():
         gains = [f'{found.smoothed[w]:.2f} ({-100 * found.improvement(w):+.1f} %)' for w in (PUBLISHED_WINDOW, best)]
         table.add_row(split, str(len(tracks[split])), f'{found.mpjpe:.2f}', f'{found.acceleration:.2f}', *gains)
     Console().print(table)
-    print(
-        f'MPJPE in mm, acceleration in mm/frame², smoothed: MPJPE after Savitzky-Golay ({best}: best on train)'
-    )
+    print(f'MPJPE in mm, acceleration in mm/frame², smoothed: MPJPE after Savitzky-Golay ({best}: best on train)')
     if arguments.figure:
         curves = spectra(tracks['test'], arguments)
         save_image(Path(arguments.figure), spectrum_figure(curves))

@@ -56,9 +56,7 @@ dstformer = dict(
     depth=5,
     num_heads=8,
     mlp_ratio=2.0,
-    head=dict(
-        type='MotionRefinementHead', joint_regression='per_joint', orientation='palm', representation=True
-    ),
+    head=dict(type='MotionRefinementHead', joint_regression='per_joint', orientation='palm', representation=True),
     hand_model='$hand_model',
     loss='$loss',
 )
