@@ -15,8 +15,8 @@ dstformer = small
 smoothnet = dict(hidden_channels=128, block_channels=64, dropout=0.1)
 loss = dict(vertex_frames=1, vertex_weight=200.0)
 
-epochs = 6
-train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=3)
+epochs = 4
+train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=2)
 val_cfg, test_cfg = dict(), dict()
 optim_wrapper = dict(
     type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.01), clip_grad=dict(max_norm=10.0)
