@@ -94,7 +94,8 @@ class MotionRefiner(nn.Module):
             joints_valid=predicted[..., None].expand(-1, -1, -1, refined.joints.shape[3]).contiguous(),
         )
         if refined.pose is not None:
-            return self._with_mesh(answer, refined.pose.float(), refined.shape.float())
+            rotvecs = rotmat_to_rotvec(rot6d_to_rotmat(refined.pose.float()))
+            return add_mesh(answer, self.hand_model, rotvecs, refined.shape.float())
         return answer if self.hand_model is None else fit_meshes(answer, self.hand_model)
 
     @torch.no_grad()
@@ -142,13 +143,9 @@ class MotionRefiner(nn.Module):
             return RefinedMotion(joints)
         return RefinedMotion(*(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)))
 
-    def _with_mesh(self, answer, pose, shape):
-        """Adds mesh and parameters to a batch: pose (B, T, H, 16, 6), shape (B, H, 10); the wrist stays as refined."""
-        return add_mesh(answer, self.hand_model, rotmat_to_rotvec(rot6d_to_rotmat(pose)), shape)
-
 
 def add_mesh(answer, hand_model, hand_pose, hand_shape):
-    """Adds vertices and parameters to a batch with joints: (B, T, H, 16, 3) rotvecs, (B, H, 10)."""
+    """Adds vertices and parameters to a batch: (B, T, H, 16, 3) rotvecs, (B, H, 10); the wrist stays where it is."""
     num_frames = hand_pose.shape[1]
     side = answer.hand_side[:, None].expand(-1, num_frames, -1)
     shape = hand_shape[:, None].expand(-1, num_frames, -1, -1)

@@ -71,9 +71,7 @@ class PDTM(MotionRefiner):
         super().__init__(num_frames, stride, mirror_left_hands)
         has_global = (global_attention or global_convolution) and global_mode != 'replace'
         by_attention = memory_tokens > 0 and memory_update == 'vit_token'
-        _check_options(
-            global_mode, memory_update, shape_supervision, memory_tokens > 0 and not by_attention, has_global
-        )
+        _check_options(global_mode, memory_update, shape_supervision, memory_tokens > 0, has_global)
         convolution = dict(groups=groups, kernel_size=kernel_size, padding=padding)
         self.global_mode, self.residual, self.shape_supervision = global_mode, residual, shape_supervision
         self.embedding = MotionEmbedding(channels, num_frames)
@@ -130,7 +128,7 @@ class PDTM(MotionRefiner):
         return self.loss_function(output, truth, frame_valid, self.hand_model)
 
 
-def _check_options(global_mode, memory_update, shape_supervision, needs_global, has_global):
+def _check_options(global_mode, memory_update, shape_supervision, has_memory, has_global):
     for name, value, known in (
         ('global_mode', global_mode, GLOBAL_MODES),
         ('memory_update', memory_update, MEMORY_UPDATES),
@@ -138,7 +136,9 @@ def _check_options(global_mode, memory_update, shape_supervision, needs_global, 
     ):
         if value not in known:
             raise ValueError(f'{name} must be one of {known}, got {value!r}')
-    if needs_global and not has_global:
+    if shape_supervision == 'every_block' and not has_memory:
+        raise ValueError("shape_supervision='every_block' reads the memory after every block: give memory_tokens")
+    if has_memory and memory_update == 'cross_attention' and not has_global:
         raise ValueError(
             'memory is updated from the global temporal block: give global_attention or global_convolution with a '
             "global_mode of 'serial' or 'parallel', or memory_update='vit_token', or memory_tokens=0"
