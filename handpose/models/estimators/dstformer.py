@@ -7,7 +7,7 @@ Legend: N hands, T frames, J = 21 joints, C channels.
 import torch
 from torch import nn
 
-from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion, rest_hand
 from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.layers.motion_tokens import MotionEmbedding
 from handpose.models.necks import DynamicSpatioTemporalBlock
@@ -49,6 +49,8 @@ class DSTformer(MotionRefiner):
         self.hand_model = None if hand_model is None else HAND_MODELS.build(hand_model)
         head = {'type': 'MotionRefinementHead', 'joint_regression': 'per_joint', **(head or {})}
         self.head = MODELS.build({**head, 'channels': channels, 'with_pose': hand_model is not None})
+        if hand_model is not None:
+            self.head.start_at_rest(rest_hand(self.hand_model))
         self.shape = None if hand_model is None else nn.Linear(channels, 10)
         self.residual = residual
         self.loss_function = None if loss is None else MODELS.build(loss)

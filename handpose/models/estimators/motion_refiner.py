@@ -47,7 +47,6 @@ class MotionRefiner(nn.Module):
         if num_frames is not None and not 1 <= stride <= num_frames:
             raise ValueError(f'stride must be from 1 to num_frames = {num_frames}, got {stride}')
         self.num_frames, self.stride, self.mirror_left_hands = num_frames, stride, mirror_left_hands
-        self.hand_model = None
         self.hand_model = None  # of the meshes that it answers; a subclass sets it
 
     def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
@@ -200,6 +199,12 @@ def true_motion(batch, rows, mirrored, origin):
     # A joint relative to the wrist is true where both are.
     valid = batch.joints_valid[b, :, h]
     return HandTruth(motion, valid & valid[..., :1], pose, shape, side, pose_valid)
+
+
+def rest_hand(hand_model):
+    """Joints (21, 3), metres, of a model's right hand of mean shape without rotations."""
+    pose, shape = torch.zeros(16, 3), torch.zeros(10)
+    return hand_model(pose, shape, torch.zeros(3), torch.tensor(RIGHT)).joints.detach()
 
 
 def to_motion(joints, frame_valid):

@@ -8,7 +8,7 @@ leaves open and what is done here. Legend: N hands, T frames, J = 21 joints, M m
 import torch
 from torch import nn
 
-from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion, rest_hand
 from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.layers.motion_tokens import MotionEmbedding
 from handpose.models.necks import DynamicSpatioTemporalBlock, GlobalTemporalBlock, HandPriorMemory
@@ -95,6 +95,7 @@ class PDTM(MotionRefiner):
         self.memory = HandPriorMemory(channels, num_heads, memory_tokens, updates) if memory_tokens else None
         self.hand_model = HAND_MODELS.build(hand_model)
         self.head = MODELS.build({'type': 'MotionRefinementHead', **(head or {}), 'channels': channels})
+        self.head.start_at_rest(rest_hand(self.hand_model))
         self.shape = nn.Linear(max(memory_tokens, 1) * channels, 10)
         self.loss_function = None if loss is None else MODELS.build(loss)
 

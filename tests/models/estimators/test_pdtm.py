@@ -10,6 +10,7 @@ sys.path.insert(0, str(Path(__file__).parent))
 from motion_clips import build, clip, summed, with_random_weights
 
 from handpose.engine import load_config
+from handpose.models.heads.motion_refinement_head import palm_axes
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
@@ -207,7 +208,8 @@ def test_learns():
         (dict(shape_supervision='all'), r"shape_supervision must be one of .* got 'all'"),
         (dict(insertion='middle'), r"insertion must be one of .* got 'middle'"),
         (dict(channels=30, num_heads=4), r'multiple of'),
-        (dict(head=dict(joint_regression='mean')), r"joint_regression must be 'pooled' or 'per_joint', got 'mean'"),
+        (dict(head=dict(joint_regression='mean')), r"joint_regression must be .*'per_joint'.* got 'mean'"),
+        (dict(head=dict(pose_regression='mean')), r"pose_regression must be .*'flattened'.* got 'mean'"),
     ],
 )
 def test_options_that_exclude_each_other(options, words):
@@ -215,6 +217,22 @@ def test_options_that_exclude_each_other(options, words):
         build(**options)
 
 
-@pytest.mark.parametrize('options', [dict(joint_regression='per_joint'), dict(representation=False)])
+@pytest.mark.parametrize('name', ['PDTM', 'DSTformer'])
+@pytest.mark.parametrize('regression', ['pooled', 'flattened'])
+def test_untrained_meshes_lie_as_their_input_does(name, regression):
+    model = build(name, head=dict(pose_regression=regression)).eval()
+    torch.nn.init.zeros_(model.head.pose.weight)
+    data = HandSequence.stack([clip(9, 2, (0, 1), seed=3)])
+    answer = model.predict(data)
+    hands = model.hand_model(
+        answer.hand_pose, answer.hand_shape[:, None].expand(-1, 9, -1, -1), answer.hand_transl, data.hand_side[:, None]
+    )
+    mesh_axes, input_axes = (palm_axes(x - x[..., :1, :]) for x in (hands.joints, data.input_joints_3d))
+    torch.testing.assert_close(mesh_axes, input_axes, rtol=0, atol=0.01)  # an untrained shape is not quite the mean
+
+
+@pytest.mark.parametrize(
+    'options', [dict(joint_regression='per_joint'), dict(representation=False), dict(pose_regression='flattened')]
+)
 def test_heads(options):
     take_two_steps(build(head=options), batch())
