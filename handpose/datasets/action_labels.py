@@ -76,8 +76,9 @@ class ActionTaxonomy:
         return self.actions.index(action)
 
     def metainfo(self):
-        """The lists of names that metrics and pictures read."""
-        return {'actions': list(self.actions), 'verbs': list(self.verbs), 'objects': list(self.objects)}
+        """The lists of names that metrics and pictures read, and the verb of each action."""
+        lists = ('actions', 'verbs', 'objects', 'action_verb')
+        return {name: list(getattr(self, name)) for name in lists}
 
 
 def make_taxonomy(name, triples, verbs, objects, first_number=0):
