@@ -43,7 +43,7 @@ class Frame(NamedTuple):
     occlusion: float
 
 
-class _Layer(NamedTuple):
+class Layer(NamedTuple):
     """A body seen alone: flat pixel indices (N,), depth (N,), colours (N, 3)."""
 
     pixels: np.ndarray
@@ -51,17 +51,18 @@ class _Layer(NamedTuple):
     colours: np.ndarray
 
 
-class _Canvas:
-    """Colour, depth and labels that bodies are composed into, nearest first."""
+class Canvas:
+    """Colour (h, w, 3), depth (h, w) and labels (h, w) that bodies are composed into, nearest first."""
 
     def __init__(self, colour, depth, seg):
         self.colour, self.depth, self.seg = colour, depth, seg
 
     def copy(self):
-        return _Canvas(self.colour.copy(), self.depth.copy(), self.seg.copy())
+        """A canvas of its own."""
+        return Canvas(self.colour.copy(), self.depth.copy(), self.seg.copy())
 
     def add(self, layer, label):
-        """Puts a `_Layer` where it is nearest; returns the flat indices of the pixels that it won."""
+        """Puts a `Layer` where it is nearest; returns the flat indices of the pixels that it won."""
         wins = layer.depth < self.depth.reshape(-1)[layer.pixels]
         pixels = layer.pixels[wins]
         self.depth.reshape(-1)[pixels] = layer.depth[wins]
@@ -82,9 +83,8 @@ class CameraRenderer:
     def __init__(self, intrinsics, extrinsics, size, look, sensor, rng, still):
         self.intrinsics, self.extrinsics, self.size = intrinsics, extrinsics, size
         self.look, self.sensor = look, sensor
-        self._noise = rng.normal(0, sensor.noise, (size[1] + 64, size[0] + 64, 3)).astype(np.float32)
+        self._expose = Exposure(sensor, rng, size)
         self._rng = rng
-        self._curve = self._response()
         self._background, self._on_table = self._draw_still(still)
         self._last_centre = None
 
@@ -113,54 +113,18 @@ class CameraRenderer:
         return Frame(self._expose(colour), depth.round().astype(np.uint16), canvas.seg, float(occlusion))
 
     def _project(self, points):
-        local = points @ self.extrinsics[:3, :3].T + self.extrinsics[:3, 3]
-        depth = local[:, 2]
-        uv = local[:, :2] / np.maximum(depth, NEAR)[:, None]
-        return uv @ self.intrinsics[:2, :2].T + self.intrinsics[:2, 2], depth
+        return project(points, self.intrinsics, self.extrinsics)
 
     def _layer(self, body):
-        """Draws a body alone."""
-        uv, depth = self._project(body.vertices)
-        ids = paint_faces(uv, depth, body.faces, self.size)
-        pixels = np.flatnonzero(ids.reshape(-1) >= 0)
-        ids = ids.reshape(-1)[pixels]
-        shade = self._shade(body)
-        coloured = body.texture is None
-        values = body.colours * shade if coloured else np.concatenate([body.texture_points, shade], 1)
-        values = np.concatenate([1 / np.maximum(depth, NEAR)[:, None], values], 1)
-        values = interpolate(np.divmod(pixels, self.size[0]), ids, uv, values, body.faces)
-        z = 1 / values[:, 0]
-        if coloured:
-            return _Layer(pixels, z, values[:, 1:])
-        x, y, w = (values[:, 1:4] * VOXELS).astype(np.int32).clip(0, VOXELS - 1).T
-        return _Layer(pixels, z, body.texture[x, y, w] * values[:, 4:])
-
-    def _shade(self, body):
-        """Light per vertex (V, 1): ambient, a wrapped lamp, and darker edges so that fingers part from each other."""
-        lamp = np.maximum(0.75 * (body.normals @ self.look.light) + 0.25, 0)
-        eye = -self.extrinsics[:3, :3].T @ self.extrinsics[:3, 3]
-        view = eye - body.vertices
-        facing = np.abs((body.normals * view).sum(1)) / np.linalg.norm(view, axis=1)
-        light = self.look.ambient + (1 - self.look.ambient) * lamp
-        return (light * (0.55 + 0.45 * facing))[:, None]
+        return draw_body(body, self.intrinsics, self.extrinsics, self.size, self.look)
 
     def _draw_still(self, bodies):
         """The canvas of wall, table and still bodies, and where (h, w) the table lies, for shadows."""
         width, height = self.size
         wall = cv2.resize(flat_texture(self._rng, 256), (width, height))
-        x, y = np.meshgrid(np.arange(width), np.arange(height))
-        rays = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(self.intrinsics).T @ self.extrinsics[:3, :3]
-        eye = -self.extrinsics[:3, :3].T @ self.extrinsics[:3, 3]
-        away = -eye[2] / np.where(rays[..., 2] < -1e-6, rays[..., 2], -1e-6)  # depth: the rays have z = 1 in the camera
-        points = eye[:2] + away[..., None] * rays[..., :2]
-        cosine, sine = np.cos(self.look.table_angle), np.sin(self.look.table_angle)
-        points = points @ np.array([[cosine, -sine], [sine, cosine]])
-        on_table = (rays[..., 2] < -1e-6) & (np.abs(points) < self.look.table_half).all(-1)
-        texels = ((points / TABLE_METRES + 0.5) * TABLE_PIXELS).astype(np.float32)
-        table = cv2.remap(self.look.table, texels[..., 0], texels[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
-        light = self.look.ambient + (1 - self.look.ambient) * (0.75 * self.look.light[2] + 0.25)
-        colour = np.where(on_table[..., None], table * light, wall).astype(np.float32)
-        canvas = _Canvas(colour, np.where(on_table, away, _FAR).astype(np.float32), np.zeros((height, width), np.uint8))
+        table, away, on_table = draw_table(self.intrinsics, self.extrinsics, self.size, self.look)
+        colour = np.where(on_table[..., None], table, wall).astype(np.float32)
+        canvas = Canvas(colour, np.where(on_table, away, _FAR).astype(np.float32), np.zeros((height, width), np.uint8))
         on_table = on_table.astype(np.float32)
         self._on_table = on_table
         self._cast_shadows(canvas.colour, bodies)
@@ -170,25 +134,9 @@ class CameraRenderer:
 
     def _cast_shadows(self, colour, bodies):
         """Darkens the table softly where bodies fall along the light: the hand by its vertices, the rest by hulls."""
-        if not bodies:
-            return
-        width, height = self.size
-        reach = max(3, width // 28) | 1
-        splat = np.zeros((height, width), np.uint8)
-        for body in bodies:
-            fallen = body.vertices - body.vertices[:, 2:] / self.look.light[2] * self.look.light
-            uv, depth = self._project(fallen)
-            uv = np.round(uv[depth > NEAR].clip(-_LARGE, _LARGE)).astype(np.int32)
-            if not len(uv):
-                continue
-            if body.label != HAND_ID:
-                cv2.fillConvexPoly(splat, cv2.convexHull(uv), 255)
-            else:
-                uv = uv[((uv >= 0) & (uv < (width, height))).all(1)]
-                splat[uv[:, 1], uv[:, 0]] = 255
-                splat = cv2.dilate(splat, np.ones((reach // 2 | 1,) * 2, np.uint8))
-        splat = cv2.blur(splat, (reach, reach))
-        colour *= (1 - (0.45 / 255) * splat * self._on_table)[..., None]
+        if bodies:
+            splat = cast_shadows(bodies, self.intrinsics, self.extrinsics, self.size, self.look)
+            colour *= (1 - (0.45 / 255) * splat * self._on_table)[..., None]
 
     def _motion_blur(self, colour, behind, moving, hand):
         """Smears what moves along the hand's motion during the shutter time, over what is behind it."""
@@ -202,7 +150,7 @@ class CameraRenderer:
         length = np.hypot(*step)
         if length < 1.2:
             return colour
-        kernel = _line_kernel(step * min(1.0, _MAX_BLUR / length))
+        kernel = line_kernel(step * min(1.0, _MAX_BLUR / length))
         rows, columns = np.nonzero(moving)
         if not len(rows):
             return colour
@@ -213,12 +161,90 @@ class CameraRenderer:
         colour[window] = front[..., :3] + behind[window] * (1 - front[..., 3:])
         return colour
 
-    def _response(self):
-        """The sensor's curve as a table (256, 3) from linear 8-bit values to exposed ones."""
-        level = np.linspace(0, 1, 256)[:, None] * self.sensor.exposure * self.sensor.white
-        return (np.clip(level, 0, 1) ** self.sensor.gamma * 255).astype(np.float32)
 
-    def _expose(self, colour):
+def project(points, intrinsics, extrinsics):
+    """Pixels (N, 2) and depths (N,) of points (N, 3), table frame."""
+    local = points @ extrinsics[:3, :3].T + extrinsics[:3, 3]
+    depth = local[:, 2]
+    uv = local[:, :2] / np.maximum(depth, NEAR)[:, None]
+    return uv @ intrinsics[:2, :2].T + intrinsics[:2, 2], depth
+
+
+def draw_body(body, intrinsics, extrinsics, size, look):
+    """Draws a `Body` alone, as a `Layer`."""
+    uv, depth = project(body.vertices, intrinsics, extrinsics)
+    ids = paint_faces(uv, depth, body.faces, size)
+    pixels = np.flatnonzero(ids.reshape(-1) >= 0)
+    ids = ids.reshape(-1)[pixels]
+    shade = _shade(body, extrinsics, look)
+    coloured = body.texture is None
+    values = body.colours * shade if coloured else np.concatenate([body.texture_points, shade], 1)
+    values = np.concatenate([1 / np.maximum(depth, NEAR)[:, None], values], 1)
+    values = interpolate(np.divmod(pixels, size[0]), ids, uv, values, body.faces)
+    z = 1 / values[:, 0]
+    if coloured:
+        return Layer(pixels, z, values[:, 1:])
+    x, y, w = (values[:, 1:4] * VOXELS).astype(np.int32).clip(0, VOXELS - 1).T
+    return Layer(pixels, z, body.texture[x, y, w] * values[:, 4:])
+
+
+def _shade(body, extrinsics, look):
+    """Light per vertex (V, 1): ambient, a wrapped lamp, and darker edges so that fingers part from each other."""
+    lamp = np.maximum(0.75 * (body.normals @ look.light) + 0.25, 0)
+    eye = -extrinsics[:3, :3].T @ extrinsics[:3, 3]
+    view = eye - body.vertices
+    facing = np.abs((body.normals * view).sum(1)) / np.linalg.norm(view, axis=1)
+    light = look.ambient + (1 - look.ambient) * lamp
+    return (light * (0.55 + 0.45 * facing))[:, None]
+
+
+def draw_table(intrinsics, extrinsics, size, look):
+    """The table without end: its lit colours (h, w, 3), its depth (h, w) metres, and where it really is (h, w) bool."""
+    x, y = np.meshgrid(np.arange(size[0]), np.arange(size[1]))
+    rays = np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(intrinsics).T @ extrinsics[:3, :3]
+    eye = -extrinsics[:3, :3].T @ extrinsics[:3, 3]
+    away = -eye[2] / np.where(rays[..., 2] < -1e-6, rays[..., 2], -1e-6)  # depth: the rays have z = 1 in the camera
+    points = eye[:2] + away[..., None] * rays[..., :2]
+    cosine, sine = np.cos(look.table_angle), np.sin(look.table_angle)
+    points = points @ np.array([[cosine, -sine], [sine, cosine]])
+    on_table = (rays[..., 2] < -1e-6) & (np.abs(points) < look.table_half).all(-1)
+    texels = ((points / TABLE_METRES + 0.5) * TABLE_PIXELS).astype(np.float32)
+    table = cv2.remap(look.table, texels[..., 0], texels[..., 1], cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP)
+    return table * (look.ambient + (1 - look.ambient) * (0.75 * look.light[2] + 0.25)), away, on_table
+
+
+def cast_shadows(bodies, intrinsics, extrinsics, size, look):
+    """Soft shadows on the table along the light (h, w), 0 to 255: hands by their vertices, the rest by hulls."""
+    width, height = size
+    reach = max(3, width // 28) | 1
+    splat = np.zeros((height, width), np.uint8)
+    for body in bodies:
+        fallen = body.vertices - body.vertices[:, 2:] / look.light[2] * look.light
+        uv, depth = project(fallen, intrinsics, extrinsics)
+        uv = np.round(uv[depth > NEAR].clip(-_LARGE, _LARGE)).astype(np.int32)
+        if not len(uv):
+            continue
+        if body.label != HAND_ID:
+            cv2.fillConvexPoly(splat, cv2.convexHull(uv), 255)
+        else:
+            uv = uv[((uv >= 0) & (uv < (width, height))).all(1)]
+            splat[uv[:, 1], uv[:, 0]] = 255
+            splat = cv2.dilate(splat, np.ones((reach // 2 | 1,) * 2, np.uint8))
+    return cv2.blur(splat, (reach, reach))
+
+
+class Exposure:
+    """Turns linear colours into 8-bit pictures: lens blur, the sensor's curve, flicker and noise."""
+
+    def __init__(self, sensor, rng, size):
+        """`sensor`: see `appearance`. `rng` draws a block of noise now, and shifts it with every picture."""
+        self.sensor, self.size, self._rng = sensor, size, rng
+        self._noise = rng.normal(0, sensor.noise, (size[1] + 64, size[0] + 64, 3)).astype(np.float32)
+        level = np.linspace(0, 1, 256)[:, None] * sensor.exposure * sensor.white
+        self._curve = (np.clip(level, 0, 1) ** sensor.gamma * 255).astype(np.float32)
+
+    def __call__(self, colour):
+        """The picture (h, w, 3) uint8 of linear colours (h, w, 3) float32, 0 to 1."""
         image = cv2.GaussianBlur(colour, (3, 3), self.sensor.blur)
         image = np.clip(image * 255, 0, 255).astype(np.uint8)
         image = cv2.LUT(image, np.ascontiguousarray(self._curve[None]))
@@ -228,7 +254,7 @@ class CameraRenderer:
         return np.clip(image, 0, 255).astype(np.uint8)
 
 
-def _line_kernel(step):
+def line_kernel(step):
     """A normalised line (odd square) of the length and direction of `step` (dx, dy), through its centre."""
     half = int(np.ceil(np.abs(step).max() / 2)) + 1
     kernel = np.zeros((2 * half + 1, 2 * half + 1), np.float32)
