@@ -56,7 +56,8 @@ def prepare_estimator(estimator, options):
     """Puts channels last, checkpoints activations and compiles, in that order, in place. Names of weights stay.
 
     Args:
-        estimator: a module; its blocks to recompute are the modules with a true attribute `recomputable`.
+        estimator: a module; its blocks to recompute are the modules whose attribute `recomputable` is True, or names
+            their methods to recompute.
         options: what `training_options` returned.
 
     Raises:
@@ -86,21 +87,22 @@ def compile_parts(estimator, names=True):
 
 
 def checkpoint_activations(estimator):
-    """Makes every `recomputable` block keep its input alone and run again in the backward pass."""
+    """Makes every `recomputable` block, or the methods it names, keep its input alone and run again backward."""
     blocks = [module for module in estimator.modules() if getattr(module, 'recomputable', False)]
     if not blocks:
         raise ValueError(
             f'{type(estimator).__name__} has no block that training.activation_checkpointing could recompute'
         )
     for block in blocks:
-        block.forward = partial(_recomputed, block, block.forward)
+        for name in ('forward',) if block.recomputable is True else block.recomputable:
+            setattr(block, name, partial(_recomputed, block, getattr(block, name)))
 
 
-def _recomputed(block, forward, *inputs):
+def _recomputed(block, method, *inputs):
     if not (block.training and torch.is_grad_enabled()):
-        return forward(*inputs)
+        return method(*inputs)
     contexts = partial(_contexts, block)
-    return checkpoint(forward, *inputs, use_reentrant=False, context_fn=contexts)
+    return checkpoint(method, *inputs, use_reentrant=False, context_fn=contexts)
 
 
 def _contexts(block):

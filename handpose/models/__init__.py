@@ -1,7 +1,8 @@
 """Parts (plain modules: tensors and masks in, tensors out) and the systems built from them."""
 
-from handpose.models.backbones import ResNetFPN
+from handpose.models.backbones import PooledResNet, PretrainableResNet, ResNetFPN
 from handpose.models.estimators import (
+    HTT,
     PDTM,
     ConstantHand,
     Deformer,
@@ -10,6 +11,8 @@ from handpose.models.estimators import (
     DSTformer,
     GaussianFilter,
     HandTruth,
+    HTTLoss,
+    HTTOutput,
     InputMotion,
     MotionRefiner,
     OneEuroFilter,
@@ -21,6 +24,9 @@ from handpose.models.estimators import (
     fit_constant_hands,
 )
 from handpose.models.heads import (
+    ActionHead,
+    ActionLogits,
+    ActionTokenizer,
     DynamicFusionHead,
     FusedPoses,
     HandParameters,
@@ -28,16 +34,21 @@ from handpose.models.heads import (
     MotionDiscriminator,
     MotionRefinementHead,
     MotionUpdate,
+    ObjectHead,
+    Pose25D,
+    Pose25DHead,
 )
 from handpose.models.layers import (
     MLP,
     ROTATION_SPACES,
+    AttendedTokens,
     BranchFusion,
     FeedForward,
     FusedSelfAttention,
     ImageNormalizer,
     MotionEmbedding,
     MultiHeadAttention,
+    PreNormEncoder,
     QueryDecoder,
     TransformerEncoder,
     apply_motion,
@@ -77,13 +88,19 @@ from handpose.models.necks import (
     SpatialTransformer,
     TemporalFeatures,
     TemporalTransformer,
+    WindowedTransformer,
 )
 
 __all__ = [
+    'HTT',
     'MLP',
     'PDTM',
     'ROTATION_SPACES',
     'AccelerationLoss',
+    'ActionHead',
+    'ActionLogits',
+    'ActionTokenizer',
+    'AttendedTokens',
     'BranchFusion',
     'ConstantHand',
     'DSTformer',
@@ -99,6 +116,8 @@ __all__ = [
     'FusedSelfAttention',
     'GaussianFilter',
     'GlobalTemporalBlock',
+    'HTTLoss',
+    'HTTOutput',
     'HandParameters',
     'HandPoseLoss',
     'HandPriorMemory',
@@ -116,8 +135,14 @@ __all__ = [
     'MotionRefiner',
     'MotionUpdate',
     'MultiHeadAttention',
+    'ObjectHead',
     'OneEuroFilter',
     'PointMSELoss',
+    'PooledResNet',
+    'Pose25D',
+    'Pose25DHead',
+    'PreNormEncoder',
+    'PretrainableResNet',
     'QueryDecoder',
     'RefinedMotion',
     'RefinementLoss',
@@ -132,6 +157,7 @@ __all__ = [
     'TemporalFeatures',
     'TemporalTransformer',
     'TransformerEncoder',
+    'WindowedTransformer',
     'apply_motion',
     'deform_poses',
     'deformable_sample_1d',

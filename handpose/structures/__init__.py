@@ -4,7 +4,7 @@ from handpose.structures.prediction_checks import PredictionsError
 from handpose.structures.prediction_sources import from_hamer, from_interhand, from_mano, from_mediapipe
 from handpose.structures.predictions import Predictions, load_predictions, save_predictions
 from handpose.structures.sequence import SPECS, HandSequence, SequenceError, sample_name
-from handpose.structures.windows import centred_windows, overlapping_windows, strided_windows
+from handpose.structures.windows import centred_windows, interleaved_clips, overlapping_windows, strided_windows
 
 __all__ = [
     'SPECS',
@@ -17,6 +17,7 @@ __all__ = [
     'from_interhand',
     'from_mano',
     'from_mediapipe',
+    'interleaved_clips',
     'load_predictions',
     'overlapping_windows',
     'sample_name',

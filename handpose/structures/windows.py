@@ -30,6 +30,31 @@ def strided_windows(num_frames, window, gap):
     return np.stack(rows), np.stack(masks)
 
 
+def interleaved_clips(num_frames, clip, spacing):
+    """Cuts a video into clips as HTT tests it (its Fig. 3); every frame belongs to exactly one clip.
+
+    Frames `p, p + spacing, p + 2 spacing, ...` of each phase `p < spacing` are cut into runs of exactly `clip` frames;
+    the last run of a phase may be shorter and then repeats its last frame, marked invalid.
+
+    Args:
+        num_frames: T, at least 1.
+        clip: W, at least 1.
+        spacing: frames from one clip position to the next, at least 1.
+
+    Returns:
+        index (N, W) int64 and valid (N, W) bool, phase after phase; each number below T occurs once among the valid
+        entries.
+    """
+    _check(num_frames, clip, spacing)
+    rows, masks = [], []
+    for phase in range(min(spacing, num_frames)):
+        frames = np.arange(phase, num_frames, spacing)
+        missing = -len(frames) % clip
+        rows.append(np.pad(frames, (0, missing), mode='edge').reshape(-1, clip))
+        masks.append((np.arange(len(frames) + missing) < len(frames)).reshape(-1, clip))
+    return np.concatenate(rows), np.concatenate(masks)
+
+
 def centred_windows(num_frames, window, gap, usable=None, centres=None, resume=False):
     """One window around each centre; in place of an unusable frame, the last usable one is repeated, marked invalid.
 

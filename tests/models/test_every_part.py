@@ -17,8 +17,10 @@ POINTS = (B, T, 21, 3)
 PARTS = {
     'ImageNormalizer': ({}, [(B, T, 3, 8, 8)]),
     'ResNetFPN': (dict(depth=18, out_channels=8, base_channels=4), [(B, 3, 64, 64)]),
+    'PooledResNet': (dict(depth=18, base_channels=4), [(B, 3, 64, 64)]),
     'SpatialTransformer': (SIZES, [(B, 8, 4, 4)]),
     'TemporalTransformer': (SIZES, [(B, T, 8)]),
+    'WindowedTransformer': (dict(window=3, **SIZES), [(B, T, 8)]),
     'HandRegressionHead': (dict(in_channels=8, hidden_channels=(16, 12)), [(B, T, 8)]),
     'DynamicFusionHead': (dict(in_channels=8, hidden_channels=(16, 12), distance_discount=True), [(B, T, 8)]),
     'MotionDiscriminator': (dict(in_channels=8, hidden_channels=16), [(B, T, 8)]),
@@ -31,6 +33,10 @@ PARTS = {
     'GlobalTemporalBlock': (dict(channels=8, num_heads=2, groups=2, initial_modulation=0.1), [(B, T, 5, 8)]),
     'HandPriorMemory': (dict(channels=8, num_heads=2, num_tokens=3), [(B, T, 8)]),
     'MotionRefinementHead': (dict(channels=8), [(B, T, 21, 8), POINTS]),
+    'Pose25DHead': (dict(channels=8), [(B, T, 8), (B, T, 3, 3)]),
+    'ObjectHead': (dict(channels=8, num_objects=5), [(B, T, 8)]),
+    'ActionTokenizer': (dict(channels=8, num_objects=5), [(B, T, 8), (B, T, 2, 21, 2), (B, T, 5)]),
+    'ActionHead': (dict(num_actions=6, **SIZES), [(B, T, 8)]),
     'SmoothL1KeypointLoss': ({}, [POINTS, POINTS]),
     'AccelerationLoss': ({}, [POINTS, POINTS]),
     'MaxMSELoss': ({}, [POINTS, POINTS]),
@@ -52,7 +58,7 @@ def test_every_registered_part_is_here():
 
 @pytest.mark.parametrize('name', PARTS)
 def test_forward_and_backward(name):
-    if name == 'ResNetFPN':
+    if 'ResNet' in name:
         pytest.importorskip('mmcv')
     arguments, shapes = PARTS[name]
     torch.manual_seed(0)

@@ -1,5 +1,6 @@
-"""Image backbones: pixels to feature maps."""
+"""Image backbones: pixels to features."""
 
+from handpose.models.backbones.resnet import PooledResNet, PretrainableResNet
 from handpose.models.backbones.resnet_fpn import ResNetFPN
 
-__all__ = ['ResNetFPN']
+__all__ = ['PooledResNet', 'PretrainableResNet', 'ResNetFPN']

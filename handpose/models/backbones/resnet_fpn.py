@@ -1,71 +1,23 @@
 """ResNet with a feature pyramid cut down to its finest level (Deformer, section 3.1)."""
 
-import logging
-
 import torch
-from mmengine.logging import print_log
 from torch import nn
 from torch.nn import functional as F
 
-from handpose.models.backbones.pretrained import read_pretrained
-from handpose.models.layers.mlp import make_activation
+from handpose.models.backbones.resnet import PretrainableResNet
 from handpose.registry import MODELS
 
 
-class _ResNetStages(nn.Module):
-    """A stem and four stages under the usual names, so that published ImageNet state dicts fit."""
-
-    def __init__(self, depth, base_channels):
-        super().__init__()
-        try:
-            from mmcv.cnn.resnet import ResNet, make_res_layer
-        except ImportError as error:
-            raise ImportError('ResNetFPN needs mmcv; run: pip install "handpose[mmcv]"') from error
-        if depth not in ResNet.arch_settings:
-            raise ValueError(f'depth must be one of {sorted(ResNet.arch_settings)}, got {depth}')
-        block, blocks_per_stage = ResNet.arch_settings[depth]
-        self.conv1 = nn.Conv2d(3, base_channels, 7, stride=2, padding=3, bias=False)
-        self.bn1 = nn.BatchNorm2d(base_channels)
-        self.relu = nn.ReLU(inplace=True)
-        self.maxpool = nn.MaxPool2d(3, stride=2, padding=1)
-        self.channels = []
-        channels = base_channels
-        for i, blocks in enumerate(blocks_per_stage):
-            planes = base_channels * 2**i
-            stage = make_res_layer(block, channels, planes, blocks, stride=1 if i == 0 else 2)
-            for residual_block in stage:
-                residual_block.recomputable = True  # under activation checkpointing
-            self.add_module(f'layer{i + 1}', stage)
-            channels = planes * block.expansion
-            self.channels.append(channels)
-
-    def forward(self, x):
-        """(N, 3, h, w) -> four levels (N, channels[i], ceil(h / (4 * 2^i)), ceil(w / (4 * 2^i)))."""
-        x = self.maxpool(self.relu(self.bn1(self.conv1(x))))
-        levels = []
-        for stage in (self.layer1, self.layer2, self.layer3, self.layer4):
-            x = stage(x)
-            levels.append(x)
-        return levels
-
-
 @MODELS.register_module()
-class ResNetFPN(nn.Module):
+class ResNetFPN(PretrainableResNet):
     """ResNet whose coarser levels are added, bilinearly enlarged, to the stride-4 level; only that one comes out.
 
     Args:
-        depth: 18, 34, 50, 101 or 152.
         out_channels: C.
-        base_channels: channels of the stem; 64 in every published ResNet.
-        norm_eval: keeps batch norm at its stored statistics in training. Only with pretrained weights: from
-            scratch, such a network learns nothing.
-        frozen_stages: -1 trains everything, 0 freezes the stem, k also the first k stages.
+        depth, base_channels, norm_eval, frozen_stages, pretrained: see `PretrainableResNet`.
         activation: 'relu', or 'leaky_relu' (slope 0.01, in place of every ReLU: Deformer's published code).
-        pretrained: what `init_weights` reads: a path, `dict(path=..., sha256=...)` or `dict(url=..., sha256=...)`.
 
-    Raises:
-        ImportError: mmcv is not installed.
-        ValueError: an unknown depth or activation; norm_eval or frozen_stages without pretrained weights.
+    Raises: see `PretrainableResNet`.
     """
 
     def __init__(
@@ -78,21 +30,9 @@ class ResNetFPN(nn.Module):
         activation: str = 'leaky_relu',
         pretrained: str | dict | None = None,
     ):
-        super().__init__()
-        if pretrained is None and (norm_eval or frozen_stages >= 0):
-            raise ValueError('norm_eval and frozen_stages keep random weights as they are: give pretrained weights')
-        self.norm_eval = norm_eval
-        self.frozen_stages = frozen_stages
-        self.pretrained = pretrained
-        self.resnet = _ResNetStages(depth, base_channels)
-        for module in list(self.resnet.modules()):
-            if isinstance(module, nn.Conv2d):
-                nn.init.kaiming_normal_(module.weight, mode='fan_out', nonlinearity='relu')
-            elif hasattr(module, 'relu'):
-                module.relu = make_activation(activation, inplace=True)
+        super().__init__(depth, base_channels, norm_eval, frozen_stages, activation, pretrained)
         self.lateral = nn.ModuleList(nn.Conv2d(c, out_channels, 1) for c in self.resnet.channels)
         self.smooth = nn.Conv2d(out_channels, out_channels, 3, padding=1)
-        self.train()
 
     def forward(self, images: torch.Tensor) -> torch.Tensor:
         """(N, 3, h, w) normalised -> (N, C, ceil(h / 4), ceil(w / 4))."""
@@ -101,55 +41,3 @@ class ResNetFPN(nn.Module):
         for lateral, level in zip(self.lateral[2::-1], levels[2::-1], strict=True):
             x = F.interpolate(x, level.shape[-2:], mode='bilinear', align_corners=False) + lateral(level)
         return self.smooth(x)
-
-    def init_weights(self) -> None:
-        """Loads `pretrained` into the ResNet; training calls this once, loading a checkpoint does not.
-
-        A URL that cannot be reached is reported in a sentence; then the weights stay random, and batch norm and
-        every stage train whatever the options say.
-
-        Raises:
-            ValueError, FileNotFoundError: see `read_pretrained`; or the weights do not fit this ResNet.
-        """
-        if self.pretrained is None:
-            return
-        try:
-            state = read_pretrained(self.pretrained)
-        except FileNotFoundError:
-            raise
-        except OSError as error:
-            self._start_from_scratch(error)
-            return
-        state = {name: value for name, value in state.items() if not name.startswith('fc.')}
-        try:
-            self.resnet.load_state_dict(state)
-        except RuntimeError as error:
-            raise ValueError(f'{self.pretrained} does not fit this ResNet: {error}') from error
-        print_log(f'ResNetFPN starts from {self.pretrained}', 'current')
-
-    def _start_from_scratch(self, error):
-        print_log(
-            f'{self.pretrained["url"]} cannot be reached ({error}): ResNetFPN trains from scratch, '
-            'with batch normalisation and every stage training.',
-            'current',
-            logging.WARNING,
-        )
-        self._frozen_parts().requires_grad_(True)
-        self.norm_eval, self.frozen_stages = False, -1
-        self.train(self.training)
-
-    def train(self, mode: bool = True) -> 'ResNetFPN':
-        """Sets the training mode, but keeps frozen stages and, with norm_eval, batch norm in evaluation mode."""
-        super().train(mode)
-        if self.norm_eval:
-            for module in self.resnet.modules():
-                if isinstance(module, nn.BatchNorm2d):
-                    module.eval()
-        self._frozen_parts().eval().requires_grad_(False)
-        return self
-
-    def _frozen_parts(self):
-        if self.frozen_stages < 0:
-            return nn.ModuleList()
-        stages = [getattr(self.resnet, f'layer{i + 1}') for i in range(self.frozen_stages)]
-        return nn.ModuleList([self.resnet.conv1, self.resnet.bn1, *stages])

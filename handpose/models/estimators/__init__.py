@@ -4,6 +4,8 @@ from handpose.models.estimators.constant_hand import ConstantHand, fit_constant_
 from handpose.models.estimators.deformer import Deformer, DeformerOutput
 from handpose.models.estimators.deformer_loss import DeformerLoss
 from handpose.models.estimators.dstformer import DSTformer
+from handpose.models.estimators.htt import HTT, HTTOutput
+from handpose.models.estimators.htt_loss import HTTLoss
 from handpose.models.estimators.motion_filters import (
     GaussianFilter,
     InputMotion,
@@ -17,6 +19,7 @@ from handpose.models.estimators.refinement_loss import RefinementLoss
 from handpose.models.estimators.smoothnet import SmoothNet
 
 __all__ = [
+    'HTT',
     'PDTM',
     'ConstantHand',
     'DSTformer',
@@ -24,6 +27,8 @@ __all__ = [
     'DeformerLoss',
     'DeformerOutput',
     'GaussianFilter',
+    'HTTLoss',
+    'HTTOutput',
     'HandTruth',
     'InputMotion',
     'MotionRefiner',

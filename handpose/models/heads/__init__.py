@@ -1,11 +1,18 @@
 """Heads: features to predictions, and the discriminator that judges them."""
 
+from handpose.models.heads.action_head import ActionHead, ActionLogits
+from handpose.models.heads.action_tokenizer import ActionTokenizer
 from handpose.models.heads.dynamic_fusion_head import DynamicFusionHead, FusedPoses
 from handpose.models.heads.hand_regression_head import HandParameters, HandRegressionHead, linear_from
 from handpose.models.heads.motion_discriminator import MotionDiscriminator
 from handpose.models.heads.motion_refinement_head import MotionRefinementHead, MotionUpdate
+from handpose.models.heads.object_head import ObjectHead
+from handpose.models.heads.pose_25d_head import Pose25D, Pose25DHead
 
 __all__ = [
+    'ActionHead',
+    'ActionLogits',
+    'ActionTokenizer',
     'DynamicFusionHead',
     'FusedPoses',
     'HandParameters',
@@ -13,5 +20,8 @@ __all__ = [
     'MotionDiscriminator',
     'MotionRefinementHead',
     'MotionUpdate',
+    'ObjectHead',
+    'Pose25D',
+    'Pose25DHead',
     'linear_from',
 ]

@@ -17,6 +17,7 @@ from handpose.models.layers.pose_fusion import (
     rotmat_to_pose,
 )
 from handpose.models.layers.position import sine_position_1d, sine_position_2d
+from handpose.models.layers.pre_norm_transformer import AttendedTokens, PreNormEncoder
 from handpose.models.layers.roi_align import roi_align
 from handpose.models.layers.soft_argmax import soft_argmax_2d
 from handpose.models.layers.transformer import MultiHeadAttention, QueryDecoder, TransformerEncoder
@@ -24,12 +25,14 @@ from handpose.models.layers.transformer import MultiHeadAttention, QueryDecoder,
 __all__ = [
     'MLP',
     'ROTATION_SPACES',
+    'AttendedTokens',
     'BranchFusion',
     'FeedForward',
     'FusedSelfAttention',
     'ImageNormalizer',
     'MotionEmbedding',
     'MultiHeadAttention',
+    'PreNormEncoder',
     'QueryDecoder',
     'TransformerEncoder',
     'apply_motion',

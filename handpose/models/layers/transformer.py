@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from handpose.models.layers.precision import without_autocast
+
 
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with separate query, key and value.
@@ -46,15 +48,28 @@ class MultiHeadAttention(nn.Module):
         Keys where `key_valid` is False are not seen. A row without any valid key sees all of them, so that its
         output is finite; the caller ignores it.
         """
-        q, k, v = (
-            layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
-            for layer, x in ((self.query, query), (self.key, key), (self.value, value))
-        )
-        mask = None
-        if key_valid is not None:
-            mask = (key_valid | ~key_valid.any(dim=1, keepdim=True))[:, None, None, :]
-        out = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
+        q, k, v = self._heads(self.query, query), self._heads(self.key, key), self._heads(self.value, value)
+        out = F.scaled_dot_product_attention(q, k, v, _visible(key_valid), self.dropout if self.training else 0.0)
         return self.out(out.transpose(1, 2).flatten(2))
+
+    def weights(self, query: torch.Tensor, key: torch.Tensor, key_valid: torch.Tensor | None = None) -> torch.Tensor:
+        """The weights that `forward` gives the keys, which its kernel never writes out: (B, heads, L, S), float32."""
+        q, k = self._heads(self.query, query).float(), self._heads(self.key, key).float()
+        visible = _visible(key_valid)
+        with without_autocast(q):
+            scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+        return (scores if visible is None else scores.masked_fill(~visible, -torch.inf)).softmax(-1)
+
+    def _heads(self, layer, x):
+        """(B, L, C) -> (B, heads, L, C / heads)."""
+        return layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
+
+
+def _visible(key_valid):
+    """Which keys attention sees, (B, 1, 1, S): all of them in a row that has no valid one."""
+    if key_valid is None:
+        return None
+    return (key_valid | ~key_valid.any(dim=1, keepdim=True))[:, None, None, :]
 
 
 class _FeedForward(nn.Module):

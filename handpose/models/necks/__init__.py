@@ -6,6 +6,7 @@ from handpose.models.necks.global_temporal import GlobalTemporalBlock
 from handpose.models.necks.hand_prior_memory import HandPriorMemory
 from handpose.models.necks.spatial_transformer import SpatialFeatures, SpatialTransformer
 from handpose.models.necks.temporal_transformer import TemporalFeatures, TemporalTransformer
+from handpose.models.necks.windowed_transformer import WindowedTransformer
 
 __all__ = [
     'DeformableTemporalConv',
@@ -17,4 +18,5 @@ __all__ = [
     'SpatialTransformer',
     'TemporalFeatures',
     'TemporalTransformer',
+    'WindowedTransformer',
 ]

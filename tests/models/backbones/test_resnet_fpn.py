@@ -79,7 +79,7 @@ def test_an_unreachable_url_trains_from_scratch_and_says_so(tmp_path, monkeypatc
     monkeypatch.setenv('TORCH_HOME', str(tmp_path))
     monkeypatch.setattr(torch.hub, 'download_url_to_file', offline)
     said = []
-    monkeypatch.setattr('handpose.models.backbones.resnet_fpn.print_log', lambda text, *_: said.append(text))
+    monkeypatch.setattr('handpose.models.backbones.resnet.print_log', lambda text, *_: said.append(text))
     url = 'https://example.org/resnet.pth'
     model = small(pretrained=dict(url=url, sha256='a' * 64), norm_eval=True, frozen_stages=2)
     model.init_weights()

@@ -1,0 +1,29 @@
+"""Which object is in the hand (HTT, Eq. 3)."""
+
+import torch
+from torch import nn
+
+from handpose.models.layers.mlp import make_activation
+from handpose.registry import MODELS
+
+
+@MODELS.register_module()
+class ObjectHead(nn.Module):
+    """Two linear layers, from the feature of a frame to the logits of its object.
+
+    Args:
+        channels: C. num_objects: O.
+        activation: between the layers: None (the published code), 'relu' or 'leaky_relu'. The paper says MLP.
+
+    Raises:
+        ValueError: the activation is unknown.
+    """
+
+    def __init__(self, channels: int = 512, num_objects: int = 8, activation: str | None = None):
+        super().__init__()
+        between = nn.Identity() if activation is None else make_activation(activation)
+        self.layers = nn.Sequential(nn.Linear(channels, channels), between, nn.Linear(channels, num_objects))
+
+    def forward(self, features: torch.Tensor) -> torch.Tensor:
+        """(..., C) -> logits (..., O)."""
+        return self.layers(features)

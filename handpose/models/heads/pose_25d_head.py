@@ -1,0 +1,89 @@
+"""Joints as image position and depth, and from there to metres (HTT, Eq. 1).
+
+Legend: H hands, J = 21 joints, C channels; leading axes are written `...`.
+"""
+
+from typing import NamedTuple
+
+import torch
+from torch import nn
+
+from handpose.geometry import unproject_points
+from handpose.models.layers.mlp import MLP
+from handpose.models.layers.precision import without_autocast
+from handpose.registry import MODELS
+
+JOINTS = 21
+
+
+class Pose25D(NamedTuple):
+    """What `Pose25DHead` returns, float32: raw (..., H, J, 3) without unit, uv (..., H, J, 2) pixels, depth
+    (..., H, J) metres.
+    """
+
+    raw: torch.Tensor
+    uv: torch.Tensor
+    depth: torch.Tensor
+
+
+@MODELS.register_module()
+class Pose25DHead(nn.Module):
+    """Regresses the joints of one or two hands in a frame; `lift` takes them to the camera's space.
+
+    A joint's raw numbers (a, b, c) mean u = pixel_scale a + w / 2, v = pixel_scale b + h / 2 and
+    z = focal length * depth_scale * c + depth_offset, so that an untrained network starts in the middle of the image.
+
+    Args:
+        channels: C. num_hands: H; two hands come left first.
+        image_size: (w, h) pixels.
+        hidden_channels: sizes of the hidden layers (leaky ReLU after each); None: (C, C), the paper's.
+        pixel_scale: pixels. depth_scale: metres per pixel of focal length. depth_offset: metres.
+        shared_focal: lifts with the horizontal focal length in both directions and without skew, as the published
+            code does, instead of with the whole camera.
+    """
+
+    def __init__(
+        self,
+        channels: int = 512,
+        num_hands: int = 2,
+        image_size: tuple[int, int] = (480, 270),
+        hidden_channels: tuple[int, ...] | None = None,
+        pixel_scale: float = 100.0,
+        depth_scale: float = 1e-4,
+        depth_offset: float = 0.4,
+        shared_focal: bool = False,
+    ):
+        super().__init__()
+        if num_hands not in (1, 2):
+            raise ValueError(f'num_hands must be 1 or 2, got {num_hands}')
+        hidden = (channels, channels) if hidden_channels is None else tuple(hidden_channels)
+        self.num_hands, self.image_size = num_hands, tuple(image_size)
+        self.pixel_scale, self.depth_scale, self.depth_offset = pixel_scale, depth_scale, depth_offset
+        self.shared_focal = shared_focal
+        self.mlp = MLP(channels, (*hidden, num_hands * JOINTS * 3), 'leaky_relu')
+
+    def forward(self, features: torch.Tensor, intrinsics: torch.Tensor) -> Pose25D:
+        """Features (..., C), intrinsics (..., 3, 3) of the image as the network sees it -> `Pose25D`."""
+        with without_autocast(features):  # half precision would round positions to whole pixels
+            raw = self.mlp(features.float()).unflatten(-1, (self.num_hands, JOINTS, 3))
+            centre = raw.new_tensor(self.image_size) / 2
+            uv = self.pixel_scale * raw[..., :2] + centre
+            focal = intrinsics[..., 0, 0].float()[..., None, None]
+            depth = focal * self.depth_scale * raw[..., 2] + self.depth_offset
+        return Pose25D(raw, uv, depth)
+
+    def lift(self, uv: torch.Tensor, depth: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
+        """Pixels (..., H, J, 2), depths (..., H, J) metres, (..., 3, 3) -> camera space (..., H, J, 3), metres."""
+        with without_autocast(uv):
+            intrinsics = intrinsics.float()
+            if self.shared_focal:
+                intrinsics = one_focal_length(intrinsics)
+            return unproject_points(uv.float(), depth.float(), intrinsics[..., None, :, :])
+
+
+def one_focal_length(intrinsics: torch.Tensor) -> torch.Tensor:
+    """The camera (..., 3, 3) with its horizontal focal length in both directions, and without skew."""
+    camera = intrinsics.clone()
+    camera[..., 1, 1] = intrinsics[..., 0, 0]
+    camera[..., 0, 1] = camera[..., 1, 0] = 0
+    return camera

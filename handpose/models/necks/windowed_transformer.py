@@ -1,0 +1,76 @@
+"""Self-attention within windows of neighbouring frames: HTT's pose block P (section 3.2).
+
+Legend: B clips, T frames, t frames of a window, m windows of a clip, C channels.
+"""
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from handpose.models.layers.pre_norm_transformer import AttendedTokens, PreNormEncoder
+from handpose.registry import MODELS
+
+
+@MODELS.register_module()
+class WindowedTransformer(nn.Module):
+    """A pre-norm encoder over each run of t consecutive frames, all runs at once; its cost grows with T, not with T^2.
+
+    The first window starts with the first frame. Frames that are padding or missing are not attended to; what comes
+    out at them is finite and means nothing.
+
+    Args:
+        channels: C, even and a multiple of num_heads. num_layers, num_heads, feedforward_channels: sizes.
+        window: t, or None: one window over all frames.
+        dropout: dropout of attention weights, residuals and the feed-forward layer.
+        position: 'per_layer' adds the sine code of a frame's place in its window to queries and keys at every layer
+            (the published code), 'input' adds it once to what comes in.
+        final_norm: normalises what comes out.
+
+    Raises:
+        ValueError: window below 1, an unknown position, or channels that are odd or no multiple of num_heads.
+    """
+
+    def __init__(
+        self,
+        channels: int = 512,
+        num_layers: int = 2,
+        num_heads: int = 8,
+        feedforward_channels: int = 2048,
+        window: int | None = 16,
+        dropout: float = 0.0,
+        position: str = 'per_layer',
+        final_norm: bool = True,
+    ):
+        super().__init__()
+        if window is not None and window < 1:
+            raise ValueError(f'window must be at least 1 frame, or None for one window over all, got {window}')
+        self.window = window
+        self.encoder = PreNormEncoder(
+            channels, num_layers, num_heads, feedforward_channels, dropout, position, final_norm
+        )
+
+    def forward(
+        self, features: torch.Tensor, frame_valid: torch.Tensor | None = None, return_attention: bool = False
+    ) -> AttendedTokens:
+        """Runs the encoder in every window.
+
+        Args:
+            features: (B, T, C), T of any length.
+            frame_valid: (B, T) bool, False where a frame is padding or missing; None = all true.
+            return_attention: also gives the weights of the last layer, which costs a second look at the scores.
+
+        Returns:
+            features (B, T, C) and attention (B, m, heads, t, t) or None; the last of the m windows may reach beyond T.
+        """
+        clips, num_frames, _ = features.shape
+        window = min(self.window or num_frames, num_frames)
+        missing = -num_frames % window
+        if missing:
+            if frame_valid is None:
+                frame_valid = torch.ones(clips, num_frames, dtype=torch.bool, device=features.device)
+            features, frame_valid = F.pad(features, (0, 0, 0, missing)), F.pad(frame_valid, (0, missing))
+        tokens = features.reshape(-1, window, features.shape[-1])  # (B*m, t, C)
+        valid = None if frame_valid is None else frame_valid.reshape(-1, window)
+        attended, attention = self.encoder(tokens, valid, return_attention)
+        attended = attended.reshape(features.shape)[:, :num_frames]
+        return AttendedTokens(attended, None if attention is None else attention.unflatten(0, (clips, -1)))
