@@ -1,5 +1,6 @@
 """Metrics: pure functions on arrays, and the registered classes that an evaluator calls."""
 
+from handpose.evaluation.actions import ActionMetric
 from handpose.evaluation.bootstrap import PairedDifference, paired_bootstrap
 from handpose.evaluation.dexycb_results import DexYCBResults, read_dexycb_results, score_dexycb_results
 from handpose.evaluation.functional import (
@@ -15,13 +16,16 @@ from handpose.evaluation.functional import (
     pck_scores,
     point_errors,
 )
+from handpose.evaluation.h2o_submission import H2OSubmission, write_h2o_submission
 from handpose.evaluation.ho3d_submission import HO3DSubmission, read_ho3d_submission, score_ho3d_submission
 from handpose.evaluation.metrics import HandMeshMetric, HandPoseMetric
 from handpose.evaluation.summary import load_records
 from handpose.evaluation.table import metrics_table
 
 __all__ = [
+    'ActionMetric',
     'DexYCBResults',
+    'H2OSubmission',
     'HO3DSubmission',
     'HandMeshMetric',
     'HandPoseMetric',
@@ -44,4 +48,5 @@ __all__ = [
     'read_ho3d_submission',
     'score_dexycb_results',
     'score_ho3d_submission',
+    'write_h2o_submission',
 ]

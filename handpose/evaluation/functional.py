@@ -89,7 +89,7 @@ def joint_mean(values):
     It equals the plain mean where every joint has the same number of samples. NaN where nothing is valid.
     """
     values = np.asarray(values, np.float64).reshape(-1, np.shape(values)[-1])
-    return float(_nan_mean(_nan_mean(values, axis=0), axis=0))
+    return float(nan_mean(nan_mean(values, axis=0), axis=0))
 
 
 def mpjpe(prediction, target, valid=None, alignment='none'):
@@ -205,7 +205,7 @@ def acceleration_errors(prediction, target, frames, tracks=None, valid=None):
     return errors
 
 
-def _nan_mean(values, axis):
+def nan_mean(values, axis=None):
     """Like numpy.nanmean, but an all-NaN slice is an expected case here and gives NaN without a warning."""
     present = ~np.isnan(values)
     total, count = np.where(present, values, 0.0).sum(axis), present.sum(axis)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 
 from handpose.evaluation.functional import align_pair, auc, f_score, joint_mean, point_errors
-from handpose.evaluation.result_files import ResultFile
+from handpose.evaluation.result_files import ResultFile, only_member
 from handpose.files import whole_file
 from handpose.hands import from_common, to_common
 from handpose.registry import METRICS
@@ -106,7 +106,8 @@ class HO3DSubmission(ResultFile):
             )
         with whole_file(self.path) as file:
             if Path(self.path).suffix == '.zip':
-                _write_zip(file, rows)
+                with only_member(file, 'pred.json') as member:
+                    _write_json(member, rows)
             else:
                 _write_json(file, rows)
         return {'submitted_frames': float(len(listed))}
@@ -114,13 +115,6 @@ class HO3DSubmission(ResultFile):
 
 def _flipped(points):
     return (points.double().numpy() * FLIP).astype(np.float32)
-
-
-def _write_zip(file, rows):
-    entry = zipfile.ZipInfo('pred.json')  # dated 1980: the same predictions give the same bytes
-    entry.compress_type = zipfile.ZIP_DEFLATED
-    with zipfile.ZipFile(file, 'w') as archive, archive.open(entry, 'w', force_zip64=True) as member:
-        _write_json(member, rows)
 
 
 def _write_json(file, rows):

@@ -1,5 +1,8 @@
 """What the official result files of the data sets have in common: one row a frame, each once, all of them."""
 
+import zipfile
+from contextlib import contextmanager
+
 import numpy as np
 
 from handpose.evaluation.gathering import GatheringMetric
@@ -90,3 +93,12 @@ class ResultFile(GatheringMetric):
                     f'{merged["name"][place[row]]} was predicted twice with different {name}; test with tracks, whose '
                     f'frames do not overlap'
                 )
+
+
+@contextmanager
+def only_member(file, name):
+    """The one member, a file to write bytes to, of a zip archive in `file`; the same bytes give the same archive."""
+    entry = zipfile.ZipInfo(name)  # dated 1980
+    entry.compress_type = zipfile.ZIP_DEFLATED
+    with zipfile.ZipFile(file, 'w') as archive, archive.open(entry, 'w', force_zip64=True) as member:
+        yield member

@@ -77,12 +77,17 @@ def save_records(path, records, arrays=None):
         path: the file. records: what `per_frame_records` gave. arrays: {name: (N, ...)} to be kept with them.
     """
     columns = {name: np.array([record[name] for record in records]) for name in records[0]}
+    save_columns(path, {**columns, **(arrays or {})})
+
+
+def save_columns(path, columns):
+    """Writes {name: (N, ...) array} to an .npz file, without pickled objects; whole or not at all."""
     with whole_file(path) as file:
-        np.savez_compressed(file, **columns, **(arrays or {}))
+        np.savez_compressed(file, **columns)
 
 
 def load_records(path):
-    """Reads what `save_records` wrote: {name: (N,) array}, and '<name>/joints' (N, 21) of some."""
+    """Reads what `save_records` or `save_columns` wrote: {name: (N, ...) array}."""
     with np.load(path, allow_pickle=False) as file:
         return {name: file[name] for name in file.files}
 
