@@ -90,7 +90,8 @@ def make_taxonomy(name, triples, verbs, objects, first_number=0):
 
     def place(kind, known, wanted, action):
         if wanted not in known:
-            raise DatasetError(f'{name}: {kind} {wanted!r} of {action!r} is not in its list.{did_you_mean(wanted, known)}')
+            near = did_you_mean(wanted, known)
+            raise DatasetError(f'{name}: {kind} {wanted!r} of {action!r} is not in its list.{near}')
         return known.index(wanted)
 
     verbs, objects = tuple(verbs), tuple(objects)

@@ -85,6 +85,15 @@ def to_world(sample, matrix, rest=None):
     return sample.replace(frame='world', extrinsics=extrinsics, **changes)
 
 
+def mark_padding(sample, real):
+    """Sets `frame_valid` and every other mask of a clip to False where `real` (T,) bool says a frame is padding."""
+    real = torch.as_tensor(real)
+    masks = ('hand_valid', 'joints_valid', 'joints_2d_valid', 'hand_pose_valid')
+    present = {name: value for name, value in sample.present().items() if name in masks}
+    padded = {name: value & real.reshape(-1, *[1] * (value.ndim - 1)) for name, value in present.items()}
+    return sample.replace(frame_valid=real, **padded)
+
+
 def check_clips(mode, num_frames, gap, clip_stride):
     """Raises a sentence for clips that cannot be: a stride below 1, or a window that `centred_windows` refuses."""
     if clip_stride < 1:

@@ -5,9 +5,8 @@ Legend: T frames.
 """
 
 import numpy as np
-import torch
 
-from handpose.datasets.base import DatasetError, VideoDataset, check_choice
+from handpose.datasets.base import DatasetError, VideoDataset, check_choice, mark_padding
 from handpose.structures import overlapping_windows
 
 
@@ -86,8 +85,4 @@ class PoseSequences(VideoDataset):
         clip = self.read_frames(track, np.pad(frames, (0, missing), mode='edge'))
         if not missing:
             return clip
-        real = torch.arange(self.num_frames) < len(frames)
-        masks = ('hand_valid', 'joints_valid', 'joints_2d_valid', 'hand_pose_valid')
-        present = {name: value for name, value in clip.present().items() if name in masks}
-        padded = {name: value & real.reshape(-1, *[1] * (value.ndim - 1)) for name, value in present.items()}
-        return clip.replace(frame_valid=real, **padded)
+        return mark_padding(clip, np.arange(self.num_frames) < len(frames))

@@ -70,6 +70,12 @@ def crop_affine(boxes, size, angle=0.0):
     return torch.cat([linear, offset.unsqueeze(-1)], -1)
 
 
+def resize_affine(size, new_size):
+    """Returns the pixel affine (2, 3) of resizing a whole image of `size` (w, h) pixels to `new_size` (w, h)."""
+    width, height = size
+    return crop_affine(torch.tensor([-0.5, -0.5, width - 0.5, height - 0.5]), new_size)
+
+
 def transform_intrinsics(intrinsics, affine):
     """Returns the intrinsics (..., 3, 3) of an image warped by a pixel affine (..., 2, 3)."""
     last = affine.new_tensor([0.0, 0.0, 1.0]).expand(*affine.shape[:-2], 1, 3)

@@ -3,6 +3,7 @@
 from handpose.datasets.transforms.appearance import ColorJitter, GaussianBlur, MotionBlur
 from handpose.datasets.transforms.crop import HandCrop
 from handpose.datasets.transforms.estimator_noise import EstimatorNoise
+from handpose.datasets.transforms.frame import ResizeFrames, ShiftFrames
 from handpose.datasets.transforms.load import LoadImages
 from handpose.datasets.transforms.load_predictions import LoadPredictions
 from handpose.datasets.transforms.motion_augmentation import MotionAugmentation
@@ -18,4 +19,6 @@ __all__ = [
     'MotionAugmentation',
     'MotionBlur',
     'RandomOcclusion',
+    'ResizeFrames',
+    'ShiftFrames',
 ]

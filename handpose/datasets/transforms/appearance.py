@@ -6,6 +6,7 @@ import numpy as np
 from handpose.datasets.transforms.images import map_images
 from handpose.registry import TRANSFORMS
 
+LEAST_RADIUS = 0.2  # pixels; below it the neighbours' weight is less than a grey level
 LEVELS = np.arange(256, dtype=np.float32)
 
 
@@ -41,17 +42,32 @@ class ColorJitter:
 
 @TRANSFORMS.register_module()
 class GaussianBlur:
-    """Blurs with a radius (standard deviation) drawn between 0 and `max_radius` pixels."""
+    """Blurs with a radius (standard deviation) drawn between 0 and `max_radius` pixels.
 
-    def __init__(self, max_radius=0.5):
+    Args:
+        max_radius: pixels.
+        per_frame: draw it for every frame anew, as published with HTT, not once for the clip.
+    """
+
+    def __init__(self, max_radius=0.5, per_frame=False):
         self.max_radius = max_radius
+        self.per_frame = per_frame
 
     def __call__(self, sample, rng):
         """Returns the blurred sample."""
-        sigma = rng.uniform(0, self.max_radius)
-        if sigma < 0.2:  # the neighbours' weight is below a grey level
+        if sample.images is None:
             return sample
-        return map_images(sample, lambda image: cv2.GaussianBlur(image, (0, 0), sigma))
+        frames, cameras = sample.images.shape[:2]
+        drawn = rng.uniform(0, self.max_radius, frames if self.per_frame else 1)
+        if drawn.max() < LEAST_RADIUS:
+            return sample
+        radii = iter(np.repeat(np.broadcast_to(drawn, frames), cameras))
+
+        def blur(image):
+            radius = next(radii)
+            return image if radius < LEAST_RADIUS else cv2.GaussianBlur(image, (0, 0), radius)
+
+        return map_images(sample, blur)
 
 
 @TRANSFORMS.register_module()

@@ -81,19 +81,25 @@ class HandCrop:
 
 def _move_pixels(sample, affine, angle, size):
     """Moves images (T, K, ...), boxes and 2D joints by `affine` (T, K, 2, 3)."""
-    changes = {'boxes': _move_boxes(sample.boxes, affine[:, :, None])}
-    if sample.joints_2d is not None:
-        joints = apply_affine(sample.joints_2d, affine[:, :, None])
-        changes['joints_2d'] = joints
-        if angle:
-            known = sample.joints_2d_valid.any(-1, keepdim=True)
-            tight = boxes_from_points(joints, sample.joints_2d_valid)
-            changes['boxes'] = torch.where(known, tight, changes['boxes'])
-    if sample.object_boxes is not None:
-        changes['object_boxes'] = _move_boxes(sample.object_boxes, affine)
+    changes = moved_labels(sample, affine)
+    if angle and sample.joints_2d is not None:
+        known = sample.joints_2d_valid.any(-1, keepdim=True)
+        tight = boxes_from_points(changes['joints_2d'], sample.joints_2d_valid)
+        changes['boxes'] = torch.where(known, tight, changes['boxes'])
     if sample.images is not None:
         changes['images'] = _warp(sample.images, affine, size)
     return sample.replace(meta={**sample.meta, 'image_size': (size, size)}, **changes)
+
+
+def moved_labels(sample, affine):
+    """The sample's 2D joints, hands' and object's boxes, those that it has, moved by `affine` (T, K, 2, 3)."""
+    moves = {
+        'boxes': lambda boxes: _move_boxes(boxes, affine[:, :, None]),
+        'joints_2d': lambda joints: apply_affine(joints, affine[:, :, None]),
+        'object_boxes': lambda boxes: _move_boxes(boxes, affine),
+    }
+    present = {name: getattr(sample, name) for name in moves if getattr(sample, name) is not None}
+    return {name: moves[name](value) for name, value in present.items()}
 
 
 def _move_boxes(boxes, affine):
