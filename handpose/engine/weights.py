@@ -22,7 +22,7 @@ FORMAT_VERSION = 1  # of published files; raised when older code can no longer r
 HEADER_KEY = 'handpose'  # the entry of the safetensors metadata that holds the header as JSON
 HEADER_FIELDS = ('estimator', 'model', 'config', 'hand_model', 'image_mean', 'image_std', 'joint_order', 'licence')
 # Options of a model that change neither what its tensors are nor what they mean.
-NOT_COMPARED = ('loss', 'pretrained', 'model_path', 'test_mode')
+NOT_COMPARED = ('loss', 'pretrained', 'model_path', 'test_mode', 'vote')
 
 
 def load_weights(estimator, filename, model_config=None, training=False):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from handpose.structures import centred_windows, strided_windows
+from handpose.structures import centred_windows, interleaved_clips, strided_windows
 
 
 @pytest.mark.parametrize('num_frames', [1, 2, 7, 8, 50, 73])
@@ -76,6 +76,7 @@ def test_a_centre_may_be_unusable_and_then_nothing_is_valid():
         (lambda: centred_windows(10, 4, 1), 'odd number of frames, got 4'),
         (lambda: strided_windows(0, 7, 1), 'at least 1, got 0, 7, 1'),
         (lambda: strided_windows(10, 7, 0), 'at least 1, got 10, 7, 0'),
+        (lambda: interleaved_clips(10, 0, 2), 'at least 1, got 10, 0, 2'),
     ],
 )
 def test_impossible_windows_are_refused(call, sentence):
@@ -95,3 +96,28 @@ def test_resuming_windows_skip_only_what_cannot_be_used(centre, index, valid):
     usable = [False, True, True, True, True, True, False, True, True, False]
     found = centred_windows(10, 5, 2, usable, [centre], resume=True)
     assert found[0].tolist() == [index] and found[1].tolist() == [valid]
+
+
+@pytest.mark.parametrize('num_frames', [1, 2, 3, 31, 32, 33, 64, 65, 257])
+@pytest.mark.parametrize(('clip', 'spacing'), [(1, 1), (16, 1), (16, 2), (128, 2), (5, 3)])
+def test_interleaved_clips_hold_every_frame_exactly_once(num_frames, clip, spacing):
+    """Against the published rule: a clip starts at each of the first `spacing` frames of a block of clip * spacing."""
+    index, valid = interleaved_clips(num_frames, clip, spacing)
+    assert sorted(index[valid].tolist()) == list(range(num_frames))
+    starts = [frame for frame in range(num_frames) if frame % (clip * spacing) < spacing]
+    expected = {}
+    for start in starts:
+        frames = [start + spacing * k for k in range(clip)]
+        inside = [frame for frame in frames if frame < num_frames]
+        expected[start] = (inside + inside[-1:] * (clip - len(inside)), len(inside))
+    assert len(index) == len(starts)
+    for row, mask in zip(index.tolist(), valid.tolist(), strict=True):
+        frames, count = expected[row[0]]
+        assert row == frames
+        assert mask == [True] * count + [False] * (clip - count)
+
+
+def test_interleaved_clips_are_full_until_the_last():
+    index, valid = interleaved_clips(10, 3, 2)
+    assert index.tolist() == [[0, 2, 4], [6, 8, 8], [1, 3, 5], [7, 9, 9]]
+    assert valid.sum(1).tolist() == [3, 2, 3, 2]

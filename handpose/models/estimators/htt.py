@@ -30,6 +30,16 @@ class HTTOutput(NamedTuple):
     action_attention: torch.Tensor | None = None  # (B, heads, T), from the action token to the frames
 
 
+class VideoOutput(NamedTuple):
+    """What a whole video of T frames gives."""
+
+    joints: torch.Tensor  # (T, H, J, 3), metres, camera
+    uv: torch.Tensor  # (T, H, J, 2), pixels
+    objects: torch.Tensor  # (T, O), probabilities
+    action: torch.Tensor  # (A,), sums to 1
+    attention: torch.Tensor | None = None  # (T,), how much the action token looks at each frame; the sum is below 1
+
+
 @MODELS.register_module()
 class HTT(nn.Module):
     """Estimates the hands in every frame of a clip, the object in them, and the clip's action (paper Fig. 2).
@@ -149,23 +159,42 @@ class HTT(nn.Module):
             `HandSequence` batch in the 'camera' frame: joints_3d, joints_2d and object_scores (probabilities) of every
             frame, and action_scores of the video, which sum to 1.
         """
-        images, intrinsics, valid = self._inputs(batch)
-        videos = [self._predict_video(*video) for video in zip(images, intrinsics, valid, strict=True)]
-        joints, uv, objects, action = (torch.stack(parts) for parts in zip(*videos, strict=True))
-        return self._to_sequence(batch, valid, joints, uv, objects, action)
+        videos = []
+        for images, intrinsics, valid in zip(*self._inputs(batch), strict=True):
+            seen = images[: int(valid.nonzero().max()) + 1] if valid.any() else images  # not the padding at the end
+            videos.append(self.decode_video(self.encode_video(seen), intrinsics, valid))
+        joints, uv, objects, action, _ = zip(*videos, strict=True)
+        parts = (torch.stack(part) for part in (joints, uv, objects, action))
+        return self._to_sequence(batch, valid_frames(batch), *parts)
 
-    def _predict_video(self, images, intrinsics, valid):
-        """(T, 3, h, w), (T, 3, 3), (T,) -> joints (T, H, J, 3), uv (T, H, J, 2), objects (T, O), action (A,)."""
-        features = torch.cat([self.encode(part[None])[0] for part in images.split(FRAMES_AT_ONCE)])  # (T, C)
+    @torch.no_grad()
+    def encode_video(self, images):
+        """Features (T, C) of a video's images (T, 3, h, w) of any number, some at a time."""
+        return torch.cat([self.encode(part[None])[0] for part in images.split(FRAMES_AT_ONCE)])
+
+    @torch.no_grad()
+    def decode_video(self, features, intrinsics, valid=None, return_attention=False):
+        """Predicts a whole video from the features (T, C) of its frames; see `predict`.
+
+        Args:
+            features: (T, C); those of padding at the end may be left out.
+            intrinsics: (T, 3, 3). valid: (T,) bool, default all.
+            return_attention: also gives how the action token attends to the frames.
+
+        Returns:
+            `VideoOutput`.
+        """
+        valid = torch.ones(len(intrinsics), dtype=torch.bool, device=features.device) if valid is None else valid
         index, present = (torch.as_tensor(part, device=valid.device) for part in self._clips(valid))
-        output = self.decode(features[index], intrinsics[index], present & valid[index])
-        objects = output.object_logits.float().softmax(-1)
-        per_frame = []
-        for part in (output.joints, output.uv, objects):
-            whole = part.new_zeros(len(valid), *part.shape[2:])
-            whole[index[present]] = part[present]
-            per_frame.append(whole)
-        return *per_frame, vote_action(output.action_logits.float().softmax(-1), self.vote)
+        output = self.decode(features[index], intrinsics[index], present & valid[index], return_attention)
+        per_frame = [output.joints, output.uv, output.object_logits.float().softmax(-1)]
+        if return_attention:  # the mean over heads (N, T), and every clip has its share of the whole
+            per_frame.append(output.action_attention.float().mean(1) / len(index))
+        whole = [part.new_zeros(len(valid), *part.shape[2:]) for part in per_frame]
+        for video, part in zip(whole, per_frame, strict=True):
+            video[index[present]] = part[present]
+        action = vote_action(output.action_logits.float().softmax(-1), self.vote)
+        return VideoOutput(*whole[:3], action, whole[3] if return_attention else None)
 
     def _clips(self, valid):
         """Which frames make up the N clips of a video with `valid` (T,) frames: what is padding at its end is left out.

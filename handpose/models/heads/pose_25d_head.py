@@ -64,21 +64,19 @@ class Pose25DHead(nn.Module):
 
     def forward(self, features: torch.Tensor, intrinsics: torch.Tensor) -> Pose25D:
         """Features (..., C), intrinsics (..., 3, 3) of the image as the network sees it -> `Pose25D`."""
-        with without_autocast(features):  # half precision would round positions to whole pixels
-            raw = self.mlp(features.float()).unflatten(-1, (self.num_hands, JOINTS, 3))
-            centre = raw.new_tensor(self.image_size) / 2
-            uv = self.pixel_scale * raw[..., :2] + centre
-            focal = intrinsics[..., 0, 0].float()[..., None, None]
+        with without_autocast(features):  # half precision would round positions to pixels
+            raw = self.mlp(features.to(self.mlp[0].weight.dtype)).unflatten(-1, (self.num_hands, JOINTS, 3))
+            uv = self.pixel_scale * raw[..., :2] + raw.new_tensor(self.image_size) / 2
+            focal = intrinsics[..., 0, 0].to(raw.dtype)[..., None, None]
             depth = focal * self.depth_scale * raw[..., 2] + self.depth_offset
         return Pose25D(raw, uv, depth)
 
     def lift(self, uv: torch.Tensor, depth: torch.Tensor, intrinsics: torch.Tensor) -> torch.Tensor:
         """Pixels (..., H, J, 2), depths (..., H, J) metres, (..., 3, 3) -> camera space (..., H, J, 3), metres."""
+        if self.shared_focal:
+            intrinsics = one_focal_length(intrinsics)
         with without_autocast(uv):
-            intrinsics = intrinsics.float()
-            if self.shared_focal:
-                intrinsics = one_focal_length(intrinsics)
-            return unproject_points(uv.float(), depth.float(), intrinsics[..., None, :, :])
+            return unproject_points(uv, depth, intrinsics[..., None, :, :])
 
 
 def one_focal_length(intrinsics: torch.Tensor) -> torch.Tensor:

@@ -53,11 +53,11 @@ class MultiHeadAttention(nn.Module):
         return self.out(out.transpose(1, 2).flatten(2))
 
     def weights(self, query: torch.Tensor, key: torch.Tensor, key_valid: torch.Tensor | None = None) -> torch.Tensor:
-        """The weights that `forward` gives the keys, which its kernel never writes out: (B, heads, L, S), float32."""
-        q, k = self._heads(self.query, query).float(), self._heads(self.key, key).float()
-        visible = _visible(key_valid)
+        """The weights that `forward` gives the keys, which its kernel never writes out: (B, heads, L, S), float32 at least."""
+        q, k = self._heads(self.query, query), self._heads(self.key, key)
+        visible, dtype = _visible(key_valid), torch.promote_types(q.dtype, torch.float32)
         with without_autocast(q):
-            scores = q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5
+            scores = q.to(dtype) @ k.to(dtype).transpose(-1, -2) / q.shape[-1] ** 0.5
         return (scores if visible is None else scores.masked_fill(~visible, -torch.inf)).softmax(-1)
 
     def _heads(self, layer, x):
