@@ -1,0 +1,65 @@
+"""Small HTTs, and clips as they see them: random images with joints in front of the camera, objects and an action."""
+
+import torch
+
+from handpose.geometry import project_points
+from handpose.registry import MODELS
+from handpose.structures import HandSequence
+
+OBJECTS, ACTIONS, WIDTH, HEIGHT = 5, 7, 64, 48
+BLOCK = dict(channels=32, num_layers=2, num_heads=4, feedforward_channels=48)
+
+
+def model_config(hands=2, window=4, inputs=('image', 'pose', 'object'), detach=False, position='per_layer', **options):
+    """A small HTT: each option of the paper's tables by its name, the rest are the estimator's own arguments."""
+    shared = dict(channels=32)
+    return {
+        'type': 'HTT',
+        'backbone': dict(type='PooledResNet', depth=18, base_channels=4),
+        'pose_block': dict(type='WindowedTransformer', window=window, position=position, **BLOCK),
+        'pose_head': dict(type='Pose25DHead', num_hands=hands, image_size=(WIDTH, HEIGHT), **shared),
+        'object_head': dict(type='ObjectHead', num_objects=OBJECTS, **shared),
+        'tokenizer': dict(
+            type='ActionTokenizer', num_hands=hands, num_objects=OBJECTS, inputs=inputs, detach=detach, **shared
+        ),
+        'action_head': dict(type='ActionHead', num_actions=ACTIONS, position=position, **BLOCK),
+        'loss': dict(type='HTTLoss'),
+        'num_frames': 8,
+        'spacing': 2,
+        **options,
+    }
+
+
+def build(**options):
+    torch.manual_seed(0)
+    return MODELS.build(model_config(**options))
+
+
+def make_batch(clips=2, frames=8, hands=2, seed=0):
+    """(B, T, 1, H, ...): everything annotated, no frame missing."""
+    draw = torch.Generator().manual_seed(seed)
+    camera = torch.tensor([[60.0, 0, 30], [0, 58, 25], [0, 0, 1]]).expand(clips, frames, 1, 3, 3).contiguous()
+    joints = torch.randn(clips, frames, hands, 21, 3, generator=draw) * 0.05 + torch.tensor([0, 0, 0.5])
+    ones = torch.ones(clips, frames, hands, 21, dtype=torch.bool)
+    return HandSequence(
+        meta=[
+            {'dataset': 'random', 'sequence': f'clip {i}', 'frame_indices': list(range(frames))} for i in range(clips)
+        ],
+        batched=True,
+        frame_valid=ones[:, :, 0, 0].clone(),
+        hand_side=torch.arange(2 - hands, 2).expand(clips, -1).contiguous(),
+        hand_valid=ones[..., 0].clone(),
+        images=torch.randint(0, 256, (clips, frames, 1, 3, HEIGHT, WIDTH), dtype=torch.uint8, generator=draw),
+        intrinsics=camera,
+        extrinsics=torch.eye(4).expand(clips, frames, 1, 4, 4).contiguous(),
+        joints_3d=joints,
+        joints_valid=ones,
+        joints_2d=project_points(joints, camera)[:, :, None],
+        joints_2d_valid=ones[:, :, None].clone(),
+        object_label=torch.randint(0, OBJECTS, (clips, frames), generator=draw),
+        action_label=torch.randint(0, ACTIONS, (clips,), generator=draw),
+    ).validate()
+
+
+def summed(losses):
+    return sum(value for name, value in losses.items() if 'loss' in name)
