@@ -1,0 +1,60 @@
+# H2O: clips of both hands and their actions for training, whole videos for validation and testing.
+# Values written '$name' are the top-level values `name` of the config that uses this file.
+train_pipeline = [
+    dict(type='LoadImages'),
+    dict(type='ResizeFrames', size='$image_size'),
+    dict(type='ShiftFrames', max_shift=0.1),
+    dict(type='GaussianBlur', max_radius=0.5, per_frame=True),
+    dict(type='ColorJitter', brightness=0.5, contrast=0.5, saturation=0.5, hue=0.15),
+]
+test_pipeline = [dict(type='LoadImages'), dict(type='ResizeFrames', size='$image_size')]
+
+labelled = dict(
+    type='H2O',
+    data_root='$data_root',
+    camera='$camera',
+    pictures='$pictures',
+    packed='$packed',
+    objects='$objects',
+    taxonomy='$taxonomy',
+    on_broken='$on_broken',
+)
+train_dataset = dict(
+    **labelled,
+    split='train',
+    mode='clips',
+    num_frames='$num_frames',
+    spacing='$frame_spacing',
+    window='$window',
+    starts='$clip_starts',
+    clip_stride='$clip_stride',
+    pipeline='$train_pipeline',
+)
+val_dataset = dict(**labelled, split='val', mode='videos', pipeline='$test_pipeline')
+test_dataset = dict(**labelled, split='test', mode='videos', pipeline='$test_pipeline')
+train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
+val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
+test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')
+
+# HTT's protocol: 0 to 90 mm in the camera's space, 0 to 50 mm from the wrist, which does not count then.
+pose_metric = dict(
+    type='HandPoseMetric',
+    auc_ranges=dict(cam=(0, 90, 37), ra_wrist=(0, 50, 21)),
+    count_wrist=False,
+)
+action_metric = dict(type='ActionMetric')
+val_evaluator = ['$pose_metric', '$action_metric']
+test_evaluator = ['$pose_metric', '$action_metric']  # the official test list has no actions: see the submission
+results_file = dict(type='H2OSubmission')  # of `tools/test.py --results`
+
+# What the data set has (the model's heads are made for it), and the places of its classes.
+num_hands, num_objects, num_actions = 2, 8, 36
+
+# Options of the dataset (`handpose.datasets.H2O` documents them all):
+camera = 'cam4'  # the egocentric one
+pictures = 'rgb'  # or 'rgb256', 'rgb480_270': smaller copies are faster to read
+packed = None  # path of a store of packed frames, much faster still (docs/packed_frames.md)
+objects = 'action'  # the noun of the action, as published; 'obj_pose': the object of every frame by its own file
+taxonomy = None  # a YAML list of own actions; then set num_actions and num_objects too
+clip_starts, clip_stride = 'all', 1  # 'random': one clip of each block an epoch, so that an epoch is short
+on_broken = 'error'  # 'skip' keeps frames whose files are missing, as padding, and reports how many
