@@ -62,3 +62,15 @@ TRANSFORMS = Registry('transform', parent=mm.TRANSFORMS, scope='handpose', locat
 METRICS = Registry('metric', parent=mm.METRICS, scope='handpose', locations=['handpose.evaluation'])
 HOOKS = Registry('hook', parent=mm.HOOKS, scope='handpose', locations=['handpose.engine', 'handpose.visualization'])
 OPTIM_WRAPPERS = Registry('optim_wrapper', parent=mm.OPTIM_WRAPPERS, scope='handpose', locations=['handpose.engine'])
+
+
+def defaults_of(type_name):
+    """Default arguments of a registered part or its class, {name: value}; empty for a name that no registry knows."""
+    found = type_name
+    if isinstance(type_name, str):
+        registries = (MODELS, HAND_MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, OPTIM_WRAPPERS)
+        found = next((part for registry in registries if (part := registry.get(type_name)) is not None), None)
+    if found is None:
+        return {}
+    parameters = inspect.signature(found).parameters.values()
+    return {p.name: p.default for p in parameters if p.default is not p.empty}

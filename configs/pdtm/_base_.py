@@ -41,6 +41,7 @@ model = dict(
     head=dict(
         type='MotionRefinementHead',
         joint_regression='pooled',  # or 'per_joint'
+        pose_regression='pooled',  # or 'flattened'
         orientation='palm',  # what the wrist's rotation starts from; or 'camera'
         representation=True,
     ),
@@ -56,7 +57,13 @@ dstformer = dict(
     depth=5,
     num_heads=8,
     mlp_ratio=2.0,
-    head=dict(type='MotionRefinementHead', joint_regression='per_joint', orientation='palm', representation=True),
+    head=dict(
+        type='MotionRefinementHead',
+        joint_regression='per_joint',
+        pose_regression='pooled',
+        orientation='palm',
+        representation=True,
+    ),
     hand_model='$hand_model',
     loss='$loss',
 )

@@ -251,6 +251,15 @@ def test_other_settings_name_the_folder(tmp_path, tools):
         is_trained(runs[0])
 
 
+def test_an_option_that_only_one_side_names_stands_against_its_default(tmp_path, tools):
+    runs = list_runs(read_table(write_table(tmp_path)), tmp_path / 'runs')[:1]
+    head = dict(type='MotionRefinementHead', channels=4)
+    do(tools, runs, {runs[0].name: ({'model': {'head': head}}, {})})
+    assert is_trained(runs[0], {'model': {'head': {**head, 'pose_regression': 'pooled'}}})
+    with pytest.raises(TableError, match="model.head.pose_regression: 'pooled', now 'flattened'"):
+        is_trained(runs[0], {'model': {'head': {**head, 'pose_regression': 'flattened'}}})
+
+
 def test_weights_without_a_tensor(tmp_path, tools):
     table = read_table(write_table(tmp_path))
     shared = list_runs(table, tmp_path / 'runs')[2]

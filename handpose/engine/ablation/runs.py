@@ -16,6 +16,7 @@ from handpose.engine.ablation.table import TableError, option_words
 from handpose.engine.checkpoints import checkpoint_files, iteration_of, newest_checkpoint
 from handpose.engine.compat import load_checkpoint_file
 from handpose.files import write_whole
+from handpose.registry import defaults_of
 
 RECORD = 'run.json'  # in every folder of a training or a test: what it was made with, and whether it is finished
 CONSTANT_HANDS = ('mean_hand', 'procrustes_mean_hand')
@@ -229,12 +230,16 @@ def _finished(folder, options, settings):
 
 
 def _first_difference(made, wanted, where=''):
-    """Names a value that differs, or None. A key that only one side has is an option still at its default."""
+    """Names a value that differs, or None. A key that only one side has stands against its part's default."""
     if isinstance(made, dict) and isinstance(wanted, dict):
-        shared = [key for key in made if key in wanted]
+        keys = [key for key in made if key in wanted]
         if where == '.options':
-            shared = sorted(set(made) | set(wanted))
-        pairs = [(f'{where}.{key}', made.get(key), wanted.get(key)) for key in shared]
+            keys = sorted(set(made) | set(wanted))
+        pairs = [(f'{where}.{key}', made.get(key), wanted.get(key)) for key in keys]
+        if made.get('type') == wanted.get('type') is not None:
+            defaults = defaults_of(made['type'])
+            lone = [key for key in (*made, *wanted) if (key in made) != (key in wanted) and key in defaults]
+            pairs += [(f'{where}.{key}', *(side.get(key, defaults[key]) for side in (made, wanted))) for key in lone]
     elif isinstance(made, list) and isinstance(wanted, list) and len(made) == len(wanted):
         pairs = [(f'{where}.{i}', *pair) for i, pair in enumerate(zip(made, wanted, strict=True))]
     else:
