@@ -256,7 +256,7 @@ def test_an_option_that_only_one_side_names_stands_against_its_default(tmp_path,
     head = dict(type='MotionRefinementHead', channels=4)
     do(tools, runs, {runs[0].name: ({'model': {'head': head}}, {})})
     assert is_trained(runs[0], {'model': {'head': {**head, 'pose_regression': 'pooled'}}})
-    with pytest.raises(TableError, match="model.head.pose_regression: 'pooled', now 'flattened'"):
+    with pytest.raises(TableError, match=r"model\.head\.pose_regression: 'pooled', now 'flattened'"):
         is_trained(runs[0], {'model': {'head': {**head, 'pose_regression': 'flattened'}}})
 
 
