@@ -8,6 +8,7 @@ from handpose.datasets.transforms.load import LoadImages
 from handpose.datasets.transforms.load_predictions import LoadPredictions
 from handpose.datasets.transforms.motion_augmentation import MotionAugmentation
 from handpose.datasets.transforms.occlude import RandomOcclusion
+from handpose.datasets.transforms.shuffle import ShuffleFrames
 
 __all__ = [
     'ColorJitter',
@@ -21,4 +22,5 @@ __all__ = [
     'RandomOcclusion',
     'ResizeFrames',
     'ShiftFrames',
+    'ShuffleFrames',
 ]
