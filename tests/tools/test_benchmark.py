@@ -395,3 +395,19 @@ def test_refiners_run(cases, settings):
     assert joints.shape == (100, 2, 21, 3) and joints.isfinite().all()
     counts = [form.set_up(settings).count for form in cases['pdtm_paper_forward'].forms.values()]
     assert counts == [1, 1]
+
+
+def test_htt_runs(cases, settings):
+    """Its windows are what makes the difference to one window; recomputing activations makes none; lengths agree."""
+    joints, features = both(cases, 'htt_paper_inference', settings)
+    assert joints.shape == (1, 4, 2, 21, 3) and joints.isfinite().all()
+    assert features.shape == (1, 4, 512)
+    recomputed, plain = both(cases, 'htt_paper_training', settings)
+    assert recomputed.keys() == plain.keys()
+    for name, value in plain.items():
+        torch.testing.assert_close(recomputed[name], value, msg=name)
+    (windows, _), (whole, _) = both(cases, 'windowed_transformer', settings)
+    assert windows.shape == whole.shape == (1, 256, 512)
+    assert not torch.allclose(windows, whole, atol=1e-2)
+    (long, _), (short, _) = both(cases, 'windowed_transformer_256', settings)
+    torch.testing.assert_close(short.flatten(0, 1)[:128], long[0, :128], atol=1e-4, rtol=1e-4)

@@ -89,13 +89,43 @@ def case(unit, shows='rate', target=None, devices=('cpu',), when='always', name=
         raise ValueError(f"shows must be 'rate' or 'time' and when one of {WHEN}, got {shows!r} and {when!r}")
 
     def register(set_up):
-        made = Case(set_up, unit, shows, target, devices, when, name, about)
-        if made.name in CASES and CASES[made.name].file != made.file:
-            raise ValueError(f'{made.name} is a case in {CASES[made.name].file} and in {made.file}; rename one of them')
-        CASES[made.name] = made
-        return made
+        return _keep(Case(set_up, unit, shows, target, devices, when, name, about))
 
     return register
+
+
+def _keep(made):
+    if made.name in CASES and CASES[made.name].file != made.file:
+        raise ValueError(f'{made.name} is a case in {CASES[made.name].file} and in {made.file}; rename one of them')
+    CASES[made.name] = made
+    return made
+
+
+def cases_of_length(name, lengths, about, set_up, base):
+    """Registers a case `name_<frames>` for each length: so many frames in one sequence, against shorter ones.
+
+    The ratio shows how the cost grows: 1x where it grows with the number of frames alone.
+
+    Args:
+        about: words in which `{}` is the length. set_up: function (settings, length, frames) -> Work of so many frames
+            in all, in sequences of `length`. base: length of the reference's sequences; divides every length.
+    """
+    for length in lengths:
+        _register_length(f'{name}_{length}', length, about.format(length), set_up, base)
+
+
+def _register_length(name, length, about, set_up, base):
+    def frames(settings):
+        return length * (1 if settings.quick else 8)
+
+    def of_length(size):
+        return lambda settings: set_up(settings, size, frames(settings))
+
+    made = Case(of_length(length), 'frame', 'rate', None, ('cpu', 'cuda'), 'full', name, about)
+    made.file = set_up.__code__.co_filename
+    words = f'As many frames in sequences of {base}; 1x where the cost grows with the length alone'
+    made.reference_form = Form(of_length(base), words)
+    _keep(made)
 
 
 def load_file(path):

@@ -1,7 +1,7 @@
 """Refiners of motion: deformable sampling, PDTM against the transformer it is built from, a minute of two hands."""
 
 import torch
-from benchmarks.case import Work, case
+from benchmarks.case import Work, case, cases_of_length
 from benchmarks.cases.parts import trained
 from benchmarks.inputs import load
 
@@ -57,29 +57,17 @@ def gathered(values, offsets, modulation):
     return (modulation[..., None] * taken).sum(3)
 
 
-def register_length(num_frames):
-    """A case of one length, against the length of one block, so that the ratio shows how the cost grows."""
-
-    def set_up(settings, length):
-        frames = num_frames * (1 if settings.quick else 8)  # in all, for both forms
-        return Work(trained(sample, *lookups(settings, length, frames // length)), frames)
-
-    made = case(
-        'frame',
-        devices=BOTH,
-        when='full',
-        name=f'deformable_sampling_{num_frames}',
-        about=f'Deformable sampling of sequences of {num_frames} frames, with its backward pass',
-    )(lambda settings: set_up(settings, num_frames))
-
-    @made.reference
-    def short(settings):
-        """As many frames in sequences of 64; 1x where the cost grows with the length alone."""
-        return set_up(settings, 64)
+def long_sequences(settings, length, frames):
+    return Work(trained(sample, *lookups(settings, length, frames // length)), frames)
 
 
-for length in (256, 1024):
-    register_length(length)
+cases_of_length(
+    'deformable_sampling',
+    (256, 1024),
+    'Deformable sampling of sequences of {} frames, with its backward pass',
+    long_sequences,
+    base=64,
+)
 
 
 def paper_size(settings, name):
