@@ -49,8 +49,7 @@ class Sensor:
 
 def draw_look(rng, num_vertices, num_objects):
     """Draws a sequence's appearance for a hand of `num_vertices` and `num_objects` things."""
-    tone = rng.beta(1.1, 1.3)
-    skin = _LIGHT_SKIN * (1 - tone) + _DARK_SKIN * tone + rng.normal(0, 0.02, 3)
+    skin = skin_colour(rng)
     bare = rng.random() < 0.5
     azimuth, elevation = rng.uniform(0, 2 * np.pi), np.deg2rad(rng.uniform(35, 80))
     return Look(
@@ -76,6 +75,12 @@ def draw_sensor(rng):
         noise=rng.uniform(1.0, 5.0),
         shutter=rng.uniform(0.15, 0.6),
     )
+
+
+def skin_colour(rng):
+    """Draws a skin's colour (3,), from light to dark."""
+    tone = rng.beta(1.1, 1.3)
+    return _LIGHT_SKIN * (1 - tone) + _DARK_SKIN * tone + rng.normal(0, 0.02, 3)
 
 
 def random_colour(rng, low=0.15, high=0.95):

@@ -19,12 +19,10 @@ class SceneBodies:
     def __init__(self, scene, look, model):
         self.scene, self.look = scene, look
         self._hand_normals = mesh_normals(scene.vertices, scene.faces)
-        tint = _REGION_TINTS[model.skin_regions.numpy()]
-        self._skin = np.clip(look.skin * tint * look.skin_noise[:, None], 0.02, 1)
+        self._skin = colour_skin(model, look)
         self._meshes = [o.mesh() for o in scene.objects]
         self._normals = [mesh_normals(m.vertices[None], m.faces)[0] for m in self._meshes]
-        self._arm = _arm_mesh()
-        self._arm_normals = mesh_normals(self._arm.vertices[None], self._arm.faces)[0]
+        self._arm = Arm(look)
 
     def hand(self, frame):
         """The hand."""
@@ -34,14 +32,7 @@ class SceneBodies:
 
     def arm(self, frame):
         """The forearm or sleeve behind the wrist (not a hand for the labels)."""
-        rotation = Rotation.from_rotvec(self.scene.hand_pose[frame, 0]).as_matrix()
-        flip = np.array([1.0 if self.scene.side else -1.0, 1, 1])
-        position = self.scene.joints[frame, 0]
-        faces = self._arm.faces if self.scene.side else self._arm.faces[:, ::-1]
-        return Body(
-            (self._arm.vertices * flip) @ rotation.T + position, (self._arm_normals * flip) @ rotation.T, faces, 0,
-            colours=np.broadcast_to(self.look.arm, (len(self._arm.vertices), 3)),
-        )  # fmt: skip
+        return self._arm.body(self.scene.hand_pose[frame, 0], self.scene.joints[frame, 0], self.scene.side)
 
     def grasped(self, frame):
         """The object that the hand takes."""
@@ -52,14 +43,40 @@ class SceneBodies:
         return [self._object(i, 0) for i in range(1, len(self._meshes))]
 
     def _object(self, index, frame):
-        mesh, pose = self._meshes[index], self.scene.object_poses[frame, index]
-        low, high = mesh.vertices.min(0), mesh.vertices.max(0)
-        extent = (high - low).max()
-        return Body(
-            mesh.vertices @ pose[:3, :3].T + pose[:3, 3], self._normals[index] @ pose[:3, :3].T, mesh.faces,
-            self.scene.objects[index].class_id, texture=self.look.textures[index],
-            texture_points=(mesh.vertices - (low + high) / 2) / extent + 0.5,
-        )  # fmt: skip
+        pose, label = self.scene.object_poses[frame, index], self.scene.objects[index].class_id
+        return textured_body(self._meshes[index], self._normals[index], pose, label, self.look.textures[index])
+
+
+def textured_body(mesh, normals, pose, label, texture):
+    """A `Mesh` with its normals (V, 3) placed by `pose` (4, 4), cut out of a solid texture that it just fits into."""
+    low, high = mesh.vertices.min(0), mesh.vertices.max(0)
+    return Body(
+        mesh.vertices @ pose[:3, :3].T + pose[:3, 3], normals @ pose[:3, :3].T, mesh.faces, label, texture=texture,
+        texture_points=(mesh.vertices - (low + high) / 2) / (high - low).max() + 0.5,
+    )  # fmt: skip
+
+
+class Arm:
+    """Makes forearms, or sleeves over them, in a `Look`."""
+
+    def __init__(self, look):
+        self._mesh = _arm_mesh()
+        self._normals = mesh_normals(self._mesh.vertices[None], self._mesh.faces)[0]
+        self._colours = np.broadcast_to(look.arm, (len(self._mesh.vertices), 3))
+
+    def body(self, wrist_rotvec, position, side):
+        """The arm behind a wrist that is turned by `wrist_rotvec` (3,) at `position` (3,); `side` 0 left, 1 right."""
+        rotation = Rotation.from_rotvec(wrist_rotvec).as_matrix()
+        flip = np.array([1.0 if side else -1.0, 1, 1])
+        faces = self._mesh.faces if side else self._mesh.faces[:, ::-1]
+        vertices = (self._mesh.vertices * flip) @ rotation.T + position
+        return Body(vertices, (self._normals * flip) @ rotation.T, faces, 0, colours=self._colours)
+
+
+def colour_skin(model, look):
+    """Colours (V, 3) of a hand's vertices: the look's skin, tinted by region, with its noise."""
+    tint = _REGION_TINTS[model.skin_regions.numpy()]
+    return np.clip(look.skin * tint * look.skin_noise[:, None], 0.02, 1)
 
 
 def mesh_normals(vertices, faces):

@@ -216,8 +216,8 @@ def _place_pads(candidate, pads):
     fingers = [i for i in range(1, 5) if _PADS[i] in candidate.type.fingers]
     thumb, others = pads[0], pads[fingers].mean(0)
     middle = (thumb + others) / 2
-    have = _frame(others - thumb, middle)
-    want = _frame(np.array([1.0, 0, 0]), np.array([0, np.cos(tilt), -np.sin(tilt)]))
+    have = axes_from(others - thumb, middle)
+    want = axes_from(np.array([1.0, 0, 0]), np.array([0, np.cos(tilt), -np.sin(tilt)]))
     rotation = want @ have.T
     height, _, depth = candidate.target.grip
     top = candidate.target.height
@@ -229,7 +229,8 @@ def _place_pads(candidate, pads):
     return rotation, np.array([0, along, lift]) - rotation @ middle
 
 
-def _frame(first, second):
+def axes_from(first, second):
+    """The rotation (3, 3) whose first column is along `first` and whose second lies in the plane of both (3,)."""
     first = first / np.linalg.norm(first)
     second = second - first * (first @ second)
     second = second / np.linalg.norm(second)
