@@ -134,7 +134,7 @@ class FPHA(ActionVideos):
         check_names('held_out', held_out, subjects, 'the training part')
         if self.split == 'val' and not held_out:
             raise DatasetError(f'FPHA has no validation split; name subjects to hold out: held_out={subjects[-1:]}')
-        if self.split == 'train' and set(held_out) == set(subjects):
+        if self.split == 'train' and held_out and set(held_out) == set(subjects):
             raise DatasetError('held_out takes every subject of the training part, so none is left to train on')
         wanted = self.split == 'val'
         return [entry for entry in parts['train'] if (entry[0].split('/')[0] in held_out) == wanted]

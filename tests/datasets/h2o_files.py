@@ -48,24 +48,31 @@ def write_list(path, rows, labels=True):
 
 
 def write_root(
-    root, size=(64, 36), folder='rgb', suffix='.png', absent=(), mano='hand_pose_MANO', name='procedural-1', frames=30
+    root,
+    size=(64, 36),
+    folder='rgb',
+    suffix='.png',
+    absent=(),
+    mano='hand_pose_MANO',
+    name='procedural-1',
+    splits=('train', 'val', 'test'),
 ):
     """Writes a root. `absent`: pairs (frame, hand) whose flag is 0. `size` is that of the pictures."""
     root = Path(root)
     for split, rows in (('train', TRAIN), ('val', VAL), ('test', TEST)):
         write_list(root / 'label_split' / f'action_{split}.txt', rows, labels=split != 'test')
-        for recording in {row[0] for row in rows}:
-            write_recording(root / recording / 'cam4', size, folder, suffix, absent, mano, frames)
+        for recording in {row[0] for row in rows if split in splits}:
+            write_recording(root / recording / 'cam4', size, folder, suffix, absent, mano)
     if name:
         (root / 'hand_model.yml').write_text(f'name: {name}\n')
     return root
 
 
-def write_recording(camera, size, folder, suffix, absent, mano, frames):
+def write_recording(camera, size, folder, suffix, absent, mano):
     for kind in (folder, 'hand_pose', mano, 'obj_pose'):
         (camera / kind).mkdir(parents=True, exist_ok=True)
     (camera / 'cam_intrinsics.txt').write_text(line((*CAMERA, 1280, 720)))
-    for frame in range(frames):
+    for frame in range(30):
         picture = np.full((size[1], size[0], 3), frame * 8, np.uint8)
         (camera / folder / f'{frame:06d}{suffix}').write_bytes(cv2.imencode(suffix, picture)[1].tobytes())
         hands, parameters = [], []
