@@ -66,8 +66,7 @@ class ActionVideos(VideoDataset):
             published training). A clip that the video ends before repeats its last frame, with `frame_valid` False.
         clip_stride: take every n-th of these starts.
         starts: 'all'; or 'random': in each epoch one of the starts of each block.
-        packed: path of a store of packed frames (docs/packed_frames.md) to take the pictures from; None: the files.
-        pipeline, seed, on_broken: as in `VideoDataset`.
+        pipeline, seed, on_broken, packed: as in `VideoDataset`.
 
     Raises:
         DatasetError: an unknown option, numbers that make no clip, files or labels that are not as they should be.
@@ -98,8 +97,8 @@ class ActionVideos(VideoDataset):
                 f'num_frames, spacing, window and clip_stride must be at least 1 and window at most num_frames, got '
                 f'{num_frames}, {spacing}, {window} and {clip_stride}'
             )
-        super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'videos')
-        self.taxonomy, self.mode, self.starts, self.packed = taxonomy, mode, starts, packed
+        super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'videos', packed=packed)
+        self.taxonomy, self.mode, self.starts = taxonomy, mode, starts
         self.num_frames, self.spacing, self.window, self.clip_stride = num_frames, spacing, window, clip_stride
         self.segments = []
         self._items = []  # (place of the segment, first frame of the clip or of its block, counted in the segment)
@@ -182,7 +181,6 @@ class ActionVideos(VideoDataset):
             'paths': [files[number] for number in shown.tolist()],
             'image_size': size,
             'split': self.split,
-            **({'packed': str(self.packed)} if self.packed else {}),
         }
         clip = clip.replace(
             meta=meta,
@@ -191,6 +189,14 @@ class ActionVideos(VideoDataset):
             **self._class_labels(segment, labels.objects, frames),
         )
         return mark_padding(clip, real & present[frames])
+
+    def image_paths(self):
+        """See `VideoDataset.image_paths`."""
+        found = {}
+        for segment in self.segments:
+            files = self._files(segment.recording)
+            found.update((files[number], None) for number in range(segment.first, segment.stop) if number in files)
+        return list(found)
 
     def _frames(self, segment, start, index):
         """Which frames (T,) of a segment a sample is made of, and which of them are no padding."""

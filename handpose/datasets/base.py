@@ -7,26 +7,13 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
+from handpose.datasets.errors import BrokenFrames, DatasetError
+from handpose.datasets.packed_frames import open_packed
 from handpose.geometry.rigid import transform_points
 from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from handpose.hands import COMMON_JOINTS
 from handpose.registry import HAND_MODELS, TRANSFORMS, did_you_mean
 from handpose.structures import centred_windows
-
-
-class DatasetError(ValueError):
-    """Files or options of a dataset that are not as they should be; the sentence says which and what to do."""
-
-
-class BrokenFrames(DatasetError):
-    """Some frames of a clip cannot be read; `positions` are their places in the clip."""
-
-    def __init__(self, sentence, positions=()):
-        super().__init__(sentence, positions)
-        self.positions = list(positions)
-
-    def __str__(self):
-        return self.args[0]
 
 
 def check_choice(name, value, choices):
@@ -106,7 +93,7 @@ class VideoDataset(Dataset):
     """A list of `HandSequence` clips that pass through transforms.
 
     A reader subclasses it and gives `__len__`, `read(index)` (a clip without images, `meta['paths']` naming them) and
-    `sample_name(index)`.
+    `sample_name(index)`; one whose images can be packed has `root`, the folder of its files.
 
     Args:
         pipeline: transforms, or configs of transforms, called in turn as `transform(sample, rng)`.
@@ -114,14 +101,16 @@ class VideoDataset(Dataset):
         on_broken: 'error' raises on a file that cannot be read; 'skip' logs it once, lists it in `skipped`, and takes
             the next readable clip, or, when `keep_rest` is set, the same clip without the broken frames.
         keep_rest: see `on_broken`; also stops the draws from changing with the epoch (testing).
+        packed: a store of packed frames (docs/packed_frames.md) that `LoadImages` then reads instead of the files.
     """
 
-    def __init__(self, pipeline=(), seed=0, on_broken='error', keep_rest=False):
+    def __init__(self, pipeline=(), seed=0, on_broken='error', keep_rest=False, packed=None):
         check_choice('on_broken', on_broken, ('error', 'skip'))
         self.pipeline = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in pipeline]
         self.seed = seed
         self.on_broken = on_broken
         self.keep_rest = keep_rest
+        self.packed = packed
         # Shared memory: data loader workers, which hold a copy of the dataset, read the epoch and report what broke.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._broken = None
@@ -148,8 +137,19 @@ class VideoDataset(Dataset):
         """Names clip `index` in sentences."""
         raise NotImplementedError(f'{type(self).__name__} must define sample_name(index)')
 
+    def image_paths(self):
+        """The paths of all images that the samples name, for packing; a reader that knows them need not read labels."""
+        rows = (row for index in range(len(self)) for row in self.read(index).meta['paths'])
+        return list(dict.fromkeys(path for row in rows for path in ([row] if isinstance(row, str) else row)))
+
     def finish_opening(self):
-        """To be called by the reader once `len(self)` is known."""
+        """To be called by the reader once `len(self)` is known.
+
+        Raises:
+            DatasetError: there is no such store of packed frames, it is damaged, or the images have changed since.
+        """
+        if self.packed is not None:
+            open_packed(self.packed, self.root)  # here, so that workers inherit it
         self._broken = torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
     def __getitem__(self, index):
@@ -174,6 +174,8 @@ class VideoDataset(Dataset):
     def _transformed(self, sample, index):
         epoch = 0 if self.keep_rest else int(self._epoch)
         rng = np.random.default_rng([self.seed, epoch, index])
+        if self.packed is not None:
+            sample = sample.replace(meta={**sample.meta, 'packed': str(self.packed), 'data_root': str(self.root)})
         for transform in self.pipeline:
             sample = transform(sample, rng)
         return sample

@@ -56,6 +56,7 @@ class DexYCB(VideoDataset):
         partial: frames whose image or label file is missing count as not recorded; otherwise `on_broken` decides.
         on_broken: 'error', or 'skip': leave out frames that cannot be read and list them in `skipped`.
         cache_dir: where the index of the labels goes when `data_root` cannot be written.
+        packed: as in `VideoDataset`.
         seed: of the random draws.
 
     Raises:
@@ -80,6 +81,7 @@ class DexYCB(VideoDataset):
         partial=False,
         on_broken='error',
         cache_dir=None,
+        packed=None,
         seed=0,
     ):
         for name, value, choices in (
@@ -93,7 +95,7 @@ class DexYCB(VideoDataset):
         if fps is not None and not fps > 0:
             raise DatasetError(f'fps must be a positive number or None, got {fps}')
         check_clips(mode, num_frames, gap, clip_stride)
-        super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'tracks')
+        super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'tracks', packed=packed)
         layout.check_root(data_root)
         self.root = Path(data_root)
         self.setup, self.split, self.mode, self.frame, self.fps = setup, split, mode, frame, fps
@@ -123,6 +125,15 @@ class DexYCB(VideoDataset):
         track, frame = self._locate(index)
         name = f'{self._sequence(track).name} camera {self.index.track_serial[track]}'
         return name if frame is None else f'{name} frame {frame}'
+
+    def image_paths(self):
+        """See `VideoDataset.image_paths`."""
+        found = []
+        for track in np.unique(self._tracks()).tolist():
+            start, stop = self.index.track_start[track : track + 2]
+            where = (self.root, self._sequence(track).name, self.index.track_serial[track])
+            found += [layout.image_path(*where, f) for f in np.flatnonzero(self._usable[start:stop]).tolist()]
+        return found
 
     def read(self, index):
         """Returns sample `index` without images; `meta['paths']` names them."""

@@ -57,6 +57,7 @@ class HO3D(VideoDataset):
         fps: the recordings' rate, which HO3D does not state; 30 is assumed.
         on_broken: 'error', or 'skip': listed frames that are missing or unreadable count as not annotated and are
             named in `skipped`.
+        packed: as in `VideoDataset`.
         seed: of the random draws.
 
     Raises:
@@ -80,6 +81,7 @@ class HO3D(VideoDataset):
         pipeline=(),
         fps=30.0,
         on_broken='error',
+        packed=None,
         seed=0,
     ):
         for name, value, choices in (
@@ -91,7 +93,7 @@ class HO3D(VideoDataset):
         ):
             check_choice(name, value, choices)
         check_clips(mode, num_frames, gap, clip_stride)
-        super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'tracks')
+        super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'tracks', packed=packed)
         layout.check_root(data_root)
         self.root, self.split, self.labels, self.mode = Path(data_root), split, labels, mode
         self.part = 'evaluation' if split == 'evaluation' else 'train'
@@ -124,6 +126,15 @@ class HO3D(VideoDataset):
         number, centre = self._items[index]
         name = self.tracks[number].name
         return name if centre is None else f'{name} frame {centre}'
+
+    def image_paths(self):
+        """See `VideoDataset.image_paths`."""
+        found = []
+        for track in self.tracks:
+            first, last = min(track.lines), max(track.lines)
+            shown = (f for f in track.frames if first <= f <= last)
+            found += [layout.image_path(self.root, self.part, track.name, f, self.version) for f in shown]
+        return found
 
     def read(self, index):
         """Returns sample `index` without images; `meta['paths']` names them."""

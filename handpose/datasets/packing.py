@@ -1,0 +1,376 @@
+"""Makes, completes, checks and rebuilds a packed store (docs/packed_frames.md).
+
+Shards are written one after the other, each whole or not at all, with a table of its own; the index is written last. So
+a conversion that was interrupted goes on with the next shard, and readers of an old index find its shards until there
+is a new one.
+"""
+
+import fcntl
+import os
+import zlib
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import NamedTuple
+
+import cv2
+import numpy as np
+
+from handpose.datasets.errors import DatasetError
+from handpose.datasets.packed_format import (
+    INDEX_FILE,
+    MISSING,
+    PRESENT,
+    RECORD,
+    SHARD_FILES,
+    SHARD_MAGIC,
+    TRAILER,
+    map_table,
+    natural_order,
+    parse_table,
+    read_shard_table,
+    table_bytes,
+)
+from handpose.datasets.packed_frames import PackedFrames, name_under, rebuild_words, source_change
+from handpose.datasets.transforms.load import decode_image
+from handpose.files import remove_unfinished, whole_file, write_whole
+
+SHARD_BYTES = 2**28
+BATCH = 256  # images in memory while they are packed
+ENCODERS = {'jpg': cv2.IMWRITE_JPEG_QUALITY, 'png': None}
+
+
+@dataclass(frozen=True)
+class Recoding:
+    """How packed images are changed: lossy, so a clip read from such a store is not the one of the files.
+
+    `size` (w, h) resizes them, all of which must be of one size; `encoding` 'jpg' with `quality`, or 'png'.
+    """
+
+    size: tuple | None = None
+    encoding: str = 'jpg'
+    quality: int = 95
+
+    def __post_init__(self):
+        if self.encoding not in ENCODERS or not 1 <= self.quality <= 100 or min(self.size or (1,)) < 1:
+            raise DatasetError(f"images are packed as 'jpg' of quality 1 to 100 or as 'png', not as {self}")
+
+    def apply(self, data, path, source_size):
+        """The bytes of an image, decoded, resized if wanted, and encoded.
+
+        Raises:
+            DatasetError: its size is not `source_size` (w, h), where that is given.
+        """
+        image = decode_image(data, path)
+        if source_size is not None and image.shape[1::-1] != tuple(source_size):
+            raise WrongSizeError(
+                f'image {path} is {image.shape[1]}x{image.shape[0]}, but others are {source_size[0]}x{source_size[1]}; '
+                'images of one size alone can be resized in a store'
+            )
+        if self.size is not None:
+            smaller = self.size[0] < image.shape[1] or self.size[1] < image.shape[0]
+            method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
+            image = cv2.resize(image, tuple(self.size), interpolation=method)
+        options = [cv2.IMWRITE_JPEG_QUALITY, self.quality] if self.encoding == 'jpg' else []
+        return cv2.imencode(f'.{self.encoding}', image, options)[1].tobytes()
+
+
+class WrongSizeError(DatasetError):
+    """An image of another size than the others."""
+
+
+class Packed(NamedTuple):
+    """What a conversion did: numbers of frames in the store and newly packed, its bytes, and names of frames.
+
+    `missing` have no file; `unreadable` are no images, and packed as they are; `damaged` were mended.
+    """
+
+    frames: int
+    new: int
+    bytes: int
+    missing: list
+    unreadable: list
+    damaged: list
+
+
+def unwatched(items, words, total):
+    """Gives the items without showing anything; see `pack_frames`."""
+    return items
+
+
+def pack_frames(
+    folder,
+    root,
+    paths=(),
+    recoding=None,
+    verify=False,
+    prune=False,
+    shard_bytes=SHARD_BYTES,
+    workers=4,
+    watch=unwatched,
+):
+    """Makes a store of image files, or brings one up to date: packs what it lacks and what has changed.
+
+    Args:
+        folder: the store. root: the folder that `paths` lie in; frames are called by their paths from there.
+        paths: of the files to be in it, besides those that it has already.
+        recoding: a `Recoding`; None: as the store is, the original bytes in a new one.
+        verify: first compare every frame that is there with its checksum, and pack damaged ones again.
+        prune: leave out frames that `paths` do not name.
+        shard_bytes: a shard ends with the frame that reaches this size.
+        workers: threads that read, and encode. watch: function (items, words, total) that gives the items, and may
+            show how far they are.
+
+    Returns:
+        `Packed`.
+
+    Raises:
+        DatasetError: another process writes the store; other settings than the store's; an original is damaged in the
+            store and gone; images of several sizes are to be resized.
+    """
+    folder, root = Path(folder), os.path.abspath(root)
+    names = {name_under(root, path) for path in paths}
+    folder.mkdir(parents=True, exist_ok=True)
+    with _only_writer(folder):
+        remove_unfinished(folder)
+        shards = _existing_shards(folder)
+        known, lost = _known_frames(folder, shards)
+        wanted = names if prune else names | set(known)
+        if not wanted:
+            raise DatasetError(f'there is nothing to pack into {folder}: no image is named, and no store is there')
+        kept, good, damaged = _sort_out(shards, wanted, root, verify, watch)
+        damaged += sorted(lost & wanted, key=natural_order)
+        here = {name for _, table in kept for name in table.all_names()}
+        pool = sorted(wanted - here, key=natural_order)
+        _check_originals(pool, good, known, root, folder)
+        pictures = _settle(recoding, shards, pool, root, folder)
+        packer = _Packer(root, good, pictures)
+        made = _write_shards(folder, pool, packer, shard_bytes, workers, watch, _next_number(folder))
+        frames, size, missing = _write_index(folder, root, pictures, [*kept[::-1], *made])
+    new = len(pool) - sum(name in good for name in pool)
+    return Packed(frames, new, size, missing, packer.unreadable, damaged)
+
+
+def check_store(folder, root=None, paths=(), watch=unwatched):
+    """Reads a whole store and compares it with its checksums, with its originals where they are, and with a list.
+
+    Args:
+        folder, root: as in `PackedFrames`. paths: files that should be in it. watch: as in `pack_frames`.
+
+    Returns:
+        Sentences about what is wrong; none for a good store.
+    """
+    try:
+        store = PackedFrames(folder, root, check=False)
+    except DatasetError as error:
+        return [str(error)]
+    found = list(store.shard_troubles())
+    for number in range(len(store.table.header['shards'])):
+        with suppress(OSError):  # said above
+            found += _table_trouble(store.shard_name(number), folder)
+    for place in watch(range(len(store)), 'checking', len(store)):
+        sentence = store.source_trouble(place)
+        if sentence is not None:
+            found.append(sentence)
+        elif store.shard_name(store.table.records['shard'][place]).exists():
+            error = store.read_place(place)[1]
+            found += [] if error is None else [str(error)]
+    names = [store.name(path) for path in paths]
+    lacking = [name for name, place in zip(names, store.table.find(names), strict=True) if place < 0]
+    return found + [f'{folder} lacks {name}' for name in lacking]
+
+
+def _table_trouble(path, folder):
+    try:
+        read_shard_table(path)
+    except DatasetError as error:
+        return [f'{error}; {rebuild_words(folder)}']
+    return []
+
+
+@contextmanager
+def _only_writer(folder):
+    handle = os.open(folder, os.O_RDONLY)
+    try:
+        try:
+            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise DatasetError(f'another process is packing into {folder}; wait for it, or end it') from None
+        yield
+    finally:
+        os.close(handle)
+
+
+def _existing_shards(folder):
+    """The readable shards of a folder, the latest first: [(path, Table)]."""
+    found = []
+    for path in sorted(folder.glob(SHARD_FILES), reverse=True):
+        with suppress(DatasetError):  # its frames are packed again
+            found.append((path, read_shard_table(path)))
+    return found
+
+
+def _known_frames(folder, shards):
+    """{name: state} of all frames that are in the store or were, and the names of those that no shard has any more."""
+    with suppress(DatasetError, OSError):
+        shards = [*shards, (None, map_table(folder / INDEX_FILE))]
+    found, held = {}, set()
+    for path, table in shards:
+        names = table.all_names()
+        found.update(zip(names, table.records['state'].tolist(), strict=True))
+        held.update(names if path else ())
+    return found, set(found) - held
+
+
+def _sort_out(shards, wanted, root, verify, watch):
+    """Which shards stay as they are; where good bytes of other frames lie; names of damaged ones.
+
+    Returns:
+        [(path, Table)], {name: (path, record)}, [name].
+    """
+    kept, good, damaged, seen = [], {}, [], set()
+    for path, table in watch(shards, 'comparing' if not verify else 'verifying', len(shards)):
+        names, fine = table.all_names(), []
+        with open(path, 'rb') as file:
+            for name, record in zip(names, table.records, strict=True):
+                whole = not verify or zlib.crc32(_bytes_of(file, record)) == record['checksum']
+                if not whole and name in wanted and name not in seen:
+                    damaged.append(name)
+                fine.append(
+                    whole and name in wanted and name not in seen and source_change(record, f'{root}/{name}') is None
+                )
+        if all(fine):
+            kept.append((path, table))
+        else:
+            good |= {name: (path, record) for name, record, ok in zip(names, table.records, fine, strict=True) if ok}
+        seen |= {name for name, ok in zip(names, fine, strict=True) if ok}
+    return kept, good, damaged
+
+
+def _bytes_of(file, record):
+    return os.pread(file.fileno(), int(record['size']), int(record['offset']))
+
+
+def _check_originals(pool, good, known, root, folder):
+    """Raises a sentence when frames that must be packed again are no longer there."""
+    again = [name for name in pool if known.get(name) == PRESENT and name not in good]
+    lost = [name for name in again if not os.path.exists(f'{root}/{name}')]
+    if lost:
+        more = f' (and {len(lost) - 1} more)' if len(lost) > 1 else ''
+        raise DatasetError(
+            f'{folder} is damaged where {lost[0]} was{more}, and {root} has no original to pack it from; unpack '
+            'the data set there again, or name where it is by --data-root'
+        )
+
+
+def _settle(recoding, shards, pool, root, folder):
+    """The header's `pictures`: what is asked for, which must be what the store has."""
+    asked = None
+    if recoding is not None:
+        asked = {**asdict(recoding), 'size': recoding.size and list(recoding.size), 'source_size': None}
+    if shards:
+        has = shards[0][1].header['pictures']
+        if asked is not None and (has is None or {**has, 'source_size': None} != asked):
+            held = 'the original images' if has is None else f'images changed by {has}'
+            raise DatasetError(
+                f'{folder} holds {held}, and another form ({recoding}) was asked for; give another folder, or delete '
+                'this one'
+            )
+        return has
+    if asked is None or asked['size'] is None:
+        return asked
+    for name in pool:
+        with suppress(DatasetError, OSError):
+            image = decode_image(Path(f'{root}/{name}').read_bytes(), name)
+            return {**asked, 'source_size': list(image.shape[1::-1])}
+    raise DatasetError(f'none of the {len(pool)} images in {root} can be read; unpack the data set again')
+
+
+class _Packer:
+    """Gets the bytes of a frame and its record, in any thread."""
+
+    def __init__(self, root, good, pictures):
+        self.root, self.good, self.pictures = root, good, pictures
+        self.unreadable, self.recoding = [], None
+        if pictures is not None:
+            self.source_size = pictures['source_size']
+            self.recoding = Recoding(pictures['size'], pictures['encoding'], pictures['quality'])
+
+    def __call__(self, name):
+        """(data, record) of a frame: from a good place in the store, else from its file."""
+        if name in self.good:
+            path, record = self.good[name]
+            with open(path, 'rb') as file:
+                return _bytes_of(file, record), record.copy()
+        record, path, data = np.zeros((), RECORD), f'{self.root}/{name}', b''
+        try:
+            with open(path, 'rb', buffering=0) as file:
+                data = file.readall()
+                found = os.fstat(file.fileno())
+            record['source_size'], record['source_time'] = len(data), found.st_mtime_ns
+            record['state'] = PRESENT
+        except FileNotFoundError:
+            record['state'] = MISSING
+        except OSError as error:
+            raise DatasetError(f'image {path} cannot be read ({error.strerror}); unpack the data set again') from error
+        if record['state'] == PRESENT and self.recoding is not None:
+            data = self._recoded(data, path, name)
+        record['size'], record['checksum'] = len(data), zlib.crc32(data)
+        return data, record
+
+    def _recoded(self, data, path, name):
+        try:
+            return self.recoding.apply(data, path, self.source_size)
+        except WrongSizeError:
+            raise
+        except DatasetError:  # reading the store will say what is wrong with it, as reading the file would
+            self.unreadable.append(name)
+            return data
+
+
+def _write_shards(folder, pool, packer, shard_bytes, workers, watch, number):
+    """Packs the frames `pool` into new shards: [(path, Table)]."""
+    made, done = [], 0
+    frames = iter(watch(_in_threads(packer, pool, workers), 'packing', len(pool)))
+    while done < len(pool):
+        path, records, offset = folder / SHARD_FILES.replace('*', f'{number:06d}'), [], len(SHARD_MAGIC)
+        with whole_file(path) as file:
+            file.write(SHARD_MAGIC)
+            for data, record in frames:
+                record['offset'], record['shard'] = offset, 0
+                records.append(record)
+                file.write(data)
+                offset += len(data)
+                if offset >= shard_bytes:
+                    break
+            names = pool[done : done + len(records)]
+            table = table_bytes({'pictures': packer.pictures}, np.stack(records), names)
+            file.write(table + TRAILER.pack(offset, SHARD_MAGIC))
+        made.append((path, parse_table(table, path)))
+        done, number = done + len(records), number + 1
+    return made
+
+
+def _in_threads(packer, pool, workers):
+    with ThreadPoolExecutor(workers) as threads:
+        for start in range(0, len(pool), BATCH):
+            yield from threads.map(packer, pool[start : start + BATCH])
+
+
+def _next_number(folder):
+    numbers = [int(path.stem.rpartition('-')[2]) for path in folder.glob(SHARD_FILES)]
+    return max(numbers, default=-1) + 1
+
+
+def _write_index(folder, root, pictures, shards):
+    """Writes the index of [(path, Table)] and deletes other shards: (frames, bytes, names of missing frames)."""
+    records = np.concatenate([table.records for _, table in shards])
+    records['shard'] = np.repeat(np.arange(len(shards)), [len(table) for _, table in shards])
+    names = [name for _, table in shards for name in table.all_names()]
+    files = [{'file': path.name, 'size': path.stat().st_size} for path, _ in shards]
+    write_whole(folder / INDEX_FILE, table_bytes({'root': root, 'pictures': pictures, 'shards': files}, records, names))
+    for path in set(folder.glob(SHARD_FILES)) - {path for path, _ in shards}:
+        path.unlink()
+    missing = [names[place] for place in np.flatnonzero(records['state'] == MISSING).tolist()]
+    return len(names), sum(file['size'] for file in files), missing
