@@ -12,8 +12,10 @@ import numpy as np
 import torch
 
 from handpose.datasets.base import DatasetError, VideoDataset, check_choice, mark_padding, nearest_known
+from handpose.datasets.packed_format import MISSING
+from handpose.datasets.packed_frames import open_packed
 from handpose.datasets.pose_recordings import Camera, Recording, camera_clip
-from handpose.datasets.transforms.load import read_image
+from handpose.datasets.transforms.load import decode_image, read_image
 from handpose.geometry.boxes import boxes_from_points
 from handpose.geometry.camera import resize_affine, transform_intrinsics
 from handpose.registry import did_you_mean
@@ -105,6 +107,7 @@ class ActionVideos(VideoDataset):
         self._missing = []  # sentences about frames without a picture
         self._left_out = []  # sentences about segments that are left out
         self._pictures, self._sizes, self._labels = {}, {}, {}
+        self._packed_folders = None
 
     @property
     def metainfo(self):
@@ -240,27 +243,54 @@ class ActionVideos(VideoDataset):
         present = np.array([number in files for number in range(segment.first, segment.stop)])
         if self._broken is None:
             lost = segment.first + np.flatnonzero(~present)
-            where = self.picture_folder(segment.recording)
+            where = self.picture_folder(segment.recording) if self.packed is None else self.packed
             self._missing += [f'{self.video_name(segment)}: the picture of frame {n} is not in {where}' for n in lost]
         return present
 
     def _files(self, recording):
         if recording not in self._pictures:
-            self._pictures[recording] = find_pictures(self.picture_folder(recording), self.picture_prefix)
+            folder = self.picture_folder(recording)
+            names = file_names(folder) if self.packed is None else self._packed_names(folder)
+            self._pictures[recording] = number_pictures(folder, names, self.picture_prefix)
         return self._pictures[recording]
+
+    def _packed_names(self, folder):
+        """The files of a folder as the packed store has them: the files themselves may be gone."""
+        if self._packed_folders is None:
+            table, self._packed_folders = open_packed(self.packed, self.root).table, {}
+            states = table.records['state'].tolist()
+            for name, state in zip(table.all_names(), states, strict=True):
+                if state != MISSING:
+                    parent, name = os.path.split(name)
+                    self._packed_folders.setdefault(parent, []).append(name)
+        return self._packed_folders.get(os.path.relpath(folder, self.root), [])
 
     def _size(self, recording, path):
         """The size (w, h) of a recording's pictures, read from one of them."""
         if recording not in self._sizes:
-            height, width = read_image(path).shape[:2]
-            self._sizes[recording] = (width, height)
+            self._sizes[recording] = self._packed_size(path) if self.packed else read_image(path).shape[1::-1]
         return self._sizes[recording]
 
+    def _packed_size(self, path):
+        """The size that a packed picture had before it was packed."""
+        store = open_packed(self.packed, self.root)
+        if store.pictures is not None and store.pictures['source_size'] is not None:
+            return tuple(store.pictures['source_size'])
+        _, data, error = next(store.read([path]))
+        if error is not None:
+            raise error
+        return decode_image(data, path).shape[1::-1]
 
-def find_pictures(folder, prefix=''):
-    """{number: path} of the pictures `<prefix><number>` in a folder, whatever their suffix; empty without a folder."""
+
+def file_names(folder):
+    """The names in a folder, sorted; none without a folder."""
+    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+
+
+def number_pictures(folder, names, prefix=''):
+    """{number: path} of the pictures `<prefix><number>` among the files `names` of a folder, whatever their suffix."""
     found = {}
-    for name in sorted(os.listdir(folder)) if Path(folder).is_dir() else []:
+    for name in names:
         stem, suffix = os.path.splitext(name)
         number = stem.removeprefix(prefix)
         if suffix.lower() in SUFFIXES and stem.startswith(prefix) and number.isdigit():

@@ -1,4 +1,5 @@
 import os
+import shutil
 from collections import Counter
 from pathlib import Path
 
@@ -10,6 +11,8 @@ import torch
 from handpose.datasets import H2O, DatasetError
 from handpose.datasets.h2o_labels import H2O_ACTIONS
 from handpose.datasets.h2o_layout import read_segments
+from handpose.datasets.packing import Recoding, pack_frames
+from handpose.datasets.transforms import ResizeFrames
 from handpose.geometry.camera import project_points
 from handpose.hands import ProceduralHand
 from handpose.registry import DATASETS
@@ -92,7 +95,7 @@ def test_random_starts(root):
     dataset = H2O(root, num_frames=4, spacing=2, window=2, starts='random', seed=3)
     assert len(dataset) == 2 + 3 + 1
     drawn = set()
-    for epoch in range(12):
+    for epoch in range(30):
         dataset.set_epoch(epoch)
         starts = tuple(dataset[i].meta['frame_indices'][0] for i in range(6))
         assert starts[1] == dataset[1].meta['frame_indices'][0]
@@ -231,6 +234,27 @@ def test_a_frame_missing_in_the_middle(tmp_path):
     assert len(dataset.skipped) == 2 and dataset[0].frame_valid.all()
     starts = [c.meta['frame_indices'][0] for c in H2O(root, num_frames=1, spacing=1, window=1, on_broken='skip')]
     assert starts == [*range(10), *range(12, 16), *range(18, 30), *range(5, 10)]  # a clip of nothing is no clip
+
+
+@pytest.mark.parametrize('size', [None, (32, 18)])
+def test_packed_pictures_without_the_files(tmp_path, size):
+    """A store may be all that was kept; which frames it has, and how large they were, is read from it."""
+    root = files.write_root(tmp_path / 'root', splits=('val',))
+    plain = H2O(root, 'val', mode='videos', pipeline=LOAD)
+    before = plain[0]
+    (root / 'subject3/k2/0/cam4/rgb/000002.png').unlink()
+    recoding = None if size is None else Recoding(size, 'png')
+    pack_frames(tmp_path / 'store', root, plain.image_paths(), recoding, workers=1)
+    before = before if size is None else ResizeFrames(size)(before, None)
+    shutil.rmtree(root / 'subject3/k2/0/cam4/rgb')
+    with pytest.raises(DatasetError, match=r'picture of frame 2 is not in .*store'):
+        H2O(root, 'val', packed=str(tmp_path / 'store'))
+    packed = H2O(root, 'val', mode='videos', packed=str(tmp_path / 'store'), on_broken='skip', pipeline=LOAD)
+    video = packed[0].validate()
+    assert video.frame_valid.tolist() == [f != 2 for f in range(5)]
+    assert torch.equal(video.images[[0, 1, 3, 4]], before.images[[0, 1, 3, 4]])
+    torch.testing.assert_close(video.intrinsics, before.intrinsics)
+    torch.testing.assert_close(video.joints_2d[3], before.joints_2d[3])
 
 
 def test_no_pictures_at_all(tmp_path):
