@@ -3,16 +3,18 @@
 num_frames = 128  # T, of a clip; Table 5: 16 to 128
 frame_spacing = 2  # frames of the video from one frame of a clip to the next
 window = 16  # t, of the pose block P; Table 4: 1 (no such block) to 128
+channels = 512  # of the backbone's features, and of both blocks
+num_layers, num_heads, feedforward_channels, dropout = 2, 8, 2048, 0.0  # of each block
 position = 'per_layer'  # where the position code enters; or 'input'
+
 transformer = dict(
     channels='$channels',
-    num_layers=2,
-    num_heads=8,
-    feedforward_channels=2048,
-    dropout=0.0,
+    num_layers='$num_layers',
+    num_heads='$num_heads',
+    feedforward_channels='$feedforward_channels',
+    dropout='$dropout',
     position='$position',
 )
-channels = 512  # those of the backbone's features
 
 model = dict(
     type='HTT',
