@@ -111,7 +111,7 @@ def read_taxonomy(path):
 
     `verb` and `object` may be left out: the verb is then the name's words but the last and the object the last, as in
     'pour milk' (a single word is a verb without object). `first_number` (default 0) is the number that the list of
-    segments gives the first action.
+    segments gives the first action. Verbs and objects are listed in the order in which they first come.
 
     Raises:
         DatasetError: no such file, or one that is not as described.
