@@ -176,9 +176,9 @@ def draw_body(body, intrinsics, extrinsics, size, look):
     ids = paint_faces(uv, depth, body.faces, size)
     pixels = np.flatnonzero(ids.reshape(-1) >= 0)
     ids = ids.reshape(-1)[pixels]
-    shade = _shade(body, extrinsics, look)
+    light = shade(body.vertices, body.normals, extrinsics, look)
     coloured = body.texture is None
-    values = body.colours * shade if coloured else np.concatenate([body.texture_points, shade], 1)
+    values = body.colours * light if coloured else np.concatenate([body.texture_points, light], 1)
     values = np.concatenate([1 / np.maximum(depth, NEAR)[:, None], values], 1)
     values = interpolate(np.divmod(pixels, size[0]), ids, uv, values, body.faces)
     z = 1 / values[:, 0]
@@ -188,12 +188,12 @@ def draw_body(body, intrinsics, extrinsics, size, look):
     return Layer(pixels, z, body.texture[x, y, w] * values[:, 4:])
 
 
-def _shade(body, extrinsics, look):
-    """Light per vertex (V, 1): ambient, a wrapped lamp, and darker edges so that fingers part from each other."""
-    lamp = np.maximum(0.75 * (body.normals @ look.light) + 0.25, 0)
+def shade(points, normals, extrinsics, look):
+    """Light (N, 1) at points (N, 3): ambient, a wrapped lamp, and darker edges so that fingers part from each other."""
+    lamp = np.maximum(0.75 * (normals @ look.light) + 0.25, 0)
     eye = -extrinsics[:3, :3].T @ extrinsics[:3, 3]
-    view = eye - body.vertices
-    facing = np.abs((body.normals * view).sum(1)) / np.linalg.norm(view, axis=1)
+    view = eye - points
+    facing = np.abs((normals * view).sum(1)) / np.linalg.norm(view, axis=1)
     light = look.ambient + (1 - look.ambient) * lamp
     return (light * (0.55 + 0.45 * facing))[:, None]
 

@@ -82,10 +82,10 @@ class Stage:
         path.track[:, :3, 3] += sway(self.rng, self.time, self.seconds, 0.012)
         return path
 
-    def palm(self, piece, side, height=None, tilt=0.0, yaw=25):
-        """A palm grip on the side of a piece that is the hand's own."""
-        grip = palm_grip(self.model, self.shape, piece, height, np.deg2rad(tilt))
-        return grip.turned(np.deg2rad(self.uniform(-yaw, yaw))).of_side(side)
+    def palm(self, piece, side, height=None, yaw=(5, 45), tilt=(-25, 5)):
+        """A palm grip on the side of a piece that is the hand's own; elbow outwards (yaw) and low (tilt), degrees."""
+        grip = palm_grip(self.model, self.shape, piece, height, np.deg2rad(self.uniform(*tilt)))
+        return grip.turned(np.deg2rad(self.uniform(*yaw))).of_side(side)
 
     def pads(self, piece, side, point, across, approach, kind='pinch'):
         """A grip between thumb and finger pads; vectors as for a right hand."""
@@ -104,7 +104,7 @@ def take(stage, thing):
     if thing == 'book':
         grip = _edge_grip(stage, pieces[0], RIGHT, (pieces[0].solid.parts[0].half[0]), 0.5)
     else:
-        grip = stage.palm(pieces[0], RIGHT, tilt=stage.uniform(-5, 20))
+        grip = stage.palm(pieces[0], RIGHT)
     script.hands[RIGHT] = stage.resting(RIGHT).reach(begin, held, track, grip)
     script.hands[LEFT] = stage.resting(LEFT)
     _add_stack(script, pieces, track)
@@ -150,8 +150,8 @@ def uncap(stage, thing):
     lifted = screwed @ pose((0, 0, 0.05))
     carried = Path(stage.time, screwed).go(off, off + 0.6 * (end - off), lifted)
     carried.go(off + 0.25 * (end - off), end, aside)
-    right_grip = stage.pads(cap, RIGHT, (0, 0, 0.4 * cap.top), (0.8, 0.6, 0), (-0.55, 0.75, -0.35), 'tripod')
-    right_grip = right_grip.turned(np.deg2rad(stage.uniform(5, 25)))
+    right_grip = stage.pads(cap, RIGHT, (0, 0, 0.4 * cap.top), (0.8, 0.6, 0), (-0.55, 0.75, -0.2), 'tripod')
+    right_grip = right_grip.turned(np.deg2rad(stage.uniform(20, 40)))
     script.add(body, track)
     script.add(cap, carried.track)
     script.hands[RIGHT] = stage.resting(RIGHT).reach(begin, held, carried.track, right_grip)
@@ -172,7 +172,7 @@ def take_out(stage, thing):
     target = pose(stage.uniform((0.06, -0.01, 0.07), (0.2, 0.08, 0.15)), stage.rng.normal(0, (25, 12, 20)))
     track = Path(stage.time, inside).go(held, held + 0.6 * (end - held), above)
     track = track.go(held + 0.3 * (end - held), end, target).track
-    grip = stage.pads(packet, RIGHT, (0, 0, 0.86 * packet.top), (0, 1, 0), (-0.7, 0.3, -0.55), 'tripod')
+    grip = stage.pads(packet, RIGHT, (0, 0, 0.86 * packet.top), (0, 1, 0), (-0.7, 0.4, -0.4), 'tripod')
     script.hands[RIGHT] = stage.resting(RIGHT).reach(begin, held, track, grip)
     hold = stage.palm(tin, LEFT, height=0.5 * tin.top)
     still = np.broadcast_to(place, track.shape)
@@ -200,7 +200,7 @@ def pour(stage, thing):
     tip = minimum_jerk(stage.time, lifted - 0.12, lifted + 0.22)
     tip = tip - minimum_jerk(stage.time, lowered - 0.2, lowered + 0.14)
     track = turned_about(track, (0, 1, 0), -np.deg2rad(stage.uniform(88, 115)) * tip, (0, 0, 0.55 * body.top))
-    grip = stage.palm(body, RIGHT, yaw=12, tilt=stage.uniform(0, 15))
+    grip = stage.palm(body, RIGHT, yaw=(15, 45))
     script.add(body, track)
     script.add(cup, still)
     script.hands[RIGHT] = HandPath(stage.time, track @ grip.wrist, grip.closed)
@@ -221,7 +221,7 @@ def squeeze(stage, thing):
     track = Path(stage.time, pose(spot, (0, tilt, 0)) @ stage.yaw(15)).track
     track[:, :3, 3] += sway(stage.rng, stage.time, stage.seconds, 0.006)
     track[:, 2, 3] -= stage.uniform(0.008, 0.02) * press
-    grip = stage.palm(body, RIGHT, yaw=10)
+    grip = stage.palm(body, RIGHT, yaw=(0, 30))
     firmer = grip.closed.copy()
     firmer[:12, 2] += np.deg2rad(14)
     angles = grip.closed + press[:, None, None] * (firmer - grip.closed)
@@ -248,7 +248,7 @@ def spray(stage, thing):
     track = turned_about(Path(stage.time, place).track, (0, 0, 1), yaw)
     track = turned_about(track, (1, 0, 0), -np.deg2rad(6) * pull)
     track[:, :3, 3] += sway(stage.rng, stage.time, stage.seconds, 0.012)
-    grip = stage.palm(body, RIGHT, yaw=8, tilt=stage.uniform(0, 12))
+    grip = stage.palm(body, RIGHT, yaw=(0, 30))
     angles = np.array(np.broadcast_to(grip.closed, (len(pull), 15, 3)))
     angles[:, :3, 2] = np.deg2rad([30, 15, 10]) + pull[:, None] * np.deg2rad([14, 45, 25])
     script.add(body, track)

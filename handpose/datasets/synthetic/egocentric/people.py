@@ -60,6 +60,6 @@ def move_camera(rng, person, frames, rate):
     """Extrinsics (F, 4, 4), table to camera, of a head that sways and looks about; alike when played backwards."""
     time, seconds = np.arange(frames) / max(frames - 1, 1), frames / rate
     eye = person.eye + rng.normal(0, 0.015, 3) + sway(rng, time, seconds, 0.012)
-    aim = np.array([0, 0.1, 0.06]) + rng.normal(0, (0.03, 0.025, 0.02)) + sway(rng, time, seconds, 0.02)
+    aim = np.array([0, 0.12, 0.08]) + rng.normal(0, (0.03, 0.025, 0.02)) + sway(rng, time, seconds, 0.02)
     up = np.array([0, 0, 1.0]) + rng.normal(0, 0.04, 3) + sway(rng, time, seconds, 0.025)
     return look_at(*(torch.from_numpy(v) for v in (eye, aim, up))).numpy()
