@@ -23,6 +23,7 @@ labelled = dict(
     hand_model='$hand_model',
     labels='$labels',
     on_broken='$on_broken',
+    packed='$packed',
 )
 train_dataset = dict(
     **labelled,
@@ -46,4 +47,5 @@ setup = 's0'  # official split: s0 unseen sequences, s1 subjects, s2 cameras, s3
 test_split = 'test'
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
 partial = False  # True: a test root of which only some frames are on disk
+packed = None  # path of a store of packed frames, to read images from it (docs/packed_frames.md)
 on_broken = 'error'  # 'skip' leaves broken samples out and reports how many

@@ -24,6 +24,7 @@ labelled = dict(
     hand_model='$hand_model',
     labels='$labels',
     on_broken='$on_broken',
+    packed='$packed',
 )
 train_dataset = dict(
     **labelled,
@@ -41,6 +42,7 @@ test_dataset = dict(
     split='evaluation',
     labels='joints_only',
     truth_file='$truth_file',
+    packed='$packed',
     mode='tracks',
     pipeline='$test_pipeline',
 )
@@ -56,4 +58,5 @@ version = 2  # or 3; they differ in labels and splits
 held_out = ['SiBF1']  # recordings kept for validation; the paper trains on all: held_out=[] val_dataloader=None
 truth_file = None  # 'evaluation_xyz.json' of data_root: test on the joints that HO3D released in November 2024
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
+packed = None  # path of a store of packed frames, to read images from it (docs/packed_frames.md)
 on_broken = 'error'  # 'skip' counts broken frames as not annotated and reports how many

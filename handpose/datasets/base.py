@@ -139,7 +139,7 @@ class VideoDataset(Dataset):
 
     def image_paths(self):
         """The paths of all images that the samples name, for packing; a reader that knows them need not read labels."""
-        rows = (row for index in range(len(self)) for row in self.read(index).meta['paths'])
+        rows = (row for index in range(len(self)) for row in self.read(index).meta.get('paths', ()))
         return list(dict.fromkeys(path for row in rows for path in ([row] if isinstance(row, str) else row)))
 
     def finish_opening(self):
@@ -149,7 +149,7 @@ class VideoDataset(Dataset):
             DatasetError: there is no such store of packed frames, it is damaged, or the images have changed since.
         """
         if self.packed is not None:
-            open_packed(self.packed, self.root)  # here, so that workers inherit it
+            open_packed(self.packed, self.root).check_sources()  # here, so that workers inherit it
         self._broken = torch.zeros(len(self), dtype=torch.bool).share_memory_()
 
     def __getitem__(self, index):

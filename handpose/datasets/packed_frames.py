@@ -47,7 +47,7 @@ class PackedFrames:
         if check:
             for sentence in self.shard_troubles():
                 raise DatasetError(sentence)
-            self._check_sources()
+            self.check_sources()
 
     def __getstate__(self):
         return {'folder': self.folder, 'root': self.root}
@@ -122,7 +122,12 @@ class PackedFrames:
         """The file of shard `number` of the index."""
         return self.folder / self.table.header['shards'][number]['file']
 
-    def _check_sources(self):
+    def check_sources(self):
+        """Looks at some originals, if they are there: first, last and between.
+
+        Raises:
+            DatasetError: some have changed since the store was made.
+        """
         places = np.unique(np.linspace(0, len(self) - 1, min(len(self), SAMPLED_SOURCES)).astype(int))
         found = [sentence for place in places.tolist() if (sentence := self.source_trouble(place))]
         if found:

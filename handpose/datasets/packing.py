@@ -38,7 +38,7 @@ from handpose.files import remove_unfinished, whole_file, write_whole
 
 SHARD_BYTES = 2**28
 BATCH = 256  # images in memory while they are packed
-ENCODERS = {'jpg': cv2.IMWRITE_JPEG_QUALITY, 'png': None}
+ENCODINGS = ('jpg', 'png')
 
 
 @dataclass(frozen=True)
@@ -53,7 +53,7 @@ class Recoding:
     quality: int = 95
 
     def __post_init__(self):
-        if self.encoding not in ENCODERS or not 1 <= self.quality <= 100 or min(self.size or (1,)) < 1:
+        if self.encoding not in ENCODINGS or not 1 <= self.quality <= 100 or min(self.size or (1,)) < 1:
             raise DatasetError(f"images are packed as 'jpg' of quality 1 to 100 or as 'png', not as {self}")
 
     def apply(self, data, path, source_size):
@@ -101,7 +101,7 @@ def unwatched(items, words, total):
 
 def pack_frames(
     folder,
-    root,
+    root=None,
     paths=(),
     recoding=None,
     verify=False,
@@ -114,6 +114,7 @@ def pack_frames(
 
     Args:
         folder: the store. root: the folder that `paths` lie in; frames are called by their paths from there.
+            None: where they were when the store was made.
         paths: of the files to be in it, besides those that it has already.
         recoding: a `Recoding`; None: as the store is, the original bytes in a new one.
         verify: first compare every frame that is there with its checksum, and pack damaged ones again.
@@ -129,22 +130,26 @@ def pack_frames(
         DatasetError: another process writes the store; other settings than the store's; an original is damaged in the
             store and gone; images of several sizes are to be resized.
     """
-    folder, root = Path(folder), os.path.abspath(root)
-    names = {name_under(root, path) for path in paths}
+    folder, paths = Path(folder), list(paths)
+    if not paths and not folder.is_dir():
+        raise DatasetError(f'there is no packed store {folder}; name a config whose images are to be packed')
     folder.mkdir(parents=True, exist_ok=True)
     with _only_writer(folder):
         remove_unfinished(folder)
         shards = _existing_shards(folder)
+        header = _found_header(folder, shards)
+        root = os.path.abspath(root or header.get('root', '.'))
+        names = {name_under(root, path) for path in paths}
         known, lost = _known_frames(folder, shards)
         wanted = names if prune else names | set(known)
         if not wanted:
-            raise DatasetError(f'there is nothing to pack into {folder}: no image is named, and no store is there')
+            raise DatasetError(f'{folder} holds no packed store; name a config whose images are to be packed')
         kept, good, damaged = _sort_out(shards, wanted, root, verify, watch)
         damaged += sorted(lost & wanted, key=natural_order)
         here = {name for _, table in kept for name in table.all_names()}
         pool = sorted(wanted - here, key=natural_order)
         _check_originals(pool, good, known, root, folder)
-        pictures = _settle(recoding, shards, pool, root, folder)
+        pictures = _settle(recoding, header, pool, root, folder)
         packer = _Packer(root, good, pictures)
         made = _write_shards(folder, pool, packer, shard_bytes, workers, watch, _next_number(folder))
         frames, size, missing = _write_index(folder, root, pictures, [*kept[::-1], *made])
@@ -211,6 +216,13 @@ def _existing_shards(folder):
     return found
 
 
+def _found_header(folder, shards):
+    """The header of the index, or of the latest shard where there is none, or {}."""
+    with suppress(DatasetError, OSError):
+        return map_table(folder / INDEX_FILE).header
+    return shards[0][1].header if shards else {}
+
+
 def _known_frames(folder, shards):
     """{name: state} of all frames that are in the store or were, and the names of those that no shard has any more."""
     with suppress(DatasetError, OSError):
@@ -264,13 +276,13 @@ def _check_originals(pool, good, known, root, folder):
         )
 
 
-def _settle(recoding, shards, pool, root, folder):
+def _settle(recoding, header, pool, root, folder):
     """The header's `pictures`: what is asked for, which must be what the store has."""
     asked = None
     if recoding is not None:
         asked = {**asdict(recoding), 'size': recoding.size and list(recoding.size), 'source_size': None}
-    if shards:
-        has = shards[0][1].header['pictures']
+    if header:
+        has = header['pictures']
         if asked is not None and (has is None or {**has, 'source_size': None} != asked):
             held = 'the original images' if has is None else f'images changed by {has}'
             raise DatasetError(
@@ -345,7 +357,7 @@ def _write_shards(folder, pool, packer, shard_bytes, workers, watch, number):
                 if offset >= shard_bytes:
                     break
             names = pool[done : done + len(records)]
-            table = table_bytes({'pictures': packer.pictures}, np.stack(records), names)
+            table = table_bytes({'root': packer.root, 'pictures': packer.pictures}, np.stack(records), names)
             file.write(table + TRAILER.pack(offset, SHARD_MAGIC))
         made.append((path, parse_table(table, path)))
         done, number = done + len(records), number + 1
