@@ -1,6 +1,7 @@
 """Makes the built-in data, or renders recorded motion.
 
 python tools/make_synthetic.py --root data/synthetic_dexycb --subjects 10
+python tools/make_synthetic.py --layout h2o --width 160 --height 90
 python tools/make_synthetic.py --root data/recorded --motion motion.npz --cameras 2
 """
 
@@ -10,31 +11,41 @@ import sys
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from handpose.datasets.synthetic import (
+    EgocentricOptions,
     RecordedOptions,
     SyntheticOptions,
     contact_sheet,
+    egocentric_options_from_dict,
     options_from_dict,
     recorded_options_from_dict,
+    write_egocentric,
     write_recorded,
     write_synthetic,
 )
+from handpose.datasets.synthetic.egocentric.options import LAYOUTS as VIDEO_LAYOUTS
 from handpose.datasets.synthetic.options import LAYOUTS, WITHOUT_PICTURES
 from handpose.engine import OptionsAction, load_config
 from handpose.engine.errors import sentences
+from handpose.registry import did_you_mean
 
-ROOTS = {layout: f'data/synthetic_{layout}' for layout in LAYOUTS}
+ROOTS = {layout: f'data/synthetic_{layout}' for layout in (*LAYOUTS, *VIDEO_LAYOUTS)}
 RECORDED_ROOT = 'data/recorded'
 DEFAULTS = SyntheticOptions(ROOTS['dexycb'])
 MEANINGS = {
-    'subjects': 'subject folders',
-    'sequences': 'sequences per subject, a multiple of 5',
-    'frames': 'frames per sequence',
-    'cameras': 'cameras per sequence, up to 8',
-    'size': 'width (and, but for --motion, height) of the images, pixels',
-    'seed': 'decides everything',
-    'workers': 'processes; 0: one per CPU core',
-    'ho3d_version': "of HO3D's layout: 2 or 3",
-    'interhand_fps': "of InterHand2.6M's layout: 5 or 30 labelled frames a second",
+    'subjects': f'subject folders (default {DEFAULTS.subjects}; h2o 8, fpha 6)',
+    'sequences': f'sequences per subject, a multiple of 5 (default {DEFAULTS.sequences})',
+    'frames': f'frames per sequence (default {DEFAULTS.frames}); h2o and fpha: of the shortest action (default 48)',
+    'cameras': f'cameras per sequence, up to 8 (default {DEFAULTS.cameras})',
+    'size': f'width (and, but for --motion, height) of the images, pixels (default {DEFAULTS.size})',
+    'seed': f'decides everything (default {DEFAULTS.seed})',
+    'workers': 'processes (default 0: one per CPU core)',
+    'ho3d_version': f"of HO3D's layout: 2 or 3 (default {DEFAULTS.ho3d_version})",
+    'interhand_fps': f"of InterHand2.6M's: 5 or 30 labelled frames a second (default {DEFAULTS.interhand_fps})",
+    'videos': 'h2o, fpha: per action and person in the training part (default 3)',
+    'test_videos': 'h2o, fpha: per action and person in the test part (default 7 or 3)',
+    'max_frames': 'h2o, fpha: of the longest action (default 80)',
+    'width': 'h2o, fpha: of the images, pixels (default 160)',
+    'height': 'h2o, fpha: of the images, pixels (default 90)',
 }
 
 
@@ -45,8 +56,8 @@ def parse_arguments():
     parser.add_argument('--root', help=f'folder to write (default data/synthetic_LAYOUT or {RECORDED_ROOT})')
     for name, meaning in MEANINGS.items():
         flag = f'--{name.replace("_", "-")}'
-        parser.add_argument(flag, type=int, help=f'{meaning} (default {getattr(DEFAULTS, name)})')
-    parser.add_argument('--layout', help=f'whose folder structure: {", ".join(LAYOUTS)} (default {DEFAULTS.layout})')
+        parser.add_argument(flag, type=int, help=meaning)
+    parser.add_argument('--layout', help=f'whose folder structure: {", ".join(ROOTS)} (default {DEFAULTS.layout})')
     parser.add_argument('--motion', metavar='FILE.npz', help='render these recordings instead (docs/motion_file.md)')
     parser.add_argument('--serials', nargs='+', help='which of its cameras, instead of those that see most')
     parser.add_argument('--sheet', metavar='FILE.png', help='also write a contact sheet of the data')
@@ -67,7 +78,13 @@ def read_options(arguments):
         # A config's other options are about hands that nobody recorded.
         values = {'root': values['root'] if arguments.config else RECORDED_ROOT}
     values |= given
-    return recorded_options_from_dict(values) if 'motion' in values else options_from_dict(values)
+    if 'motion' in values:
+        return recorded_options_from_dict(values)
+    layout = values.get('layout', DEFAULTS.layout)
+    if layout not in ROOTS:
+        known = ', '.join(ROOTS)
+        sys.exit(f'layout must be one of {known}, got {layout!r}.{did_you_mean(layout, list(ROOTS))}')
+    return (egocentric_options_from_dict if layout in VIDEO_LAYOUTS else options_from_dict)(values)
 
 
 def main():
@@ -76,14 +93,12 @@ def main():
     if options is None:
         print(f'{arguments.config} has no synthetic_data: nothing to make')
         return
-    recorded = isinstance(options, RecordedOptions)
-    if arguments.sheet and not recorded and options.layout in WITHOUT_PICTURES:
+    if arguments.sheet and isinstance(options, SyntheticOptions) and options.layout in WITHOUT_PICTURES:
         sys.exit(f'the layout {options.layout!r} has no pictures, so there can be no contact sheet: leave --sheet out')
-    write, report = (write_recorded, report_recorded) if recorded else (write_synthetic, report_synthetic)
+    write, report = FAMILIES[type(options)]
     columns = [TextColumn('sequences'), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn(), TimeRemainingColumn()]
     with Progress(*columns) as bar:
-        total = None if recorded else options.subjects * options.sequences
-        task = bar.add_task('sequences', total=total)
+        task = bar.add_task('sequences', total=None)
         try:
             summary = write(options, lambda done, total: bar.update(task, completed=done, total=total))
         except KeyboardInterrupt:
@@ -117,6 +132,19 @@ def report_recorded(options, summary):
     )
     if summary.frames:
         print(f'wrote {summary.frames} frames, {summary.frames / summary.seconds:.0f} per second and core')
+
+
+def report_egocentric(options, summary):
+    if summary.frames:
+        rate = summary.frames / summary.seconds
+        print(f'{options.root}: wrote {summary.videos} videos, {summary.frames} frames, {rate:.0f} per second and core')
+
+
+FAMILIES = {
+    SyntheticOptions: (write_synthetic, report_synthetic),
+    RecordedOptions: (write_recorded, report_recorded),
+    EgocentricOptions: (write_egocentric, report_egocentric),
+}
 
 
 if __name__ == '__main__':

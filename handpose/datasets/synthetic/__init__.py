@@ -1,5 +1,11 @@
-"""The built-in data: procedural hands that take and move procedural objects, in the folders of a real data set."""
+"""The built-in data: procedural hands that act on procedural objects, in the folders of a real data set."""
 
+from handpose.datasets.synthetic.egocentric import (
+    EgocentricOptions,
+    EgocentricSummary,
+    egocentric_options_from_dict,
+    write_egocentric,
+)
 from handpose.datasets.synthetic.generate import Summary, write_synthetic
 from handpose.datasets.synthetic.options import SyntheticOptions, options_from_dict
 from handpose.datasets.synthetic.recorded import (
@@ -11,13 +17,17 @@ from handpose.datasets.synthetic.recorded import (
 from handpose.datasets.synthetic.sheet import contact_sheet
 
 __all__ = [
+    'EgocentricOptions',
+    'EgocentricSummary',
     'RecordedOptions',
     'RecordedSummary',
     'Summary',
     'SyntheticOptions',
     'contact_sheet',
+    'egocentric_options_from_dict',
     'options_from_dict',
     'recorded_options_from_dict',
+    'write_egocentric',
     'write_recorded',
     'write_synthetic',
 ]

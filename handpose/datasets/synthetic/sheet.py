@@ -1,4 +1,4 @@
-"""A contact sheet of the built-in data, in DexYCB's structure or HO3D's: one picture to judge it by."""
+"""A contact sheet of the built-in data, in the structure of a data set with pictures: one picture to judge it by."""
 
 from pathlib import Path
 
@@ -17,7 +17,7 @@ def contact_sheet(root, path, rows=6, columns=8, tile=256):
     """
     sequences = _sequences(Path(root))
     if not sequences:
-        raise FileNotFoundError(f'{root} holds no sequence (<subject>/<sequence>/meta.yml, or train/<sequence>/rgb)')
+        raise FileNotFoundError(f'{root} holds no sequence of pictures in the structure of DexYCB, HO3D, H2O or FPHA')
     chosen = [sequences[i] for i in np.unique(np.linspace(0, len(sequences) - 1, rows).round().astype(int))]
     sheet = np.concatenate([_row(sequence, columns, tile) for sequence in chosen])
     if not cv2.imwrite(str(path), sheet):
@@ -31,7 +31,8 @@ def _sequences(root):
     recordings = {}  # HO3D's folders are a recording's name and the camera's digit
     for folder in sorted([*root.glob('train/*/rgb'), *root.glob('evaluation/*/rgb')]):
         recordings.setdefault(folder.parent.name[:-1], []).append(sorted(folder.iterdir()))
-    return sequences + list(recordings.values())
+    videos = sorted([*root.glob('subject*/*/*/cam4/rgb'), *root.glob('Video_files/*/*/*/color')])
+    return sequences + list(recordings.values()) + [[sorted(folder.iterdir())] for folder in videos]
 
 
 def _row(cameras, columns, tile):
