@@ -16,7 +16,7 @@ from handpose.files import write_whole
 from handpose.models import fit_constant_hands
 from handpose.registry import DATASETS, MODELS
 from handpose.visualization.hook import DrawClipsHook
-from handpose.visualization.report import draw_numbers, draw_worst_tracks
+from handpose.visualization.report import draw_actions, draw_numbers, draw_worst_tracks
 
 
 def parse_arguments():
@@ -63,6 +63,8 @@ def main():
     if reports:
         report(results, Path(config.work_dir), arguments.results)
         if pictures:
+            if 'action_accuracy' in results['model']:
+                draw_actions(pictures, load_records(record_path(config.work_dir, 'model_actions')))
             draw(config, estimators, runner.test_dataloader.dataset, pictures, arguments.draw)
 
 
@@ -93,7 +95,8 @@ def build_estimators(config, checkpoint, compare):
     if compare and config.get('compared'):
         estimators.update({name: MODELS.build(settings) for name, settings in config.compared.items()})
     elif compare:
-        labels = DATASETS.build({**config.train_dataset, 'mode': 'tracks', 'pipeline': []})
+        # Each frame once, as in the test: whole tracks, or videos.
+        labels = DATASETS.build({**config.train_dataset, 'mode': config.test_dataset.mode, 'pipeline': []})
         estimators.update(fit_constant_hands(labels[i] for i in range(len(labels))))
         set_random_seed(config.randomness.seed)
         estimators['untrained'] = MODELS.build(config.model)
@@ -112,11 +115,15 @@ def build_test(config, name, estimator, extra_metrics):
 
 
 def with_records(metric, work_dir, name):
-    """The config of a metric that keeps its records in <name>.npz, or <name>_mesh.npz; others as they are."""
-    suffix = {'HandPoseMetric': '', 'HandMeshMetric': '_mesh'}.get(metric['type'])
+    """The config of a metric that keeps its records: <name>.npz, <name>_mesh.npz, <name>_actions.npz; others as is."""
+    suffix = {'HandPoseMetric': '', 'HandMeshMetric': '_mesh', 'ActionMetric': '_actions'}.get(metric['type'])
     if suffix is None:
         return metric
-    return {**metric, 'keep_records': str(Path(work_dir) / 'records' / f'{name}{suffix}.npz')}
+    return {**metric, 'keep_records': str(record_path(work_dir, f'{name}{suffix}'))}
+
+
+def record_path(work_dir, name):
+    return Path(work_dir) / 'records' / f'{name}.npz'
 
 
 def report(results, work_dir, results_file):
@@ -130,7 +137,7 @@ def report(results, work_dir, results_file):
 
 def draw(config, estimators, dataset, pictures, count):
     """Draws the test's numbers and its worst sequences from the records."""
-    paths = {name: Path(config.work_dir) / 'records' / f'{name}.npz' for name in estimators}
+    paths = {name: record_path(config.work_dir, name) for name in estimators}
     if not paths['model'].is_file():
         print('no pictures of the numbers: the config has no HandPoseMetric in test_evaluator')
         return

@@ -83,4 +83,10 @@ class ProgressHook(Hook):
             self.progress = None
 
 
-HEADLINES = ('pa_mpjpe_mm', 'mpjpe_ra_wrist_mm', 'accel_error_mm_per_frame2')
+HEADLINES = (
+    'action_accuracy',
+    'pa_mpjpe_mm',
+    'mpjpe_ra_wrist_mm',
+    'mpjpe_ra_wrist_20_joints_mm',
+    'accel_error_mm_per_frame2',
+)

@@ -1,5 +1,6 @@
 """Drawing: overlays on images, videos, and figures of results."""
 
+from handpose.visualization.action_figures import attention_strip, confusion_matrix
 from handpose.visualization.draw import (
     add_caption,
     contact_sheet,
@@ -18,7 +19,9 @@ from handpose.visualization.video import VideoWriter, save_clip_video, save_cont
 __all__ = [
     'VideoWriter',
     'add_caption',
+    'attention_strip',
     'confidence_strip',
+    'confusion_matrix',
     'contact_sheet',
     'draw_boxes',
     'draw_clip',

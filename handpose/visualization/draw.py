@@ -100,6 +100,16 @@ def put_label(image, text, position=(0, 0), color=(255, 255, 255)):
     return image
 
 
+def write_text(image, text, position, height, room, color=(255, 255, 255)):
+    """Writes text, in place, whose lower left corner is at `position` (x, y), without a plate.
+
+    Args:
+        image: (h, w, 3) uint8. height: of capital letters, pixels. room: the text is made smaller than that width.
+    """
+    scale = _text_scale(text, height, room)
+    cv2.putText(image, text, position, _FONT, scale, color, _stroke(scale), cv2.LINE_AA)
+
+
 def add_caption(image, text, color=(255, 255, 255)):
     """Adds a dark strip with text above the image, so that nothing of the image is hidden."""
     height = text_height(image)

@@ -77,13 +77,17 @@ def pck_curve(errors, low=0, high=50, title='PCK'):
     """Share of keypoints within a threshold, for several models.
 
     Args:
-        errors: {model name: array of errors in mm, NaN left out}. low, high: thresholds in mm.
+        errors: {model name: array of errors in mm, NaN left out; or None, which only keeps its colour free}.
+        low, high: thresholds in mm. title: above.
     """
     figure, axes = figure_with_axes(title)
     thresholds = np.linspace(low, high, 200)
-    for name, values in errors.items():
+    for i, (name, values) in enumerate(errors.items()):
+        if values is None:
+            continue
         values = np.sort(np.asarray(values, float)[~np.isnan(values)])
-        axes.plot(thresholds, np.searchsorted(values, thresholds, side='right') / max(len(values), 1), label=name, lw=2)
+        share = np.searchsorted(values, thresholds, side='right') / max(len(values), 1)
+        axes.plot(thresholds, share, label=name, lw=2, color=f'C{i}')
     axes.set(xlabel='threshold (mm)', ylabel='share of keypoints', xlim=(low, high), ylim=(0, 1))
     figure.legend(loc='outside lower center', ncols=len(errors), frameon=False)
     return picture_of(figure)

@@ -1,4 +1,4 @@
-"""Draws tested clips while a test runs: videos, contact sheets and the confidences of the fusion."""
+"""Draws tested clips while a test runs: videos, contact sheets, confidences of the fusion, attention of the action."""
 
 from pathlib import Path
 
@@ -8,6 +8,7 @@ from mmengine.hooks import Hook
 
 from handpose.registry import HOOKS
 from handpose.structures import strided_windows
+from handpose.visualization.action_pictures import action_story, draw_attention, under_frames
 from handpose.visualization.draw import contact_sheet
 from handpose.visualization.figures import confidence_strip
 from handpose.visualization.overlays import draw_clip
@@ -21,8 +22,9 @@ class DrawClipsHook(Hook):
     """Draws a few clips, spread evenly over the test split, with the prediction beside the truth.
 
     Args:
-        folder: where the pictures go: `<clip>.webm`, `<clip>.png` and, for estimators that fuse frames,
-            `<clip>_confidence.png`.
+        folder: where the pictures go: `<clip>.webm`, `<clip>.png`; for estimators that fuse frames
+            `<clip>_confidence.png`; for those that recognise actions `<clip>_attention.png`, and the running action
+            stands below the frames.
         num_clips: how many clips.
     """
 
@@ -46,6 +48,13 @@ class DrawClipsHook(Hook):
         hand_model = getattr(estimator, 'hand_model', None)
         frames = draw_clip(prediction, target, None if hand_model is None else hand_model.faces)
         name = '_'.join([target.meta['sequence'].replace('/', '_'), *target.meta['cameras']])
+        if prediction.action_scores is not None and hasattr(estimator, 'decode_video'):
+            names = runner.test_dataloader.dataset.metainfo['actions']
+            story = action_story(estimator, target)
+            save_image(
+                self.folder / f'{name}_attention.png', draw_attention(prediction, target, names, story.attention)
+            )
+            frames = list(under_frames(frames, prediction, target, names, story.running))
         save_clip_video(self.folder / f'{name}.webm', frames, target.meta['fps'])
         shown = np.linspace(0, len(frames) - 1, min(SHEET_FRAMES, len(frames))).astype(int)
         save_image(self.folder / f'{name}.png', contact_sheet([frames[i] for i in shown], columns=1))

@@ -89,6 +89,25 @@ def draw_frames(prediction, target, frames, hand_faces=None, camera=0, panel_siz
     return [(drawn(t, prediction, shift, PREDICTED_COLOR), drawn(t, target, None, TRUE_COLOR)) for t in frames]
 
 
+def draw_hands(picture, joints, intrinsics, width):
+    """A picture scaled to `width` pixels, with hands seen by a pinhole camera drawn into it.
+
+    Args:
+        picture: (h, w, 3) uint8 RGB. joints: (N, 21, 3) of N hands, metres, in the camera's frame.
+        intrinsics: (3, 3) of the picture.
+
+    Returns:
+        (h', width, 3) uint8 RGB.
+    """
+    height = round(picture.shape[0] * width / picture.shape[1])
+    image = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
+    scale = width / picture.shape[1]
+    for hand in joints:
+        pixels = project_points(hand, intrinsics).numpy()
+        image = draw_skeleton(image, (pixels + 0.5) * scale - 0.5, hand[:, 2].numpy() > 0)
+    return image
+
+
 def _input_of(target):
     """What another estimator gave, in the place of the joints."""
     valid = target.input_valid[..., None].expand(target.joints_valid.shape)

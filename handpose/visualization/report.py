@@ -4,6 +4,7 @@ A record file holds numbers and no images, so that the frames of the few tracks 
 again.
 """
 
+import itertools
 from collections import namedtuple
 from pathlib import Path
 
@@ -13,6 +14,7 @@ import torch
 from handpose.engine.adapter import EstimatorAdapter, collate
 from handpose.evaluation.functional import joint_mean
 from handpose.evaluation.summary import SIDES, occlusion_groups
+from handpose.visualization.action_figures import confusion_matrix
 from handpose.visualization.draw import contact_sheet, side_by_side
 from handpose.visualization.figures import error_by_occlusion_bar, error_per_joint_hand, pck_curve
 from handpose.visualization.overlays import draw_frames
@@ -23,9 +25,10 @@ ERROR, ERROR_NAME = 'pa_mpjpe_mm', 'PA-MPJPE (mm)'
 CURVES = {  # records whose PCK is drawn, and up to how many mm
     'pa_mpjpe_mm': ('after Procrustes alignment', 50),
     'mpjpe_ra_wrist_mm': ('relative to the wrist', 100),
-    'mpjpe_ra_wrist_20_joints_mm': ('relative to the wrist', 100),
+    'mpjpe_ra_wrist_20_joints_mm': ('relative to the wrist', 50),
     'mpjpe_cam_mm': ('in camera coordinates', 100),
 }
+BY_HAND = ('mpjpe_cam_mm', 'mpjpe_ra_wrist_mm', 'mpjpe_ra_wrist_20_joints_mm')
 NUM_MOMENTS = 6
 
 Track = namedtuple('Track', 'sequence camera hand')
@@ -34,6 +37,8 @@ Track = namedtuple('Track', 'sequence camera hand')
 def draw_numbers(folder, records, say):
     """Draws `pck.png`, `error_per_joint.png` and, where the occlusion is known, `error_by_occlusion.png`.
 
+    With both hands in the records also `pck_by_hand.png`: in camera coordinates and relative to the wrist.
+
     Args:
         folder: where they go. records: {row name: what `load_records` gave}, the model first.
         say: called with a sentence about each picture that cannot be drawn.
@@ -41,13 +46,10 @@ def draw_numbers(folder, records, say):
     folder = Path(folder)
     records = {name.replace('_', ' '): record for name, record in records.items()}
     first = next(iter(records.values()))
-    curves = [
-        pck_curve({row: r[f'{name}/joints'] for row, r in records.items()}, high=high, title=f'PCK {title}')
-        for name, (title, high) in CURVES.items()
-        if f'{name}/joints' in first
-    ]
+    curves = [_curve(records, name) for name in CURVES if f'{name}/joints' in first]
     if curves:
         save_image(folder / 'pck.png', side_by_side(curves, pad=0))
+        _draw_by_hand(folder / 'pck_by_hand.png', records)
     else:
         say('no PCK curve: the records hold no errors of single joints')
     if f'{ERROR}/joints' in first:
@@ -57,6 +59,16 @@ def draw_numbers(folder, records, say):
     else:
         groups = {row: _by_occlusion(record) for row, record in records.items()}
         save_image(folder / 'error_by_occlusion.png', error_by_occlusion_bar(groups, ERROR_NAME))
+
+
+def draw_actions(folder, records):
+    """Draws `confusion.png`: which actions were taken for which.
+
+    Args:
+        folder: where it goes. records: what `load_records` gave of the records of `ActionMetric`.
+    """
+    matrix = confusion_matrix(records['label'], records['predicted'], records['actions'].tolist())
+    save_image(Path(folder) / 'confusion.png', matrix)
 
 
 def draw_worst_tracks(folder, records, estimator, dataset, count):
@@ -153,6 +165,25 @@ def _rows(record, track):
     )
     chosen = chosen[np.argsort(record['frame'][chosen])]
     return {name: record[name][chosen] for name in ('frame', 'occlusion', ERROR)}
+
+
+def _draw_by_hand(path, records):
+    first = next(iter(records.values()))
+    sides = [side for side in SIDES if (first['hand'] == side).any()]
+    names = [name for name in BY_HAND if f'{name}/joints' in first]
+    if len(sides) < 2 or not names:
+        return
+    panels = [_curve(records, name, side) for name, side in itertools.product(names, sides)]
+    save_image(path, contact_sheet(panels, columns=len(sides), pad=0))
+
+
+def _curve(records, name, side=None):
+    """The PCK of one number, of all hands or those of one side."""
+    title, high = CURVES[name]
+    errors = {row: r.get(f'{name}/joints') for row, r in records.items()}
+    if side:
+        errors = {row: None if e is None else e[records[row]['hand'] == side] for row, e in errors.items()}
+    return pck_curve(errors, high=high, title=f'PCK {title}' + (f', {side} hand' if side else ''))
 
 
 def _hands(records):

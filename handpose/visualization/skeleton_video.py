@@ -6,9 +6,9 @@ import cv2
 import numpy as np
 import torch
 
-from handpose.geometry import project_points
 from handpose.hands.joints import FINGERTIPS
 from handpose.visualization.draw import BACKGROUND, FINGER_COLORS, add_caption, contact_sheet, draw_skeleton, put_label
+from handpose.visualization.overlays import draw_hands
 
 _GRID, _AXIS_LINE = (44, 47, 53), (64, 68, 76)
 _TRAIL = 12  # frames that fingertips leave a trace of
@@ -70,15 +70,9 @@ class ComparisonVideo:
         return image
 
     def _over(self, picture, version, t):
-        height = round(picture.shape[0] * 1.6 * self.panel / picture.shape[1])
-        image = cv2.resize(picture, (round(1.6 * self.panel), height), interpolation=cv2.INTER_AREA)
-        scale = image.shape[1] / picture.shape[1]
+        joints = torch.from_numpy(version.joints[t, version.valid[t]])
         intrinsics = torch.from_numpy(version.intrinsics).float()
-        for h in np.flatnonzero(version.valid[t]):
-            joints = torch.from_numpy(version.joints[t, h])
-            pixels = project_points(joints, intrinsics).numpy()
-            image = draw_skeleton(image, (pixels + 0.5) * scale - 0.5, joints[:, 2].numpy() > 0)
-        return self._label(image, '', version, t)
+        return self._label(draw_hands(picture, joints, intrinsics, round(1.6 * self.panel)), '', version, t)
 
     def _label(self, image, text, version, t):
         if text:

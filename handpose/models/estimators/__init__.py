@@ -4,7 +4,7 @@ from handpose.models.estimators.constant_hand import ConstantHand, fit_constant_
 from handpose.models.estimators.deformer import Deformer, DeformerOutput
 from handpose.models.estimators.deformer_loss import DeformerLoss
 from handpose.models.estimators.dstformer import DSTformer
-from handpose.models.estimators.htt import HTT, HTTOutput
+from handpose.models.estimators.htt import HTT, HTTOutput, VideoOutput
 from handpose.models.estimators.htt_loss import HTTLoss
 from handpose.models.estimators.motion_filters import (
     GaussianFilter,
@@ -16,6 +16,7 @@ from handpose.models.estimators.motion_filters import (
 from handpose.models.estimators.motion_refiner import HandTruth, MotionRefiner, RefinedMotion
 from handpose.models.estimators.pdtm import PDTM
 from handpose.models.estimators.refinement_loss import RefinementLoss
+from handpose.models.estimators.running_action import RunningAction, running_action
 from handpose.models.estimators.smoothnet import SmoothNet
 
 __all__ = [
@@ -35,8 +36,11 @@ __all__ = [
     'OneEuroFilter',
     'RefinedMotion',
     'RefinementLoss',
+    'RunningAction',
     'SavitzkyGolayFilter',
     'SmoothNet',
     'StillHand',
+    'VideoOutput',
     'fit_constant_hands',
+    'running_action',
 ]

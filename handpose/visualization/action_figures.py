@@ -1,0 +1,133 @@
+"""Figures of actions: which are taken for which, and which frames of a video decide.
+
+Every function returns an RGB image (h, w, 3) uint8.
+"""
+
+import cv2
+import numpy as np
+
+from handpose.visualization.figures import picture_of
+
+_CELL = 0.31  # inches
+_INK, _ATTENTION = '0.15', '#e8833a'
+_STRIP_WIDTH = 13.0  # inches
+
+
+def confusion_matrix(labels, predicted, names, title='actions'):
+    """How often each action was taken for each: rows are the true actions, columns the predicted ones.
+
+    A cell holds the number of videos; its colour is their share of the row. What stands behind a row's name is how many
+    videos there are, and how many of them are right. Actions that are neither there nor predicted are left out.
+
+    Args:
+        labels, predicted: (N,) int, places in `names`. names: of the A actions.
+    """
+    labels, predicted = np.asarray(labels), np.asarray(predicted)
+    if labels.shape != predicted.shape or labels.ndim != 1 or not len(labels):
+        raise ValueError(f'confusion_matrix needs (N,) labels and predictions, got {labels.shape}, {predicted.shape}')
+    used = np.unique(np.concatenate([labels, predicted]))
+    if used[0] < 0 or used[-1] >= len(names):
+        raise ValueError(f'confusion_matrix got the class {used[0] if used[0] < 0 else used[-1]} of {len(names)} names')
+    rows, columns = (np.searchsorted(used, values) for values in (labels, predicted))
+    counts = np.zeros((len(used), len(used)), int)
+    np.add.at(counts, (rows, columns), 1)
+    words = [str(names[i]).replace('_', ' ') for i in used]
+    right = int(counts.trace())
+    title = f'{title}: {right} of {len(labels)} videos right ({100 * right / len(labels):.1f} %)'
+    if len(used) < len(names):
+        title += f'; {len(names) - len(used)} actions are neither there nor predicted'
+    return picture_of(_matrix_figure(counts, words, title))
+
+
+def _matrix_figure(counts, words, title):
+    from matplotlib.figure import Figure
+
+    size = len(words) * _CELL
+    margin = 0.075 * max(map(len, words)) + 0.4  # for the names, inches
+    figure = Figure(figsize=(max(size + margin + 1.5, 7.0), size + margin + 0.9), dpi=110, layout='constrained')
+    axes = figure.add_subplot()
+    totals = counts.sum(1)
+    axes.imshow(counts / np.maximum(totals, 1)[:, None], cmap='Blues', vmin=0, vmax=1.15)
+    for row, column in np.argwhere(counts):
+        share = counts[row, column] / totals[row]
+        color = 'white' if share > 0.55 else _INK if row == column else '#b3261e'
+        weight = 'bold' if row == column else 'normal'
+        axes.text(
+            column, row, counts[row, column], ha='center', va='center_baseline', size=8, color=color, weight=weight
+        )
+    places = np.arange(len(words))
+    axes.set_xticks(places, words, rotation=90, size=9)
+    axes.set_yticks(places, words, size=9)
+    of_row = [f'{counts[i, i]} of {n}' if n else '-' for i, n in enumerate(totals)]
+    beside = axes.secondary_yaxis('right')
+    beside.set_yticks(places, of_row, size=8)
+    for scale in (axes, beside):
+        scale.tick_params(length=0)
+    axes.set(xlabel='predicted', ylabel='true')
+    axes.set_xticks(places[1:] - 0.5, minor=True)
+    axes.set_yticks(places[1:] - 0.5, minor=True)
+    axes.grid(which='minor', color='0.9', lw=0.7)
+    axes.tick_params(which='minor', length=0)
+    figure.suptitle(title, size=10)
+    return figure
+
+
+def attention_strip(frames, attention, numbers=None, title='', shown=12):
+    """A video as a film strip, and how much the action looks at each of its frames (HTT, Fig. 7).
+
+    Each picture stands above the frames that it is the middle one of.
+
+    Args:
+        frames: T images (h, w, 3) uint8 RGB. attention: (T,), which sums to at most 1; drawn in percent.
+        numbers: (T,) of the frames, which the axis shows where they are neighbours; default 0 to T - 1.
+        title: above. shown: at most so many pictures.
+    """
+    from matplotlib.figure import Figure
+
+    attention = np.asarray(attention, float)
+    if attention.shape != (len(frames),) or not len(frames) or not np.isfinite(attention).all():
+        raise ValueError(f'attention_strip needs one finite weight a frame: {len(frames)} frames, {attention.shape}')
+    count = min(shown, len(frames))
+    edges = np.linspace(0, len(frames), count + 1)
+    middles = np.minimum((edges[:-1] + edges[1:]) / 2, len(frames) - 1).astype(int)
+    pictures = [_tile(frames[t]) for t in middles]
+    left, width, plot, top = 0.85, _STRIP_WIDTH - 1.05, 1.7, 0.45 if title else 0.15  # inches
+    strip = width * pictures[0].shape[0] / (count * pictures[0].shape[1])
+    height = top + strip + plot + 0.65
+    figure = Figure(figsize=(_STRIP_WIDTH, height), dpi=110)
+
+    def place(bottom, tall):
+        return figure.add_axes([left / _STRIP_WIDTH, bottom / height, width / _STRIP_WIDTH, tall / height])
+
+    film, below = place(0.6 + plot, strip), place(0.55, plot)
+    film.imshow(np.hstack(pictures), aspect='auto')
+    film.axis('off')
+    neighbours = numbers is not None and (np.diff(numbers) == 1).all()
+    _draw_attention(below, 100 * attention, int(numbers[0]) if neighbours else 0)
+    figure.text(left / _STRIP_WIDTH, 1 - 0.32 / height, title, size=11)
+    return picture_of(figure)
+
+
+def _draw_attention(axes, percent, first):
+    frames = len(percent)
+    start, end = first - 0.5, first + frames - 0.5
+    steps = np.append(percent, percent[-1])
+    axes.fill_between(np.linspace(start, end, frames + 1), steps, step='post', color=_ATTENTION, lw=0)
+    axes.axhline(100 / frames, color='0.4', lw=1, ls='--')
+    plate = dict(boxstyle='square,pad=0.15', fc='white', ec='none', alpha=0.8)
+    place = dict(textcoords='offset points', ha='right', size=8, bbox=plate)
+    axes.annotate('all frames alike', (end, 100 / frames), (-4, 4), **place)
+    axes.set(xlim=(start, end), ylim=(0, 1.15 * max(percent.max(), 100 / frames)), ylabel='attention (%)')
+    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.set_xlabel('frame', labelpad=1)
+    axes.grid(alpha=0.3)
+    axes.set_axisbelow(True)
+
+
+def _tile(frame, width=200):
+    """A frame of the strip with a dark rim that parts it from the next one."""
+    height = round(frame.shape[0] * width / frame.shape[1])
+    method = cv2.INTER_AREA if frame.shape[1] > width else cv2.INTER_CUBIC
+    tile = cv2.resize(frame, (width, height), interpolation=method)
+    tile[:, :1] = tile[:, -1:] = 20
+    return tile

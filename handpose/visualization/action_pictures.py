@@ -1,0 +1,56 @@
+"""Pictures of a tested video of an action recogniser: the running action below its frames, and what it attends to."""
+
+from typing import NamedTuple
+
+import numpy as np
+import torch
+
+from handpose.models.estimators.running_action import RunningAction, running_action
+from handpose.visualization.action_banner import ActionBanner
+from handpose.visualization.action_figures import attention_strip
+
+TIMES = 40  # how often a video is asked for the action so far
+
+
+class ActionStory(NamedTuple):
+    """How an answer came about: the running action, and the attention (T,) that the action token gives each frame."""
+
+    running: RunningAction
+    attention: np.ndarray
+
+
+@torch.no_grad()
+def action_story(estimator, target):
+    """The `ActionStory` of a video: `target`, a HandSequence (a clip) with images and intrinsics, one camera."""
+    device = next(estimator.parameters()).device
+    features = estimator.encode_video(target.images[:, 0].to(device))
+    intrinsics = target.intrinsics[:, 0].to(device)
+    valid = _valid(target).to(device)
+    attention = estimator.decode_video(features, intrinsics, valid, return_attention=True).attention
+    running = running_action(estimator, features, intrinsics, valid, max(1, len(valid) // TIMES))
+    return ActionStory(running, attention.cpu().numpy())
+
+
+def under_frames(frames, prediction, target, names, running):
+    """Yields the frames of `draw_clip` of this pair with the running action below each."""
+    truth = -1 if target.action_label is None else int(target.action_label)
+    width = frames[0].shape[1]
+    banner = ActionBanner(names, running, prediction.action_scores, truth, len(target.images), width)
+    for t, frame in zip(torch.nonzero(_valid(target)).flatten().tolist(), frames, strict=True):
+        yield np.vstack([frame, banner.draw(t)])
+
+
+def draw_attention(prediction, target, names, attention):
+    """The film strip of a video with the attention (T,) of its frames, as an image (h, w, 3)."""
+    names = [str(name).replace('_', ' ') for name in names]
+    best = int(prediction.action_scores.argmax())
+    title = f'{target.meta["sequence"]}: {names[best]} ({float(prediction.action_scores[best]):.2f})'
+    if target.action_label is not None and target.action_label >= 0:
+        title += f', true: {names[int(target.action_label)]}'
+    images = [image.permute(1, 2, 0).numpy() for image in target.images[:, 0].cpu()]
+    numbers = target.meta.get('frame_indices')
+    return attention_strip(images, attention, numbers, f'what the action token looks at in {title}')
+
+
+def _valid(target):
+    return torch.ones(len(target.images), dtype=torch.bool) if target.frame_valid is None else target.frame_valid.cpu()
