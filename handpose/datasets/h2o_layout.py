@@ -113,7 +113,12 @@ def mano_folder(folder):
 
 def read_camera(folder):
     """Reads cam_intrinsics.txt of a camera's folder: intrinsics (3, 3), and the size (w, h) they belong to."""
-    fx, fy, cx, cy, width, height = read_numbers(Path(folder) / CAMERA_FILE, 6, 'fx fy cx cy width height')
+    return read_camera_file(Path(folder) / CAMERA_FILE)
+
+
+def read_camera_file(path):
+    """Reads `fx fy cx cy width height`: intrinsics (3, 3), and the size (w, h) they belong to."""
+    fx, fy, cx, cy, width, height = read_numbers(path, 6, 'fx fy cx cy width height')
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), (int(width), int(height))
 
 

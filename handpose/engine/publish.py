@@ -9,6 +9,7 @@ import safetensors.torch
 import torch
 
 import handpose
+from handpose.datasets.taxonomies import configured_taxonomy
 from handpose.engine.weights import FORMAT, FORMAT_VERSION, HEADER_KEY, LOSS_PREFIX, plain
 from handpose.files import write_whole
 from handpose.hands import COMMON_JOINTS, MANO_JOINTS
@@ -56,6 +57,7 @@ def make_header(estimator, config, licence, options=None, metrics=None):
         'hand_pose_order': list(MANO_JOINTS),
         'units': UNITS,
         'data': data_name(config),
+        'classes': class_names(config),
         'metrics': metrics,
         'licence': licence.strip(),
     }
@@ -132,6 +134,12 @@ def data_name(config):
     words = [str(test[key]) for key in ('type', 'setup', 'split') if key in test]
     folder = f', from the folder {Path(test["data_root"]).name}' if 'data_root' in test else ''
     return ' '.join(words) + folder
+
+
+def class_names(config):
+    """The names of actions, verbs and objects of a config's test set, {kind: list}, or None where it has none."""
+    taxonomy = configured_taxonomy(config.get('test_dataset'))
+    return None if taxonomy is None else plain(taxonomy.metainfo())
 
 
 def zoo_row(path, sha256, header):

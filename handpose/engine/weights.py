@@ -67,7 +67,7 @@ def read_header(filename):
 
     Returns:
         dict: format_version, handpose_version, config, config_options, estimator, model, hand_model, image_mean,
-        image_std, joint_order, hand_pose_order, units, test_pipeline, data, metrics, licence.
+        image_std, joint_order, hand_pose_order, units, test_pipeline, data, classes, metrics, licence.
 
     Raises:
         ValueError: the file is missing, damaged, not of this library, or of a newer format.

@@ -1,9 +1,24 @@
-"""Reading a video at given times."""
+"""Reading a video: opening it, and its frames at given times."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
+
+
+def open_video(path):
+    """OpenCV's capture of a video file, its frames per second, and how many frames it says it has, 0 unknown.
+
+    Raises:
+        ValueError: the file is not there, or cannot be read as a video.
+    """
+    if not Path(path).is_file():
+        raise ValueError(f'there is no video {path}')
+    capture = cv2.VideoCapture(str(path))
+    fps, count = (capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
+    if not capture.isOpened() or not fps > 0:
+        raise ValueError(f'{path} cannot be read as a video')
+    return capture, fps, max(round(count), 0)
 
 
 class VideoFrames:
@@ -18,12 +33,7 @@ class VideoFrames:
 
     def __init__(self, path, timestamps):
         self.path = Path(path)
-        if not self.path.is_file():
-            raise ValueError(f'there is no video {path}')
-        self._capture = cv2.VideoCapture(str(path))
-        fps, count = (self._capture.get(key) for key in (cv2.CAP_PROP_FPS, cv2.CAP_PROP_FRAME_COUNT))
-        if not self._capture.isOpened() or not fps > 0:
-            raise ValueError(f'{path} cannot be read as a video')
+        self._capture, fps, count = open_video(path)
         self.numbers = np.rint(np.asarray(timestamps, np.float64) * fps).astype(np.int64)
         if self.numbers[0] < 0 or (count > 0 and self.numbers[-1] > count):
             raise ValueError(

@@ -15,7 +15,7 @@ from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMoti
 from handpose.registry import MODELS
 from handpose.structures import PredictionsError, overlapping_windows
 
-sys.path.insert(0, str(Path(__file__).parent / 'structures'))
+sys.path.insert(0, str(Path(__file__).parents[1] / 'structures'))
 from predicted_hands import make_predictions
 
 WINDOW = 7
@@ -296,7 +296,7 @@ def test_weights_from_a_file(trained, kind):
 def test_weights_that_are_no_refiner(trained):
     _, config, checkpoint, _ = trained
     with pytest.raises(ValueError, match='Deformer, which refines no motion'):
-        load_refiner(checkpoint, config=Path(__file__).parents[1] / 'configs' / 'deformer' / 'synthetic.py')
+        load_refiner(checkpoint, config=Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic.py')
     with pytest.raises(ValueError, match='config'):
         load_refiner(checkpoint, config=config.with_name('none.py'))
 

@@ -1,4 +1,4 @@
-"""What a user calls: a refiner of another estimator's predictions, for whole files and for live frames.
+"""A refiner of another estimator's predictions, for whole files and for live frames.
 
     refiner = load_refiner('pdtm.safetensors')          # or load_refiner(): Savitzky-Golay
     save_predictions('refined.npz', refiner.refine(load_predictions('hands.npz')))
@@ -13,7 +13,8 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handpose.engine import load_config, load_weights, read_header
+from handpose.engine import load_weights
+from handpose.inference.weights import model_config
 from handpose.models.estimators.motion_refiner import MotionRefiner
 from handpose.registry import MODELS, did_you_mean
 from handpose.structures import PredictionsError
@@ -57,15 +58,7 @@ def load_refiner(
             )
         estimator = MODELS.build(METHODS[method])
         return Refiner(estimator, latency, longest_gap, fps, name=type(estimator).__name__)
-    if config is not None:
-        model = load_config(config, options).model.to_dict()
-    elif Path(path).suffix == '.safetensors':
-        model = read_header(path)['model']
-    else:
-        raise ValueError(
-            f'{path} does not say what model its weights belong to: give the config it was trained with, or publish it '
-            f'with tools/publish_model.py'
-        )
+    model = model_config(path, config, options)
     if hand_model is not None:
         model = {**model, 'hand_model': hand_model}
     estimator = MODELS.build(model)

@@ -1,0 +1,16 @@
+"""What a user calls: refiners for files and for live frames; hands and actions of a video file."""
+
+from handpose.inference.action_file import action_record, save_actions
+from handpose.inference.recognizer import ActionRecognizer, EncodedVideo, load_action_recognizer
+from handpose.inference.refiner import METHODS, Refiner, load_refiner
+
+__all__ = [
+    'METHODS',
+    'ActionRecognizer',
+    'EncodedVideo',
+    'Refiner',
+    'action_record',
+    'load_action_recognizer',
+    'load_refiner',
+    'save_actions',
+]
