@@ -84,7 +84,11 @@ def write_image(path, image):
     """Writes an RGB image as JPEG, or any image as PNG, as the name says."""
     if image.ndim == 3:
         image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
-    settings = [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY] if path.suffix == '.jpg' else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    settings = (
+        [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY]
+        if path.suffix in ('.jpg', '.jpeg')
+        else [cv2.IMWRITE_PNG_COMPRESSION, 1]
+    )
     done, data = cv2.imencode(path.suffix, image, settings)
     if not done:
         raise OSError(f'{path}: OpenCV could not encode the image')

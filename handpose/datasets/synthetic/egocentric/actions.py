@@ -14,10 +14,12 @@ from handpose.datasets.synthetic.egocentric.things import make_thing
 from handpose.datasets.synthetic.egocentric.tracks import HandPath, Path, pose, sway, turned_about
 from handpose.datasets.synthetic.gestures import posture_angles
 from handpose.datasets.synthetic.motion import minimum_jerk
+from handpose.datasets.synthetic.objects import Box
 from handpose.datasets.synthetic.scene import mirrored
 from handpose.hands.model import LEFT, RIGHT
 
 RATE = 30.0
+_WIDE = 0.024  # metres: caps of a larger radius are gripped with all fingers
 # A right hand whose fingers point away from the person, the palm down: columns are the model's axes.
 _FORWARD_PALM_DOWN = np.array([[0.0, 0, -1], [-1, 0, 0], [0, 1, 0]])
 
@@ -150,7 +152,10 @@ def uncap(stage, thing):
     lifted = screwed @ pose((0, 0, 0.05))
     carried = Path(stage.time, screwed).go(off, off + 0.6 * (end - off), lifted)
     carried.go(off + 0.25 * (end - off), end, aside)
-    right_grip = stage.pads(cap, RIGHT, (0, 0, 0.4 * cap.top), (0.8, 0.6, 0), (-0.55, 0.75, -0.2), 'tripod')
+    kind = 'disc_top' if cap.grip[1] > _WIDE else 'tripod'
+    # From the side on a bottle; from above on a carton, whose top would be in the way.
+    approach = (-0.45, 0.6, -0.7) if isinstance(body.solid.parts[0], Box) else (-0.55, 0.75, -0.2)
+    right_grip = stage.pads(cap, RIGHT, (0, 0, 0.6 * cap.top), (0.8, 0.6, 0), approach, kind)
     right_grip = right_grip.turned(np.deg2rad(stage.uniform(20, 40)))
     script.add(body, track)
     script.add(cap, carried.track)
@@ -160,13 +165,18 @@ def uncap(stage, thing):
 
 
 def take_out(stage, thing):
-    """The left hand steadies a tin; the right hand pulls a packet out of it and carries it aside."""
-    script, (packet,), (tin,) = Script(), make_thing(thing, stage.rng), make_thing('tin', stage.rng)
+    """The left hand steadies a tin, or holds an envelope; the right hand pulls the thing out and carries it aside."""
+    upright = thing == 'letter'
+    script, (packet,) = Script(), make_thing(thing, stage.rng)
+    (tin,) = make_thing('envelope' if upright else 'tin', stage.rng)
     begin = stage.uniform(0.03, 0.14)
     held = begin + stage.uniform(0.27, 0.34)
     end = stage.uniform(0.8, 0.94)
     place = pose((*stage.uniform((-0.08, 0.07), (0.03, 0.17)), 0)) @ stage.yaw(20)
     inside = place @ pose((*stage.rng.normal(0, 0.006, 2), 0.008)) @ pose(rotvec=(stage.uniform(-10, 10), 0, 0))
+    if upright:
+        place = pose((0, 0, stage.uniform(0.03, 0.09))) @ place @ pose(rotvec=(stage.uniform(-40, 0), 0, 0))
+        inside = place @ pose((0, 0, 0.012))
     above = inside.copy()
     above[2, 3] += stage.uniform(0.09, 0.13)
     target = pose(stage.uniform((0.06, -0.01, 0.07), (0.2, 0.08, 0.15)), stage.rng.normal(0, (25, 12, 20)))
@@ -175,9 +185,11 @@ def take_out(stage, thing):
     grip = stage.pads(packet, RIGHT, (0, 0, 0.86 * packet.top), (0, 1, 0), (-0.7, 0.4, -0.4), 'tripod')
     script.hands[RIGHT] = stage.resting(RIGHT).reach(begin, held, track, grip)
     hold = stage.palm(tin, LEFT, height=0.5 * tin.top)
+    if upright:
+        hold = _edge_grip(stage, tin, LEFT, tin.solid.parts[0].half[0], 0.45)
     still = np.broadcast_to(place, track.shape)
     left = stage.resting(LEFT)
-    if stage.rng.random() < 0.6:
+    if upright or stage.rng.random() < 0.6:
         left = HandPath(stage.time, still @ hold.wrist, hold.closed)
     elif stage.rng.random() < 0.6:
         left.reach(begin, held, still, hold)
@@ -215,7 +227,7 @@ def squeeze(stage, thing):
     """The right hand holds a bottle upside down over the left palm and squeezes it again and again."""
     script, pieces = Script(), make_thing(thing, stage.rng)
     body = pieces[0]
-    spot = stage.uniform((-0.04, 0.06, 0.15), (0.05, 0.13, 0.2))
+    spot = stage.uniform((0.0, 0.06, 0.15), (0.09, 0.13, 0.19))
     press = stage.pulses(3, 5.5)
     tilt = -stage.uniform(115, 150)
     track = Path(stage.time, pose(spot, (0, tilt, 0)) @ stage.yaw(15)).track
@@ -223,11 +235,11 @@ def squeeze(stage, thing):
     track[:, 2, 3] -= stage.uniform(0.008, 0.02) * press
     grip = stage.palm(body, RIGHT, yaw=(0, 30))
     firmer = grip.closed.copy()
-    firmer[:12, 2] += np.deg2rad(14)
+    firmer[:12, 2] += np.deg2rad(7)
     angles = grip.closed + press[:, None, None] * (firmer - grip.closed)
     palm = np.eye(4)
     palm[:3, :3] = _FORWARD_PALM_DOWN @ np.diag([1, -1, -1])  # the palm up
-    palm = pose((stage.uniform(-0.02, 0.05) - spot[0], spot[1] - 0.1, stage.uniform(0.05, 0.08))) @ palm
+    palm = pose((stage.uniform(0.09, 0.14) - spot[0], spot[1] - 0.1, stage.uniform(0.015, 0.035))) @ palm
     palm = mirrored(pose(rotvec=(0, 0, stage.uniform(-10, 35))) @ palm)
     flat = posture_angles(stage.rng, 'open', stage.limits)
     left = HandPath(stage.time, palm, flat)
@@ -290,11 +302,64 @@ def read(stage, thing):
     return script
 
 
+def knead(stage, thing):
+    """The right hand holds a soft thing in the air and squeezes it again and again."""
+    script, (body,) = Script(), make_thing(thing, stage.rng)
+    press = stage.pulses(2.5, 5)
+    place = pose(stage.uniform((-0.04, 0.02, 0.07), (0.1, 0.12, 0.14)), stage.rng.normal(0, 12, 3))
+    track = Path(stage.time, place @ stage.yaw(20)).track
+    track[:, :3, 3] += sway(stage.rng, stage.time, stage.seconds, 0.008)
+    grip = _side_grip(stage, body)
+    firmer = grip.closed.copy()
+    firmer[:12, 2] += np.deg2rad(10)
+    script.add(body, track)
+    angles = grip.closed + press[:, None, None] * (firmer - grip.closed)
+    script.hands = {RIGHT: HandPath(stage.time, track @ grip.wrist, angles), LEFT: stage.resting(LEFT)}
+    return script
+
+
+def _side_grip(stage, piece):
+    """A grip of a low thing's two long sides, the fingers on the far one."""
+    return stage.pads(piece, RIGHT, (0.01, 0, 0.55 * piece.top), (0, 1, 0), (-0.75, 0, -0.35), 'prismatic')
+
+
+def flip(stage, thing):
+    """The right hand lifts a thing, turns it over and puts it down."""
+    script, (body,) = Script(), make_thing(thing, stage.rng)
+    spot = np.array([*stage.uniform((-0.06, 0.04), (0.08, 0.16)), 0])
+    moved = spot + (*stage.uniform((-0.04, -0.03), (0.04, 0.03)), 0)
+    start, end = stage.uniform(0.1, 0.25), stage.uniform(0.75, 0.9)
+    middle = (start + end) / 2
+    high = pose(stage.uniform((0, 0, 0.07), (0, 0, 0.11)) + (spot + moved) / 2)
+    track = Path(stage.time, pose(spot)).go(start, middle + 0.05, high).go(middle - 0.05, end, pose(moved)).track
+    half_turn = np.pi * minimum_jerk(stage.time, start + 0.06, end - 0.06)
+    track = turned_about(track @ stage.yaw(15), (1, 0, 0), half_turn, (0, 0, body.top / 2))
+    grip = _side_grip(stage, body)
+    script.add(body, track)
+    script.hands = {RIGHT: HandPath(stage.time, track @ grip.wrist, grip.closed), LEFT: stage.resting(LEFT)}
+    return script
+
+
+def hold(stage, thing):
+    """Both hands hold a sheet and move it about slowly."""
+    script, (sheet,) = Script(), make_thing(thing, stage.rng)
+    place = pose(stage.uniform((-0.05, 0.03, 0.06), (0.05, 0.1, 0.12)), (stage.uniform(-65, -35), 0, 0))
+    track = Path(stage.time, place @ pose(rotvec=(0, stage.uniform(-8, 8), stage.uniform(-8, 8)))).track
+    track[:, :3, 3] += sway(stage.rng, stage.time, stage.seconds, 0.012)
+    track = turned_about(track, (1, 0, 0), np.deg2rad(stage.uniform(6, 16)) * (stage.pulses(0.5, 1.2) - 0.5))
+    script.add(sheet, track)
+    for side in (LEFT, RIGHT):
+        grip = _edge_grip(stage, sheet, side, sheet.solid.parts[0].half[0], stage.uniform(0.35, 0.6))
+        script.hands[side] = HandPath(stage.time, track @ grip.wrist, grip.closed)
+    return script
+
+
 # Verb: (script, played backwards).
 SCRIPTS = {
     'grab': (take, False), 'place': (take, True), 'open': (uncap, False), 'close': (uncap, True),
     'take out': (take_out, False), 'put in': (take_out, True), 'pour': (pour, False), 'squeeze': (squeeze, False),
     'spray': (spray, False), 'read': (read, False),
+    'knead': (knead, False), 'flip': (flip, False), 'hold': (hold, False),
 }  # fmt: skip
 PAIRS = (('grab', 'place'), ('open', 'close'), ('take out', 'put in'))
 

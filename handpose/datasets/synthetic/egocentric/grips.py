@@ -10,14 +10,17 @@ import numpy as np
 import torch
 
 from handpose.datasets.synthetic.grasps import GRASP_TYPES, angles_to_pose, axes_from, start_angles
+from handpose.datasets.synthetic.objects import Box
 from handpose.datasets.synthetic.scene import mirrored
 from handpose.hands.model import RIGHT
 
 _STEPS = 12
 _TOUCH = 0.0005  # metres: a finger this near to the surface stops
 _FIST = np.deg2rad([80.0, 95.0, 60.0])
+_BENT = np.deg2rad([6.0, 95.0, 55.0])  # about a box's edge: the fingers lie flat on its side up to there
 _STRAIGHT = np.deg2rad([8.0, 10.0, 5.0])
-_PALM_REACH, _PALM_GAP = 0.078, 0.019  # metres from the wrist to the object's axis along the fingers, and beside it
+# Metres from the wrist to the object's axis along the fingers, and from the palm's middle to the surface.
+_PALM_REACH, _FLAT_REACH, _PALM_GAP = 0.078, 0.1, 0.019
 _DIGITS = np.repeat(np.arange(5), 3)  # index, middle, little, ring, thumb: MANO's order
 
 
@@ -48,16 +51,17 @@ def palm_grip(model, shape, piece, height=None, tilt=0.0):
     Args:
         model: ProceduralHand. shape: (10,). piece: `Piece`. height: of the grip, metres. tilt: radians, fingers down.
     """
+    flat = isinstance(piece.solid.parts[0], Box)
     normal, forward = np.array([-1.0, 0, 0]), np.array([0, np.cos(tilt), -np.sin(tilt)])
     wrist = np.eye(4)
     wrist[:3, :3] = np.stack([-forward, -normal, np.cross(forward, normal)], 1)
     middle = np.array([0, 0, piece.grip[0] if height is None else height])
-    wrist[:3, 3] = middle - forward * _PALM_REACH - normal * (piece.grip[1] + _PALM_GAP)
+    wrist[:3, 3] = middle - forward * (_FLAT_REACH if flat else _PALM_REACH) - normal * (piece.grip[1] + _PALM_GAP)
     opened = np.zeros((15, 3))
-    opened[:12, 2] = np.tile(_STRAIGHT, 4)
+    opened[:12, 2] = np.tile(_STRAIGHT * (not flat), 4)
     opened[12:] = np.deg2rad([[0, 32, -15], [0, 0, -5], [0, 0, 0]])
     closed = opened.copy()
-    closed[:12, 2] = np.tile(_FIST, 4)
+    closed[:12, 2] = np.tile(_BENT if flat else _FIST, 4)
     closed[12:, 2] = np.deg2rad([40, 50, 60])
     angles = close_fingers(model, shape, piece.solid, wrist, opened, closed)
     return Grip(wrist, angles, 0.45 * angles + 0.55 * opened, (normal + 0.5 * forward) / np.sqrt(1.25))

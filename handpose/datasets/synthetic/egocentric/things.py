@@ -111,7 +111,7 @@ def _spray(rng):
         Box((0.004, 0.005, 0.02), (0, 0.03, height + 0.012), 0.001),
     ]
     texture = painted(rng, (0.25, 0.72, 0.9), ((0.15, 0.45, (0.95, 0.97, 1.0)), (0.72, 1, (0.95, 0.45, 0.1))))
-    return (_piece('spray', parts, texture, (height - 0.012, 0.021), height + 0.054),)
+    return (_piece('spray', parts, texture, (0.65 * height, radius), height + 0.054),)
 
 
 def _cocoa(rng):
@@ -163,11 +163,46 @@ def _open_book(rng):
     return tuple(pieces)
 
 
+def _juice(rng):
+    return _bottle(rng, (0.97, 0.6, 0.1), (0.2, 0.6, 0.15), (0.15, 0.5, 0.12), 0.033, 0.185, (0.018, 0.026))
+
+
+def _soap(rng):
+    return _bottle(rng, (0.25, 0.7, 0.65), (0.85, 0.95, 0.95), (0.95, 0.95, 0.9), 0.031, 0.14, (0.015, 0.03))
+
+
+def _jar(rng):
+    return _bottle(rng, (0.6, 0.38, 0.16), (0.85, 0.75, 0.5), (0.75, 0.1, 0.1), 0.035, 0.085, (0.031, 0.022))
+
+
+def _sponge(rng):
+    half, depth, height = _sizes(rng, 0.045, 0.03, 0.032)
+    block = Box((half, depth, height / 2), (0, 0, height / 2), 0.004)
+    texture = painted(rng, (0.95, 0.85, 0.25), spots=0.15)
+    texture[:, :, int(0.58 * VOXELS) :] = painted(rng, (0.15, 0.5, 0.25))[:, :, int(0.58 * VOXELS) :]
+    return (_piece('sponge', [block], texture, (0.5 * height, depth), height),)
+
+
+def _letter(rng):
+    width, height = _sizes(rng, 0.062, 0.13)
+    lines = [(z, z + 0.04, (0.3, 0.3, 0.45)) for z in np.arange(0.12, 0.85, 0.12)]
+    texture = painted(rng, (0.95, 0.95, 0.97), lines)
+    sheet = Box((width, 0.001, height / 2), (0, 0, height / 2), 0.0005)
+    return (_piece('letter', [sheet], texture, (0.4 * height, 2 * width), height),)
+
+
+def _envelope(rng):
+    width, height = _sizes(rng, 0.072, 0.095)
+    pouch = Box((width, 0.004, height / 2), (0, 0, height / 2), 0.001)
+    texture = painted(rng, (0.75, 0.6, 0.4), label=(0.9, 0.88, 0.8))
+    return (_piece('envelope', [pouch], texture, (0.4 * height, 2 * width), height),)
+
+
 _MAKERS = {
     'milk': _milk, 'lotion': _lotion, 'chips': _chips, 'spray': _spray, 'cocoa': _cocoa, 'book': _book,
-    'tin': _tin, 'cup': _cup, 'open book': _open_book,
+    'juice_bottle': _juice, 'liquid_soap': _soap, 'peanut_butter': _jar, 'sponge': _sponge, 'letter': _letter,
+    'envelope': _envelope, 'tin': _tin, 'cup': _cup, 'open book': _open_book,
 }  # fmt: skip
-THINGS = tuple(_MAKERS)
 
 
 def make_thing(name, rng):

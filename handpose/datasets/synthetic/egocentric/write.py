@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from handpose.datasets.synthetic.egocentric.fpha_files import FPHAVideos
 from handpose.datasets.synthetic.egocentric.h2o_files import H2OVideos
 from handpose.datasets.synthetic.egocentric.people import draw_person
 from handpose.datasets.synthetic.egocentric.picture import Painter
@@ -16,7 +17,7 @@ from handpose.datasets.synthetic.layout import PARTIAL
 from handpose.hands import ProceduralHand
 
 VERSION = 1  # of the generator: raise it when the same options give other data
-LAYOUTS = {'h2o': H2OVideos}
+LAYOUTS = {'h2o': H2OVideos, 'fpha': FPHAVideos}
 
 
 class EgocentricSummary(NamedTuple):
