@@ -1,0 +1,215 @@
+"""`ActionRecognizer` against the estimator's own prediction of the same frames; cameras, rates, shapes, bad files."""
+
+import json
+import sys
+from pathlib import Path
+
+import cv2
+import numpy as np
+import pytest
+import torch
+
+from handpose.engine import load_config
+from handpose.engine.publish import make_header, publish
+from handpose.geometry import project_points
+from handpose.inference import ActionRecognizer, action_record, load_action_recognizer, save_actions
+from handpose.registry import MODELS
+from handpose.structures import HandSequence, Predictions
+from handpose.visualization import save_clip_video
+from handpose.visualization.video_frames import VideoFrames
+
+sys.path.insert(0, str(Path(__file__).parents[1] / 'models' / 'estimators'))
+from action_clips import HEIGHT, WIDTH, build, model_config
+
+ACTIONS, OBJECTS = [f'do {i}' for i in range(7)], [f'thing {i}' for i in range(5)]
+ROOT = Path(__file__).parents[2]
+
+
+def write_video(path, frames=37, fps=30, size=(WIDTH, HEIGHT)):
+    """A video whose grey changes along the frames and within them."""
+    ramp = np.linspace(0, 90, size[0]).astype(np.uint8)[None, :, None]
+    pictures = [np.broadcast_to(ramp + 4 * (t % 30), (size[1], size[0], 3)).copy() for t in range(frames)]
+    save_clip_video(path, pictures, fps)
+    return path
+
+
+@pytest.fixture
+def recognizer():
+    return ActionRecognizer(build(), ACTIONS, OBJECTS)
+
+
+def predicted(estimator, path, times, camera):
+    """What the estimator says of frames at some times, in one batch."""
+    reader = VideoFrames(path, times)
+    images = torch.from_numpy(np.stack([reader.read(t) for t in range(len(times))])).permute(0, 3, 1, 2)
+    batch = HandSequence(
+        meta=[dict(sequence='x')],
+        batched=True,
+        images=images[None, :, None],
+        intrinsics=camera.expand(1, len(times), 1, 3, 3),
+        frame_valid=torch.ones(1, len(times), dtype=torch.bool),
+    )
+    return estimator.predict(batch).unstack()[0]
+
+
+def test_a_video_is_answered_as_the_estimator_does(tmp_path, recognizer):
+    path = write_video(tmp_path / 'a.avi')
+    found = recognizer.predict(path, field_of_view=70)
+    expected = predicted(recognizer.estimator, path, np.arange(37) / 30, found.intrinsics[0, 0])
+    for name in ('joints_3d', 'object_scores', 'action_scores'):
+        torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-4, rtol=1e-4)
+    assert found.meta['frame_indices'] == list(range(37)) and found.meta['actions'] == ACTIONS
+    assert found.timestamps[-1] == pytest.approx(36 / 30) and found.meta['notes'] == []
+    torch.testing.assert_close(found.joints_2d, expected.joints_2d, atol=0.02, rtol=0.001)
+    assert len(Predictions.from_sequence(found, 'joints_3d')) == 37
+
+
+def test_twice_the_rate_is_two_videos(tmp_path, recognizer):
+    path = write_video(tmp_path / 'a.avi', frames=40, fps=60)
+    encoded = recognizer.encode(path, field_of_view=70)
+    assert encoded.step == 2 and 'taken as 2 videos that alternate' in encoded.notes[0]
+    found = recognizer.predict(encoded)
+    parts = [
+        predicted(recognizer.estimator, path, np.arange(phase, 40, 2) / 60, encoded.model_camera) for phase in (0, 1)
+    ]
+    for phase, part in enumerate(parts):
+        torch.testing.assert_close(found.joints_3d[phase::2], part.joints_3d, atol=1e-4, rtol=1e-4)
+    torch.testing.assert_close(found.action_scores, sum(p.action_scores for p in parts) / 2, atol=1e-4, rtol=1e-4)
+    assert recognizer.running(encoded, every=8).frames.tolist() == [0, 8, 16, 24, 32, 38]
+
+
+def test_the_camera_follows_borders_and_size(tmp_path, recognizer):
+    """A wide video for a model of 64 x 48: borders above and below, and points that stay on what they are on."""
+    path = write_video(tmp_path / 'wide.avi', frames=3, size=(160, 90))
+    (tmp_path / 'camera.txt').write_text('300 310 320 170 640 360\n')
+    encoded = recognizer.encode(path, camera=tmp_path / 'camera.txt')
+    assert encoded.notes == ['it has 3 frames, fewer than the 8 of one window: the action rests on little']
+    torch.testing.assert_close(encoded.camera[[0, 1], [0, 1]], torch.tensor([75.0, 77.5]))
+    points = torch.tensor([[0.1, -0.05, 0.6], [-0.2, 0.1, 0.9]])
+    x, y = project_points(points, encoded.camera).T
+    expected = torch.stack([(x + 0.5) * 0.4 - 0.5, (y + 15 + 0.5) * 0.4 - 0.5], -1)  # 160 x 120 with 15 rows added
+    torch.testing.assert_close(project_points(points, encoded.model_camera), expected)
+    seen = recognizer._seen(np.full((1, 90, 160, 3), 200, np.uint8), encoded.camera).images[0, 0, 0]
+    assert seen.shape == (48, 64) and (seen[:6] == 0).all() and (seen[6:42] == 200).all() and (seen[42:] == 0).all()
+    torch.testing.assert_close(recognizer.predict(encoded).intrinsics[0, 0], encoded.camera)
+
+
+def test_the_field_of_view_reaches_from_edge_to_edge(tmp_path, recognizer):
+    path = write_video(tmp_path / 'a.avi', frames=20)
+    encoded = recognizer.encode(path, field_of_view=60)
+    edge = torch.tensor([[np.tan(np.radians(30)), 0, 1.0]], dtype=torch.float32)
+    torch.testing.assert_close(project_points(edge, encoded.camera), torch.tensor([[WIDTH - 0.5, (HEIGHT - 1) / 2]]))
+    assert not encoded.notes
+    assert 'a field of view of 90 degrees across is assumed' in recognizer.encode(path).notes[0]
+
+
+def test_notes_of_the_rate_and_of_a_damaged_end(tmp_path, recognizer):
+    slow = recognizer.encode(write_video(tmp_path / 'slow.avi', fps=15), field_of_view=60)
+    assert (
+        slow.notes == ['at 15 frames per second, motion looks 2 times as fast to the model as it is'] and slow.step == 1
+    )
+    whole = write_video(tmp_path / 'whole.avi', frames=60).read_bytes()
+    (tmp_path / 'cut.avi').write_bytes(whole[: len(whole) // 2])
+    cut = recognizer.encode(tmp_path / 'cut.avi', field_of_view=60)
+    assert 20 < len(cut) < 40 and not cut.features.isnan().any()
+    assert recognizer._notes(30, 60, 30.0, 1) == [
+        'the file ends after 30 of 60 frames: the rest of it is missing or damaged'
+    ]
+
+
+def test_one_frame_and_progress(tmp_path, recognizer):
+    path, seen = write_video(tmp_path / 'a.avi', frames=1), []
+    recognizer.encode(path, progress=lambda done, count: seen.append((done, count)))
+    found = recognizer.predict(path, field_of_view=60)
+    assert seen == [(1, 1)] and len(found.timestamps) == 1 and found.action_scores.sum() == pytest.approx(1)
+
+
+@pytest.mark.parametrize(
+    'options, sentence',
+    [
+        (dict(field_of_view=200), 'between 5 and 170 degrees, got 200'),
+        (dict(field_of_view=60, camera='x.txt'), 'not both'),
+        (dict(camera='x.txt'), 'x.txt does not exist'),
+        (dict(camera='four.txt'), r'must hold 6 numbers \(fx fy cx cy width height\)'),
+        (dict(camera='square.txt'), 'not the shape of the 500x500'),
+    ],
+)
+def test_cameras_that_cannot_be(tmp_path, monkeypatch, recognizer, options, sentence):
+    monkeypatch.chdir(tmp_path)
+    Path('four.txt').write_text('1 2 3 4')
+    Path('square.txt').write_text('500 500 250 250 500 500')
+    write_video(Path('a.avi'), frames=2)
+    with pytest.raises(ValueError, match=sentence):
+        recognizer.predict('a.avi', **options)
+
+
+def test_files_that_are_no_videos(tmp_path, recognizer):
+    (tmp_path / 'text.mp4').write_text('not a video')
+    with pytest.raises(ValueError, match=r'text.mp4 cannot be read as a video'):
+        recognizer.predict(tmp_path / 'text.mp4')
+    with pytest.raises(ValueError, match='there is no video'):
+        recognizer.predict(tmp_path / 'none.mp4')
+    with pytest.raises(ValueError, match='tells 7 actions apart, but 3 are named'):
+        ActionRecognizer(build(), ACTIONS[:3], OBJECTS)
+
+
+def test_the_actions_file(tmp_path, recognizer):
+    path = write_video(tmp_path / 'pour.avi')
+    encoded = recognizer.encode(path)
+    sequence, running = recognizer.predict(encoded), recognizer.running(encoded, 10)
+    save_actions(tmp_path / 'a.json', action_record(sequence, running, 'HTT (a.pth)'))
+    found = json.loads((tmp_path / 'a.json').read_text())
+    assert found['action'] == ACTIONS[int(sequence.action_scores.argmax())] == next(iter(found['scores']))
+    assert set(found['scores']) == set(ACTIONS) and sum(found['scores'].values()) == pytest.approx(1, abs=1e-3)
+    assert [row['time'] for row in found['running']] == pytest.approx([0, 1 / 3, 2 / 3, 1, 1.2], abs=1e-3)
+    assert found['objects'][0]['start'] == 0 and found['objects'][-1]['end'] == pytest.approx(37 / 30, abs=1e-3)
+    ends = [row['end'] for row in found['objects'][:-1]]
+    assert ends == [row['start'] for row in found['objects'][1:]]
+    assert found['notes'] == encoded.notes and found['video'] == 'pour' and found['frames'] == 37
+
+
+CONFIG = """
+model = {model}
+test_dataset = dict(type='H2O', taxonomy={taxonomy!r})
+"""
+
+
+def make_config(folder, taxonomy='own.yml'):
+    (folder / 'own.yml').write_text('actions: [open tin, close tin, stir cup, grab a, grab b, grab c, grab d]\n')
+    model = model_config()
+    taxonomy = str(folder / taxonomy) if taxonomy else None
+    (folder / 'small.py').write_text(CONFIG.format(model=model, taxonomy=taxonomy))
+    return folder / 'small.py'
+
+
+def test_weights_of_training_and_published_ones(tmp_path):
+    path = make_config(tmp_path)
+    video = write_video(tmp_path / 'a.avi', frames=20)
+    six = {'model.object_head.num_objects': 6, 'model.tokenizer.num_objects': 6}
+    estimator = MODELS.build(load_config(path, six).model)
+    torch.save({'state_dict': estimator.state_dict(), 'meta': {}}, tmp_path / 'a.pth')
+    weights, _ = publish(estimator, make_header(estimator, load_config(path, six), 'CC0'), tmp_path / 'a.safetensors')
+    trained, published = load_action_recognizer(tmp_path / 'a.pth', path, six), load_action_recognizer(weights)
+    assert trained.actions == published.actions == ['open tin', 'close tin', 'stir cup', *(f'grab {x}' for x in 'abcd')]
+    assert published.objects == ['tin', 'cup', 'a', 'b', 'c', 'd'] and published.name.startswith('HTT (a-')
+    one, other = (r.predict(video, field_of_view=60).joints_3d for r in (trained, published))
+    torch.testing.assert_close(one, other)
+
+
+def test_weights_that_recognise_no_actions(tmp_path):
+    with pytest.raises(ValueError, match='give the config it was trained with'):
+        load_action_recognizer('a.pth')
+    torch.save({'state_dict': {}, 'meta': {}}, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='holds Deformer, which recognises no actions'):
+        load_action_recognizer(tmp_path / 'a.pth', ROOT / 'configs' / 'deformer' / 'synthetic.py')
+    (tmp_path / 'small.py').write_text(f'model = {model_config()}\n')
+    torch.save({'state_dict': build().state_dict(), 'meta': {}}, tmp_path / 'b.pth')
+    with pytest.raises(ValueError, match='does not name the actions'):
+        load_action_recognizer(tmp_path / 'b.pth', tmp_path / 'small.py')
+
+
+def test_a_video_that_turns_out_empty(tmp_path, monkeypatch, recognizer):
+    path = write_video(tmp_path / 'a.avi', frames=2)
+    monkeypatch.setattr(cv2.VideoCapture, 'read', lambda self: (False, None), raising=False)
+    with pytest.raises(ValueError, match='holds no frame that can be read'):
+        recognizer.predict(path)
