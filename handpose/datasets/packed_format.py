@@ -11,6 +11,7 @@ import os
 import re
 import struct
 import zlib
+from collections import namedtuple
 from dataclasses import dataclass
 
 import numpy as np
@@ -40,6 +41,9 @@ RECORD = np.dtype(
 )
 
 
+Row = namedtuple('Row', RECORD.names)
+
+
 @dataclass(frozen=True)
 class Table:
     """Rows of N frames: `header` (JSON), `records` (N,) of `RECORD`, `names` (bytes, one after the other).
@@ -56,9 +60,13 @@ class Table:
     def __len__(self):
         return len(self.records)
 
+    def row(self, place):
+        """Row `place` in Python's numbers, as `Row`."""
+        return Row._make(self.records[place].item())
+
     def name(self, place):
         """The name of row `place`."""
-        return bytes(self._name(place)).decode('utf-8')
+        return bytes(self._name(self.row(place))).decode('utf-8')
 
     def all_names(self):
         """The names of all rows, in order."""
@@ -67,21 +75,22 @@ class Table:
         return [names[start : start + size].decode('utf-8') for start, size in pairs]
 
     def find(self, names):
-        """Returns (M,) int: the rows of the frames that are called so, -1 for those that the table lacks."""
+        """Returns the rows of the frames that are called so: M places, -1 for those that the table lacks."""
         encoded = [name.encode('utf-8') for name in names]
-        wanted = np.array([name_hash(name) for name in encoded], '<u8')
-        found = np.full(len(names), -1)
-        for i, at in enumerate(np.searchsorted(self.hashes, wanted).tolist()):
-            while found[i] < 0 and at < len(self.hashes) and self.hashes[at] == wanted[i]:
-                place = int(self.places[at])
-                if self._name(place) == encoded[i]:
-                    found[i] = place
-                at += 1
-        return found
+        wanted = [name_hash(name) for name in encoded]
+        first = self.hashes.searchsorted(np.array(wanted, '<u8')).tolist()
+        return [self._place(*query) for query in zip(encoded, wanted, first, strict=True)]
 
-    def _name(self, place):
-        start = int(self.records['name_start'][place])
-        return self.names[start : start + int(self.records['name_size'][place])]
+    def _place(self, name, wanted, at):
+        while at < len(self.hashes) and self.hashes.item(at) == wanted:
+            place = self.places.item(at)
+            if self._name(self.row(place)) == name:
+                return place
+            at += 1
+        return -1
+
+    def _name(self, row):
+        return self.names[row.name_start : row.name_start + row.name_size]
 
 
 def name_hash(name):

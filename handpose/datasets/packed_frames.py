@@ -87,7 +87,8 @@ class PackedFrames:
                     f'{self.folder} has no frame {self.name(path)!r}: the list of images has changed since it was '
                     f'packed; add what is missing: {TOOL} CONFIG --out {self.folder}'
                 )
-        runs = list(_runs(self.table.records[places]))
+        rows = [self.table.row(place) for place in places]
+        runs = list(_runs(rows))
         hinted = ahead = 0
         for run in runs:
             while 1 < len(runs) > hinted and ahead < AHEAD:
@@ -95,18 +96,19 @@ class PackedFrames:
                 hinted += 1
             ahead -= run.stop - run.start
             data = self._pread(run)
-            for i in run.rows:
-                yield paths[i], *self._frame(places[i], data, run.start)
+            for i in run.frames:
+                yield paths[i], *self._frame(places[i], rows[i], data, run.start)
 
     def read_place(self, place):
         """Reads row `place` of the index: (data, error) as in `read`."""
-        run = next(_runs(self.table.records[place : place + 1]))
-        return self._frame(place, self._pread(run), run.start)
+        row = self.table.row(place)
+        (run,) = _runs([row])
+        return self._frame(place, row, self._pread(run), run.start)
 
     def source_trouble(self, place):
         """A sentence when the original of row `place` has changed since the store was made, else None."""
         path = f'{self.root}/{self.table.name(place)}'
-        wrong = source_change(self.table.records[place], path)
+        wrong = source_change(self.table.row(place), path)
         return None if wrong is None else f'{path} {wrong} since {self.folder} was packed'
 
     def shard_troubles(self):
@@ -162,11 +164,9 @@ class PackedFrames:
             return error
         return parts[0] if len(parts) == 1 else b''.join(parts)
 
-    def _frame(self, place, read, start):
+    def _frame(self, place, row, read, start):
         """(data, error) of row `place`; `read` is what `_pread` gave from byte `start` of its shard."""
-        record = self.table.records[place]
-        offset, size = int(record['offset']) - start, int(record['size'])
-        if record['state'] == MISSING:
+        if row.state == MISSING:
             path = f'{self.root}/{self.table.name(place)}'
             return None, DatasetError(
                 f'image {path} was missing when {self.folder} was packed; unpack the data set again, then pack it: '
@@ -175,13 +175,11 @@ class PackedFrames:
         if isinstance(read, OSError):
             wrong = f'cannot be read ({read.strerror})'
         else:
-            data = memoryview(read)[offset : offset + size]
-            if len(data) == size and zlib.crc32(data) == record['checksum']:
+            data = memoryview(read)[row.offset - start : row.offset - start + row.size]
+            if len(data) == row.size and zlib.crc32(data) == row.checksum:
                 return data, None
-            wrong = 'is damaged: its checksum does not fit' if len(data) == size else 'is cut off'
-        where = (
-            f'frame {self.table.name(place)!r} (bytes {record["offset"]} and on of {self.shard_name(record["shard"])})'
-        )
+            wrong = 'is damaged: its checksum does not fit' if len(data) == row.size else 'is cut off'
+        where = f'frame {self.table.name(place)!r} (from byte {row.offset} of {self.shard_name(row.shard)})'
         return None, DatasetError(f'{where} {wrong}; {rebuild_words(self.folder)}')
 
 
@@ -191,23 +189,21 @@ class _Run(NamedTuple):
     shard: int
     start: int
     stop: int
-    rows: list
+    frames: list
 
 
-def _runs(records):
-    """Gives the reads that bring the frames `records` (M,), in the order of the files."""
-    ends = records['offset'] + records['size']
-    shards, starts, ends = (column.tolist() for column in (records['shard'], records['offset'], ends))
+def _runs(rows):
+    """Gives the reads that bring the frames of `rows`, in the order of the files."""
     run = None
-    for i in np.lexsort([records['offset'], records['shard']]).tolist():
-        near = run is not None and shards[i] == run.shard and starts[i] - run.stop <= MERGE_GAP
-        if near and ends[i] - run.start <= MOST_AT_ONCE:
-            run.rows.append(i)
-            run = run._replace(stop=max(run.stop, ends[i]))
+    for shard, start, size, i in sorted((row.shard, row.offset, row.size, i) for i, row in enumerate(rows)):
+        near = run is not None and shard == run.shard and start - run.stop <= MERGE_GAP
+        if near and start + size - run.start <= MOST_AT_ONCE:
+            run.frames.append(i)
+            run = run._replace(stop=max(run.stop, start + size))
             continue
         if run is not None:
             yield run
-        run = _Run(shards[i], starts[i], ends[i], [i])
+        run = _Run(shard, start, start + size, [i])
     if run is not None:
         yield run
 
@@ -215,7 +211,7 @@ def _runs(records):
 def open_packed(folder, root=None):
     """Opens a store once in a process, and again when it has been made anew; see `PackedFrames`."""
     try:
-        found = os.stat(Path(folder) / INDEX_FILE)
+        found = os.stat(f'{folder}/{INDEX_FILE}')
         version = (found.st_ino, found.st_mtime_ns, found.st_size)
     except OSError:
         version = None  # opening says what is wrong
@@ -233,13 +229,15 @@ def name_under(root, path):
     Raises:
         DatasetError: it lies elsewhere.
     """
-    path = os.path.abspath(path)
-    if not path.startswith(f'{root.rstrip("/")}/'):
+    root = f'{root.rstrip("/")}/'
+    if not path.startswith(root) or '/.' in path or '//' in path:  # else it is plain: no need to look closer
+        path = os.path.abspath(path)
+    if not path.startswith(root):
         raise DatasetError(f'image {path} does not lie in {root}, where the originals of a packed store are looked for')
-    return path[len(root.rstrip('/')) + 1 :]
+    return path[len(root) :]
 
 
-def source_change(record, path):
+def source_change(row, path):
     """What has happened to the original of a frame ('... since then'), or None.
 
     One that is no longer there has not changed: the store may be all that was kept.
@@ -248,11 +246,11 @@ def source_change(record, path):
         found = os.stat(path)
     except OSError:
         return None
-    if record['state'] == MISSING:
+    if row.state == MISSING:
         return 'was missing, and has come'
-    if found.st_size != record['source_size']:
-        return f'has changed from {record["source_size"]} to {found.st_size} bytes'
-    if abs(found.st_mtime_ns - int(record['source_time'])) >= SAME_TIME:
+    if found.st_size != row.source_size:
+        return f'has changed from {row.source_size} to {found.st_size} bytes'
+    if abs(found.st_mtime_ns - row.source_time) >= SAME_TIME:
         return 'has been written again'
     return None
 

@@ -26,6 +26,7 @@ from handpose.datasets.packed_format import (
     SHARD_FILES,
     SHARD_MAGIC,
     TRAILER,
+    Row,
     map_table,
     natural_order,
     parse_table,
@@ -178,7 +179,7 @@ def check_store(folder, root=None, paths=(), watch=unwatched):
         sentence = store.source_trouble(place)
         if sentence is not None:
             found.append(sentence)
-        elif store.shard_name(store.table.records['shard'][place]).exists():
+        elif store.shard_name(store.table.row(place).shard).exists():
             error = store.read_place(place)[1]
             found += [] if error is None else [str(error)]
     names = [store.name(path) for path in paths]
@@ -245,12 +246,13 @@ def _sort_out(shards, wanted, root, verify, watch):
     for path, table in watch(shards, 'comparing' if not verify else 'verifying', len(shards)):
         names, fine = table.all_names(), []
         with open(path, 'rb') as file:
-            for name, record in zip(names, table.records, strict=True):
-                whole = not verify or zlib.crc32(_bytes_of(file, record)) == record['checksum']
+            for place, name in enumerate(names):
+                row = table.row(place)
+                whole = not verify or zlib.crc32(_bytes_of(file, row)) == row.checksum
                 if not whole and name in wanted and name not in seen:
                     damaged.append(name)
                 fine.append(
-                    whole and name in wanted and name not in seen and source_change(record, f'{root}/{name}') is None
+                    whole and name in wanted and name not in seen and source_change(row, f'{root}/{name}') is None
                 )
         if all(fine):
             kept.append((path, table))
@@ -260,8 +262,8 @@ def _sort_out(shards, wanted, root, verify, watch):
     return kept, good, damaged
 
 
-def _bytes_of(file, record):
-    return os.pread(file.fileno(), int(record['size']), int(record['offset']))
+def _bytes_of(file, row):
+    return os.pread(file.fileno(), row.size, row.offset)
 
 
 def _check_originals(pool, good, known, root, folder):
@@ -314,7 +316,7 @@ class _Packer:
         if name in self.good:
             path, record = self.good[name]
             with open(path, 'rb') as file:
-                return _bytes_of(file, record), record.copy()
+                return _bytes_of(file, Row._make(record.item())), record.copy()
         record, path, data = np.zeros((), RECORD), f'{self.root}/{name}', b''
         try:
             with open(path, 'rb', buffering=0) as file:

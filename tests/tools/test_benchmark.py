@@ -411,3 +411,21 @@ def test_htt_runs(cases, settings):
     assert not torch.allclose(windows, whole, atol=1e-2)
     (long, _), (short, _) = both(cases, 'windowed_transformer_256', settings)
     torch.testing.assert_close(short.flatten(0, 1)[:128], long[0, :128], atol=1e-4, rtol=1e-4)
+
+
+def test_what_comes_before_a_call_is_not_timed():
+    calls = []
+    work = registry.Work(lambda: calls.append('run'), 1, before=lambda: (calls.append('before'), time.sleep(0.05)))
+    assert machinery._timed(work, 3, 'cpu')[0] < 0.05 and calls == ['before', 'run'] * 3
+
+
+@pytest.mark.parametrize('name', ['packed_clips_160x90', 'packed_single_160x90_decoded'])
+def test_packed_frames_are_the_files(cases, settings, name):
+    packed, files = both(cases, name, settings)
+    assert len(packed) == len(files) > 0
+    for clip, expected in zip(packed, files, strict=True):
+        if name.endswith('decoded'):
+            torch.testing.assert_close(clip, expected, rtol=0, atol=0)
+        else:
+            assert clip == expected and len(clip) == 128
+    assert cases[name].form.set_up(settings).notes()['images:'] == 1000

@@ -27,12 +27,14 @@ class Settings:
 class Work:
     """Something set up and ready to be timed: `run()` handles `count` units and returns what it made of them.
 
-    `notes()` is called after the timing and gives {words: number or text} to keep beside the figures.
+    `notes()` is called after the timing and gives {words: number or text} to keep beside the figures. `before()` is
+    called before every `run()` and not timed.
     """
 
     run: Callable
     count: int
     notes: Callable = field(default=dict)
+    before: Callable | None = None
 
 
 @dataclass(frozen=True)

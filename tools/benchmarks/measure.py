@@ -235,12 +235,22 @@ def _settle(threads):
 
 def _timed(work, times, device):
     """Seconds of one call, by the clock and of the processor (of this process and those it started)."""
+    if work.before is not None:
+        return _timed_apart(work, times, device)
     _synchronise(device)
     start, cpu_start = time.perf_counter(), _cpu_seconds()
     for _ in range(times):
         work.run()
     _synchronise(device)
     return (time.perf_counter() - start) / times, (_cpu_seconds() - cpu_start) / times
+
+
+def _timed_apart(work, times, device):
+    spent = []
+    for _ in range(times):
+        work.before()
+        spent.append(_timed(replace(work, before=None), 1, device))
+    return tuple(sum(seconds) / times for seconds in zip(*spent, strict=True))
 
 
 def _cpu_seconds():

@@ -35,7 +35,7 @@ class LoadImages:
         # Frames repeated at the ends of a track are decoded once.
         once = dict.fromkeys(path for row in paths for path in row)
         loaded, failed = {}, {}
-        for path, data, error in _read_files(once) if store is None else store.read(once):
+        for path, data, error in read_files(once) if store is None else store.read(once):
             try:
                 loaded[path] = _decode(path, data, error, sample.meta.get('image_size'))
             except DatasetError as broken:
@@ -55,7 +55,7 @@ def read_image(path, size=None):
     Raises:
         DatasetError: the file is missing, truncated, not an image, or not of `size` (width, height).
     """
-    return _decode(*next(_read_files([path])), size)
+    return _decode(*next(read_files([path])), size)
 
 
 def decode_image(data, path):
@@ -73,7 +73,7 @@ def decode_image(data, path):
     return image
 
 
-def _read_files(paths):
+def read_files(paths):
     """Gives (path, data, None), or (path, None, error), as `PackedFrames.read` does."""
     for path in paths:
         try:
