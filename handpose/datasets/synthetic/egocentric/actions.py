@@ -154,7 +154,7 @@ def uncap(stage, thing):
     carried.go(off + 0.25 * (end - off), end, aside)
     kind = 'disc_top' if cap.grip[1] > _WIDE else 'tripod'
     # From the side on a bottle; from above on a carton, whose top would be in the way.
-    approach = (-0.45, 0.6, -0.7) if isinstance(body.solid.parts[0], Box) else (-0.55, 0.75, -0.2)
+    approach = (-0.6, 0.6, -0.5) if isinstance(body.solid.parts[0], Box) else (-0.55, 0.75, -0.2)
     right_grip = stage.pads(cap, RIGHT, (0, 0, 0.6 * cap.top), (0.8, 0.6, 0), approach, kind)
     right_grip = right_grip.turned(np.deg2rad(stage.uniform(20, 40)))
     script.add(body, track)
@@ -202,17 +202,17 @@ def take_out(stage, thing):
 def pour(stage, thing):
     """The right hand tips an open carton over a cup and puts it upright again; the left hand may hold the cup."""
     script, (body, *_), (cup,) = Script(), make_thing(thing, stage.rng), make_thing('cup', stage.rng)
-    spot = np.array([*stage.uniform((-0.1, 0.06), (-0.02, 0.16)), 0])
+    spot = np.array([*stage.uniform((-0.1, 0.06), (0.0, 0.16)), 0])
     still = np.broadcast_to(pose(spot), (len(stage.time), 4, 4))
     start = pose(spot + stage.uniform((0.14, -0.05, 0.02), (0.2, 0.04, 0.08)), stage.rng.normal(0, 5, 3))
     back = pose(spot + stage.uniform((0.14, -0.05, 0.02), (0.2, 0.04, 0.08)), stage.rng.normal(0, 5, 3))
-    over = pose(spot + (stage.uniform(0.1, 0.13), stage.uniform(-0.02, 0.01), stage.uniform(0.1, 0.14)))
+    over = pose(spot + (stage.uniform(0.1, 0.13), stage.uniform(-0.02, 0.01), stage.uniform(0.06, 0.09)))
     lifted, lowered = stage.uniform(0.22, 0.32), stage.uniform(0.68, 0.78)
     track = Path(stage.time, start).go(0.0, lifted + 0.05, over).go(lowered - 0.05, 1.0, back).track
     tip = minimum_jerk(stage.time, lifted - 0.12, lifted + 0.22)
     tip = tip - minimum_jerk(stage.time, lowered - 0.2, lowered + 0.14)
     track = turned_about(track, (0, 1, 0), -np.deg2rad(stage.uniform(88, 115)) * tip, (0, 0, 0.55 * body.top))
-    grip = stage.palm(body, RIGHT, yaw=(15, 45))
+    grip = stage.palm(body, RIGHT, yaw=(-30, -5), tilt=(-10, 15))  # tipping lowers the elbow
     script.add(body, track)
     script.add(cup, still)
     script.hands[RIGHT] = HandPath(stage.time, track @ grip.wrist, grip.closed)
@@ -233,7 +233,7 @@ def squeeze(stage, thing):
     track = Path(stage.time, pose(spot, (0, tilt, 0)) @ stage.yaw(15)).track
     track[:, :3, 3] += sway(stage.rng, stage.time, stage.seconds, 0.006)
     track[:, 2, 3] -= stage.uniform(0.008, 0.02) * press
-    grip = stage.palm(body, RIGHT, yaw=(0, 30))
+    grip = stage.palm(body, RIGHT, yaw=(-30, -5), tilt=(0, 25))
     firmer = grip.closed.copy()
     firmer[:12, 2] += np.deg2rad(7)
     angles = grip.closed + press[:, None, None] * (firmer - grip.closed)

@@ -21,16 +21,19 @@ from handpose.datasets.synthetic.render import (
     Layer,
     cast_shadows,
     draw_body,
+    line_kernel,
     project,
     shade,
 )
-from handpose.geometry.raster import paint_faces
+from handpose.geometry.raster import NEAR, paint_faces
 from handpose.hands.model import LEFT, RIGHT
 
 OVERSAMPLING = 2
 _ROOM_PIXELS = 256
 _FAR = 1e3
 _HAND_VERTICES = 520
+_VISIBLE_SMEAR, _LONGEST_SMEAR = 1.2, 0.08  # pixels; share of the picture's width
+HANDS, ARMS, _THING = (1, 2), (3, 4), 5  # labels, by side
 _EVERY = 3  # of a hand's vertices, which throw its shadow
 
 
@@ -48,7 +51,9 @@ class Painter:
         self._look = replace(look, skin=person.skin, arm=person.arm, table_half=table_half)
         self._table, self._on_table = _table_picture(self._look)
         self._room = flat_texture(rng, _ROOM_PIXELS)
-        self._expose = Exposure(draw_sensor(rng), rng, size)
+        sensor = draw_sensor(rng)
+        self._expose = Exposure(sensor, rng, size)
+        self._smears = {side: sensor.shutter * _speed(scene, hand) for side, hand in scene.hands.items()}
         self._fine = _finer(scene.intrinsics)
         skin = colour_skin(model, self._look)
         self._used, faces = _coarse_hand(model)
@@ -62,23 +67,28 @@ class Painter:
         self._arm = Arm(self._look)
 
     def frame(self, index):
-        """Frame `index`: the picture (h, w, 3) uint8 RGB, and where on the finer canvas hands are seen, bool."""
+        """Frame `index`: the picture (h, w, 3) uint8 RGB, and the finer canvas' labels (`HANDS`, `ARMS`, others)."""
         extrinsics = self.scene.extrinsics[index]
         width, height = (OVERSAMPLING * n for n in self.size)
         things = [_placed(body, track[index]) for body, track in zip(self._pieces, self.scene.tracks, strict=True)]
-        things += [self._arm.body(h.pose[index, 0], h.joints[index, 0], side) for side, h in self.scene.hands.items()]
-        colour = self._background(index, things)
+        arms = {s: self._arm.body(h.pose[index, 0], h.joints[index, 0], s) for s, h in self.scene.hands.items()}
+        colour = self._background(index, [*things, *arms.values()])
         canvas = Canvas(
             cv2.resize(colour, (width, height), interpolation=cv2.INTER_LINEAR),
             np.full((height, width), _FAR, np.float32),
             np.zeros((height, width), np.uint8),
         )
-        for body in things:
-            canvas.add(draw_body(body, self._fine, extrinsics, (width, height), self._look), body.label)
+        labelled = [(body, _THING) for body in things] + [(arm, ARMS[side]) for side, arm in arms.items()]
+        for body, label in labelled:
+            canvas.add(draw_body(body, self._fine, extrinsics, (width, height), self._look), label)
         for side in self.scene.hands:
-            canvas.add(self._draw_hand(side, index, (width, height)), HAND_ID)
+            canvas.add(self._draw_hand(side, index, (width, height)), HANDS[side])
         picture = cv2.resize(canvas.colour, self.size, interpolation=cv2.INTER_AREA)
-        return self._expose(picture), canvas.seg == HAND_ID
+        for side, smears in self._smears.items():
+            if np.hypot(*smears[index]) > _VISIBLE_SMEAR:
+                moving = (canvas.seg == HANDS[side]) | (canvas.seg == ARMS[side])
+                picture = _smeared(picture, moving, smears[index])
+        return self._expose(picture), canvas.seg
 
     def _draw_hand(self, side, index, size):
         """A hand as a `Layer`, every face in one colour and at one depth."""
@@ -118,6 +128,30 @@ def _coarse_hand(model):
     faces = coarsen(model.template_vertices.double().numpy(), model.faces_of(RIGHT).numpy(), _HAND_VERTICES)
     used, places = np.unique(faces, return_inverse=True)
     return used, places.reshape(faces.shape)
+
+
+def _speed(scene, hand):
+    """How far (F, 2) a hand's middle moves in the picture from frame to frame, pixels; alike when played backwards."""
+    middles = hand.joints.mean(1)[..., None]
+    local = (scene.extrinsics[:, :3, :3] @ middles)[..., 0] + scene.extrinsics[:, :3, 3]
+    pixels = local @ scene.intrinsics.T
+    return np.gradient(pixels[:, :2] / np.maximum(pixels[:, 2:], NEAR), axis=0)
+
+
+def _smeared(picture, moving, smear):
+    """The picture (h, w, 3), blurred along `smear` (dx, dy) about where the finer canvas says `moving` (H, W) bool."""
+    size = picture.shape[1::-1]
+    share = cv2.resize(moving.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    rows, columns = np.nonzero(share)
+    if not len(rows):
+        return picture
+    kernel = line_kernel(smear * min(1.0, _LONGEST_SMEAR * size[0] / np.hypot(*smear)))
+    pad = kernel.shape[0]
+    window = np.s_[max(rows.min() - pad, 0) : rows.max() + pad, max(columns.min() - pad, 0) : columns.max() + pad]
+    sharp = picture[window]
+    share = cv2.filter2D(share[window], -1, kernel)[..., None]
+    picture[window] = sharp + share * (cv2.filter2D(sharp, -1, kernel) - sharp)
+    return picture
 
 
 def _finer(intrinsics):
