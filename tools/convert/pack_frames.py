@@ -113,7 +113,7 @@ def recoding(arguments):
 
 def watch(items, words, total):
     """Shows how far a loop is."""
-    return track(items, description=words, total=total)
+    return track(items, description=words, total=total) if total else items
 
 
 if __name__ == '__main__':
