@@ -21,7 +21,7 @@ from handpose.engine.checkpoints import choose_checkpoint
 from handpose.engine.errors import sentences
 from handpose.inference import action_record, load_action_recognizer, save_actions
 from handpose.inference.recognizer import FIELD_OF_VIEW
-from handpose.structures import Predictions, PredictionsError, save_predictions
+from handpose.structures import Predictions, save_predictions
 from handpose.visualization.action_banner import ActionBanner
 from handpose.visualization.overlays import draw_hands
 from handpose.visualization.video import VideoWriter
@@ -48,6 +48,8 @@ def parse_arguments():
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
     parser.add_argument('--draw', metavar='VIDEO.webm', help='draw the hands and the running action')
     arguments = parser.parse_args()
+    if Path(arguments.out).suffix != '.npz':
+        parser.error(f'{arguments.out}: a predictions file must end in .npz')
     if arguments.intrinsics and arguments.field_of_view is not None:
         parser.error('give --intrinsics or --field-of-view, not both')
     if not arguments.checkpoint and not arguments.config:
@@ -59,8 +61,6 @@ def main():
     arguments = parse_arguments()
     console = Console(highlight=False)
     out = Path(arguments.out)
-    if out.suffix != '.npz':
-        raise PredictionsError(f'{out}: a predictions file must end in .npz')
     # What cannot be drawn is said before anything is read; the rate is that of the video, known later.
     writer = VideoWriter(arguments.draw, 30) if arguments.draw else None
     checkpoint = arguments.checkpoint or newest_checkpoint(arguments.config, arguments.cfg_options)
