@@ -49,10 +49,6 @@ class FPHAVideos(VideoLayout):
         """See `VideoLayout.videos_of`."""
         return len(self.actions) * (self.options.videos + self.options.test_videos)
 
-    def action_of(self, subject, video):
-        """See `VideoLayout.action_of`."""
-        return self.actions[video % len(self.actions)]
-
     def script_of(self, action):
         """See `VideoLayout.script_of`."""
         return _SCRIPTS.get(action) or tuple(action.split('_', 1))
@@ -69,7 +65,7 @@ class FPHAVideos(VideoLayout):
         return folders + [f'{_OBJECT_POSES}/{name}'] * (self.plan(subject, video).thing in _WITH_OBJECT)
 
     def _name(self, subject, video):
-        return f'Subject_{subject + 1}/{self.action_of(subject, video)}/{video // len(self.actions) + 1}'
+        return f'Subject_{subject + 1}/{self.action_of(video)}/{video // len(self.actions) + 1}'
 
     def write_video(self, scene, plan, pictures, subject, video):
         """See `VideoLayout.write_video`."""
@@ -93,7 +89,7 @@ class FPHAVideos(VideoLayout):
         parts = {split: [] for split in SPLIT_TITLES}
         rows = [[] for _ in range(self.options.subjects)]
         for subject, video in self.places:
-            action, repetition = self.action_of(subject, video), video // len(self.actions)
+            action, repetition = self.action_of(video), video // len(self.actions)
             number = FPHA_ACTIONS.number_of(FPHA_ACTIONS.index(action))
             part = 'train' if repetition < self.options.videos else 'test'
             parts[part].append(f'{self._name(subject, video)} {number}\n')

@@ -42,10 +42,6 @@ class H2OVideos(VideoLayout):
         """How many subjects are tested."""
         return max(1, self.options.subjects // 4)
 
-    def action_of(self, subject, video):
-        """See `VideoLayout.action_of`."""
-        return self.actions[video % len(self.actions)]
-
     def intrinsics(self):
         """See `VideoLayout.intrinsics`."""
         return draw_intrinsics(self.options.seed, self.options.size)
@@ -86,7 +82,7 @@ class H2OVideos(VideoLayout):
         for subject, video in self.places:
             plan, split = self.plan(subject, video), self.split_of(subject, video)
             (folder,) = self.folders(subject, video)
-            number = H2O_ACTIONS.number_of(H2O_ACTIONS.index(self.action_of(subject, video)))
+            number = H2O_ACTIONS.number_of(H2O_ACTIONS.index(self.action_of(video)))
             first, last = plan.before, plan.before + plan.frames - 1
             segments[split].append(f'{len(segments[split]) + 1} {folder} {number} {first} {last} 0 {plan.total - 1}\n')
             frames[split] += [f'{folder}/{EGOCENTRIC}/rgb/{frame:06d}.png\n' for frame in range(first, last + 1)]

@@ -3,24 +3,38 @@
 from handpose.datasets.synthetic.egocentric.scene import draw_plan
 from handpose.datasets.synthetic.layout import Layout, write_yaml
 from handpose.hands import ProceduralHand
+from handpose.registry import did_you_mean
 
 
 class VideoLayout(Layout):
     """Writes egocentric videos in one data set's folder structure; `place` is (subject, video), both from 0.
 
     Attributes:
-        actions: names of the actions that are made, as the data set has them.
+        actions: names of the actions that are made, as the data set has them; `options.actions` chooses among them.
+
+    Raises:
+        ValueError: `options.actions` names another one.
     """
 
     actions = ()
+
+    def __init__(self, options):
+        super().__init__(options)
+        for name in options.actions:
+            if name not in self.actions:
+                raise ValueError(
+                    f'{name!r} is not an action that the layout {options.layout!r} is made with (they are: '
+                    f'{", ".join(self.actions)}).{did_you_mean(name, self.actions)}'
+                )
+        self.actions = options.actions or self.actions
 
     def videos_of(self, subject):
         """How many videos a subject has."""
         raise NotImplementedError
 
-    def action_of(self, subject, video):
+    def action_of(self, video):
         """The name of a video's action."""
-        raise NotImplementedError
+        return self.actions[video % len(self.actions)]
 
     def script_of(self, action):
         """(verb, thing): the script of an action, and what it is played with."""
@@ -46,5 +60,5 @@ class VideoLayout(Layout):
     def plan(self, subject, video):
         """The `Plan` of a video."""
         options = self.options
-        script = self.script_of(self.action_of(subject, video))
+        script = self.script_of(self.action_of(video))
         return draw_plan(options.seed, subject, video, script, (options.frames, options.max_frames))

@@ -37,6 +37,7 @@ class EgocentricOptions:
         test_videos: per action and person that is tested (FPHA: in the test part); default 7 (FPHA: 3).
         frames, max_frames: the shortest and the longest action, 30 frames a second.
         width, height: of the pictures, pixels.
+        actions: names of those that are made; default all that the layout knows.
         seed: decides everything; same options and seed, same bytes.
         workers: processes; 0 takes one per CPU core. Does not change the data.
 
@@ -53,6 +54,7 @@ class EgocentricOptions:
     max_frames: int = 80
     width: int = 160
     height: int = 90
+    actions: tuple = ()
     seed: int = 0
     workers: int = 0
 
@@ -64,6 +66,7 @@ class EgocentricOptions:
         for name, value in _OF_LAYOUT[self.layout].items():
             if getattr(self, name) is None:
                 object.__setattr__(self, name, value)
+        object.__setattr__(self, 'actions', tuple(self.actions))
         for name, (low, high) in RANGES.items():
             value = getattr(self, name)
             if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
@@ -73,7 +76,8 @@ class EgocentricOptions:
 
     def content(self):
         """Returns {name: value} of the options that decide the data: all but `root` and `workers`."""
-        return {name: value for name, value in asdict(self).items() if name not in ('root', 'workers')}
+        content = {name: value for name, value in asdict(self).items() if name not in ('root', 'workers')}
+        return content | {'actions': list(self.actions)}
 
     @property
     def size(self):

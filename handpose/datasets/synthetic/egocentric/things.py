@@ -1,7 +1,8 @@
 """The things that hands act on: what they are made of, what colour they are, and where one takes hold of them.
 
 A thing is one or several rigid pieces. A piece's frame has z up, its axis at x = y = 0 and its bottom at z = 0, and is
-symmetric under x -> -x, so that a left hand's grip is the mirror image of a right hand's. Metres, RGB 0 to 1.
+symmetric under x -> -x (the halves of an open book mirror each other), so that a left hand's grip is the mirror image
+of a right hand's. Metres, RGB 0 to 1.
 """
 
 from typing import NamedTuple
