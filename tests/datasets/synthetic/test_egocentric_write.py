@@ -28,8 +28,8 @@ LOAD = [dict(type='LoadImages')]
 
 def options(root, layout='h2o', **changes):
     values = dict(
-        subjects=2, videos=2 - (layout == 'fpha'), test_videos=1, frames=16, max_frames=18, width=64, height=36, seed=5, workers=1,
-        actions=CHOSEN[layout],
+        subjects=2, videos={'h2o': 2, 'fpha': 1}[layout], test_videos=1, frames=16, max_frames=18, width=64, height=36,
+        seed=5, workers=1, actions=CHOSEN[layout],
     )  # fmt: skip
     return EgocentricOptions(str(root), layout, **{**values, **changes})
 
