@@ -35,6 +35,8 @@ def run(tool, *arguments):
             ['names no row', "Did you mean 'centre'"],
         ),
         ('browse_dataset', [SMALL, '--cfg-options', 'data_root=nowhere'], ['nowhere', 'make_synthetic.py']),
+        ('make_synthetic', ['--layout', 'h20'], ['layout must be one of', 'fpha', "Did you mean 'h2o'"]),
+        ('make_synthetic', ['--layout', 'h2o', '--size', '64'], ["'size' is not an option of the egocentric data"]),
     ],
 )
 def test_a_sentence_says_what_is_wrong(tool, arguments, words):
