@@ -21,7 +21,7 @@ from handpose.engine import load_config
 from handpose.engine.ablation.report import write_report
 from handpose.engine.ablation.runs import Workers, is_tested, is_trained, read_record, weights_for
 from handpose.engine.ablation.table import TableError, check_runs, list_runs, option_words, read_table
-from handpose.evaluation.summary import save_records
+from handpose.evaluation.summary import save_columns, save_records
 
 CONFIG = str(Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic.py')
 CLIPS = {'type': 'RandomClips', '_delete_': True}
@@ -299,3 +299,23 @@ def test_samples_that_differ_are_not_paired(tmp_path, tools):
     save_records(path, records(lambda s, f: 1.0)[:-1])
     with pytest.raises(TableError, match='tested on different samples'):
         write_report(table, runs)
+
+
+def test_actions_are_paired_by_their_videos(tmp_path, tools):
+    metrics = ['action_accuracy', 'action_accuracy/pairs', 'pa_mpjpe_mm']
+    table = read_table(write_table(tmp_path, metrics=metrics))
+    runs = list_runs(table, tmp_path / 'runs')
+    do(tools, runs)
+    for run in runs:
+        hits = np.array([1.0, 1, 0, 0]) if run.row.name == table.compare_to else np.array([1.0, 0, 0, 0])
+        videos = dict(sequence=np.array(list('abcd')), camera=np.array(['0'] * 4), label=np.arange(4))
+        pairs = np.where([True, True, False, False], hits, np.nan)
+        columns = {**videos, 'action_accuracy': hits, 'action_accuracy/pairs': pairs}
+        save_columns(run.test_dir / 'records' / 'model_actions.npz', columns)
+    results = json.loads(write_report(table, runs).with_suffix('.json').read_text())
+    differences = [row['difference'] for name, row in results['rows'].items() if name != table.compare_to]
+    for found in differences:
+        assert set(found) == set(metrics)
+        assert found['action_accuracy']['difference'] == pytest.approx(-0.25)
+        assert found['action_accuracy/pairs']['difference'] == pytest.approx(-0.5)
+        assert found['action_accuracy']['num_clusters'] == 4 and found['action_accuracy/pairs']['num_clusters'] == 2

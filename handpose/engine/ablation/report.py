@@ -13,9 +13,16 @@ from handpose.files import write_whole
 
 NUM_RESAMPLES = 10_000
 LEVEL = 0.95
-_LARGER_IS_BETTER = ('auc_', 'pck_', 'f_score', 'pa_f_score')
-_KEY = ('sequence', 'camera', 'frame', 'hand')
+_LARGER_IS_BETTER = ('auc_', 'pck_', 'f_score', 'pa_f_score', 'action_', 'pair_', 'verb_', 'object_')
+# The records of a test, and what says that two of them are of the same samples.
+_KEYS = {'model': ('sequence', 'camera', 'frame', 'hand'), 'model_actions': ('sequence', 'camera', 'label')}
 _TITLES = {
+    'action_accuracy': 'action accuracy',
+    'pair_accuracy': 'accuracy in pairs',
+    'verb_accuracy': 'verb accuracy',
+    'object_accuracy': 'object accuracy',
+    'mpjpe_ra_wrist_20_joints_mm': 'wrist-aligned MPJPE of 20 joints mm',
+    'mpjpe_cam_mm': 'MPJPE in camera space mm',
     'mpvpe_ra_wrist_mm': 'wrist-aligned MPVPE mm',
     'pa_mpjpe_mm': 'PA-MPJPE mm',
     'mpjpe_ra_wrist_mm': 'wrist-aligned MPJPE mm',
@@ -124,17 +131,23 @@ def _differences(table, runs, baseline_runs):
         pairs = [(run, baseline[run.seed]) for run in runs if run.seed in baseline]
     if not pairs:
         return {}
-    records = [tuple(_read_records(run) for run in pair) for pair in pairs]
+    found = {}
+    for kind, key in _KEYS.items():
+        records = [tuple(_read_records(run, kind) for run in pair) for pair in pairs]
+        _check_same_samples(pairs, records, key)
+        measured = {name: _difference(records, [run.seed for _, run in pairs], name) for name in table.metrics}
+        found |= {name: value for name, value in measured.items() if value is not None}
+    return found
+
+
+def _check_same_samples(pairs, records, key):
     for pair, loaded in zip(pairs, records, strict=True):
         for other in (loaded[1], records[0][0]):
-            if any(not np.array_equal(loaded[0][name], other[name]) for name in _KEY):
+            if any(not np.array_equal(loaded[0].get(name), other.get(name)) for name in key):
                 raise TableError(
                     f'{pair[0].test_dir} and {pair[1].test_dir} were tested on different samples, so they cannot be '
                     f'paired; remove both folders to test them again'
                 )
-    seeds = [run.seed for _, run in pairs]
-    found = {name: _difference(records, seeds, name) for name in table.metrics}
-    return {name: value for name, value in found.items() if value is not None}
 
 
 def _difference(records, seeds, metric):
@@ -155,17 +168,19 @@ def _difference(records, seeds, metric):
 
 def _column(record, metric):
     """(N,) of one number, NaN outside the group that its name asks for ('<number>/occlusion_50_75', '/left')."""
-    name, slash, group = metric.partition('/')
-    if name not in record:
+    if metric in record:
+        return record[metric]
+    name, _, group = metric.partition('/')
+    if name not in record or 'occlusion' not in record:
         return None
-    if not slash:
-        return record[name]
     groups = occlusion_groups(record['occlusion']) | {f'/{side}': record['hand'] == side for side in SIDES}
     return np.where(groups[f'/{group}'], record[name], np.nan) if f'/{group}' in groups else None
 
 
-def _read_records(run):
-    return load_records(run.test_dir / 'records' / 'model.npz')
+def _read_records(run, kind='model'):
+    """The records of one kind; empty where the test has no actions."""
+    path = run.test_dir / 'records' / f'{kind}.npz'
+    return load_records(path) if kind == 'model' or path.is_file() else {}
 
 
 def _tested(numbers, finished):
