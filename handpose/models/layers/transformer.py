@@ -53,7 +53,7 @@ class MultiHeadAttention(nn.Module):
         return self.out(out.transpose(1, 2).flatten(2))
 
     def weights(self, query: torch.Tensor, key: torch.Tensor, key_valid: torch.Tensor | None = None) -> torch.Tensor:
-        """The weights that `forward` gives the keys, which its kernel never writes out: (B, heads, L, S), float32 at least."""
+        """The weights (B, heads, L, S), float32 at least, that `forward` gives the keys: its kernel writes none."""
         q, k = self._heads(self.query, query), self._heads(self.key, key)
         visible, dtype = _visible(key_valid), torch.promote_types(q.dtype, torch.float32)
         with without_autocast(q):
