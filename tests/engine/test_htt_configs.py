@@ -38,7 +38,6 @@ def test_two_steps_of_whole_clips(name, checkpointing, roots, capsys):
     peak = torch.cuda.max_memory_allocated() / 2**30
     with capsys.disabled():
         print(f'\nHTT on {name}, 128 frames, activation checkpointing {checkpointing}: peak {peak:.1f} GiB')
-    assert peak < (8 if checkpointing else 24)
 
 
 @pytest.mark.parametrize('name', PARAMETERS)
