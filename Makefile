@@ -12,12 +12,14 @@ READY := $(VENV)/.ready
 NAME := $(notdir $(patsubst %/,%,$(dir $(CONFIG))))_$(basename $(notdir $(CONFIG)))
 WORK_DIR ?= work_dirs/$(NAME)
 WITH_OPTIONS = $(if $(OPTIONS),--cfg-options $(OPTIONS))
-# The quickest whole runs: a few short sequences, one epoch; of pictures, and of poses.
+# The quickest whole runs: a few short sequences, one epoch; of pictures, of poses, and of actions.
 SMOKE_DIR := work_dirs/smoke
 SMOKE := data_root=$(SMOKE_DIR)/data synthetic_data.subjects=3 synthetic_data.sequences=5 synthetic_data.frames=30 \
 	synthetic_data.cameras=2 epochs=1
 SMOKE_POSES := data_root=$(SMOKE_DIR)/poses synthetic_data.subjects=3 synthetic_data.sequences=5 synthetic_data.frames=40 \
 	synthetic_data.cameras=1 batch_size=4 epochs=1
+SMOKE_ACTIONS := data_root=$(SMOKE_DIR)/actions synthetic_data.subjects=4 synthetic_data.videos=1 \
+	+synthetic_data.test_videos=1 +synthetic_data.frames=24 +synthetic_data.max_frames=32 batch_size=4 epochs=1
 
 .PHONY: train test lint unit smoke clean
 
@@ -40,6 +42,7 @@ smoke: $(READY)
 	rm -rf $(SMOKE_DIR)
 	$(MAKE) --no-print-directory train CONFIG=configs/deformer/synthetic.py WORK_DIR=$(SMOKE_DIR) OPTIONS="$(SMOKE)"
 	$(MAKE) --no-print-directory train CONFIG=configs/pdtm/synthetic.py WORK_DIR=$(SMOKE_DIR)/pdtm OPTIONS="$(SMOKE_POSES)"
+	$(MAKE) --no-print-directory train CONFIG=configs/htt/synthetic.py WORK_DIR=$(SMOKE_DIR)/htt OPTIONS="$(SMOKE_ACTIONS)"
 
 $(READY): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)

@@ -60,8 +60,12 @@ HAND_MODELS = Registry('hand_model', scope='handpose', locations=['handpose.hand
 DATASETS = Registry('dataset', parent=mm.DATASETS, scope='handpose', locations=['handpose.datasets'])
 TRANSFORMS = Registry('transform', parent=mm.TRANSFORMS, scope='handpose', locations=['handpose.datasets'])
 METRICS = Registry('metric', parent=mm.METRICS, scope='handpose', locations=['handpose.evaluation'])
-HOOKS = Registry('hook', parent=mm.HOOKS, scope='handpose', locations=['handpose.engine', 'handpose.visualization'])
-OPTIM_WRAPPERS = Registry('optim_wrapper', parent=mm.OPTIM_WRAPPERS, scope='handpose', locations=['handpose.engine'])
+HOOKS = Registry(
+    'hook', parent=mm.HOOKS, scope='handpose', locations=['handpose.engine.runner', 'handpose.visualization']
+)
+OPTIM_WRAPPERS = Registry(
+    'optim_wrapper', parent=mm.OPTIM_WRAPPERS, scope='handpose', locations=['handpose.engine.runner']
+)
 
 
 def defaults_of(type_name):
