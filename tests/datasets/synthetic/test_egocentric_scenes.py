@@ -24,7 +24,7 @@ PAIRED = [
     (forth, back, thing)
     for forth, back in PAIRS
     for layout in LAYOUTS.values()
-    for thing in {s[1] for s in map(layout.script_of, layout.actions) if s[0] == back}
+    for thing in sorted({s[1] for s in map(layout.script_of, layout.actions) if s[0] == back})
 ]
 
 
