@@ -1,4 +1,5 @@
-# A small HTT on the built-in egocentric actions, written and read as H2O. Half an hour on two CPU cores.
+# A small HTT on the built-in egocentric actions, written and read as H2O, for CPU cores. Its settings are a first
+# guess: no accuracy has been measured with them.
 _base_ = ['../_base_/runtime.py', '../_base_/h2o.py', './_base_.py']
 
 data_root = 'data/synthetic_h2o'

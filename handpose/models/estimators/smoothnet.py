@@ -25,6 +25,7 @@ class _ResidualBlock(nn.Module):
         )
 
     def forward(self, x):
+        """(..., C) -> (..., C)."""
         return x + self.layers(x)
 
 
