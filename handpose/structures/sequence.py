@@ -31,6 +31,7 @@ SPECS = {
     'hand_side': FieldSpec(('H',), _L),
     'hand_valid': FieldSpec(('T', 'H'), torch.bool),
     'images': FieldSpec(('T', 'K', 3, 'h', 'w'), _I),
+    'features': FieldSpec(('T', 'K', 'C'), _F),
     'intrinsics': FieldSpec(('T', 'K', 3, 3), _F),
     'extrinsics': FieldSpec(('T', 'K', 4, 4), _F),
     'boxes': FieldSpec(('T', 'K', 'H', 4), _F),
@@ -80,6 +81,7 @@ class HandSequence:
     hand_side: torch.Tensor | None = None
     hand_valid: torch.Tensor | None = None
     images: torch.Tensor | None = None
+    features: torch.Tensor | None = None
     intrinsics: torch.Tensor | None = None
     extrinsics: torch.Tensor | None = None
     boxes: torch.Tensor | None = None

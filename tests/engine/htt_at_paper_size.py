@@ -26,19 +26,20 @@ FROM_SCRATCH = {'model.backbone.pretrained': None, 'model.backbone.norm_eval': F
 
 
 def write_roots(folder):
-    """A few pictures of 480 x 270 in each layout; segments are shorter than a clip, so there is padding."""
+    """A few pictures of 480 x 270 in each layout; segments are shorter than a clip."""
     h2o_files.write_root(folder / 'h2o', size=(480, 270))
     fpha_files.write_root(folder / 'fpha', size=(480, 270))
     return folder
 
 
 def two_steps(config, device='cpu'):
-    """Trains on the first clip; asserts that every parameter gets a finite gradient that is not zero.
+    """Trains on the first clip, its padding taken for video; asserts that every parameter gets a finite gradient that is not zero.
 
     Returns:
         the number of parameters and the seconds of the second step.
     """
     batch = collate([DATASETS.build(config.train_dataset)[0]])['batch'].validate().to(device)
+    batch = batch.replace(frame_valid=torch.ones_like(batch.frame_valid))
     assert batch.images.shape[1:] == (config.num_frames, 1, 3, 270, 480)
     torch.manual_seed(0)
     model = MODELS.build(config.model).to(device)

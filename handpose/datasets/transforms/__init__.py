@@ -5,6 +5,7 @@ from handpose.datasets.transforms.crop import HandCrop
 from handpose.datasets.transforms.estimator_noise import EstimatorNoise
 from handpose.datasets.transforms.frame import ResizeFrames, ShiftFrames
 from handpose.datasets.transforms.load import LoadImages
+from handpose.datasets.transforms.load_features import LoadFeatures
 from handpose.datasets.transforms.load_predictions import LoadPredictions
 from handpose.datasets.transforms.motion_augmentation import MotionAugmentation
 from handpose.datasets.transforms.occlude import RandomOcclusion
@@ -15,6 +16,7 @@ __all__ = [
     'EstimatorNoise',
     'GaussianBlur',
     'HandCrop',
+    'LoadFeatures',
     'LoadImages',
     'LoadPredictions',
     'MotionAugmentation',

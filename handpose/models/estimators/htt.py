@@ -45,7 +45,8 @@ class HTT(nn.Module):
     """Estimates the hands in every frame of a clip, the object in them, and the clip's action (paper Fig. 2).
 
     Args:
-        backbone: config of the image backbone: one feature an image, e.g. `PooledResNet`.
+        backbone: config of the image backbone: one feature an image, e.g. `PooledResNet`. None: batches bring
+            `features` (T, K = 1, C) instead of images (`LoadFeatures`), and so do all arguments named images.
         pose_block: config of `WindowedTransformer`, the paper's P. None or a window of 1: no such block, pose and
             object come straight from the image feature (Table 4, t = 1).
         pose_head: config of `Pose25DHead`. object_head: config of `ObjectHead`.
@@ -65,7 +66,7 @@ class HTT(nn.Module):
 
     def __init__(
         self,
-        backbone: dict,
+        backbone: dict | None,
         pose_block: dict | None,
         pose_head: dict,
         object_head: dict,
@@ -89,7 +90,7 @@ class HTT(nn.Module):
         self.normalizer = MODELS.build(
             normalizer or {'type': 'ImageNormalizer', 'mean': (127.5,) * 3, 'std': (255.0,) * 3}
         )
-        self.backbone = MODELS.build(backbone)
+        self.backbone = None if backbone is None else MODELS.build(backbone)
         self.pose_block = MODELS.build(pose_block) if windowed else None
         self.pose_head = MODELS.build(pose_head)
         self.object_head = MODELS.build(object_head)
@@ -100,7 +101,8 @@ class HTT(nn.Module):
 
     def init_weights(self):
         """Starts the backbone from its pretrained weights, if its config names any."""
-        self.backbone.init_weights()
+        if self.backbone is not None:
+            self.backbone.init_weights()
 
     def forward(self, images, intrinsics, frame_valid=None, return_attention=False):
         """Runs the whole network.
@@ -114,11 +116,19 @@ class HTT(nn.Module):
         Returns:
             `HTTOutput`.
         """
-        return self.decode(self.encode(images), intrinsics, frame_valid, return_attention)
+        return self.decode(self.encode(images, frame_valid), intrinsics, frame_valid, return_attention)
 
-    def encode(self, images):
-        """Sees each frame alone: (B, T, 3, h, w) -> features (B, T, C)."""
-        return self.backbone(self.normalizer(images.flatten(0, 1))).unflatten(0, images.shape[:2])
+    def encode(self, images, frame_valid=None):
+        """Sees each frame alone: (B, T, 3, h, w) -> features (B, T, C), zeros where `frame_valid` (B, T) is False.
+
+        The backbone does not see padding: the clips of short videos are often more padding than video.
+        """
+        if self.backbone is None:
+            return images
+        if frame_valid is None or frame_valid.all():
+            return self.backbone(self.normalizer(images.flatten(0, 1))).unflatten(0, images.shape[:2])
+        seen = self.backbone(self.normalizer(images[frame_valid]))
+        return seen.new_zeros(*frame_valid.shape, seen.shape[-1]).index_put((frame_valid,), seen)
 
     def decode(self, features, intrinsics, frame_valid=None, return_attention=False):
         """Reasons over time: features (B, T, C) of clips -> `HTTOutput`. Arguments as in `forward`."""
@@ -232,13 +242,15 @@ class HTT(nn.Module):
 
     def _inputs(self, batch):
         where = sample_name(batch.meta[0])
-        if batch.images is None or batch.intrinsics is None:
-            raise SequenceError(f'{where}: HTT needs images and intrinsics; the pipeline must load the images')
-        if batch.images.shape[2] != 1:
-            raise SequenceError(f'{where}: HTT sees one camera, got {batch.images.shape[2]}; choose one')
+        what = 'images' if self.backbone is not None else 'features'
+        seen = getattr(batch, what)
+        if seen is None or batch.intrinsics is None:
+            raise SequenceError(f'{where}: HTT needs {what} and intrinsics; the pipeline must load the {what}')
+        if seen.shape[2] != 1:
+            raise SequenceError(f'{where}: HTT sees one camera, got {seen.shape[2]}; choose one')
         width, height = self.pose_head.image_size
-        if batch.images.shape[-2:] != (height, width):
-            got = f'{batch.images.shape[-1]} x {batch.images.shape[-2]}'
+        if what == 'images' and seen.shape[-2:] != (height, width):
+            got = f'{seen.shape[-1]} x {seen.shape[-2]}'
             raise SequenceError(f'{where}: the pose head was built for images of {width} x {height}, got {got}; resize')
         num_hands = self.pose_head.num_hands
         for name in ('hand_side', 'joints_3d'):
@@ -246,7 +258,7 @@ class HTT(nn.Module):
             hands = num_hands if field is None else field.shape[1 if name == 'hand_side' else 2]
             if hands != num_hands:
                 raise SequenceError(f'{where}: the pose head was built for {num_hands} hands, got {hands} in {name!r}')
-        return batch.images[:, :, 0], batch.intrinsics[:, :, 0], valid_frames(batch)
+        return seen[:, :, 0], batch.intrinsics[:, :, 0], valid_frames(batch)
 
 
 def vote_action(probabilities, vote):

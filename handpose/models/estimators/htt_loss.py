@@ -92,7 +92,7 @@ def valid_frames(batch):
     """Which frames of a batch are no padding: (B, T) bool."""
     if batch.frame_valid is not None:
         return batch.frame_valid
-    return torch.ones(batch.images.shape[:2], dtype=torch.bool, device=batch.images.device)
+    return torch.ones(batch.intrinsics.shape[:2], dtype=torch.bool, device=batch.intrinsics.device)
 
 
 def label_error(logits, labels, batch, what):

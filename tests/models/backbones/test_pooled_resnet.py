@@ -33,6 +33,22 @@ def test_feature_is_the_mean_of_the_last_stage():
     assert model(torch.randn(1, 3, 90, 160)).shape == (1, 32)
 
 
+def test_soft_argmax_says_where():
+    """A map that moves moves the feature, whose mean stays; and the size of the image does not matter."""
+    model = small(pooling='soft_argmax').eval()
+    assert model.out_channels == 32 and model(torch.randn(2, 3, 64, 96)).shape == (2, 32)
+    model.mix = nn.Identity()
+    model.resnet.forward = lambda images: [images]
+    maps = torch.zeros(2, 32, 4, 6)
+    maps[0, :, 0, 1], maps[1, :, 2, 4] = 50, 50
+    mean, places = model(maps).split((32, 64), 1)
+    torch.testing.assert_close(mean, torch.full((2, 32), 50 / 24))
+    expected = torch.tensor([[1.5 / 6, 0.5 / 4], [4.5 / 6, 2.5 / 4]]) - 0.5
+    torch.testing.assert_close(places.unflatten(1, (32, 2)), expected[:, None].expand(2, 32, 2))
+    with pytest.raises(ValueError, match="pooling must be one of .*'mean', 'soft_argmax'.*got 'max'"):
+        small(pooling='max')
+
+
 def test_weights_of_the_same_resnet_fit_both_backbones(tmp_path):
     path = tmp_path / 'resnet.pth'
     pyramid = ResNetFPN(depth=18, out_channels=8, base_channels=4)

@@ -90,6 +90,37 @@ def test_each_image_is_normalised_as_published():
     torch.testing.assert_close(seen[0], (images.flatten(0, 1) / 255 - 0.5) / 1)
 
 
+def test_padding_is_not_encoded():
+    model, batch = build().eval(), make_batch()
+    batch.frame_valid[1, 3:] = False
+    seen = []
+    model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
+    images, _, valid = model._inputs(batch)
+    features = model.encode(images, valid)
+    assert seen == [8 + 3]
+    assert not features[~valid].any()
+    torch.testing.assert_close(features[valid], model.encode(images)[valid])
+
+
+def test_features_for_images():
+    """What stands on the backbone, alone, does with its features what the whole does with images."""
+    whole, batch = build().eval(), make_batch(frames=11)
+    batch.frame_valid[1, 9:] = False
+    alone = build(backbone=None).eval()
+    parts = {name: value for name, value in whole.state_dict().items() if not name.startswith('backbone.')}
+    alone.load_state_dict(parts)
+    alone.init_weights()
+    with torch.no_grad():
+        features = batch.replace(images=None, features=whole.encode(batch.images[:, :, 0])[:, :, None]).validate()
+        for name, loss in whole.loss(batch).items():
+            torch.testing.assert_close(alone.loss(features)[name], loss)
+    expected, got = whole.predict(batch), alone.predict(features)
+    torch.testing.assert_close(got.joints_3d, expected.joints_3d)
+    torch.testing.assert_close(got.action_scores, expected.action_scores)
+    with pytest.raises(SequenceError, match='HTT needs features and intrinsics; the pipeline must load the features'):
+        alone.predict(batch)
+
+
 @pytest.mark.parametrize('options', [{}, dict(window=None), dict(window=1), dict(cascaded=False)], ids=str)
 def test_padding_changes_no_valid_frame(options):
     """Noise after the end of a clip, in one window and in windows of its own, and a frame missing in the middle."""
