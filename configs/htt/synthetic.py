@@ -21,7 +21,8 @@ train_pipeline = [
 # For testing what the order in time gives: --cfg-options test_pipeline='$shuffled_pipeline'
 shuffled_pipeline = [dict(type='LoadImages'), dict(type='ResizeFrames', size='$image_size'), dict(type='ShuffleFrames')]
 num_heads, feedforward_channels, dropout = 4, 256, 0.1
-# From scratch, so batch norm trains, and features say where things are. A pixel here is three of the published ones.
+# From scratch, so batch norm trains; without a norm at its end, P learns positions faster. A pixel here is three of the
+# published ones.
 model = dict(
     backbone=dict(base_channels=16, pooling='soft_argmax'),
     pose_block=dict(final_norm=False, dropout=0.0),

@@ -75,6 +75,7 @@ def load_features(path):
         raise DatasetError(f'{path} is damaged or no features file ({error}); make it again') from error
     if features.ndim != 2 or names.shape != features.shape[:1] or not np.isfinite(features).all():
         raise DatasetError(
-            f'{path} must hold finite features (N, C) and N names, got {features.shape} and {names.shape}; make it again'
+            f'{path} must hold finite features (N, C) and N names, got {features.shape} and {names.shape}; '
+            'make it again'
         )
     return FrameFeatures(features, {name: row for row, name in enumerate(names.tolist())}, str(source))

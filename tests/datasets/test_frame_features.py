@@ -42,7 +42,9 @@ def test_clips_have_the_features_of_their_frames(root, path):
 
 def test_an_image_without_features_is_named(root, path):
     found = clips(root, path)
-    with pytest.raises(DatasetError, match=rf'features.npz has no features of {FOLDER}/000029.png; make the file again'):
+    with pytest.raises(
+        DatasetError, match=rf'features.npz has no features of {FOLDER}/000029.png; make the file again'
+    ):
         for index in range(len(found)):
             found[index]
 

@@ -33,7 +33,7 @@ def write_roots(folder):
 
 
 def two_steps(config, device='cpu'):
-    """Trains on the first clip, its padding taken for video; asserts that every parameter gets a finite gradient that is not zero.
+    """Trains on the first clip, its padding taken for video; every parameter must get a finite gradient, not all zero.
 
     Returns:
         the number of parameters and the seconds of the second step.

@@ -18,34 +18,38 @@ from handpose.registry import DATASETS, MODELS  # noqa: E402
 from handpose.structures import HandSequence  # noqa: E402
 
 pytest.importorskip('mmcv')
-CONFIG = 'configs/htt/synthetic.py'
-SMALL = {'model.backbone.base_channels': 4, 'channels': 32, 'num_frames': 4, 'window': 2, 'image_size': '(64, 36)'}
+IMAGES, FEATURES = 'configs/htt/synthetic.py', 'configs/htt/synthetic_features.py'
+BACKBONE = {'model.backbone.base_channels': 4}
+REST = {'channels': 32, 'num_frames': 4, 'window': 2, 'image_size': (64, 36)}
 
 
 @pytest.fixture
-def trained(tmp_path, monkeypatch):
-    """A root in H2O's layout, and the options and weights of a small HTT."""
+def options(tmp_path, monkeypatch):
+    """Those of a small HTT on a root in H2O's layout."""
     monkeypatch.chdir(ROOT)
-    options = {**SMALL, 'data_root': str(h2o_files.write_root(tmp_path / 'h2o'))}
-    estimator = MODELS.build(load_config(CONFIG, {**options, 'image_size': (64, 36)}).model)
+    return {**REST, 'data_root': str(h2o_files.write_root(tmp_path / 'h2o'))}
+
+
+@pytest.fixture
+def trained(options, tmp_path):
+    """A small HTT, and the file of its weights."""
+    estimator = MODELS.build(load_config(IMAGES, {**options, **BACKBONE}).model)
     torch.save({'state_dict': estimator.state_dict(), 'meta': {}}, tmp_path / 'small.pth')
-    return options, estimator.eval(), tmp_path / 'small.pth'
+    return estimator.eval(), tmp_path / 'small.pth'
 
 
-def words(options):
-    return ['--cfg-options', *(f'{name}={value}' for name, value in options.items())]
+def extract(config, out, weights, options):
+    words = [f'{name}={value}'.replace(' ', '') for name, value in options.items()]
+    tool.main([config, '-o', str(out), '--checkpoint', str(weights), '--cfg-options', *words])
 
 
-def test_features_are_those_of_the_images(trained, tmp_path, capsys):
-    options, estimator, weights = trained
-    out = tmp_path / 'features.npz'
-    tool.main([CONFIG, '-o', str(out), '--checkpoint', str(weights), *words(options)])
+def test_features_are_those_of_the_images(options, trained, tmp_path, capsys):
+    (estimator, weights), out = trained, tmp_path / 'features.npz'
+    extract(IMAGES, out, weights, {**options, **BACKBONE})
     # Segments of 10 + 18 + 5 frames for training, 5 for validation and 7 for testing.
     assert f'{out}: 45 images' in ' '.join(capsys.readouterr().out.split())
-    config = load_config(
-        'configs/htt/synthetic_features.py', {**options, 'image_size': (64, 36), 'features': str(out)}
-    )
-    images = load_config(CONFIG, {**options, 'image_size': (64, 36)}).test_dataloader.dataset
+    config = load_config(FEATURES, {**options, 'features': str(out)})
+    images = load_config(IMAGES, {**options, **BACKBONE}).test_dataloader.dataset
     video, seen = DATASETS.build(config.test_dataloader.dataset)[0], DATASETS.build(images)[0]
     with torch.no_grad():
         expected = estimator.encode(seen.images[None, :, 0])[0]
@@ -56,9 +60,6 @@ def test_features_are_those_of_the_images(trained, tmp_path, capsys):
     assert all(loss.isfinite() and loss > 0 for loss in losses.values())
 
 
-def test_models_without_features_of_images(trained, tmp_path, capsys):
-    options, _, weights = trained
-    with pytest.raises(SystemExit, match='HTT of configs/htt/synthetic_features.py has no backbone'):
-        tool.main(
-            ['configs/htt/synthetic_features.py', '-o', 'x.npz', '--checkpoint', str(weights), *words(options)]
-        )
+def test_models_without_a_backbone(options, trained):
+    with pytest.raises(SystemExit, match=r'HTT of configs/htt/synthetic_features\.py has no backbone'):
+        extract(FEATURES, 'x.npz', trained[1], options)

@@ -164,8 +164,7 @@ class PooledResNet(PretrainableResNet):
 
     Args:
         pooling: 'mean' of the last stage over the image, as published; or 'soft_argmax': beside its mean the place in
-            the image where each channel is strongest, all three mixed by a linear layer. A network that is trained
-            from scratch learns where hands are much faster from places.
+            the image where each channel is strongest, all three mixed by a linear layer.
 
     Attributes:
         out_channels: C, 8 times base_channels (32 times from depth 50 on).

@@ -45,7 +45,7 @@ def test_soft_argmax_says_where():
     torch.testing.assert_close(mean, torch.full((2, 32), 50 / 24))
     expected = torch.tensor([[1.5 / 6, 0.5 / 4], [4.5 / 6, 2.5 / 4]]) - 0.5
     torch.testing.assert_close(places.unflatten(1, (32, 2)), expected[:, None].expand(2, 32, 2))
-    with pytest.raises(ValueError, match="pooling must be one of .*'mean', 'soft_argmax'.*got 'max'"):
+    with pytest.raises(ValueError, match=r"pooling must be one of .*'mean', 'soft_argmax'.*got 'max'"):
         small(pooling='max')
 
 
