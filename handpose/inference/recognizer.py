@@ -48,6 +48,8 @@ def load_action_recognizer(checkpoint, config=None, options=None, device='cpu'):
         raise ValueError(
             f'{checkpoint} holds {type(estimator).__name__}, which recognises no actions; give weights of HTT'
         )
+    if estimator.backbone is None:
+        raise ValueError(f'{checkpoint} was trained on features and has no backbone; give weights that see images')
     load_weights(estimator, checkpoint)
     if config is not None:
         taxonomy = configured_taxonomy(load_config(config, options).get('test_dataset'))

@@ -1,7 +1,7 @@
 """`HandSequence`: the one object that datasets make, models read and fill, and metrics compare.
 
 Legend: T frames, K cameras (1 for monocular), H hands (1, or 2 with left 0 and right 1), V mesh vertices, O object
-classes, A actions, S random samples, F future frames; a batch has a leading B on every field.
+classes, A actions, C feature channels, S random samples, F future frames; a batch has a leading B on every field.
 Units are metres, pixels, radians and seconds; camera axes are OpenCV's (x right, y down, z forward).
 Absent is None, never zeros.
 """

@@ -103,6 +103,7 @@ def test_a_checkpoint_of_training_with_the_camera_of_the_video(run, trained, tmp
         (['--checkpoint', 'a.pth', '--intrinsics', 'x', '--field-of-view', '60'], 'not both'),
         (['--checkpoint', 'a.pth', '--draw', 'a.gif'], 'a video must end in'),
         (['--config', 'small.py', '--checkpoint', 'small.pth', '--field-of-view', '600'], 'between 5 and 170'),
+        (['--config', 'configs/htt/synthetic_features.py', '--checkpoint', 'small.pth'], 'has no backbone'),
     ],
 )
 def test_a_sentence_says_what_is_wrong(run, trained, tmp_path, arguments, words):
