@@ -1,6 +1,6 @@
 """Two steps of HTT's configs on whole clips: python tests/engine/htt_at_paper_size.py --dataset h2o [--checkpointing].
 
-Prints the peak memory and the seconds a step takes. On the CPU, with activation checkpointing: 5.0 GiB, either data set.
+Prints the peak memory and the seconds a step takes. On the CPU, with activation checkpointing: 5.0 GiB for either.
 """
 
 import argparse
