@@ -33,7 +33,7 @@ class FrameFeatures(NamedTuple):
         Raises:
             DatasetError: the file, `where`, lacks an image; names it.
         """
-        names = [name_under(os.path.abspath(root), path) for path in paths]
+        names = image_names(paths, root)
         for name in names:
             if name not in self.rows:
                 raise DatasetError(
@@ -42,11 +42,21 @@ class FrameFeatures(NamedTuple):
         return self.features[[self.rows[name] for name in names]]
 
 
+def image_names(paths, root):
+    """What the images `paths` of a data set in `root` are called in a features file.
+
+    Raises:
+        DatasetError: an image that does not lie in `root`.
+    """
+    root = os.path.abspath(root)
+    return [name_under(root, path) for path in paths]
+
+
 def save_features(path, features, source):
     """Writes a features file, whole or not at all.
 
     Args:
-        path: the file. features: {path of an image from the data set's root: (C,)}. source: sentence.
+        path: the file. features: {name of an image (`image_names`): (C,)}. source: sentence.
     """
     arrays = {
         'names': np.array(list(features)),

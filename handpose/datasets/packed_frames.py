@@ -233,7 +233,7 @@ def name_under(root, path):
     if not path.startswith(root) or '/.' in path or '//' in path:  # else it is plain: no need to look closer
         path = os.path.abspath(path)
     if not path.startswith(root):
-        raise DatasetError(f'image {path} does not lie in {root}, where the originals of a packed store are looked for')
+        raise DatasetError(f'image {path} does not lie in {root}, the root of its data set, by which it is called')
     return path[len(root) :]
 
 

@@ -7,6 +7,7 @@ import torch
 
 from handpose.datasets import H2O, DatasetError
 from handpose.datasets.frame_features import load_features, save_features
+from handpose.datasets.transforms import LoadFeatures
 from handpose.structures import HandSequence
 
 FOLDER = 'subject1/h1/0/cam4/rgb'
@@ -69,8 +70,6 @@ def test_files_that_are_none(path, change, sentence):
 
 
 def test_clips_of_several_cameras(path):
-    from handpose.datasets.transforms import LoadFeatures
-
     sample = HandSequence(meta={'paths': [['a.png', 'b.png']]}, features=torch.zeros(1, 2, 3))
     with pytest.raises(DatasetError, match='features files are for clips of one camera, got 2'):
         LoadFeatures(path, '.')(sample, None)

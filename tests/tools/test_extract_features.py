@@ -27,7 +27,8 @@ REST = {'channels': 32, 'num_frames': 4, 'window': 2, 'image_size': (64, 36)}
 def options(tmp_path, monkeypatch):
     """Those of a small HTT on a root in H2O's layout."""
     monkeypatch.chdir(ROOT)
-    return {**REST, 'data_root': str(h2o_files.write_root(tmp_path / 'h2o'))}
+    root = h2o_files.write_root(tmp_path / 'h2o')
+    return {**REST, 'data_root': f'{root}/../h2o'}  # not the shortest way to write it
 
 
 @pytest.fixture

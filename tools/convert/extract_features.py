@@ -8,8 +8,7 @@ import sys
 
 from rich.progress import track
 
-from handpose.datasets.frame_features import save_features
-from handpose.datasets.packed_frames import name_under
+from handpose.datasets.frame_features import image_names, save_features
 from handpose.engine import OptionsAction, load_config, load_weights, run_settings
 from handpose.engine.checkpoints import choose_checkpoint
 from handpose.engine.errors import sentences
@@ -33,7 +32,9 @@ def main(words=None):
     config = load_config(arguments.config, arguments.cfg_options)
     checkpoint = choose_checkpoint(arguments.checkpoint or 'auto', run_settings(config).work_dir)
     if checkpoint is None:
-        sys.exit(f'error: no checkpoint of {arguments.config} yet; train first: python tools/train.py')
+        sys.exit(
+            f'error: no checkpoint of {arguments.config} yet; train first: python tools/train.py {arguments.config}'
+        )
     estimator = MODELS.build(config.model).eval().to(arguments.device)
     if getattr(estimator, 'backbone', None) is None or not hasattr(estimator, 'encode_video'):
         sys.exit(f'error: {config.model.type} of {arguments.config} has no backbone that gives a feature an image')
@@ -58,8 +59,7 @@ def extract(estimator, videos, split):
     for index in track(range(len(videos)), description=split):
         video = videos[index]
         encoded = estimator.encode_video(video.images[:, 0].to(device)).float().cpu().numpy()
-        names = (name_under(str(videos.root.absolute()), path) for path in video.meta['paths'])
-        found.update(zip(names, encoded, strict=True))
+        found.update(zip(image_names(video.meta['paths'], videos.root), encoded, strict=True))
     return found
 
 

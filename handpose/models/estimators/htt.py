@@ -125,7 +125,7 @@ class HTT(nn.Module):
         """
         if self.backbone is None:
             return images
-        if frame_valid is None or frame_valid.all():
+        if frame_valid is None:
             return self.backbone(self.normalizer(images.flatten(0, 1))).unflatten(0, images.shape[:2])
         seen = self.backbone(self.normalizer(images[frame_valid]))
         return seen.new_zeros(*frame_valid.shape, seen.shape[-1]).index_put((frame_valid,), seen)
