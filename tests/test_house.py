@@ -13,7 +13,9 @@ PACKAGE = ROOT / 'handpose'
 FLOORS = {
     'geometry': 0,
     'hands': 0,
-    'files': 0,
+    'reading': -2,  # files of any kind; for everyone
+    'npz': -1,
+    'files': -1,
     'structures': 1,
     'registry': 1,
     'models': 2,
