@@ -5,6 +5,7 @@ frame_gap = 10
 transformer = dict(
     channels=256, num_layers=3, num_heads=8, feedforward_channels=256, dropout=0.1, query_self_attention=False
 )
+# docs/deformer.md has the options that make all of this the published code.
 rotation_space = 'rot6d_add'  # what a motion is: also 'rotvec_add' (the paper's theta), 'so3_compose'
 
 model = dict(
@@ -19,8 +20,20 @@ model = dict(
     test_mode='all',  # or 'centre', one window around each frame; or 'overlap', a mean over all windows
     normalizer=dict(type='ImageNormalizer'),
     backbone=dict(type='ResNetFPN', depth=50, out_channels=256, activation='leaky_relu'),
-    spatial_transformer=dict(type='SpatialTransformer', heatmap_to_decoder=True, **transformer),
-    temporal_transformer=dict(type='TemporalTransformer', **transformer),
+    spatial_transformer=dict(
+        type='SpatialTransformer',
+        heatmap_to_decoder=True,
+        query_role='input',  # or 'code', added to the decoder's queries at every layer: the published code
+        position='cell_centre',  # or 'cumulative', the published code
+        initial_sharpness=10.0,  # of the heatmaps; 1.0 in the published code
+        **transformer,
+    ),
+    temporal_transformer=dict(
+        type='TemporalTransformer',
+        query_role='input',
+        position='index',  # or 'cumulative', the published code
+        **transformer,
+    ),
     head=dict(
         type='DynamicFusionHead',
         in_channels=256,
@@ -29,7 +42,7 @@ model = dict(
         mode='dynamic',  # or 'centre', 'average', 'occlusion': the rows of the paper's fusion ablation
         rotation_space='$rotation_space',
     ),
-    monocular_head=dict(
+    monocular_head=dict(  # None, together with loss.monocular_weight=0: the published code
         type='HandRegressionHead', in_channels=256, hidden_channels=(1024, 512), rotation_space='$rotation_space'
     ),
     hand_model='$hand_model',
@@ -44,10 +57,15 @@ model = dict(
         joint_weight=1e4,
         pose_weight=10.0,
         shape_weight=0.1,
+        shape_hands=('fused', 'frame', 'monocular'),
         frame_weight=1.0,
         motion_weight=1.0,
         monocular_weight=1.0,
-        discriminator=dict(type='MotionDiscriminator', in_channels=91, hidden_channels=1024),  # None: no adversary
+        discriminator=dict(  # None: no adversary
+            type='MotionDiscriminator', in_channels=91, hidden_channels=1024, bounded_attention=False
+        ),
         adversarial_weight=10.0,
+        adversarial_hand='fused',  # or 'frame'
+        adversarial_rotations='rot6d',  # or 'rotvec', with in_channels=46
     ),
 )

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from handpose.geometry import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, scale_boxes
-from handpose.models.heads import linear_from
+from handpose.models.heads import HandParameters, linear_from
 from handpose.models.layers import mirror_poses, pose_to_rotmat, roi_align
 from handpose.registry import HAND_MODELS, MODELS
 from handpose.structures import HandSequence, centred_windows, strided_windows
@@ -29,8 +29,8 @@ class DeformerOutput(NamedTuple):
     votes: torch.Tensor  # (B, T, T), [:, i, j] the weight of frame i in the result of frame j
     shape: torch.Tensor  # (B, 10), one for the clip
     joints_2d: torch.Tensor  # (B, T, J, 2), in [0, 1] of the box
-    monocular_pose: torch.Tensor  # (B, T, D), from the frame alone
-    monocular_shape: torch.Tensor  # (B, T, 10), from the frame alone
+    monocular_pose: torch.Tensor | None  # (B, T, D), from the frame alone; None without a monocular head
+    monocular_shape: torch.Tensor | None  # (B, T, 10), from the frame alone
 
 
 @MODELS.register_module()
@@ -42,7 +42,8 @@ class Deformer(nn.Module):
         spatial_transformer: config of `SpatialTransformer`.
         temporal_transformer: config of `TemporalTransformer`.
         head: config of `DynamicFusionHead`.
-        monocular_head: config of `HandRegressionHead`, which supervises the features of each frame alone.
+        monocular_head: config of `HandRegressionHead`, which supervises the features of each frame alone; None leaves
+            it out, as the published code does, and then the loss needs monocular_weight=0.
         hand_model: config of the hand model that turns pose and shape into a mesh.
         loss: config of `DeformerLoss`.
         normalizer: config of `ImageNormalizer`.
@@ -67,7 +68,7 @@ class Deformer(nn.Module):
         spatial_transformer: dict,
         temporal_transformer: dict,
         head: dict,
-        monocular_head: dict,
+        monocular_head: dict | None,
         hand_model: dict,
         loss: dict,
         normalizer: dict | None = None,
@@ -89,7 +90,7 @@ class Deformer(nn.Module):
         self.spatial_transformer = MODELS.build(spatial_transformer)
         self.temporal_transformer = MODELS.build(temporal_transformer)
         self.head = MODELS.build(head)
-        self.monocular_head = MODELS.build(monocular_head)
+        self.monocular_head = None if monocular_head is None else MODELS.build(monocular_head)
         self.hand_model = HAND_MODELS.build(hand_model)
         self.shape_regression = linear_from(channels, torch.zeros(10))
         self.loss_function = MODELS.build(loss)
@@ -135,7 +136,7 @@ class Deformer(nn.Module):
         if self.joints_to_head:
             attended = torch.cat([attended, joints_2d.flatten(-2)], dim=-1)  # (B, T, C + 2J)
         fused = self.head(attended, frame_valid, visibility)
-        monocular = self.monocular_head(features_btc)
+        monocular = HandParameters(None, None) if self.monocular_head is None else self.monocular_head(features_btc)
         return DeformerOutput(
             pose=fused.fused_pose,
             frame_pose=fused.pose,
@@ -155,7 +156,7 @@ class Deformer(nn.Module):
         where = mirrored[:, None, None]
         space = self.head.rotation_space
         poses = ('pose', 'frame_pose', 'forward_motion', 'backward_motion', 'monocular_pose')
-        changes = {name: getattr(output, name) for name in poses}
+        changes = {name: getattr(output, name) for name in poses if getattr(output, name) is not None}
         changes = {name: torch.where(where, mirror_poses(pose, space), pose) for name, pose in changes.items()}
         joints_2d = torch.where(where[..., None], _mirror_points(output.joints_2d), output.joints_2d)
         return output._replace(joints_2d=joints_2d, **changes)
@@ -164,7 +165,8 @@ class Deformer(nn.Module):
         """Losses of a (B, T, K=1, H=1, ...) batch: a dict of scalars, of which those named `loss...` are summed."""
         images, boxes, valid = self._inputs(batch)
         output = self(images, boxes, batch.hand_side[:, 0], valid, self._visibility(batch))
-        return self.loss_function(output, batch, boxes, self.hand_model, self.head.rotation_space)
+        fused_frames = self.head.fused_frames(valid.shape[1], valid.device)
+        return self.loss_function(output, batch, boxes, self.hand_model, self.head.rotation_space, fused_frames)
 
     @torch.no_grad()
     def predict(self, batch):

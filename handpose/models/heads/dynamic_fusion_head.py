@@ -105,6 +105,12 @@ class DynamicFusionHead(nn.Module):
         fused = average_poses(deformed, weights, self.rotation_space)
         return FusedPoses(pose, forward, backward, confidence, weights, fused)
 
+    def fused_frames(self, num_frames: int, device: torch.device | str | None = None) -> torch.Tensor:
+        """(T,) bool: the frames whose `fused_pose` the head answers for; the others keep their own pose."""
+        if self.targets == 'all':
+            return torch.ones(num_frames, dtype=torch.bool, device=device)
+        return torch.arange(num_frames, device=device) == num_frames // 2
+
     def _confidence(self, hidden, visibility):
         if self.mode == 'dynamic':
             return self.confidence(hidden).squeeze(-1).float()
@@ -123,6 +129,5 @@ class DynamicFusionHead(nn.Module):
         if self.mode == 'centre':
             return own.expand_as(weights)
         if self.targets == 'centre':
-            is_centre = torch.arange(num_frames, device=weights.device) == num_frames // 2
-            return torch.where(is_centre, weights, own)
+            return torch.where(self.fused_frames(num_frames, weights.device), weights, own)
         return weights

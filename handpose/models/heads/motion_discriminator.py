@@ -16,9 +16,18 @@ class MotionDiscriminator(nn.Module):
         hidden_channels: size of the recurrent state and of the attention layers.
         num_layers: layers of the recurrent network.
         dropout: dropout in the attention layers.
+        bounded_attention: puts the attention logit of each frame through tanh and dropout too, as the published code
+            does: no frame then weighs more than e^2 = 7.4 times as much as another.
     """
 
-    def __init__(self, in_channels: int, hidden_channels: int = 1024, num_layers: int = 2, dropout: float = 0.2):
+    def __init__(
+        self,
+        in_channels: int,
+        hidden_channels: int = 1024,
+        num_layers: int = 2,
+        dropout: float = 0.2,
+        bounded_attention: bool = False,
+    ):
         super().__init__()
         self.recurrent = nn.GRU(in_channels, hidden_channels, num_layers, batch_first=True)
         self.attention = nn.Sequential(
@@ -28,8 +37,9 @@ class MotionDiscriminator(nn.Module):
             nn.Linear(hidden_channels, hidden_channels),
             nn.Tanh(),
             nn.Dropout(dropout),
-            # A bias would add the same number to every frame's logit, which softmax does not see.
-            nn.Linear(hidden_channels, 1, bias=False),
+            # Without tanh, a bias would add the same number to every frame's logit, which softmax does not see.
+            nn.Linear(hidden_channels, 1, bias=bounded_attention),
+            *((nn.Tanh(), nn.Dropout(dropout)) if bounded_attention else ()),
         )
         self.score = nn.Linear(hidden_channels, 1)
 

@@ -9,6 +9,8 @@ from torch.nn import functional as F
 
 from handpose.models.layers.precision import without_autocast
 
+QUERY_ROLES = ('input', 'code')
+
 
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with separate query, key and value.
@@ -100,8 +102,8 @@ class _EncoderLayer(nn.Module):
         self.feedforward = _FeedForward(channels, feedforward_channels, dropout)
 
     def forward(self, x, position, key_valid):
-        placed = x if position is None else x + position
-        x = self.norm(x + self.dropout(self.attention(placed, placed, x, key_valid)))
+        coded = _add_code(x, position)
+        x = self.norm(x + self.dropout(self.attention(coded, coded, x, key_valid)))
         return self.feedforward(x)
 
 
@@ -117,11 +119,17 @@ class _DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.feedforward = _FeedForward(channels, feedforward_channels, dropout)
 
-    def forward(self, x, memory, placed_memory, key_valid):
+    def forward(self, x, query_code, memory, coded_memory, key_valid):
         if self.self_attention is not None:
-            x = self.self_norm(x + self.dropout(self.self_attention(x, x, x)))
-        x = self.cross_norm(x + self.dropout(self.cross_attention(x, placed_memory, memory, key_valid)))
+            query = _add_code(x, query_code)
+            x = self.self_norm(x + self.dropout(self.self_attention(query, query, x)))
+        query = _add_code(x, query_code)
+        x = self.cross_norm(x + self.dropout(self.cross_attention(query, coded_memory, memory, key_valid)))
         return self.feedforward(x)
+
+
+def _add_code(x, code):
+    return x if code is None else x + code
 
 
 class TransformerEncoder(nn.Module):
@@ -151,11 +159,20 @@ class QueryDecoder(nn.Module):
     """Learned queries that gather what they need from a memory by cross-attention; a final norm ends it.
 
     Args:
-        channels, num_layers, num_heads, feedforward_channels: sizes.
+        channels: C.
+        num_layers: number of layers.
+        num_heads: attention heads.
+        feedforward_channels: hidden size of the layers.
         dropout: as in `TransformerEncoder`.
         num_queries: L.
         self_attention: whether queries also attend to each other. With one query that is only a linear layer
             whose query and key weights never learn, so it is off unless a published layout asks for it.
+        query_role: what the learned query is: 'input', what the first layer reads and all layers change (Deformer's
+            paper); or 'code', a position code that every layer adds to its queries, while what the layers change
+            starts at zero (DETR, and Deformer's published code).
+
+    Raises:
+        ValueError: an unknown query_role.
     """
 
     def __init__(
@@ -167,8 +184,12 @@ class QueryDecoder(nn.Module):
         dropout: float = 0.1,
         num_queries: int = 1,
         self_attention: bool = False,
+        query_role: str = 'input',
     ):
         super().__init__()
+        if query_role not in QUERY_ROLES:
+            raise ValueError(f'query_role must be one of {", ".join(map(repr, QUERY_ROLES))}, got {query_role!r}')
+        self.query_role = query_role
         self.query = nn.Parameter(torch.randn(num_queries, channels))
         self.layers = nn.ModuleList(
             _DecoderLayer(channels, num_heads, feedforward_channels, dropout, self_attention) for _ in range(num_layers)
@@ -179,8 +200,9 @@ class QueryDecoder(nn.Module):
         self, memory: torch.Tensor, position: torch.Tensor | None = None, key_valid: torch.Tensor | None = None
     ) -> torch.Tensor:
         """(B, S, C), position code (S, C) or (B, S, C), (B, S) bool -> (B, L, C)."""
-        placed = memory if position is None else memory + position
-        x = self.query.expand(len(memory), -1, -1)
+        coded_memory = _add_code(memory, position)
+        query = self.query.expand(len(memory), -1, -1)
+        x, code = (query, None) if self.query_role == 'input' else (torch.zeros_like(query), query)
         for layer in self.layers:
-            x = layer(x, memory, placed, key_valid)
+            x = layer(x, code, memory, coded_memory, key_valid)
         return self.norm(x)

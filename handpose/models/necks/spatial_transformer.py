@@ -6,7 +6,7 @@ import torch
 from torch import nn
 
 from handpose.models.layers.mlp import MLP
-from handpose.models.layers.position import sine_position_2d
+from handpose.models.layers.position import POSITIONS_2D, sine_position_2d
 from handpose.models.layers.soft_argmax import soft_argmax_2d
 from handpose.models.layers.transformer import QueryDecoder, TransformerEncoder
 from handpose.registry import MODELS
@@ -38,6 +38,13 @@ class SpatialTransformer(nn.Module):
         heatmap_to_decoder: joins the heatmaps to the tokens that the decoder reads (the paper). The published
             code does not; it appends the 2D joints to the temporal feature instead.
         query_self_attention: gives the decoder a self-attention over its single query (the published code).
+        query_role: 'input' (the paper) or 'code' (the published code), see `QueryDecoder`.
+        position: 'cell_centre' or 'cumulative' (the published code), see `sine_position_2d`.
+        initial_sharpness: what the learned factor of each joint's heatmap logits, before the softmax over cells,
+            starts from. The published code starts from 1.
+
+    Raises:
+        ValueError: an unknown query_role or position.
     """
 
     def __init__(
@@ -50,20 +57,26 @@ class SpatialTransformer(nn.Module):
         num_joints: int = 21,
         heatmap_to_decoder: bool = True,
         query_self_attention: bool = False,
+        query_role: str = 'input',
+        position: str = 'cell_centre',
+        initial_sharpness: float = 10.0,
     ):
         super().__init__()
+        if position not in POSITIONS_2D:
+            raise ValueError(f'position must be one of {", ".join(map(repr, POSITIONS_2D))}, got {position!r}')
         sizes = (channels, num_layers, num_heads, feedforward_channels, dropout)
+        self.position = position
         self.encoder = TransformerEncoder(*sizes)
         self.heatmap = MLP(channels, (channels, channels, num_joints))
         # Starting sharp: from a flat heatmap, the mean over all cells, hardly any gradient reaches the tokens.
-        self.sharpness = nn.Parameter(torch.full((num_joints,), 10.0))
+        self.sharpness = nn.Parameter(torch.full((num_joints,), float(initial_sharpness)))
         self.join = nn.Linear(channels + num_joints, channels) if heatmap_to_decoder else None
-        self.decoder = QueryDecoder(*sizes, self_attention=query_self_attention)
+        self.decoder = QueryDecoder(*sizes, self_attention=query_self_attention, query_role=query_role)
 
     def forward(self, region: torch.Tensor) -> SpatialFeatures:
         """Region features (N, C, h, w) -> feature (N, C), joints_2d (N, J, 2), heatmaps (N, J, h, w)."""
         channels, height, width = region.shape[1:]
-        position = sine_position_2d(height, width, channels, region.device).to(region.dtype)
+        position = sine_position_2d(height, width, channels, region.device, self.position).to(region.dtype)
         tokens = self.encoder(region.flatten(2).transpose(1, 2), position)  # (N, hw, C)
         heatmaps = (self.heatmap(tokens).float() * self.sharpness).softmax(dim=1)  # (N, hw, J)
         memory = tokens

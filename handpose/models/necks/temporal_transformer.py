@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import nn
 
-from handpose.models.layers.position import sine_position_1d
+from handpose.models.layers.position import POSITIONS_1D, sine_position_1d
 from handpose.models.layers.transformer import QueryDecoder, TransformerEncoder
 from handpose.registry import MODELS
 
@@ -31,6 +31,11 @@ class TemporalTransformer(nn.Module):
         feedforward_channels: hidden size of the transformer layers.
         dropout: dropout in the transformer layers.
         query_self_attention: gives the decoder a self-attention over its single query (the published code).
+        query_role: 'input' (the paper) or 'code' (the published code), see `QueryDecoder`.
+        position: 'index' or 'cumulative' (the published code), see `sine_position_1d`.
+
+    Raises:
+        ValueError: an unknown query_role or position.
     """
 
     def __init__(
@@ -41,15 +46,21 @@ class TemporalTransformer(nn.Module):
         feedforward_channels: int = 256,
         dropout: float = 0.1,
         query_self_attention: bool = False,
+        query_role: str = 'input',
+        position: str = 'index',
     ):
         super().__init__()
+        if position not in POSITIONS_1D:
+            raise ValueError(f'position must be one of {", ".join(map(repr, POSITIONS_1D))}, got {position!r}')
+        self.position = position
         sizes = (channels, num_layers, num_heads, feedforward_channels, dropout)
         self.encoder = TransformerEncoder(*sizes)
-        self.decoder = QueryDecoder(*sizes, self_attention=query_self_attention)
+        self.decoder = QueryDecoder(*sizes, self_attention=query_self_attention, query_role=query_role)
 
     def forward(self, features: torch.Tensor, frame_valid: torch.Tensor | None = None) -> TemporalFeatures:
         """Frame features (B, T, C) and frame_valid (B, T) bool -> features (B, T, C), shape_feature (B, C)."""
-        position = sine_position_1d(features.shape[1], features.shape[2], features.device).to(features.dtype)
+        position = sine_position_1d(features.shape[1], features.shape[2], features.device, self.position)
+        position = position.to(features.dtype)
         features = self.encoder(features, position, frame_valid)
         shape_feature = self.decoder(features, position, frame_valid).squeeze(1)
         return TemporalFeatures(features, shape_feature)
