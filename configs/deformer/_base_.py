@@ -18,7 +18,7 @@ model = dict(
     num_frames='$num_frames',
     frame_gap='$frame_gap',
     test_mode='all',  # or 'centre', one window around each frame; or 'overlap', a mean over all windows
-    normalizer=dict(type='ImageNormalizer'),
+    normalizer=dict(type='ImageNormalizer', mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
     backbone=dict(type='ResNetFPN', depth=50, out_channels=256, activation='leaky_relu'),
     spatial_transformer=dict(
         type='SpatialTransformer',
