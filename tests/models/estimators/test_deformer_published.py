@@ -46,13 +46,16 @@ def test_pose_losses_need_a_valid_pose_in_that_frame():
     assert changed == {'loss_fused_joints', 'loss_frame_joints', 'loss_monocular_joints', 'loss_motion_joints'}
 
 
+MONOCULAR = {f'loss_monocular_{part}' for part in ('vertices', 'joints', 'rotations', 'shape')}
+
+
 @pytest.mark.parametrize(
     ('options', 'changed'),
     [
         ({'model.loss.shape_hands': ['frame']}, {'loss_fused_shape', 'loss_monocular_shape'}),
-        ({'model.loss.monocular_weight': 0}, {f'loss_monocular_{p}' for p in ('vertices', 'joints', 'rotations', 'shape')}),
+        ({'model.loss.monocular_weight': 0}, MONOCULAR),
     ],
-)  # fmt: skip
+)
 def test_loss_options_remove_their_terms_alone(options, changed):
     batch = make_batch(frames=5)
     before, after = build().eval().loss(batch), build(options).eval().loss(batch)
