@@ -16,7 +16,7 @@ model = dict(
     joints_to_head=False,  # the published code: True, heatmap_to_decoder=False and 298 channels into the head
     num_frames='$num_frames',
     frame_gap='$frame_gap',
-    test_mode='all',  # or 'centre': one window around each frame
+    test_mode='all',  # or 'centre', one window around each frame; or 'overlap', a mean over all windows
     normalizer=dict(type='ImageNormalizer'),
     backbone=dict(type='ResNetFPN', depth=50, out_channels=256, activation='leaky_relu'),
     spatial_transformer=dict(type='SpatialTransformer', heatmap_to_decoder=True, **transformer),

@@ -6,28 +6,56 @@ Legend: N windows, W frames a window, T frames in the track.
 import numpy as np
 
 
-def strided_windows(num_frames, window, gap):
-    """Covers a track so that every frame belongs to exactly one window (all-frame testing).
+def strided_windows(num_frames, window, gap, usable=None, stride=None):
+    """Covers a track with windows whose frames are `gap` apart, for testing; each frame is predicted by one window.
 
-    Frames `p, p + gap, p + 2 gap, ...` of each phase `p < gap` are cut into runs of nearly equal length, none
-    longer than `window`; a short run repeats its last frame, marked invalid.
+    Frames `p, p + gap, p + 2 gap, ...` of each phase `p < gap`, from the first usable one to the last, are covered by
+    windows of exactly `window` frames, which may share frames. Only a phase that has fewer frames gives a window that
+    is not full: it repeats the last frame, marked invalid.
 
     Args:
         num_frames: T, at least 1.
         window: W, at least 1.
         gap: frames from one window position to the next, at least 1.
+        usable: (T,) bool, frames that a model can be given; None = all.
+        stride: positions from the start of one window to that of the next; None: as few windows as cover a phase,
+            evenly spread.
 
     Returns:
-        index (N, W) int64 and valid (N, W) bool; each number below T occurs once among the valid entries.
+        index (N, W) int64; valid (N, W) bool, False for repeated and unusable frames; and predicted (N, W) bool, the
+        places whose predictions are kept: each usable frame once, in the window where it is nearest to the centre.
+        N is 0 where no frame is usable.
     """
     _check(num_frames, window, gap)
-    rows, masks = [], []
+    usable = np.ones(num_frames, bool) if usable is None else np.asarray(usable, bool)
+    none = np.zeros((0, window), bool)
+    rows, masks, chosen = [none.astype(np.int64)], [none], [none]
     for phase in range(min(gap, num_frames)):
         frames = np.arange(phase, num_frames, gap)
-        for run in np.array_split(frames, -(-len(frames) // window)):
-            rows.append(np.pad(run, (0, window - len(run)), mode='edge'))
-            masks.append(np.arange(window) < len(run))
-    return np.stack(rows), np.stack(masks)
+        known = np.flatnonzero(usable[frames])
+        if not len(known):
+            continue
+        frames = frames[known[0] : known[-1] + 1]
+        starts = _window_starts(len(frames), window, stride)
+        places = starts[:, None] + np.arange(window)
+        inside, places = places < len(frames), np.minimum(places, len(frames) - 1)
+        # Half way between two starts, frames go over from the earlier window to the later.
+        borders = (starts[:-1] + starts[1:] + window - 1) / 2
+        nearest = np.searchsorted(borders, np.arange(len(frames)))
+        rows.append(frames[places])
+        masks.append(inside & usable[rows[-1]])
+        chosen.append(masks[-1] & (nearest[places] == np.arange(len(starts))[:, None]))
+    return np.concatenate(rows), np.concatenate(masks), np.concatenate(chosen)
+
+
+def _window_starts(num_frames, window, stride):
+    last = max(num_frames - window, 0)
+    if stride is None:
+        return np.linspace(0, last, -(-num_frames // window)).round().astype(np.int64)
+    if not 1 <= stride <= window:
+        raise ValueError(f'stride must be from 1 to the {window} frames of a window, got {stride}')
+    starts = np.arange(0, last + 1, stride)
+    return starts if starts[-1] == last else np.append(starts, last)
 
 
 def interleaved_clips(num_frames, clip, spacing):

@@ -64,8 +64,8 @@ class DrawClipsHook(Hook):
 
 def _strip(prediction, target, estimator):
     """The longest window of the track, and how much each of its frames counts in the fusion (Deformer, Fig. 6)."""
-    index, present = strided_windows(len(target.images), estimator.num_frames, estimator.frame_gap)
-    present &= target.hand_valid[:, 0].numpy()[index]
+    usable = target.hand_valid[:, 0].numpy()
+    index, present, _ = strided_windows(len(usable), estimator.num_frames, estimator.frame_gap, usable)
     window = present.sum(1).argmax()
     frames = index[window][present[window]]
     images = [target.images[t, 0].permute(1, 2, 0).numpy() for t in frames]

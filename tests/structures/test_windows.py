@@ -4,23 +4,57 @@ import pytest
 from handpose.structures import centred_windows, interleaved_clips, strided_windows
 
 
-@pytest.mark.parametrize('num_frames', [1, 2, 7, 8, 50, 73])
+@pytest.mark.parametrize('num_frames', [1, 2, 7, 8, 50, 73, 80])
 @pytest.mark.parametrize(('window', 'gap'), [(1, 1), (7, 1), (7, 10), (16, 2), (128, 1)])
-def test_strided_windows_hold_every_frame_exactly_once(num_frames, window, gap):
-    index, valid = strided_windows(num_frames, window, gap)
-    assert index.shape == valid.shape == (len(index), window)
-    assert sorted(index[valid].tolist()) == list(range(num_frames))
+def test_strided_windows_predict_every_frame_once_in_windows_that_are_full(num_frames, window, gap):
+    index, valid, predicted = strided_windows(num_frames, window, gap)
+    assert index.shape == valid.shape == predicted.shape == (len(index), window)
+    assert sorted(index[predicted].tolist()) == list(range(num_frames))
+    assert not (predicted & ~valid).any()
     for row, mask in zip(index, valid, strict=True):
+        length = len(range(row[0] % gap, num_frames, gap))  # of the phase
         count = mask.sum()
+        assert count == min(window, length)
         assert mask[:count].all()  # padding comes last ...
         assert (np.diff(row[:count]) == gap).all()
         assert (row[count:] == row[count - 1]).all()  # ... and repeats the last frame
 
 
-def test_strided_windows_are_of_nearly_equal_length():
-    index, valid = strided_windows(8, 7, 1)
-    assert valid.sum(1).tolist() == [4, 4]  # not 7 and 1
-    assert index[0].tolist() == [0, 1, 2, 3, 3, 3, 3]
+def test_a_track_of_80_frames_has_no_short_window():
+    index, valid, predicted = strided_windows(80, 7, 10)  # 8 frames in each of 10 phases
+    assert valid.all() and len(index) == 20
+    assert index[0].tolist() == [0, 10, 20, 30, 40, 50, 60] and index[1].tolist() == [10, 20, 30, 40, 50, 60, 70]
+    assert index[0][predicted[0]].tolist() == [0, 10, 20, 30]
+    assert index[1][predicted[1]].tolist() == [40, 50, 60, 70]
+
+
+def test_strided_windows_keep_the_window_whose_centre_is_nearest():
+    index, _, predicted = strided_windows(11, 5, 1)
+    assert index[:, 0].tolist() == [0, 3, 6]
+    assert [row[kept].tolist() for row, kept in zip(index, predicted, strict=True)] == [
+        [0, 1, 2, 3],
+        [4, 5, 6],
+        [7, 8, 9, 10],
+    ]
+
+
+def test_strided_windows_begin_and_end_with_usable_frames():
+    usable = [False, True, True, True, False, True, True, False]
+    index, valid, predicted = strided_windows(8, 5, 1, usable)
+    assert index.tolist() == [[1, 2, 3, 4, 5], [2, 3, 4, 5, 6]]
+    assert valid.tolist() == [[True, True, True, False, True], [True, True, False, True, True]]
+    assert index[predicted].tolist() == [1, 2, 3, 5, 6]
+    none = strided_windows(3, 5, 1, [False] * 3)
+    assert [part.shape for part in none] == [(0, 5)] * 3
+
+
+def test_strided_windows_with_a_stride_hold_every_frame_in_all_windows_that_can():
+    index, valid, predicted = strided_windows(20, 5, 2, stride=1)
+    assert index[:6, 0].tolist() == [0, 2, 4, 6, 8, 10]  # of the first phase, 10 frames
+    assert len(index) == 12 and valid.all()
+    assert np.bincount(index.ravel()).tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1]
+    assert sorted(index[predicted].tolist()) == list(range(20))
+    assert strided_windows(9, 5, 1, stride=3)[0][:, 0].tolist() == [0, 3, 4]  # the last window ends with the track
 
 
 def centred_window_by_hand(centre, num_frames, window, gap, usable):
@@ -76,6 +110,7 @@ def test_a_centre_may_be_unusable_and_then_nothing_is_valid():
         (lambda: centred_windows(10, 4, 1), 'odd number of frames, got 4'),
         (lambda: strided_windows(0, 7, 1), 'at least 1, got 0, 7, 1'),
         (lambda: strided_windows(10, 7, 0), 'at least 1, got 10, 7, 0'),
+        (lambda: strided_windows(10, 7, 1, stride=8), 'stride must be from 1 to the 7 frames of a window, got 8'),
         (lambda: interleaved_clips(10, 0, 2), 'at least 1, got 10, 0, 2'),
     ],
 )

@@ -6,14 +6,17 @@ Choices where the paper and its published code differ are listed in docs/deforme
 
 from typing import NamedTuple
 
+import numpy as np
 import torch
 from torch import nn
 
-from handpose.geometry import rotmat_to_rotvec, scale_boxes
+from handpose.geometry import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, scale_boxes
 from handpose.models.heads import linear_from
 from handpose.models.layers import mirror_poses, pose_to_rotmat, roi_align
 from handpose.registry import HAND_MODELS, MODELS
 from handpose.structures import HandSequence, centred_windows, strided_windows
+
+TEST_MODES = ('all', 'centre', 'overlap')
 
 
 class DeformerOutput(NamedTuple):
@@ -48,8 +51,11 @@ class Deformer(nn.Module):
             asks the device for a number; any other needs no answer, as export and compile want it.
         box_scale: enlarges the batch's boxes, which fit the joints, to hold the whole hand (published: 1.5).
         num_frames: T of a test window. frame_gap: frames from one position of it to the next.
-        test_mode: 'all' predicts every frame of a window at once, so that a track is cut into windows and each frame
-            is predicted once (the paper's 105 FPS); 'centre' predicts the centre of one window around each frame.
+        test_mode: 'all' predicts every frame of a window at once, so that as few windows as can hold a track are
+            enough (the paper's 105 FPS), and keeps each frame's prediction of the window where it is nearest to the
+            centre; 'centre' predicts the centre of one window around each frame; 'overlap' (ours) predicts every
+            frame in all windows that can hold it and averages the rotations, weighted by how near to the centre of
+            each window it is, so that the answer changes smoothly from frame to frame of a window.
         joints_to_head: feeds the 2D joints to the pose regression too, as the published code does.
         mirror_left_hands: shows the network left hands in a mirror and mirrors its answer, so that it only ever learns
             right hands. Ours; the paper does not.
@@ -76,8 +82,8 @@ class Deformer(nn.Module):
         mirror_left_hands: bool = False,
     ):
         super().__init__()
-        if test_mode not in ('all', 'centre'):
-            raise ValueError(f"test_mode must be 'all' or 'centre', got {test_mode!r}")
+        if test_mode not in TEST_MODES:
+            raise ValueError(f'test_mode must be one of {", ".join(map(repr, TEST_MODES))}, got {test_mode!r}')
         self.normalizer = MODELS.build(normalizer or {'type': 'ImageNormalizer'})
         self.backbone = MODELS.build(backbone)
         self.spatial_transformer = MODELS.build(spatial_transformer)
@@ -180,42 +186,58 @@ class Deformer(nn.Module):
             features, joints_2d = self._encode_in_chunks(seen_images[b], seen_boxes[b])
             track_visibility = None if visibility is None else visibility[b]
             tracks.append(self._decode_track(features, joints_2d, mirrored[b], valid[b], track_visibility))
-        pose, shape, joints_2d, own_vote = (torch.stack(parts) for parts in zip(*tracks, strict=True))
-        return self._to_sequence(batch, boxes, pose, shape, joints_2d, own_vote)
+        rotations, shape, joints_2d, own_vote = (torch.stack(parts) for parts in zip(*tracks, strict=True))
+        return self._to_sequence(batch, boxes, rotations, shape, joints_2d, own_vote)
 
     def _encode_in_chunks(self, images, boxes, chunk=32):
         parts = [self.encode(i[None], b[None]) for i, b in zip(images.split(chunk), boxes.split(chunk), strict=True)]
         return tuple(torch.cat([part[n][0] for part in parts]) for n in range(2))
 
     def _decode_track(self, features, joints_2d, mirrored, valid, visibility):
-        """Windows of one track: (T, C), (T, J, 2), (T,) -> poses (T, D), shape (10,), joints (T, J, 2), votes (T,)."""
-        index, present = self._windows(valid.cpu().numpy())
-        index = torch.as_tensor(index, device=features.device)
-        present = torch.as_tensor(present, device=features.device)
+        """Decodes the windows of one track and assembles what they predict.
+
+        Args:
+            features: (T, C). joints_2d: (T, J, 2). mirrored: () bool. valid: (T,) bool. visibility: (T,) or None.
+
+        Returns:
+            rotations (T, 16, 3, 3), shape (10,), joints_2d (T, J, 2) and each frame's own vote (T,).
+        """
+        index, present, weights = (torch.as_tensor(x, device=valid.device) for x in self._windows(valid.cpu().numpy()))
         seen = None if visibility is None else visibility[index]
         output = self.decode(features[index], joints_2d[index], present, seen)
         output = self.mirror_back(output, mirrored.expand(len(index)))
-        own_vote = output.votes.diagonal(dim1=1, dim2=2)
-        taken = present if self.test_mode == 'all' else _centre_only(present)
-        pose = output.pose.new_zeros(len(valid), output.pose.shape[-1])
-        vote = own_vote.new_zeros(len(valid))
-        pose[index[taken]], vote[index[taken]] = output.pose[taken], own_vote[taken]
+        poses = rotmat_to_rot6d(pose_to_rotmat(output.pose, self.head.rotation_space))  # (W, T', 16, 6)
+        own_vote = output.votes.diagonal(dim1=1, dim2=2)  # (W, T')
+        taken = weights > 0
+        index, weights = index[taken], weights[taken].to(poses.dtype)
+        pose = poses.new_zeros(len(valid), *poses.shape[2:])
+        pose.index_add_(0, index, weights[:, None, None] * poses[taken])
+        vote = own_vote.new_zeros(len(valid)).index_add_(0, index, weights * own_vote[taken])
+        vote = vote / vote.new_zeros(len(valid)).index_add_(0, index, weights).clamp_min(1e-6)
         if self.mirror_left_hands:
             joints_2d = torch.where(mirrored, _mirror_points(joints_2d), joints_2d)
-        return pose, output.shape.mean(0), joints_2d, vote
+        # Gram-Schmidt does not need the sum of weights: the scale of the six numbers has no effect.
+        return rot6d_to_rotmat(pose), output.shape.mean(0), joints_2d, vote
 
     def _windows(self, valid):
-        """Which frames make up each window of a track with `valid` (T,) frames."""
-        if self.test_mode == 'centre':
-            return centred_windows(len(valid), self.num_frames, self.frame_gap, usable=valid)
-        index, present = strided_windows(len(valid), self.num_frames, self.frame_gap)
-        present = present & valid[index]
-        kept = present.any(1)
-        return index[kept], present[kept]
+        """The windows of a track with `valid` (T,) frames: index, present and weight of each prediction, all (W, T').
 
-    def _to_sequence(self, batch, boxes, pose, shape, joints_2d, own_vote):
-        rotations = pose_to_rotmat(pose, self.head.rotation_space)  # (B, T, 16, 3, 3)
-        num_frames = pose.shape[1]
+        The weights are 0 where a window's prediction is not kept. A track without a valid frame is decoded whole.
+        """
+        if not valid.any():
+            valid = np.ones_like(valid)  # nothing that is predicted counts, but it must be finite
+        half = (self.num_frames - 1) / 2
+        place = np.arange(self.num_frames)
+        if self.test_mode == 'centre':
+            index, present = centred_windows(len(valid), self.num_frames, self.frame_gap, usable=valid)
+            return index, present, present * (place == half)
+        stride = 1 if self.test_mode == 'overlap' else None
+        index, present, predicted = strided_windows(len(valid), self.num_frames, self.frame_gap, valid, stride)
+        nearness = 1 - np.abs(place - half) / (half + 1)
+        return index, present, present * nearness if self.test_mode == 'overlap' else predicted * 1.0
+
+    def _to_sequence(self, batch, boxes, rotations, shape, joints_2d, own_vote):
+        num_frames = rotations.shape[1]  # of (B, T, 16, 3, 3)
         side = batch.hand_side[:, :1].expand(-1, num_frames)
         shapes = shape[:, None].expand(-1, num_frames, -1)
         # The wrist goes to the origin of its own frame of reference.
@@ -274,9 +296,3 @@ def mirror_images(images, boxes, mirrored):
 def _mirror_points(points):
     """Points (..., 2) in [0, 1] of a box, seen in a mirror."""
     return torch.cat([1 - points[..., :1], points[..., 1:]], dim=-1)
-
-
-def _centre_only(present):
-    centre = torch.zeros_like(present)
-    centre[:, present.shape[1] // 2] = True
-    return centre & present

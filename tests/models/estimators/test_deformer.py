@@ -5,6 +5,7 @@ import torch
 
 from handpose.engine import load_config
 from handpose.models import ConstantHand, fit_constant_hands
+from handpose.models.estimators.deformer import DeformerOutput
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
@@ -124,7 +125,7 @@ def test_padding_changes_no_valid_frame():
     assert not torch.allclose(unmasked.pose[:, :3], real.pose, atol=1e-4, rtol=1e-4)
 
 
-@pytest.mark.parametrize('mode', ['all', 'centre'])
+@pytest.mark.parametrize('mode', ['all', 'centre', 'overlap'])
 def test_tracks_of_any_length(mode):
     """Each frame is encoded once, and each annotated frame predicted, in both test modes."""
     model = build({'model.test_mode': mode}).eval()
@@ -147,6 +148,41 @@ def test_tracks_of_any_length(mode):
     )
     valid = prediction.hand_valid
     torch.testing.assert_close(again.joints[valid], prediction.joints_3d[valid], atol=1e-4, rtol=0)
+
+
+def place_in_window(features, joints_2d, frame_valid, visibility):
+    """Stands for the decoder: frame n of a window is turned by n hundredths of a radian about x, and votes n."""
+    windows, frames = features.shape[:2]
+    place = torch.arange(frames).float()
+    zero, one = torch.zeros(frames), torch.ones(frames)
+    turned = torch.stack([one, zero, zero, zero, (place / 100).cos(), (place / 100).sin()], -1).repeat(1, 16)
+    turned = turned.expand(windows, -1, -1)
+    votes = torch.diag_embed(place.expand(windows, -1))
+    return DeformerOutput(turned, turned, turned, turned, votes, torch.zeros(windows, 10), joints_2d, turned, None)
+
+
+@pytest.mark.parametrize(
+    ('mode', 'expected'),
+    [
+        ('all', [0, 1, 2, 3, 1, 2, 3, 4]),  # windows start at frames 0 and 3
+        ('centre', [2] * 8),
+        # Windows start at frames 0 to 3; the mean is weighted 1 2 3 2 1 by the place in the window.
+        ('overlap', [0, 2 / 3, 8 / 6, 14 / 8, 18 / 8, 16 / 6, 10 / 3, 4]),
+    ],
+)
+def test_predictions_kept_in_each_test_mode(mode, expected):
+    model = build({'model.test_mode': mode, 'frame_gap': 1, 'model.mirror_left_hands': False}).eval()
+    model.decode = place_in_window
+    prediction = model.predict(make_batch(clips=1, frames=8))
+    angle = prediction.hand_pose[0, :, 0, 0, 0]
+    torch.testing.assert_close(angle, torch.tensor(expected) / 100, atol=1e-5, rtol=0)
+    torch.testing.assert_close(prediction.frame_confidence[0, :, 0], torch.tensor(expected).float(), atol=1e-5, rtol=0)
+
+
+def test_a_track_without_hands_gives_finite_numbers():
+    batch = make_batch(clips=1, frames=6)
+    prediction = build().eval().predict(batch.replace(hand_valid=torch.zeros(1, 6, 1, dtype=torch.bool)))
+    assert prediction.hand_shape.isfinite().all() and prediction.joints_3d.isfinite().all()
 
 
 def test_two_hands_are_refused():
