@@ -282,7 +282,15 @@ class Deformer(nn.Module):
             return None
         if batch.occlusion is None:
             raise ValueError("fusion weighted by occlusion needs the field 'occlusion', which this dataset lacks")
-        return 1 - batch.occlusion[:, :, 0, 0].nan_to_num(0.0)
+        occlusion = batch.occlusion[:, :, 0, 0]
+        if occlusion.isnan()[batch.frame_valid & batch.hand_valid[..., 0]].all():
+            names = ', '.join(sorted({str(meta.get('dataset', 'unnamed dataset')) for meta in batch.meta}))
+            raise ValueError(
+                f"head.mode='occlusion' needs to know how hidden each hand is, but 'occlusion' is unknown (NaN) "
+                f'in every annotated frame of a batch of {names}, so that all frames would vote alike; use data that '
+                f"states it (DexYCB), or head.mode='average' or 'dynamic'"
+            )
+        return 1 - occlusion
 
 
 def mirror_images(images, boxes, mirrored):

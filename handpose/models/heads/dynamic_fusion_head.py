@@ -89,7 +89,7 @@ class DynamicFusionHead(nn.Module):
             features: (B, T, C).
             frame_valid: (B, T) bool; padding has no vote.
             visibility: (B, T), visible share of the hand from 0 to 1, read in mode 'occlusion' alone, where votes
-                are proportional to it; a frame whose share is unknown (NaN) votes like a fully visible one.
+                are proportional to it; an unknown share (NaN) counts as the mean of the clip's known ones.
 
         Raises:
             ValueError: mode 'occlusion' without visibility.
@@ -98,7 +98,7 @@ class DynamicFusionHead(nn.Module):
         pose, forward, backward = (
             layer(hidden).float() for layer in (self.pose, self.forward_motion, self.backward_motion)
         )
-        confidence = self._confidence(hidden, visibility)
+        confidence = self._confidence(hidden, visibility, frame_valid)
         discount = None if self.discount is None else F.softplus(self.discount)
         weights = self._own_votes(fusion_weights(confidence, frame_valid, discount))
         deformed = deform_poses(pose, forward, backward, self.rotation_space)
@@ -111,7 +111,7 @@ class DynamicFusionHead(nn.Module):
             return torch.ones(num_frames, dtype=torch.bool, device=device)
         return torch.arange(num_frames, device=device) == num_frames // 2
 
-    def _confidence(self, hidden, visibility):
+    def _confidence(self, hidden, visibility, frame_valid):
         if self.mode == 'dynamic':
             return self.confidence(hidden).squeeze(-1).float()
         if self.mode == 'occlusion':
@@ -119,7 +119,7 @@ class DynamicFusionHead(nn.Module):
                 raise ValueError(
                     "mode 'occlusion' needs the visible share of the hand in each frame: visibility (B, T)"
                 )
-            return visibility.float().nan_to_num(nan=1.0).clamp(1e-3, 1).log()
+            return _fill_unknown(visibility.float(), frame_valid).clamp(1e-3, 1).log()
         return hidden.new_zeros(hidden.shape[:2], dtype=torch.float32)
 
     def _own_votes(self, weights):
@@ -131,3 +131,13 @@ class DynamicFusionHead(nn.Module):
         if self.targets == 'centre':
             return torch.where(self.fused_frames(num_frames, weights.device), weights, own)
         return weights
+
+
+def _fill_unknown(visibility, frame_valid):
+    """Visibility (B, T) with the mean of a clip's known valid frames in place of NaN; 1 where none is known."""
+    unknown = visibility.isnan()
+    known = ~unknown if frame_valid is None else ~unknown & frame_valid
+    total = torch.where(known, visibility, 0.0).sum(1, keepdim=True)
+    count = known.sum(1, keepdim=True)
+    mean = torch.where(count > 0, total / count.clamp_min(1), torch.ones_like(total))
+    return torch.where(unknown, mean, visibility)

@@ -239,3 +239,24 @@ def test_no_tensor_is_left_behind():
     assert all(value.is_meta for value in batch.present().values())
     losses = model.loss(batch)
     assert all(value.is_meta for value in losses.values())
+
+
+def test_fusion_by_unknown_occlusion_is_refused():
+    """Votes by a share that nobody knows would silently be the mean of all frames."""
+    model = build({'model.head.mode': 'occlusion', 'frame_gap': 1}).eval()
+    batch = make_batch(clips=1, frames=5)
+    batch = batch.replace(meta=[{'dataset': 'ho3d', 'frame_indices': list(range(5))}])
+    unknown = batch.replace(occlusion=torch.full_like(batch.occlusion, torch.nan))
+    for call in (model.loss, model.predict):
+        with pytest.raises(ValueError, match=r"but 'occlusion' is unknown \(NaN\) in every annotated frame .* of ho3d"):
+            call(unknown)
+    partly = batch.occlusion.clone()
+    partly[:, :, 0, 0] = torch.tensor([0.2, torch.nan, 0.4, 0.9, torch.nan])
+    valid = torch.tensor([[True, True, True, False, True]])
+    filled = partly.clone()
+    filled[:, [1, 4], 0, 0] = 0.3  # the mean of the known frames, without the one that is not valid
+    votes = [
+        model.predict(batch.replace(occlusion=o, hand_valid=valid[..., None])).frame_confidence
+        for o in (partly, filled)
+    ]
+    torch.testing.assert_close(votes[0], votes[1])

@@ -50,7 +50,7 @@ def test_modes_decide_the_votes():
     eye = torch.eye(5)
     assert head(mode='average')(features, valid).weights[0, :, 2].tolist() == [0.25] * 4 + [0]
     votes = head(mode='occlusion')(features, valid, visible).weights[0]
-    torch.testing.assert_close(votes[:, 3], torch.tensor([0.25, 0.5, 0.125, 0.125, 0]))
+    torch.testing.assert_close(votes[:, 3], torch.tensor([0.375, 0.25, 0.1875, 0.1875, 0]))
     alone = head(mode='centre')(features, valid)
     torch.testing.assert_close(alone.weights[0], eye)
     torch.testing.assert_close(alone.fused_pose, alone.pose)
