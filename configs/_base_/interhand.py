@@ -26,7 +26,11 @@ train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_
 val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
 test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')
 val_evaluator = [dict(type='HandPoseMetric')]
-test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric', f_score_thresholds=[])]
+test_evaluator = [
+    dict(type='HandPoseMetric'),
+    dict(type='HandMeshMetric', f_score_thresholds=[]),
+    dict(type='InterHandMetric'),
+]
 
 # Options of the dataset (`handpose.datasets.InterHand26M` documents them all):
 clip_stride = 9

@@ -33,7 +33,8 @@ class InterHand26M(PoseSequences):
 
     A track is one sequence of one capture, seen from one camera. `meta['frame_indices']` count at the release's rate;
     frames that nobody annotated have their masks False, and `meta['official_indices']`, InterHand2.6M's own frame
-    numbers, -1 there. A hand whose wrist is not annotated counts as absent, as in the official evaluation.
+    numbers, -1 there; `meta['hand_types']` say 'right', 'left' or 'interacting' of each frame, None there. A hand whose
+    wrist is not annotated counts as absent, as in the official evaluation.
     `hand_shape` is one for a clip: the mean of its annotated frames' (the files have one for every frame).
 
     Args:
@@ -91,6 +92,7 @@ class InterHand26M(PoseSequences):
         self._check_rate(sequences)
         visible = layout.read_visible(self._file('data'), sequences) if joint_valid == 'image' else None
         self.recordings = self._make_recordings(sequences)
+        self._kinds = [frames.kinds for frames in sequences.values()]  # of each recording
         # (recording, camera's name, Camera, joints inside its picture or None)
         self.tracks = self._list_tracks(sequences, captures, cameras, visible)
         self.list_clips(len(self.tracks))
@@ -119,8 +121,15 @@ class InterHand26M(PoseSequences):
             'cameras': [name],
             'hand_model': self.hand_model_name,
             'split': self.split,
+            'hand_types': self._hand_types(track, frames),
         }
         return with_numbers(clip, recording, frames, self._step, self.fps, meta)
+
+    def _hand_types(self, track, frames):
+        """What the annotation says of each frame: 'right', 'left', 'interacting', or None where there is none."""
+        number = self.tracks[track][0]
+        rows, kinds = self.recordings[number].rows[frames], self._kinds[number]
+        return [layout.HAND_TYPES[kinds[row]] if row >= 0 else None for row in rows.tolist()]
 
     def _file(self, name):
         return layout.find_file(self.root, self._prefix, name)

@@ -6,6 +6,7 @@ from handpose.evaluation.dexycb_results import DexYCBResults, read_dexycb_result
 from handpose.evaluation.functional import (
     acceleration_errors,
     align_pair,
+    align_vertices,
     auc,
     auc_scores,
     f_score,
@@ -18,6 +19,7 @@ from handpose.evaluation.functional import (
 )
 from handpose.evaluation.h2o_submission import H2OSubmission, write_h2o_submission
 from handpose.evaluation.ho3d_submission import HO3DSubmission, read_ho3d_submission, score_ho3d_submission
+from handpose.evaluation.interhand import InterHandMetric
 from handpose.evaluation.metrics import HandMeshMetric, HandPoseMetric
 from handpose.evaluation.summary import load_records
 from handpose.evaluation.table import metrics_table
@@ -29,9 +31,11 @@ __all__ = [
     'HO3DSubmission',
     'HandMeshMetric',
     'HandPoseMetric',
+    'InterHandMetric',
     'PairedDifference',
     'acceleration_errors',
     'align_pair',
+    'align_vertices',
     'auc',
     'auc_scores',
     'f_score',

@@ -23,11 +23,12 @@ KEY = ('sequence', 'camera')
 class ActionMetric(GatheringMetric):
     """What was done in each video, each video counted once; the scores of its clips are already put together.
 
-    Reports, from 0 to 1, `action_accuracy` (top 1), `action_accuracy_top<k>`, `action_accuracy_per_class` (mean over
-    the actions that are there), `verb_accuracy` (the verb of the best action); `pair_accuracy`, over the videos of
-    either action of a pair, whether the true one has the larger score of the two, also `/<one>|<other>` for each pair,
-    and `action_accuracy/pairs`, top 1 of all actions in the same videos; `object_accuracy` of annotated frames. And
-    `num_videos`, which were scored, and, where there are any, `num_unlabelled_videos` and `num_videos_without_scores`.
+    Reports, from 0 to 1, `action_accuracy` (top 1; a video whose best score belongs to several actions is not right),
+    `action_accuracy_top<k>`, `action_accuracy_per_class` (mean over the actions that are there), `verb_accuracy` (the
+    verb of the best action); `pair_accuracy`, over the videos of either action of a pair, whether the true one has the
+    larger score of the two, also `/<one>|<other>` for each pair, and `action_accuracy/pairs`, top 1 of all actions in
+    the same videos; `object_accuracy` of annotated frames. And `num_videos`, which were scored, and, where there are
+    any, `num_unlabelled_videos` and `num_videos_without_scores`.
     Videos without a label are not scored; if all are, a warning says so. An estimator that gives no actions at all (a
     constant hand) has the counts alone.
 
@@ -43,7 +44,8 @@ class ActionMetric(GatheringMetric):
 
     Raises (while testing):
         SequenceError: a label or a number of scores that the data set's actions do not have, a pair that names another
-            action, scores that are not finite, or a video that was predicted twice with different scores.
+            action, scores that are not finite, an object label without a score, or a video that was predicted twice
+            with different scores.
     """
 
     def __init__(self, pairs=(), top=5, keep_records=None, collect_device='cpu'):
@@ -107,14 +109,14 @@ class ActionMetric(GatheringMetric):
     def _hits(self, scores, labels):
         """{name: (N,) 1 right, 0 wrong, NaN not counted} of scores (N, A) and labels (N,)."""
         best, videos = scores.argmax(1), np.arange(len(labels))
-        hits = {'action_accuracy': (best == labels).astype(float)}
+        rank = (scores >= scores[videos, labels][:, None]).sum(1)  # 1 is the best; equal scores do not help
+        hits = {'action_accuracy': (rank == 1).astype(float)}
         if scores.shape[1] > self.top:
-            rank = (scores >= scores[videos, labels][:, None]).sum(1)  # 1 is the best; equal scores do not help
             hits[f'action_accuracy_top{self.top}'] = (rank <= self.top).astype(float)
         verbs = (self.dataset_meta or {}).get('action_verb')
         if verbs is not None:
             verbs = np.asarray(verbs)
-            hits['verb_accuracy'] = (verbs[best] == verbs[labels]).astype(float)
+            hits['verb_accuracy'] = (_has_one_best(scores) & (verbs[best] == verbs[labels])).astype(float)
         places = self._places_of_pairs(action_names(self.dataset_meta))
         if not places:
             return hits
@@ -173,7 +175,7 @@ def video_row(prediction, target, names=None):
         'name': where,
         'label': label,
         'scores': None,
-        'objects': _object_hits(prediction, target),
+        'objects': _object_hits(prediction, target, where),
     }
     if prediction.action_scores is None:
         return row
@@ -213,7 +215,7 @@ def merge_videos(rows):
     return [kept[key] for key in sorted(kept)]
 
 
-def _object_hits(prediction, target):
+def _object_hits(prediction, target, where):
     """(right, counted): annotated frames whose best object is the true one."""
     if prediction.object_scores is None or target.object_label is None:
         return 0, 0
@@ -223,8 +225,23 @@ def _object_hits(prediction, target):
         counted &= target.frame_valid.cpu().numpy()
     if 'frame_indices' in target.meta:
         counted[len(target.meta['frame_indices']) :] = False  # padding that a batch added
-    best = prediction.object_scores.detach().cpu().numpy().argmax(-1)
-    return int((best == labels)[counted].sum()), int(counted.sum())
+    scores = prediction.object_scores.detach().cpu().numpy()
+    if not np.isfinite(scores[counted]).all():
+        frame = int(np.flatnonzero(counted & ~np.isfinite(scores).all(-1))[0])
+        raise SequenceError(f'{where}: object_scores must be finite, but those of frame {frame} of the clip are not')
+    largest = labels[counted].max(initial=-1)
+    if largest >= scores.shape[-1]:
+        raise SequenceError(
+            f'{where}: object_label is {largest}, but the prediction has {scores.shape[-1]} object_scores, numbered '
+            f'from 0; train the model on the same list of objects'
+        )
+    right = (scores.argmax(-1) == labels) & _has_one_best(scores)
+    return int(right[counted].sum()), int(counted.sum())
+
+
+def _has_one_best(scores):
+    """(N,) bool: the largest of the scores (N, C) is there once; equal scores decide nothing."""
+    return (scores == scores.max(-1, keepdims=True)).sum(-1) == 1
 
 
 def _object_accuracy(rows):

@@ -23,7 +23,8 @@ def paired_bootstrap(a, b, clusters, num_resamples=10_000, level=0.95, seed=0):
     depends on which clusters were tested. It knows nothing of what training again would change.
 
     Args:
-        a, b: (N,) a number of each sample under either model; a pair with a NaN is left out.
+        a, b: (N,) a number of each sample under either model; a pair of two NaN, a sample that does not count, is left
+            out.
         clusters: (N,) labels, equal where samples belong together.
         num_resamples: how many times the clusters are drawn.
         level: share of the resampled means inside the interval.
@@ -33,15 +34,24 @@ def paired_bootstrap(a, b, clusters, num_resamples=10_000, level=0.95, seed=0):
         `PairedDifference`, in the unit of the input. One cluster has no spread: its interval is NaN.
 
     Raises:
-        ValueError: shapes that differ, no complete pair, or a level outside (0, 1).
+        ValueError: shapes that differ, no complete pair, a sample that counts under one model alone, an infinite
+            number, or a level outside (0, 1).
     """
     a, b, clusters = np.asarray(a, np.float64), np.asarray(b, np.float64), np.asarray(clusters)
     if a.ndim != 1 or not a.shape == b.shape == clusters.shape:
         raise ValueError(f'a, b and clusters must share one shape (N,), got {a.shape}, {b.shape} and {clusters.shape}')
     if not 0 < level < 1 or num_resamples < 1:
         raise ValueError(f'level must lie in (0, 1) and num_resamples above 0, got {level} and {num_resamples}')
-    difference = a - b
-    complete = ~np.isnan(difference)
+    for name, values in (('a', a), ('b', b)):
+        if np.isinf(values).any():
+            raise ValueError(f'paired_bootstrap: {name} has {np.isinf(values).sum()} infinite numbers')
+    complete, alone = ~np.isnan(a) & ~np.isnan(b), np.isnan(a) != np.isnan(b)
+    if alone.any():
+        raise ValueError(
+            f'paired_bootstrap: {alone.sum()} of {len(a)} samples have a number under one model and NaN under the '
+            f'other, the first at index {alone.argmax()}; compare the two on the samples that both predicted'
+        )
+    difference = np.where(complete, a - b, 0.0)
     if not complete.any():
         raise ValueError('paired_bootstrap got no pair of which both numbers are known')
     names, cluster = np.unique(clusters[complete], return_inverse=True)

@@ -1,7 +1,8 @@
 """The metrics of the field as pure functions on NumPy arrays, computed in float64.
 
 Legend: N samples (one hand in one frame each), J joints (or any points), V vertices. Lengths keep the unit of
-the input. Points marked invalid give NaN errors, and every mean leaves NaN out.
+the input. Points marked invalid give NaN errors, and every mean leaves NaN out. A coordinate that is not finite where
+the point is valid is refused, so a failed prediction can never drop out of a mean.
 """
 
 import numpy as np
@@ -10,7 +11,9 @@ import torch
 from handpose.geometry.alignment import procrustes_align
 
 WRIST, MIDDLE_KNUCKLE = 0, 9
+JOINT_ALIGNMENTS = ('wrist', 'wrist_bone_scaled')  # of meshes: computed from the joints
 _SHORTEST_BONE = 1e-6  # a predicted bone of no length must give a huge error, not a NaN that no mean would count
+_LARGEST_COORDINATE = 1e100  # the squares of larger ones overflow in float64
 _CHUNK = 4096  # samples fitted at a time: what stays in the cache is fitted more than twice as fast
 
 
@@ -26,9 +29,8 @@ def _wrist(prediction, target, valid):
 
 def _wrist_bone_scaled(prediction, target, valid):
     prediction, target, valid = _wrist(prediction, target, valid)
-    length = np.linalg.norm(prediction[..., MIDDLE_KNUCKLE, :], axis=-1)
-    scale = np.linalg.norm(target[..., MIDDLE_KNUCKLE, :], axis=-1) / np.maximum(length, _SHORTEST_BONE)
-    return scale[..., None, None] * prediction, target, valid & valid[..., MIDDLE_KNUCKLE, None]
+    scale = bone_ratio(prediction, target)[..., None, None]
+    return scale * prediction, target, valid & valid[..., MIDDLE_KNUCKLE, None]
 
 
 def _procrustes(prediction, target, valid, allow_reflection=True):
@@ -70,7 +72,7 @@ def align_pair(prediction, target, valid=None, alignment='none'):
         the alignment needs is not valid.
 
     Raises:
-        ValueError: an unknown alignment, or shapes that differ.
+        ValueError: an unknown alignment, shapes that differ, or a valid point that is NaN or infinite.
     """
     if alignment not in ALIGNMENTS:
         raise ValueError(f'alignment must be one of {list(ALIGNMENTS)}, got {alignment!r}')
@@ -88,7 +90,10 @@ def joint_mean(values):
 
     It equals the plain mean where every joint has the same number of samples. NaN where nothing is valid.
     """
-    values = np.asarray(values, np.float64).reshape(-1, np.shape(values)[-1])
+    values = np.asarray(values, np.float64)
+    if not values.size:
+        return float('nan')
+    values = values.reshape(-1, values.shape[-1])
     return float(nan_mean(nan_mean(values, axis=0), axis=0))
 
 
@@ -97,21 +102,76 @@ def mpjpe(prediction, target, valid=None, alignment='none'):
     return joint_mean(point_errors(prediction, target, valid, alignment))
 
 
-def mpvpe(prediction, target, alignment='none', prediction_wrist=None, target_wrist=None):
+def mpvpe(prediction, target, alignment='none', prediction_joints=None, target_joints=None):
     """Mean per-vertex position error of meshes (..., V, 3) with the same vertices.
 
     Alignments are 'none', 'procrustes' and 'procrustes_rotation' (fitted on the vertices, as HO3D's evaluator), and
-    'wrist', which subtracts the wrists (..., 3) given beside the meshes, since no vertex is the wrist.
+    two that are computed from the joints, since no vertex is the wrist: 'wrist' subtracts the wrists from the
+    vertices; 'wrist_bone_scaled' then scales the predicted vertices by the ratio of the true to the predicted length
+    of the bone from wrist to middle knuckle (what PDTM reports).
+
+    Args:
+        prediction: predicted vertices (..., V, 3).
+        target: true vertices (..., V, 3).
+        alignment: see above.
+        prediction_joints: predicted joints (..., 21, 3), common order, in the coordinates of `prediction`; needed by
+            the two alignments that use joints.
+        target_joints: true joints (..., 21, 3), likewise.
+
+    Returns:
+        float, in the unit of the input.
+
+    Raises:
+        ValueError: an unknown alignment, joints that are missing, shapes that do not fit, or a coordinate that is NaN
+            or infinite.
     """
-    if alignment == 'wrist':
-        if prediction_wrist is None or target_wrist is None:
-            raise ValueError("mpvpe with alignment 'wrist' needs prediction_wrist and target_wrist, both (..., 3)")
-        prediction = np.asarray(prediction, np.float64) - np.asarray(prediction_wrist, np.float64)[..., None, :]
-        target = np.asarray(target, np.float64) - np.asarray(target_wrist, np.float64)[..., None, :]
+    if alignment in JOINT_ALIGNMENTS:
+        if prediction_joints is None or target_joints is None:
+            raise ValueError(
+                f'mpvpe with alignment {alignment!r} needs prediction_joints and target_joints, both (..., 21, 3)'
+            )
+        prediction, target = align_vertices(prediction, target, prediction_joints, target_joints, alignment)
         alignment = 'none'
-    elif alignment == 'wrist_bone_scaled':
-        raise ValueError("mpvpe has no alignment 'wrist_bone_scaled': vertices 0 and 9 are no bone")
     return joint_mean(point_errors(prediction, target, alignment=alignment))
+
+
+def align_vertices(prediction, target, prediction_joints, target_joints, alignment):
+    """Aligns meshes by their joints: wrists subtracted and, if asked for, the prediction scaled by the bone ratio.
+
+    Args:
+        prediction: predicted vertices (..., V, 3).
+        target: true vertices (..., V, 3).
+        prediction_joints: predicted joints (..., 21, 3), common order.
+        target_joints: true joints (..., 21, 3), likewise.
+        alignment: 'wrist' or 'wrist_bone_scaled'; see `mpvpe`.
+
+    Returns:
+        prediction and target (..., V, 3) float64 relative to the wrists.
+
+    Raises:
+        ValueError: shapes that do not fit, or a coordinate that is NaN or infinite.
+    """
+    prediction, target, _ = _checked(prediction, target, None, 'vertices')
+    prediction_joints, target_joints, _ = _checked(prediction_joints, target_joints, None, 'joints')
+    expected = (*prediction.shape[:-2], 21, 3)
+    if prediction_joints.shape != expected:
+        raise ValueError(
+            f'every mesh needs its joints: expected {expected} for vertices {prediction.shape}, got '
+            f'{prediction_joints.shape}'
+        )
+    prediction = prediction - prediction_joints[..., WRIST : WRIST + 1, :]
+    if alignment == 'wrist_bone_scaled':
+        prediction = bone_ratio(prediction_joints, target_joints)[..., None, None] * prediction
+    return prediction, target - target_joints[..., WRIST : WRIST + 1, :]
+
+
+def bone_ratio(prediction, target):
+    """True over predicted length of the bone from wrist to middle knuckle: (..., J, 3) twice -> (...)."""
+    length, true_length = (
+        np.linalg.norm(joints[..., MIDDLE_KNUCKLE, :] - joints[..., WRIST, :], axis=-1)
+        for joints in (prediction, target)
+    )
+    return true_length / np.maximum(length, _SHORTEST_BONE)
 
 
 def pck_scores(errors, threshold):
@@ -157,9 +217,17 @@ def f_score(prediction, target, thresholds):
 
     Returns:
         (len(thresholds),) float64.
+
+    Raises:
+        ValueError: no thresholds, a set without points, or a point that is NaN or infinite.
     """
     from scipy.spatial import cKDTree
 
+    if not len(thresholds):
+        raise ValueError('f_score needs at least one threshold')
+    prediction, target = (
+        _checked_points(points, name) for points, name in ((prediction, 'prediction'), (target, 'target'))
+    )
     reach = max(thresholds)  # farther neighbours need not be found; their distance is given as infinite
     to_target = cKDTree(target).query(prediction, distance_upper_bound=reach)[0]
     to_prediction = cKDTree(prediction).query(target, distance_upper_bound=reach)[0]
@@ -184,10 +252,14 @@ def acceleration_errors(prediction, target, frames, tracks=None, valid=None):
         (N, J) float64 at the middle frame of each triple, NaN elsewhere.
 
     Raises:
-        ValueError: shapes that differ, or a frame that a track has twice.
+        ValueError: shapes that differ, frame numbers that are not whole, a frame that a track has twice, or a valid
+            point that is NaN or infinite.
     """
     prediction, target, valid = _checked(prediction, target, valid)
-    frames = np.asarray(frames, np.int64)
+    given = np.asarray(frames)
+    frames = given.astype(np.int64)
+    if not np.array_equal(given, frames):
+        raise ValueError('acceleration_errors needs whole frame numbers; convert timestamps to frame numbers first')
     tracks = np.zeros_like(frames) if tracks is None else np.asarray(tracks)
     if not frames.shape == tracks.shape == valid.shape[:1]:
         raise ValueError(f'frames and tracks must be {valid.shape[:1]}, got {frames.shape} and {tracks.shape}')
@@ -212,7 +284,7 @@ def nan_mean(values, axis=None):
     return np.divide(total, count, out=np.full(np.shape(total), np.nan), where=count > 0)
 
 
-def _checked(prediction, target, valid):
+def _checked(prediction, target, valid, what='points'):
     prediction, target = np.asarray(prediction, np.float64), np.asarray(target, np.float64)
     valid = np.ones(prediction.shape[:-1], bool) if valid is None else np.asarray(valid, bool)
     if prediction.shape != target.shape or prediction.shape[-1:] != (3,) or valid.shape != prediction.shape[:-1]:
@@ -220,5 +292,27 @@ def _checked(prediction, target, valid):
             f'prediction and target must both be (..., J, 3) and valid (..., J); '
             f'got {prediction.shape}, {target.shape} and {valid.shape}'
         )
+    for name, points in (('prediction', prediction), ('target', target)):
+        wrong = valid & ~_usable(points)
+        if wrong.any():
+            place = tuple(np.argwhere(wrong)[0].tolist())
+            raise ValueError(
+                f'{name}: {wrong.sum()} of {valid.sum()} valid {what} are NaN, infinite or beyond '
+                f'{_LARGEST_COORDINATE:g}, the first at index {place}; correct them, or mark them as not valid'
+            )
     # What stands in invalid places may be anything, NaN too; it must not enter a fit.
     return np.where(valid[..., None], prediction, 0.0), np.where(valid[..., None], target, 0.0), valid
+
+
+def _checked_points(points, name):
+    points = np.asarray(points, np.float64)
+    if points.ndim != 2 or points.shape[1] != 3 or not len(points):
+        raise ValueError(f'f_score: {name} must be (V, 3) with at least one point, got {points.shape}')
+    if not _usable(points).all():
+        raise ValueError(f'f_score: {name} has points that are NaN or infinite')
+    return points
+
+
+def _usable(points):
+    """(..., J) bool: every coordinate of a point (..., J, 3) is a number whose square is finite."""
+    return (np.abs(points) < _LARGEST_COORDINATE).all(-1)

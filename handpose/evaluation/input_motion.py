@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handpose.evaluation.functional import acceleration_errors, joint_mean, point_errors
+from handpose.evaluation.functional import acceleration_errors, align_pair, joint_mean, point_errors
 
 WINDOWS = tuple(range(5, 33, 2))
 PUBLISHED_WINDOW = 31
@@ -78,8 +78,8 @@ def input_errors(tracks, windows=WINDOWS):
         joints = without_gaps(track.joints, track.valid)
         pair = (track.target, track.target_valid)
         errors.append(point_errors(joints, *pair, alignment='wrist'))
-        relative, target = joints - joints[:, :1], track.target - track.target[:, :1]
-        accelerations.append(acceleration_errors(relative, target, np.arange(len(joints)), valid=track.target_valid))
+        relative, target, valid = align_pair(joints, *pair, alignment='wrist')
+        accelerations.append(acceleration_errors(relative, target, np.arange(len(joints)), valid=valid))
         for window, found in smoothed.items():
             found.append(point_errors(savitzky_golay(joints, window), *pair, alignment='wrist'))
     if not errors:

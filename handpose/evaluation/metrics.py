@@ -9,16 +9,18 @@ Numbers in camera coordinates are absent for predictions relative to the wrist.
 import numpy as np
 
 from handpose.evaluation.functional import (
+    MIDDLE_KNUCKLE,
     WRIST,
     acceleration_errors,
     align_pair,
+    align_vertices,
     auc_scores,
     f_score,
     pck_scores,
     point_errors,
 )
 from handpose.evaluation.gathering import GatheringMetric
-from handpose.evaluation.records import KEY_COLUMNS, merge_columns, pair_columns
+from handpose.evaluation.records import KEY_COLUMNS, check_finite, merge_columns, pair_columns
 from handpose.evaluation.summary import BREAKDOWNS, joint_errors, per_frame_records, save_records, summarise
 from handpose.registry import METRICS
 from handpose.structures import SequenceError, sample_name
@@ -74,7 +76,11 @@ class _HandMetric(GatheringMetric):
         if self.keep_records is not None:
             save_records(self.keep_records, self.per_frame, joint_errors(scores))
         numbers = summarise(columns, scores, self.breakdowns, self.counted)
-        return {**numbers, self.missed: float((~predicted).sum())}
+        return {**numbers, self.missed: float((~predicted).sum()), **self.counts(columns)}
+
+    def counts(self, columns):
+        """{name: float} of what else is counted over the predicted samples."""
+        return {}
 
     def scores(self, columns):
         """{name: (N, J) or (N, 1)}: what each sample adds to each number, NaN where it adds nothing."""
@@ -88,9 +94,10 @@ class HandPoseMetric(_HandMetric):
     Reports `mpjpe_cam_mm`, `mpjpe_ra_wrist_mm`, `mpjpe_ra_wrist_bone_scaled_mm`, `pa_mpjpe_mm`, `pa_mpjpe_rotation_mm`;
     `auc_{cam,ra_wrist,pa}_<low>_<high>mm` and `pck_{cam,ra_wrist,pa}_<threshold>mm` from 0 to 1;
     `accel_error_cam_mm_per_frame2` and, relative to the wrist, `accel_error_mm_per_frame2`, over triples of
-    consecutive frames of re-assembled tracks; `num_samples`, and
-    `num_missing`, annotated hands that reached the metric without a prediction. All but the last are also given
-    as `<name>/left`, `/right`, `/occlusion_25_50` (percent hidden), ... and `/joint_<name>`, where there are any.
+    consecutive frames of re-assembled tracks; `num_samples`; `num_missing`, annotated hands that reached the metric
+    without a prediction; and `num_missing_joints`, annotated joints of the other hands without one. What is missing
+    enters no mean, so compare models only where both counts are equal. All but these two are also given as
+    `<name>/left`, `/right`, `/occlusion_25_50` (percent hidden), ... and `/joint_<name>`, where there are any.
 
     Args:
         auc_ranges: {'cam', 'ra_wrist' or 'pa': (lowest mm, highest mm, thresholds with both ends)}.
@@ -100,6 +107,9 @@ class HandPoseMetric(_HandMetric):
         breakdowns: among 'side', 'occlusion' and 'joint'.
         keep_records: path of an .npz file for the numbers of every sample, for paired comparisons; None writes none.
         collect_device: 'cpu' or 'gpu', how processes exchange their results.
+
+    Raises (while testing):
+        SequenceError: a pair that cannot be compared, or a valid joint that is NaN or infinite; see `pair_columns`.
     """
 
     compared = ('valid', 'prediction', 'target')
@@ -124,6 +134,10 @@ class HandPoseMetric(_HandMetric):
             del columns['place']
             self.results.append(columns)
 
+    def counts(self, columns):
+        """Joints that a predicted hand lacks."""
+        return {'num_missing_joints': float(columns['lacking'].sum())}
+
     def scores(self, columns):
         """{name: (N, 21)} of everything but the counts."""
         prediction, target = (MILLIMETRES * columns[name].astype(np.float64) for name in ('prediction', 'target'))
@@ -147,9 +161,12 @@ class HandPoseMetric(_HandMetric):
 class HandMeshMetric(_HandMetric):
     """Errors of mesh vertices; prediction and target must both carry `vertices` of the same hand model.
 
-    Reports `mpvpe_cam_mm`, `mpvpe_ra_wrist_mm` (wrist joints subtracted), `pa_mpvpe_mm` (fitted on the vertices);
+    Reports `mpvpe_cam_mm`, `mpvpe_ra_wrist_mm` (wrist joints subtracted), `mpvpe_ra_wrist_bone_scaled_mm` (the
+    predicted vertices then scaled by the true over the predicted length of the joints' bone from wrist to middle
+    knuckle: PDTM's MPVPE), `pa_mpvpe_mm` (fitted on the vertices);
     `auc_vertices_{cam,ra_wrist,pa}_<low>_<high>mm`, `f_score_{5,15}mm` (camera coordinates),
     `f_score_ra_wrist_{5,15}mm` and `pa_f_score_{5,15}mm` from 0 to 1; `num_mesh_samples` and `num_mesh_missing`.
+    A hand whose joints are annotated and whose mesh is not (`hand_pose_valid` of the target False) is no mesh sample.
     Breakdowns by side and occlusion are named as in `HandPoseMetric`. Meshes are reduced at once and not kept.
 
     Args:
@@ -180,33 +197,42 @@ class HandMeshMetric(_HandMetric):
         """Takes a list of dicts with 'prediction' and 'target' (HandSequence clips); `data_batch` is not used."""
         for sample in data_samples:
             prediction, target = sample['prediction'], sample['target']
-            columns = pair_columns(prediction, target)
+            columns = _with_mesh(pair_columns(prediction, target), target)
             _check_meshes(prediction, target)
             t, h = columns['place'].T
-            meshes = (
-                MILLIMETRES * clip.vertices.detach().cpu().double().numpy()[t, h] for clip in (prediction, target)
-            )
-            scores = self._clip_scores(columns, *meshes)
+            for name, clip in (('prediction_vertices', prediction), ('target_vertices', target)):
+                columns[name] = MILLIMETRES * clip.vertices.detach().cpu().double().numpy()[t, h]
+            scores = self._clip_scores(columns)
             self.results.append({name: columns[name] for name in KEY_COLUMNS} | scores)
 
     def scores(self, columns):
         """{name: (N, 1)} as reduced by `process`."""
         return {name: value[:, None] for name, value in columns.items() if name not in KEY_COLUMNS and name != 'track'}
 
-    def _clip_scores(self, columns, prediction, target):
-        """{name: (N,)} of one clip; NaN where there is no prediction, or no wrist to align to."""
-        wrists = [MILLIMETRES * columns[name][:, [WRIST]].astype(np.float64) for name in ('prediction', 'target')]
-        predicted, wrist_valid = columns['predicted'], columns['valid'][:, WRIST]
-        if not np.isfinite(prediction[predicted]).all():
-            raise SequenceError(f'{columns["sequence"]}: predicted vertices are NaN or infinite where joints are valid')
+    def _clip_scores(self, columns):
+        """{name: (N,)} of one clip; NaN where the mesh, or a joint that the alignment needs, is not predicted."""
+        predicted, valid = columns['predicted'], columns['valid']
+        meshes = [columns[f'{name}_vertices'] for name in ('prediction', 'target')]
+        joints = [
+            MILLIMETRES * np.where(valid[..., None], columns[name], 0.0).astype(np.float64)
+            for name in ('prediction', 'target')
+        ]
+        for name, what in (('prediction', 'predicted'), ('target', 'true')):
+            check_finite(columns, f'{name}_vertices', predicted[:, None], f'the {what} vertices')
         scores = {}
-        if columns['absolute']:
-            scores |= self._aligned_scores('cam', prediction, target, predicted)
-        scores |= self._aligned_scores('ra_wrist', prediction - wrists[0], target - wrists[1], wrist_valid)
-        return scores | self._aligned_scores('pa', prediction, target, predicted, alignment='procrustes')
+        for label in ('cam', 'pa') if columns['absolute'] else ('pa',):
+            aligned = align_pair(*(mesh[predicted] for mesh in meshes), alignment=POSE_ALIGNMENTS[label])
+            scores |= self._scores_of(label, *aligned[:2], predicted)
+        usable = valid[:, WRIST]
+        aligned = align_vertices(*(x[usable] for x in (*meshes, *joints)), 'wrist')
+        scores |= self._scores_of('ra_wrist', *aligned, usable)
+        usable = usable & valid[:, MIDDLE_KNUCKLE]
+        prediction, target = align_vertices(*(x[usable] for x in (*meshes, *joints)), 'wrist_bone_scaled')
+        errors = np.linalg.norm(prediction - target, axis=-1).mean(-1)
+        return scores | {'mpvpe_ra_wrist_bone_scaled_mm': _spread(errors, usable)}
 
-    def _aligned_scores(self, label, prediction, target, usable, alignment='none'):
-        prediction, target, _ = align_pair(prediction[usable], target[usable], alignment=alignment)
+    def _scores_of(self, label, prediction, target, usable):
+        """{name: (N,)} of aligned meshes (n, V, 3), which are those of the n usable samples."""
         errors = np.linalg.norm(prediction - target, axis=-1)
         scores = {'pa_mpvpe_mm' if label == 'pa' else f'mpvpe_{label}_mm': errors.mean(-1)}
         if label in self.auc_ranges:
@@ -250,6 +276,15 @@ def _spread(values, usable):
     column = np.full(len(usable), np.nan)
     column[usable] = values
     return column
+
+
+def _with_mesh(columns, target):
+    """The columns of those samples whose true mesh is known."""
+    if target.hand_pose_valid is None:
+        return columns
+    t, h = columns['place'].T
+    known = target.hand_pose_valid.detach().cpu().numpy()[t, h]
+    return {name: value[known] if isinstance(value, np.ndarray) else value for name, value in columns.items()}
 
 
 def _check_meshes(prediction, target):

@@ -61,5 +61,5 @@ def _bone_spread(joints, valid):
 
 
 def _mean(values):
-    known = values[np.isfinite(values)]
+    known = values[~np.isnan(values)]
     return float(known.mean()) if len(known) else float('nan')

@@ -12,6 +12,7 @@ from handpose.structures import SequenceError, sample_name
 
 # What says which sample a row is; the other columns of a mesh metric are its numbers.
 KEY_COLUMNS = ('sequence', 'camera', 'absolute', 'frame', 'hand', 'occlusion', 'predicted')
+SIDES = ('left', 'right')
 
 
 def pair_columns(prediction, target):
@@ -23,12 +24,13 @@ def pair_columns(prediction, target):
 
     Returns:
         dict of columns: 'frame' (N,), 'hand' (N,) 0 left and 1 right, 'occlusion' (N,) share or NaN, 'prediction' and
-        'target' (N, J, 3) float32 metres, 'valid' (N, J) bool, 'predicted' (N,) bool, 'place' (N, 2) = index into
-        (T, H); and of 'sequence', 'camera' (str) and 'absolute' (False for predictions relative to the wrist).
+        'target' (N, J, 3) float32 metres, 'valid' (N, J) bool, 'predicted' (N,) bool, 'lacking' (N,) how many
+        annotated joints have no prediction, 'place' (N, 2) = index into (T, H); and of 'sequence', 'camera' (str) and
+        'absolute' (False for predictions relative to the wrist).
         A hand is predicted where a joint is valid in both; frames that are padding are no samples at all.
 
     Raises:
-        SequenceError: the pair does not belong together, lacks a field, or a valid prediction is not finite.
+        SequenceError: the pair does not belong together, lacks a field, or a valid joint of either is not finite.
     """
     _check_pair(prediction, target)
     real = _array(target.frame_valid, np.ones(target.joints_3d.shape[0], bool))
@@ -48,11 +50,34 @@ def pair_columns(prediction, target):
         'target': _array(target.joints_3d)[t, h].astype(np.float32),
         'valid': valid[t, h],
         'predicted': valid[t, h].any(-1),
+        'lacking': (annotated & ~valid)[t, h].sum(-1),
         'place': place,
     }
-    if not np.isfinite(columns['prediction'][columns['valid']]).all():
-        raise SequenceError(f'{sample_name(target.meta)}: the predicted joints_3d is NaN or infinite where valid')
+    check_finite(columns, 'prediction', columns['valid'], 'the predicted joints_3d')
+    check_finite(columns, 'target', annotated[t, h], 'the annotated joints_3d')
     return columns
+
+
+def check_finite(columns, name, valid, what):
+    """Refuses values that are NaN or infinite where they count.
+
+    Args:
+        columns: of one clip, as `pair_columns` makes.
+        name: of the column (N, P, 3) to look at.
+        valid: (N, P) bool, the points that count.
+        what: names the values in the error message.
+
+    Raises:
+        SequenceError: names the sequence, camera, frame and hand of the first such sample.
+    """
+    wrong = (valid & ~np.isfinite(columns[name]).all(-1)).any(-1)
+    if wrong.any():
+        row = int(wrong.argmax())
+        sample = f'{columns["sequence"]} camera {columns["camera"]} frame {columns["frame"][row]}'
+        raise SequenceError(
+            f'{sample} {SIDES[columns["hand"][row]]} hand: {what} is NaN or infinite where marked valid (in '
+            f'{wrong.sum()} of {len(wrong)} hands of this clip); correct the values or mark them as not valid'
+        )
 
 
 def merge_columns(clips, values, tolerance):
@@ -92,7 +117,7 @@ def merge_columns(clips, values, tolerance):
 
 def key_name(columns, row):
     """Names the sample of one row for sentences."""
-    side = ('left', 'right')[int(columns['hand'][row])]
+    side = SIDES[int(columns['hand'][row])]
     return f'{columns["sequence"][row]} camera {columns["camera"][row]} frame {columns["frame"][row]} {side} hand'
 
 

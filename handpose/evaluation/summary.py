@@ -3,12 +3,12 @@
 import numpy as np
 
 from handpose.evaluation.functional import joint_mean
+from handpose.evaluation.records import SIDES
 from handpose.files import whole_file
 from handpose.hands.joints import COMMON_JOINTS
 
 BREAKDOWNS = ('side', 'occlusion', 'joint')
 OCCLUSION_BINS = ((0, 25), (25, 50), (50, 75), (75, 100))  # percent; the last three are Deformer's
-SIDES = ('left', 'right')
 JOINT_ERRORS = ('pa_mpjpe_mm', 'mpjpe_ra_wrist_mm', 'mpjpe_ra_wrist_20_joints_mm', 'mpjpe_cam_mm')
 
 

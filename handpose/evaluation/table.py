@@ -14,6 +14,11 @@ MAIN_ROWS = (
     'mpjpe_ra_wrist_mm',
     'mpjpe_ra_wrist_20_joints_mm',
     'mpjpe_ra_wrist_bone_scaled_mm',
+    'mpjpe_ra_wrist_42_joints_mm',
+    'mpjpe_ra_wrist_42_joints_mm/single',
+    'mpjpe_ra_wrist_42_joints_mm/interacting',
+    'mrrpe_mm',
+    'handedness_accuracy',
     'mpjpe_cam_mm',
     'mpjpe_cam_mm/left',
     'mpjpe_cam_mm/right',
@@ -32,6 +37,7 @@ MAIN_ROWS = (
     'accel_error_cam_mm_per_frame2',
     'pa_mpvpe_mm',
     'mpvpe_ra_wrist_mm',
+    'mpvpe_ra_wrist_bone_scaled_mm',
     'pa_f_score_5mm',
     'pa_f_score_15mm',
     'pa_mpjpe_mm/occlusion_0_25',
@@ -42,6 +48,7 @@ MAIN_ROWS = (
     'pa_mpjpe_mm/right',
     'num_samples',
     'num_missing',
+    'num_missing_joints',
 )
 
 

@@ -54,6 +54,7 @@ SPECS = {
     'vertices': FieldSpec(('T', 'H', 'V', 3), _F),
     'joint_confidence': FieldSpec(('T', 'H', JOINTS), _F),
     'frame_confidence': FieldSpec(('T', 'H'), _F),
+    'hand_scores': FieldSpec(('T', 'H'), _F),
     'object_scores': FieldSpec(('T', 'O'), _F),
     'action_scores': FieldSpec(('A',), _F),
     'future_joints_3d': FieldSpec(('S', 'F', 'H', JOINTS, 3), _F),
@@ -104,6 +105,7 @@ class HandSequence:
     vertices: torch.Tensor | None = None
     joint_confidence: torch.Tensor | None = None
     frame_confidence: torch.Tensor | None = None
+    hand_scores: torch.Tensor | None = None
     object_scores: torch.Tensor | None = None
     action_scores: torch.Tensor | None = None
     future_joints_3d: torch.Tensor | None = None
@@ -132,7 +134,7 @@ class HandSequence:
         changes = {n: v[index] for n, v in self.present().items() if SPECS[n].shape[:1] == ('T',)}
         meta = dict(self.meta)
         for key, value in self.meta.items():
-            if key in ('frame_indices', 'official_indices', 'paths'):
+            if key in ('frame_indices', 'official_indices', 'hand_types', 'paths'):
                 meta[key] = [value[i] for i in index.tolist()]
         return self.replace(meta=meta, **changes)
 

@@ -189,6 +189,14 @@ def test_hand_types(data):
     assert [len(counts[k]) for k in counts] == [5, 2, 3]
     assert counts['single'] | counts['interacting'] == counts['all']
     assert all('_dh_' in name for name in counts['interacting'])
+    for track in InterHand26M(root, 'train', mode='tracks'):
+        hands = {'right': [False, True], 'left': [True, False], 'interacting': [True, True]}
+        for t, kind in enumerate(track.meta['hand_types']):
+            if kind is None:
+                assert track.meta['official_indices'][t] == -1 and not track.hand_valid[t].any()
+            elif kind != 'interacting':  # one of two hands may lack its annotation
+                assert track.hand_valid[t].tolist() == hands[kind]
+        assert ('interacting' in track.meta['hand_types']) == ('_dh_' in track.meta['sequence'])
 
 
 def test_cameras(data):

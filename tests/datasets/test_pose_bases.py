@@ -37,4 +37,5 @@ def test_base(tmp_path, name, options, tracks):
             assert len(sample.frame_valid) == 27 and dataset.mode == 'clips'
         else:
             assert len(dataset) == tracks[split] * CAMERAS and dataset.mode == 'tracks'
-    assert [e.type for e in config.test_evaluator] == ['HandPoseMetric', 'HandMeshMetric']
+    own = ['InterHandMetric'] if name == 'interhand' else []
+    assert [e.type for e in config.test_evaluator] == ['HandPoseMetric', 'HandMeshMetric', *own]

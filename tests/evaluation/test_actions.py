@@ -69,6 +69,30 @@ def test_equal_scores_help_nobody():
     assert numbers['pair_accuracy'] == numbers['action_accuracy'] == numbers['action_accuracy_top5'] == 0
 
 
+@pytest.mark.parametrize('label', range(7))
+def test_a_model_that_decides_nothing_is_never_right(label):
+    """Also for the first action, which argmax takes of equal scores."""
+    numbers = evaluate(ActionMetric(), video('a', label, [0.0] * 7))
+    assert numbers['action_accuracy'] == numbers['verb_accuracy'] == numbers['action_accuracy_per_class'] == 0
+    undecided = video('a', label, [0.0] * 7, [(0, 0)])
+    undecided['prediction'] = undecided['prediction'].replace(object_scores=torch.zeros(1, 3))
+    assert evaluate(ActionMetric(), undecided)['object_accuracy'] == 0
+
+
+def test_object_scores_that_cannot_be_compared_are_refused():
+    pair = video('a', 0, [1.0] + [0] * 6, [(0, 0), (-1, 0), (1, 1)])
+    scores = pair['prediction'].object_scores.clone()
+    scores[1, 0] = float('nan')  # a frame that is not annotated
+    allowed = dict(pair, prediction=pair['prediction'].replace(object_scores=scores))
+    assert evaluate(ActionMetric(), allowed)['object_accuracy'] == 1
+    scores[2, 0] = float('nan')  # argmax takes a NaN for the largest
+    with pytest.raises(SequenceError, match='object_scores must be finite, but those of frame 2 of the clip are not'):
+        evaluate(ActionMetric(), allowed)
+    few = dict(pair, prediction=pair['prediction'].replace(object_scores=torch.ones(3, 1)))
+    with pytest.raises(SequenceError, match='object_label is 1, but the prediction has 1 object_scores'):
+        evaluate(ActionMetric(), few)
+
+
 def test_top_five_of_five_actions_is_left_out():
     meta = {'actions': ['a', 'b', 'c', 'd', 'e']}
     numbers = evaluate(ActionMetric(), video('x', 0, [1, 0, 0, 0, 0]), meta=meta)

@@ -51,9 +51,9 @@ def test_covers_the_truth_as_often_as_it_says():
     assert covered['frames'] / 300 < 0.75
 
 
-def test_incomplete_pairs_are_left_out():
+def test_samples_that_count_for_neither_are_left_out():
     a, b, labels = clustered(np.random.default_rng(4), 10)
-    holes_a, holes_b = (np.insert(x.astype(float), 3, value) for x, value in ((a, np.nan), (b, 7.0)))
+    holes_a, holes_b = (np.insert(x.astype(float), 3, np.nan) for x in (a, b))
     with_hole = paired_bootstrap(holes_a, holes_b, np.insert(labels, 3, 'another sequence'))
     assert with_hole == paired_bootstrap(a, b, labels)
 
@@ -67,7 +67,9 @@ def test_one_cluster_has_no_interval():
     'a, b, clusters, options, words',
     [
         ([1.0], [1.0, 2.0], [0], {}, 'must share one shape'),
-        ([np.nan], [1.0], [0], {}, 'no pair of which both numbers are known'),
+        ([np.nan], [np.nan], [0], {}, 'no pair of which both numbers are known'),
+        ([1.0, np.nan], [1.0, 1.0], [0, 1], {}, '1 of 2 samples have a number under one model and NaN .* at index 1'),
+        ([1.0, np.inf], [1.0, np.inf], [0, 1], {}, 'a has 1 infinite numbers'),
         ([1.0], [1.0], [0], dict(level=95), r'level must lie in \(0, 1\)'),
     ],
 )

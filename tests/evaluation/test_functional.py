@@ -14,6 +14,7 @@ from handpose.evaluation import (
     pck_scores,
     point_errors,
 )
+from handpose.evaluation.functional import ALIGNMENTS
 
 
 def hands(count=6, joints=21, seed=0):
@@ -115,14 +116,75 @@ def test_joint_mean_averages_joints_first():
     assert np.isnan(joint_mean(np.full((2, 3), np.nan)))
 
 
-def test_mpvpe_uses_the_wrists_beside_the_mesh():
+def test_mpvpe_uses_the_joints_beside_the_mesh():
     prediction, target = hands(joints=50)
-    wrists = prediction[:, 3] + 5, target[:, 7]
-    expected = np.linalg.norm((prediction - wrists[0][:, None]) - (target - wrists[1][:, None]), axis=-1).mean()
-    assert mpvpe(prediction, target, 'wrist', *wrists) == pytest.approx(expected)
+    joints = hands(seed=7)
+    plain, scaled = [], []
+    for mesh, true_mesh, hand, true_hand in zip(prediction, target, *joints, strict=True):
+        ratio = np.linalg.norm(true_hand[9] - true_hand[0]) / np.linalg.norm(hand[9] - hand[0])
+        for vertex, true_vertex in zip(mesh, true_mesh, strict=True):
+            plain.append(np.linalg.norm((vertex - hand[0]) - (true_vertex - true_hand[0])))
+            scaled.append(np.linalg.norm(ratio * (vertex - hand[0]) - (true_vertex - true_hand[0])))
+    assert mpvpe(prediction, target, 'wrist', *joints) == pytest.approx(np.mean(plain))
+    assert mpvpe(prediction, target, 'wrist_bone_scaled', *joints) == pytest.approx(np.mean(scaled))
+    assert abs(np.mean(plain) - np.mean(scaled)) > 1
     assert mpvpe(prediction, target, 'procrustes') == pytest.approx(looped(prediction, target, scipy_aligned), rel=1e-6)
-    with pytest.raises(ValueError, match='needs prediction_wrist'):
+    with pytest.raises(ValueError, match='needs prediction_joints and target_joints'):
         mpvpe(prediction, target, 'wrist')
+    with pytest.raises(ValueError, match=r'expected \(6, 21, 3\) for vertices \(6, 50, 3\), got \(5, 21, 3\)'):
+        mpvpe(prediction, target, 'wrist', *(hand[:5] for hand in joints))
+
+
+def test_a_mesh_of_the_wrong_size_alone_is_perfect_once_scaled():
+    _, joints = hands()
+    _, mesh = hands(joints=50)
+    assert mpvpe(1.2 * mesh, mesh, 'wrist_bone_scaled', 1.2 * joints, joints) == pytest.approx(0, abs=1e-9)
+    assert mpvpe(1.2 * mesh, mesh, 'wrist', 1.2 * joints, joints) > 10
+
+
+@pytest.mark.parametrize('alignment', list(ALIGNMENTS))
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf, 1e200])
+@pytest.mark.parametrize('name', ['prediction', 'target'])
+def test_a_point_that_is_no_number_is_an_error_and_never_left_out(alignment, value, name):
+    pair = dict(zip(('prediction', 'target'), hands(), strict=True))
+    pair[name][2, 5, 1] = value
+    with pytest.raises(ValueError, match=rf'{name}: 1 of 126 valid points .* first at index \(2, 5\)'):
+        mpjpe(**pair, alignment=alignment)
+    pair[name][:] = value
+    with pytest.raises(ValueError, match=f'{name}: 126 of 126 valid points are NaN, infinite'):
+        mpjpe(**pair, alignment=alignment)
+    assert np.isnan(mpjpe(**pair, valid=np.zeros((6, 21), bool), alignment=alignment))
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf])
+def test_other_metrics_refuse_what_is_no_number(value):
+    prediction, target = hands()
+    joints = hands(seed=7)
+    broken = np.array(prediction)
+    broken[4, 3, 2] = value
+    with pytest.raises(ValueError, match=r'prediction: 1 of 126 valid points'):
+        acceleration_errors(broken, target, np.arange(6))
+    with pytest.raises(ValueError, match='f_score: prediction has points that are NaN or infinite'):
+        f_score(broken[4], target[4], [5])
+    with pytest.raises(ValueError, match='f_score: target has points'):
+        f_score(target[4], broken[4], [5])
+    for alignment in ('wrist', 'wrist_bone_scaled', 'procrustes'):
+        with pytest.raises(ValueError, match='prediction: 1 of 126 valid'):
+            mpvpe(broken, target, alignment, *joints)
+    joints[0][1, 0] = value
+    with pytest.raises(ValueError, match='prediction: 1 of 126 valid joints'):
+        mpvpe(prediction, target, 'wrist', *joints)
+
+
+def test_nothing_to_score_is_nan_and_never_a_number():
+    nothing = np.zeros((0, 21, 3))
+    for alignment in ALIGNMENTS:
+        assert np.isnan(mpjpe(nothing, nothing, alignment=alignment))
+    assert np.isnan(pck([], 20)) and np.isnan(auc(np.zeros((0, 21)), 0, 50, 100))
+    with pytest.raises(ValueError, match=r'prediction must be \(V, 3\) with at least one point, got \(0, 3\)'):
+        f_score(np.zeros((0, 3)), np.zeros((1, 3)), [5])
+    with pytest.raises(ValueError, match='at least one threshold'):
+        f_score(np.zeros((1, 3)), np.zeros((1, 3)), [])
 
 
 @pytest.mark.parametrize(
@@ -212,3 +274,5 @@ def test_wrong_input_is_refused():
         point_errors(np.zeros((1, 21, 3)), np.zeros((1, 20, 3)))
     with pytest.raises(ValueError, match='same frame of a track twice'):
         acceleration_errors(np.zeros((3, 1, 3)), np.zeros((3, 1, 3)), [1, 1, 2])
+    with pytest.raises(ValueError, match='needs whole frame numbers'):
+        acceleration_errors(np.zeros((3, 1, 3)), np.zeros((3, 1, 3)), [0.0, 0.5, 1.0])

@@ -219,4 +219,5 @@ def test_a_wrist_alone_gives_no_numbers():
     prediction, target = clip('SM1', [0, 1, 2], LINES, frame='wrist')  # frame 1 is not in the list
     metric = HandPoseMetric()
     metric.process(None, [dict(prediction=prediction, target=target)])
-    assert metric.evaluate(1) == {'num_samples': 2.0, 'num_samples/right': 2.0, 'num_missing': 0.0}
+    counts = {'num_samples': 2.0, 'num_samples/right': 2.0, 'num_missing': 0.0, 'num_missing_joints': 0.0}
+    assert metric.evaluate(1) == counts

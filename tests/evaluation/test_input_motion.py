@@ -36,3 +36,12 @@ def test_white_noise_has_the_errors_of_the_closed_form():
     assert 1 - found.improvement(9) == pytest.approx(np.sqrt(59 / 231), rel=0.06)
     with pytest.raises(ValueError, match='none of the tracks'):
         input_errors([tracks[0]._replace(valid=np.zeros(200, bool))])
+
+
+def test_a_hand_without_a_true_wrist_does_not_count():
+    target = np.random.default_rng(1).normal(size=(12, 21, 3))
+    joints, known = target + 0.01, np.ones((12, 21), bool)
+    known[3, 0] = False
+    unknown = np.where(known[..., None], target, np.nan)
+    found = input_errors([InputTrack(joints, known[:, 1], unknown, known)], windows=(5,))
+    assert found.mpjpe == pytest.approx(0, abs=1e-9) and found.acceleration == pytest.approx(0, abs=1e-9)

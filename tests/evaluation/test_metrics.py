@@ -207,15 +207,57 @@ def test_mesh_numbers_equal_the_functions():
     pair = clip(range(4), vertices=60, hands=2)
     results = evaluate(METRICS.build(dict(type='HandMeshMetric')), pair)
     meshes = [1000 * pair[name].vertices.double().numpy().reshape(-1, 60, 3) for name in ('prediction', 'target')]
-    wrists = [joints[:, 0] for joints in millimetres(pair)]
+    joints = millimetres(pair)
     assert results['mpvpe_cam_mm'] == pytest.approx(mpvpe(*meshes))
-    assert results['mpvpe_ra_wrist_mm'] == pytest.approx(mpvpe(*meshes, 'wrist', *wrists))
+    assert results['mpvpe_ra_wrist_mm'] == pytest.approx(mpvpe(*meshes, 'wrist', *joints))
+    scaled = mpvpe(*meshes, 'wrist_bone_scaled', *joints)
+    assert results['mpvpe_ra_wrist_bone_scaled_mm'] == pytest.approx(scaled)
+    assert abs(scaled - results['mpvpe_ra_wrist_mm']) > 1
     assert results['pa_mpvpe_mm'] == pytest.approx(mpvpe(*meshes, 'procrustes'), abs=1e-4)
     assert results['pa_f_score_5mm'] == 1.0 and results['f_score_5mm'] < results['f_score_15mm']
     assert results['num_mesh_samples/left'] == 4
     wrist = evaluate(HandMeshMetric(), in_wrist_frame(pair))
     shared = {k: v for k, v in results.items() if not k.startswith(ONLY_CAMERA)}
     assert wrist == pytest.approx(shared, rel=1e-3, abs=1e-4)
+
+
+def test_a_hand_without_a_true_mesh_is_no_sample_of_meshes():
+    """What the hand model makes of parameters that nobody annotated is no truth, though the joints are."""
+    pair = clip(range(4), vertices=60)
+    known = torch.tensor([[True], [True], [False], [True]])
+    garbage = pair['target'].vertices.clone()
+    garbage[2] = 5.0
+    annotated = broken(pair, 'target', vertices=garbage, hand_pose_valid=known)
+    results = evaluate(HandMeshMetric(), annotated)
+    kept = evaluate(HandMeshMetric(), clip(range(4), vertices=60))
+    rows = [0, 1, 3]
+    meshes = [1000 * pair[name].vertices.double().numpy()[rows, 0] for name in ('prediction', 'target')]
+    assert results['num_mesh_samples'] == 3 and kept['num_mesh_samples'] == 4
+    assert results['mpvpe_cam_mm'] == pytest.approx(mpvpe(*meshes))
+    assert evaluate(HandPoseMetric(), annotated)['num_samples'] == 4
+
+
+@pytest.mark.parametrize('name, what', [('prediction', 'the predicted'), ('target', 'the annotated')])
+@pytest.mark.parametrize('value', [float('nan'), float('inf')])
+def test_a_joint_that_is_no_number_is_named(name, what, value):
+    pair = clip(range(3, 8), hands=2)
+    joints = pair[name].joints_3d.clone()
+    joints[2, 1, 7] = value
+    with pytest.raises(SequenceError, match=f'grasp camera c0 frame 5 right hand: {what} joints_3d is NaN or infinite'):
+        evaluate(HandPoseMetric(), broken(pair, name, joints_3d=joints))
+    mask = torch.ones_like(pair[name].joints_valid)
+    mask[2, 1, 7] = False
+    results = evaluate(HandPoseMetric(), broken(pair, name, joints_3d=joints, joints_valid=mask))
+    assert results['num_samples'] == 10 and results['num_missing_joints'] == (name == 'prediction')
+
+
+@pytest.mark.parametrize('name, what', [('prediction', 'the predicted'), ('target', 'the true')])
+def test_a_vertex_that_is_no_number_is_named(name, what):
+    pair = clip(range(3), vertices=9)
+    vertices = pair[name].vertices.clone()
+    vertices[1, 0, 4] = float('nan')
+    with pytest.raises(SequenceError, match=f'grasp camera c0 frame 1 right hand: {what} vertices is NaN'):
+        evaluate(HandMeshMetric(), broken(pair, name, vertices=vertices))
 
 
 def test_a_clip_without_any_predicted_mesh_is_missing_not_wrong():

@@ -24,6 +24,7 @@ _TITLES = {
     'mpjpe_ra_wrist_20_joints_mm': 'wrist-aligned MPJPE of 20 joints mm',
     'mpjpe_cam_mm': 'MPJPE in camera space mm',
     'mpvpe_ra_wrist_mm': 'wrist-aligned MPVPE mm',
+    'mpvpe_ra_wrist_bone_scaled_mm': 'wrist-aligned, bone-scaled MPVPE mm',
     'pa_mpjpe_mm': 'PA-MPJPE mm',
     'mpjpe_ra_wrist_mm': 'wrist-aligned MPJPE mm',
     'auc_pa_0_50mm': 'AUC of PA-MPJPE',

@@ -1,0 +1,164 @@
+"""InterHand2.6M's official numbers: both hands of a frame together, single and interacting hands apart.
+
+Moon et al., ECCV 2020, section 6 and the data set's evaluator: every joint's mean over the frames, then the mean over
+the 42 joints of both hands, wrists included. Legend: N samples (hands of frames), F frames, J = 21 joints, 2 hands
+(left, right).
+"""
+
+import numpy as np
+from mmengine.logging import print_log
+
+from handpose.evaluation.functional import WRIST, joint_mean, point_errors
+from handpose.evaluation.gathering import GatheringMetric
+from handpose.evaluation.records import SIDES, merge_columns, pair_columns
+from handpose.registry import METRICS
+from handpose.structures import SequenceError, sample_name
+
+MILLIMETRES = 1000.0
+SAME_WITHIN = 1e-3  # metres, between repeats of a sample
+HAND_TYPES = ('right', 'left', 'interacting')
+INTERACTING = HAND_TYPES.index('interacting')
+HANDS_OF_TYPE = np.array([[False, True], [True, False], [True, True]])  # left, right
+CERTAIN_JOINTS = 30  # an interacting frame with no more annotated joints than this does not count for handedness
+PRESENT = 0.5  # a hand with a larger score counts as predicted to be there
+
+
+@METRICS.register_module()
+class InterHandMetric(GatheringMetric):
+    """The numbers of InterHand2.6M's official evaluation, of single and of interacting hands in one run.
+
+    Reports `mpjpe_ra_wrist_42_joints_mm`, also as `/single` and `/interacting`: each hand relative to its own wrist,
+    each joint's mean over frames and then the mean over 42 joints (a joint without a frame is left out); `mrrpe_mm`:
+    the error of the left wrist's place relative to the right one's, in interacting frames in which both wrists are
+    annotated; `handedness_accuracy`, from 0 to 1: whether exactly the hands that are there have `hand_scores` above
+    0.5, in frames of one hand and in those of two with more than 30 annotated joints. And `num_frames`, also as
+    `/single` and `/interacting`, `num_frames_mrrpe`, `num_frames_handedness`, and `num_frames_incomplete`, frames in
+    which an annotated joint has no prediction.
+
+    A number that the predictions cannot give is absent, never perfect: MRRPE of predictions relative to the wrist,
+    handedness of models without `hand_scores`.
+
+    Args:
+        collect_device: 'cpu' or 'gpu', how processes exchange their results.
+
+    Raises (while testing):
+        SequenceError: clips of one hand or without `meta['hand_types']`, hand_scores in some clips only or not finite,
+            and what `pair_columns` and `merge_columns` refuse.
+    """
+
+    def __init__(self, collect_device='cpu'):
+        super().__init__(collect_device)
+
+    def process(self, data_batch, data_samples):
+        """Takes a list of dicts with 'prediction' and 'target' (HandSequence clips); `data_batch` is not used."""
+        for sample in data_samples:
+            self.results.append(interhand_columns(sample['prediction'], sample['target']))
+
+    def reduce(self, clips):
+        """Reduces the columns of all clips to {name: float}."""
+        scored = {clip['scored'] for clip in clips}
+        if len(scored) > 1:
+            raise SequenceError('InterHandMetric: some clips were predicted with hand_scores and others without')
+        columns = merge_columns(clips, ('valid', 'prediction', 'target', 'kind', 'hand_scores'), SAME_WITHIN)
+        frames = both_hands(columns)
+        numbers = _joint_numbers(frames)
+        if columns['absolute']:
+            numbers |= _relative_wrist_numbers(frames)
+        if True in scored:
+            numbers |= _handedness_numbers(frames)
+        else:
+            print_log('handedness_accuracy is not available: the model predicts no hand_scores', logger='current')
+        return numbers
+
+
+def interhand_columns(prediction, target):
+    """The samples of one clip as `pair_columns` gives them, with what InterHand2.6M's numbers need besides.
+
+    Args:
+        prediction: HandSequence (a clip) of two hands with joints_3d and, where the model says which hands are there,
+            hand_scores (T, 2) from 0 to 1.
+        target: HandSequence (a clip) of two hands with `meta['hand_types']`, one a frame.
+
+    Returns:
+        dict of columns, also 'kind' (N,) = place in `HAND_TYPES`, 'hand_scores' (N, 2), zeros without them, 'annotated'
+        (N,) how many joints of the sample are, and 'scored', whether the prediction has hand_scores.
+
+    Raises:
+        SequenceError: see `InterHandMetric`.
+    """
+    where = sample_name(target.meta)
+    columns = pair_columns(prediction, target)
+    if target.joints_3d.shape[1] != 2 or 'hand_types' not in target.meta:
+        raise SequenceError(
+            f"{where}: InterHandMetric needs clips of two hands with meta['hand_types'], as the reader InterHand26M "
+            f'gives them; use HandPoseMetric for other data sets'
+        )
+    t = columns.pop('place')[:, 0]
+    types = [target.meta['hand_types'][frame] for frame in t.tolist()]
+    if unknown := [name for name in types if name not in HAND_TYPES]:
+        raise SequenceError(f'{where}: hand_types of annotated frames must be among {HAND_TYPES}, got {unknown[0]!r}')
+    columns['kind'] = np.array([HAND_TYPES.index(name) for name in types], np.int64)
+    columns['annotated'] = columns['valid'].sum(-1) + columns['lacking']
+    columns['scored'] = prediction.hand_scores is not None
+    columns['hand_scores'] = np.zeros((len(t), 2))
+    if columns['scored']:
+        columns['hand_scores'] = prediction.hand_scores.detach().cpu().double().numpy()[t]
+        if not np.isfinite(columns['hand_scores']).all():
+            raise SequenceError(f'{where}: hand_scores are NaN or infinite in an annotated frame')
+    return columns
+
+
+def both_hands(columns):
+    """Puts the two hands of a frame side by side.
+
+    Args:
+        columns: of all samples, as `merge_columns` gives them.
+
+    Returns:
+        dict: 'prediction' and 'target' (F, 2, J, 3) millimetres, 'valid' (F, 2, J), 'lacking' and 'annotated' (F, 2)
+        numbers of joints, 'kind' (F,), 'hand_scores' (F, 2); zeros where a hand is not annotated.
+    """
+    keys = [np.unique(columns[name], return_inverse=True)[1].reshape(-1) for name in ('sequence', 'camera')]
+    keys = np.stack([*keys, columns['frame']], -1)
+    _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    place = place.reshape(-1)
+    frames = {'kind': columns['kind'][first], 'hand_scores': columns['hand_scores'][first]}
+    for name in ('prediction', 'target', 'valid', 'lacking', 'annotated'):
+        values = columns[name]
+        frames[name] = np.zeros((len(first), len(SIDES), *values.shape[1:]), values.dtype)
+        frames[name][place, columns['hand']] = values
+    for name in ('prediction', 'target'):
+        frames[name] = MILLIMETRES * frames[name].astype(np.float64)
+    return frames
+
+
+def _joint_numbers(frames):
+    errors = point_errors(frames['prediction'], frames['target'], frames['valid'], 'wrist')
+    errors = errors.reshape(len(errors), -1)  # (F, 42)
+    interacting = frames['kind'] == INTERACTING
+    numbers = {'num_frames_incomplete': float(frames['lacking'].any(-1).sum())}
+    for group, rows in (('', slice(None)), ('/single', ~interacting), ('/interacting', interacting)):
+        if len(errors[rows]):
+            numbers[f'num_frames{group}'] = float(len(errors[rows]))
+            numbers[f'mpjpe_ra_wrist_42_joints_mm{group}'] = joint_mean(errors[rows])
+    return {name: value for name, value in numbers.items() if not np.isnan(value)}
+
+
+def _relative_wrist_numbers(frames):
+    rows = (frames['kind'] == INTERACTING) & frames['valid'][:, :, WRIST].all(1)
+    if not rows.any():
+        return {}
+    left_of_right = [frames[name][rows, 0, WRIST] - frames[name][rows, 1, WRIST] for name in ('prediction', 'target')]
+    error = np.linalg.norm(left_of_right[0] - left_of_right[1], axis=-1)
+    return {'mrrpe_mm': float(error.mean()), 'num_frames_mrrpe': float(rows.sum())}
+
+
+def _handedness_numbers(frames):
+    certain = (frames['kind'] != INTERACTING) | (frames['annotated'].sum(1) > CERTAIN_JOINTS)
+    if not certain.any():
+        return {}
+    right = ((frames['hand_scores'] > PRESENT) == HANDS_OF_TYPE[frames['kind']]).all(1)
+    return {
+        'handedness_accuracy': float(right[certain].mean()),
+        'num_frames_handedness': float(certain.sum()),
+    }
