@@ -11,6 +11,8 @@ import inspect
 from mmengine import registry as mm
 from mmengine.registry import Registry as MMRegistry
 
+LARGEST_NUMBER = 2**20  # in a description from a file: sizes of layers, not of memory
+
 
 def did_you_mean(name, known):
     """Ends an error sentence with the known name nearest to `name`, or with nothing when none is near."""
@@ -18,8 +20,29 @@ def did_you_mean(name, known):
     return f' Did you mean {near[0]!r}?' if near else ''
 
 
+class UntrustedDescriptionError(ValueError):
+    """A description of a model, read from a file, that names or holds what a file may not."""
+
+
 class Registry(MMRegistry):
     """mmengine's registry, without its switching of scopes, and with errors that name the nearest right word."""
+
+    def get(self, key):
+        """The part registered as `key`, here or, for a name without this scope, in mmengine's registries, or None.
+
+        Unlike mmengine's, it never imports what a dotted name such as 'subprocess.getoutput' points at.
+        """
+        scope, name = self.split_scope_key(key)
+        self.import_from_location()
+        if scope in (None, self.scope) and name in self.module_dict:
+            return self.module_dict[name]
+        parent = self.parent
+        while parent is not None:
+            registry = parent if scope in (None, parent.scope) else parent.children.get(scope)
+            if registry is not None and name in registry.module_dict:
+                return registry.module_dict[name]
+            parent = parent.parent
+        return None
 
     def build(self, cfg):
         """Builds `cfg['type']` (a registered name or a class) with the other keys as arguments.
@@ -66,6 +89,64 @@ HOOKS = Registry(
 OPTIM_WRAPPERS = Registry(
     'optim_wrapper', parent=mm.OPTIM_WRAPPERS, scope='handpose', locations=['handpose.engine.runner']
 )
+
+
+def check_untrusted(description, where):
+    """Refuses a description of a model, read from a file, that could do more than build parts of this library.
+
+    A file may name parts registered in `MODELS` and `HAND_MODELS` (a user's own too, once imported), at any depth, and
+    give them plain values: no path or URL, no whole number above `LARGEST_NUMBER`, no key that begins with '_'.
+
+    Args:
+        description: the dict with `type` that the file holds.
+        where: names the file in the message.
+
+    Raises:
+        UntrustedDescriptionError: it holds anything else.
+    """
+    if not isinstance(description, dict) or 'type' not in description:
+        raise UntrustedDescriptionError(f'{where} describes no model: expected a dict with the key "type"')
+    waiting, seen = [(description, 'model', 0)], 0
+    while waiting:
+        value, path, depth = waiting.pop()
+        seen += 1
+        problem = 'is nested too deeply, or part of too many values' if depth > 32 or seen > 10_000 else None
+        problem = problem or _problem(value)
+        if problem:
+            raise UntrustedDescriptionError(f'{where} was refused: {path[:120]} {problem}. Nothing was built')
+        if isinstance(value, dict):
+            waiting += [(item, f'{path}.{key}', depth + 1) for key, item in value.items()]
+        elif isinstance(value, (list, tuple)):
+            waiting += [(item, f'{path}.{place}', depth + 1) for place, item in enumerate(value)]
+
+
+def _problem(value):
+    """What is wrong with one value of an untrusted description, its contents aside, or None."""
+    if isinstance(value, dict):
+        if wrong := [key for key in value if not isinstance(key, str) or key.startswith('_')]:
+            return f'has the key {str(wrong[0])[:80]!r}, which a file may not give'
+        if 'type' in value and not _is_registered(value['type']):
+            known = [*MODELS.module_dict, *HAND_MODELS.module_dict]
+            named = str(value['type'])[:80]
+            return f'names the type {named!r}, which is no registered model or hand model.{did_you_mean(named, known)}'
+    elif isinstance(value, str):
+        if any(mark in value for mark in ('/', '\\', ':', '\0')):
+            return f'is {value[:80]!r}: a file may not name other files or addresses; the user gives them'
+    elif isinstance(value, int) and abs(value) > LARGEST_NUMBER:
+        return f'is larger than {LARGEST_NUMBER}'
+    elif not isinstance(value, (list, tuple, int, float, type(None))):
+        return f'is a {type(value).__name__}; expected text, numbers, lists and dicts'
+    return None
+
+
+def _is_registered(name):
+    """True for the name of a model or hand model of these two registries themselves, with or without their scope."""
+    if not isinstance(name, str):
+        return False
+    for registry in (MODELS, HAND_MODELS):
+        registry.import_from_location()
+    plain = name.removeprefix(f'{MODELS.scope}.')
+    return plain in MODELS.module_dict or plain in HAND_MODELS.module_dict
 
 
 def defaults_of(type_name):

@@ -16,7 +16,7 @@ from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import DatasetError
 from handpose.hands.joints import permutation_to_common
-from handpose.hands.pickles import PickleRefused, array_names, load_pickle
+from handpose.hands.pickles import PickleError, load_pickle
 from handpose.registry import did_you_mean
 
 FLIP = np.array([1.0, -1.0, -1.0])  # from OpenGL's axes to OpenCV's and back, which is half a turn about x
@@ -174,17 +174,15 @@ def read_label(path, part, labels):
         record['transl'] = _numbers(found, 'handTrans', (3,), path)
     record['object_box'] = _object_box(found, camera, path)
     if found.get('occlusion') is not None:
-        record['occlusion'] = float(found['occlusion'])
+        record['occlusion'] = _numbers(found, 'occlusion', (), path)
     return record
 
 
 def _load(path):
     try:
-        found = load_pickle(path, array_names(), 'a label file of HO3D')
-    except PickleRefused as error:
-        raise DatasetError(f'{path} was refused: {error}') from None
-    except Exception as error:  # a broken pickle may raise anything
-        raise DatasetError(f'{path} cannot be read ({type(error).__name__}: {error}); unpack it again') from error
+        found = load_pickle(path, 'a label file of HO3D')
+    except PickleError as error:
+        raise DatasetError(f'{path} {error}; unpack it again') from None
     if not isinstance(found, dict):
         raise DatasetError(f'{path} is no HO3D label file: it holds a {type(found).__name__}, not a dict')
     return found

@@ -21,6 +21,7 @@ from handpose.datasets.errors import DatasetError
 VERSION = 1
 INDEX_FILE = 'index.bin'
 SHARD_FILES = 'frames-*.bin'
+SHARD_NAME = re.compile(r'frames-\d{6,12}\.bin')
 TABLE_MAGIC, SHARD_MAGIC = b'HPFRAMES', b'HPSHARD1'
 HEAD = struct.Struct('<8sIIQII')  # magic, version, header size, bytes after the head, their CRC-32, 0
 TRAILER = struct.Struct('<Q8s')  # where a shard's table begins, magic
@@ -66,13 +67,13 @@ class Table:
 
     def name(self, place):
         """The name of row `place`."""
-        return bytes(self._name(self.row(place))).decode('utf-8')
+        return _checked_name(bytes(self._name(self.row(place))))
 
     def all_names(self):
         """The names of all rows, in order."""
         names, starts, sizes = bytes(self.names), self.records['name_start'], self.records['name_size']
         pairs = zip(starts.tolist(), sizes.tolist(), strict=True)
-        return [names[start : start + size].decode('utf-8') for start, size in pairs]
+        return [_checked_name(names[start : start + size]) for start, size in pairs]
 
     def find(self, names):
         """Returns the rows of the frames that are called so: M places, -1 for those that the table lacks."""
@@ -91,6 +92,19 @@ class Table:
 
     def _name(self, row):
         return self.names[row.name_start : row.name_start + row.name_size]
+
+
+def _checked_name(name):
+    """A name (bytes) as text: a path from the root that cannot lead out of it.
+
+    Raises:
+        DatasetError: it is anything else; nothing that it names is opened.
+    """
+    text = name.decode('utf-8', 'replace')
+    parts = text.split('/')
+    if any(part in ('', '.', '..') for part in parts) or not text.isprintable() or set(text) & set('\\:\ufffd'):
+        raise DatasetError(f'a packed store names {text[:80]!r}, which is no path below the root of a data set')
+    return text
 
 
 def name_hash(name):
@@ -135,12 +149,57 @@ def parse_table(data, where):
     body = memoryview(data)[HEAD.size : HEAD.size + size]
     if len(body) != size or zlib.crc32(body) != checksum:
         raise DatasetError(f'{where} is damaged: its checksum does not fit its {len(body)} of {size} bytes')
-    header = json.loads(bytes(body[:text_size]))
+    header = _parse_header(bytes(body[:text_size]), where)
     count, start, found = header['num_frames'], text_size, []
-    for kind in (RECORD, np.dtype('<u8'), np.dtype('<u4')):
+    kinds = (RECORD, np.dtype('<u8'), np.dtype('<u4'))
+    sections = [-(-count * kind.itemsize // ALIGNMENT) * ALIGNMENT for kind in kinds]
+    if text_size + sum(sections) + header['names_size'] > size:
+        raise DatasetError(f'{where} is damaged: {size} bytes do not hold the {count} frames that it announces')
+    for kind, length in zip(kinds, sections, strict=True):
         found.append(np.frombuffer(body, kind, count, start))
-        start += -(-count * kind.itemsize // ALIGNMENT) * ALIGNMENT
+        start += length
+    records, _, places = found
+    names_end = records['name_start'] + records['name_size']
+    fits = (records['name_start'] <= header['names_size']) & (names_end <= header['names_size'])
+    if not fits.all() or places.max(initial=0) >= max(count, 1) or not np.isin(records['state'], (0, 1)).all():
+        raise DatasetError(f'{where} is damaged: its rows point outside its own sections')
+    if 'shards' in header:
+        _check_places(records, header['shards'], where)
     return Table(header, *found, body[start : start + header['names_size']])
+
+
+def _parse_header(text, where):
+    """The header of a table, with every entry of the right kind."""
+    try:
+        header = json.loads(text)
+    except (ValueError, RecursionError):
+        header = None
+    sound = isinstance(header, dict) and isinstance(header.get('root'), str) and 'pictures' in header
+    sound = sound and all(_is_count(header.get(key)) for key in ('num_frames', 'names_size'))
+    shards = header.get('shards', []) if sound else None
+    if not isinstance(shards, list) or not all(isinstance(s, dict) and _is_count(s.get('size')) for s in shards):
+        raise DatasetError(f'{where} is damaged: its header is not that of a table of packed frames')
+    for shard in shards:
+        if not isinstance(shard.get('file'), str) or not SHARD_NAME.fullmatch(shard['file']):
+            raise DatasetError(
+                f'{where} names the file {str(shard.get("file"))[:80]!r}; expected names such as frames-000000.bin, '
+                f'which lie in the store itself'
+            )
+    return header
+
+
+def _is_count(value):
+    return type(value) is int and 0 <= value < 2**48
+
+
+def _check_places(records, shards, where):
+    """Raises a DatasetError for rows whose bytes lie outside the shards."""
+    inside = records['shard'] < len(shards)
+    sizes = np.array([shard['size'] for shard in shards] or [0], np.uint64)
+    end = sizes[np.where(inside, records['shard'], 0)]
+    inside &= (records['offset'] <= end) & (records['offset'] + records['size'] <= end)
+    if not inside.all():
+        raise DatasetError(f'{where} is damaged: row {int(np.flatnonzero(~inside)[0])} lies outside the shards')
 
 
 def map_table(path):
@@ -166,4 +225,6 @@ def read_shard_table(path):
         if magic != SHARD_MAGIC or not 0 < start < size:
             raise DatasetError(f'{path} is cut off or damaged: it does not end as a shard does')
         file.seek(start)
-        return parse_table(file.read(size - TRAILER.size - start), f'the table of {path}')
+        table = parse_table(file.read(size - TRAILER.size - start), f'the table of {path}')
+    _check_places(table.records, [{'size': start}], f'the table of {path}')
+    return table

@@ -144,8 +144,8 @@ def _header_of(file, filename):
     try:
         header = json.loads(text)
         kind, version = header['format'], int(header['format_version'])
-    except (ValueError, TypeError, KeyError) as error:
-        raise ValueError(f'{filename} has a handpose header that cannot be read ({error!r}); fetch it again') from error
+    except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
+        raise ValueError(f'{filename} has a handpose header that cannot be read; fetch it again') from error
     if kind != FORMAT:
         raise ValueError(f'{filename} has the format {kind!r}, expected {FORMAT!r}')
     if version > FORMAT_VERSION:

@@ -1,15 +1,15 @@
 """Reads the official MANO files without chumpy and without running any code that a file may hold.
 
-Besides arrays (`pickles.py`), a file may name inert stand-ins for the classes the official files were written with:
-chumpy's `Ch` and `Select`, and scipy's sparse matrices.
+Besides arrays (`pickles.py`), a file may name the classes that the official files were written with, chumpy's `Ch` and
+`Select` and scipy's sparse matrices, for which inert objects stand.
 """
 
-from collections import OrderedDict
+import math
 from pathlib import Path
 
 import numpy as np
 
-from handpose.hands.pickles import PickleRefused, array_names, load_pickle
+from handpose.hands.pickles import ARRAY_NAMES, OrderedMapping, PickleError, StandIn, load_pickle, refuse
 
 REQUIRED = {
     'v_template': (778, 3),
@@ -21,59 +21,111 @@ REQUIRED = {
     'hands_components': (45, 45),
     'hands_mean': (45,),
 }
+MOST_ROWS = 10_000  # of a sparse matrix, and columns
 
 
 class MANOFileError(ValueError):
     """A MANO file that is missing, not a MANO file, or holds what this reader refuses."""
 
 
-class _StandIn:
-    """Takes the place of a pickled object and only keeps its state."""
-
-    state = None
-
-    def __init__(self, *arguments):
-        self.arguments = arguments
-
-    def __setstate__(self, state):
-        self.state = state
-
-
-class _Array(_StandIn):
+class _Chumpy(StandIn):
     """chumpy.ch.Ch: an array in `x`."""
 
-
-class _Selection(_StandIn):
-    """chumpy.reordering.Select: entries `idxs` of `a`."""
-
-
-class _Columns(_StandIn):
-    """A compressed sparse column matrix."""
+    def rebuild(self, contents):
+        """The array."""
+        return _array_of(contents, self.state, 'x')
 
 
-class _Rows(_StandIn):
-    """A compressed sparse row matrix."""
+class _Selection(StandIn):
+    """chumpy.reordering.Select: entries `idxs` of `a`, in the shape `preferred_shape`."""
+
+    def rebuild(self, contents):
+        """The selected entries."""
+        source, index = (_array_of(contents, self.state, key) for key in ('a', 'idxs'))
+        shape = self.state.get('preferred_shape')
+        shape = index.shape if shape is None else contents.value(shape)
+        if index.dtype.kind not in 'iu' or (index.size and not 0 <= int(index.min()) <= int(index.max()) < source.size):
+            refuse('it selects entries that an array does not have')
+        lengths = shape if isinstance(shape, tuple) else ()
+        whole = all(isinstance(n, int | np.integer) and n >= 0 for n in lengths)
+        if not lengths or not whole or math.prod(map(int, lengths)) != index.size:
+            refuse('it selects entries in a shape that they do not fill')
+        return source.ravel()[index.ravel().astype(np.int64)].reshape(shape)
 
 
-def _reconstruct(stand_in, base, state):
-    """copyreg._reconstructor for stand-ins only: how protocols 0 and 1 make plain objects."""
-    if not (isinstance(stand_in, type) and issubclass(stand_in, _StandIn)) or base is not object:
-        raise PickleRefused(f'it rebuilds an object of {stand_in!r}')
-    return stand_in()
+class _Sparse(StandIn):
+    """A compressed sparse matrix of scipy; `major` is the axis that `indptr` counts along."""
+
+    major = 0
+
+    def rebuild(self, contents):
+        """The matrix as a dense array."""
+        data, minor, starts = (_array_of(contents, self.state, key) for key in ('data', 'indices', 'indptr'))
+        shape = contents.value(self.state.get('_shape', self.state.get('shape')))
+        whole = isinstance(shape, tuple) and len(shape) == 2 and all(isinstance(n, int | np.integer) for n in shape)
+        if not whole or not all(0 < n <= MOST_ROWS for n in shape):
+            refuse(f'it holds a sparse matrix of shape {shape}')
+        rows, columns = shape[self.major], shape[1 - self.major]
+        indexed = all(a.ndim == 1 and a.dtype.kind in 'iu' for a in (minor, starts)) and data.shape == minor.shape
+        if not indexed or data.dtype.kind not in 'biuf' or len(starts) != rows + 1:
+            refuse('it holds a sparse matrix whose parts do not fit each other')
+        minor, counts = minor.astype(np.int64), np.diff(starts.astype(np.int64))
+        if starts[0] != 0 or starts[-1] != len(data) or counts.min() < 0:
+            refuse('it holds a sparse matrix whose parts do not fit each other')
+        if len(minor) and not 0 <= minor.min() <= minor.max() < columns:
+            refuse('it holds a sparse matrix with entries outside its shape')
+        dense = np.zeros((rows, columns), data.dtype)
+        np.add.at(dense, (np.repeat(np.arange(rows), counts), minor), data)
+        return dense if self.major == 0 else dense.T
 
 
-def _allowed_names():
+class _SparseRows(_Sparse):
+    """scipy.sparse.csr_matrix."""
+
+
+class _SparseColumns(_Sparse):
+    """scipy.sparse.csc_matrix."""
+
+    major = 1
+
+
+class _Object(StandIn):
+    """The base class of plain objects: only named."""
+
+
+class _Reconstructor(StandIn):
+    """copyreg._reconstructor, by which protocols 0 and 1 make plain objects."""
+
+    def __new__(cls, *arguments):
+        """An object of the stand-in that the file names."""
+        names = [name for name in arguments if isinstance(name, type) and issubclass(name, StandIn)]
+        if len(arguments) != 3 or len(names) != 2 or names[1] is not _Object or names[0] not in _OBJECTS:
+            refuse('it rebuilds an object that no MANO file holds')
+        return names[0]()
+
+
+_OBJECTS = (_Chumpy, _Selection, _SparseRows, _SparseColumns)
+
+
+def _array_of(contents, state, key):
+    """The array that the state of a stand-in has under `key`."""
+    found = contents.value(state[key]) if isinstance(state, dict) and key in state else None
+    if not isinstance(found, np.ndarray):
+        refuse(f'an object that should hold an array in {key!r} has none')
+    return found
+
+
+def _known_names():
     """The full table of names that a MANO pickle may mention."""
-    table = array_names()
-    table['collections', 'OrderedDict'] = OrderedDict
+    table = {**ARRAY_NAMES, ('collections', 'OrderedDict'): OrderedMapping}
     for module in ('copyreg', 'copy_reg'):
-        table[module, '_reconstructor'] = _reconstruct
+        table[module, '_reconstructor'] = _Reconstructor
     for module in ('builtins', '__builtin__'):
-        table[module, 'object'] = object
-        table[module, 'set'] = set
-    table['chumpy.ch', 'Ch'] = _Array
+        table[module, 'object'] = _Object
+        table[module, 'set'] = StandIn
+    table['chumpy.ch', 'Ch'] = _Chumpy
     table['chumpy.reordering', 'Select'] = _Selection
-    for layout, stand_in in (('csc', _Columns), ('csr', _Rows)):
+    for layout, stand_in in (('csc', _SparseColumns), ('csr', _SparseRows)):
         for module in (f'scipy.sparse.{layout}', f'scipy.sparse._{layout}', 'scipy.sparse'):
             table[module, f'{layout}_matrix'] = stand_in
     return table
@@ -101,42 +153,13 @@ def load_mano_file(path):
             'needs no licence.'
         )
     try:
-        content = load_pickle(path, _allowed_names(), 'a MANO file')
-        model = {key: _plain(value) for key, value in content.items()} if isinstance(content, dict) else None
-    except PickleRefused as error:
-        raise MANOFileError(f'{path} was refused: {error}.') from None
-    except Exception as error:  # a broken pickle may raise anything
-        raise MANOFileError(
-            f'{path} cannot be read as a pickled MANO hand ({type(error).__name__}: {error}); download it again.'
-        ) from error
-    if model is None:
-        raise MANOFileError(f'{path} is not a MANO file: it holds a {type(content).__name__}, not a dict.')
+        model = load_pickle(path, 'a MANO file', _known_names())
+    except PickleError as error:
+        raise MANOFileError(f'{path} {error}. Download it again.') from None
+    if not isinstance(model, dict):
+        raise MANOFileError(f'{path} is not a MANO file: it holds a {type(model).__name__}, not a dict.')
     _check(path, model)
     return model
-
-
-def _plain(value):
-    """Turns stand-ins into numpy arrays."""
-    if isinstance(value, _Array):
-        return np.array(_plain(value.state['x']))
-    if isinstance(value, _Selection):
-        chosen = _plain(value.state['a']).ravel()[np.asarray(_plain(value.state['idxs']), np.int64)]
-        return chosen.reshape(value.state.get('preferred_shape', chosen.shape))
-    if isinstance(value, _Columns | _Rows):
-        return _dense(value)
-    return value
-
-
-def _dense(matrix):
-    """A sparse stand-in as a dense array, without scipy."""
-    state = matrix.state
-    shape = state.get('_shape', state.get('shape'))
-    dense = np.zeros(shape, state['data'].dtype)
-    major = np.repeat(np.arange(len(state['indptr']) - 1), np.diff(state['indptr']))
-    minor = state['indices']
-    index = (minor, major) if isinstance(matrix, _Columns) else (major, minor)
-    np.add.at(dense, index, state['data'])
-    return dense
 
 
 def _check(path, model):

@@ -1,57 +1,370 @@
-"""Reads pickles, Python 2's too, without running any code that a file may hold.
+"""Reads pickles of arrays and plain values, Python 2's too, and runs nothing that a file may hold.
 
-A pickle is a program. Here it may name only what a fixed table holds: array constructors, and whatever inert stand-ins
-the caller adds. Everything else is refused before it is looked up.
+A pickle is a program that names functions and classes, calls them and sets the state of what they return. Here a name
+stands for a `StandIn`, which only records what it is given: no function, class or array of NumPy or of anything else
+can be reached from a file. Arrays are made afterwards, from the recorded bytes, and only of numbers, booleans and text.
 """
 
-import codecs
+import io
+import math
 import pickle
+import re
+import struct
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-
-class PickleRefused(ValueError):
-    """A pickle that names something outside the table; the sentence says what."""
-
-
-def encode_latin1(text, encoding='latin1', errors='strict'):
-    """`_codecs.encode` as Python 3 writes bytes in old protocols, and nothing else."""
-    if encoding.lower().replace('-', '') != 'latin1':
-        raise PickleRefused(f'it encodes text as {encoding!r}; only latin1 is allowed')
-    return codecs.encode(text, 'latin1', errors)
-
-
-def array_names():
-    """The table {(module, name): object} that NumPy arrays and scalars of any version need."""
-    core = np._core.multiarray if hasattr(np, '_core') else np.core.multiarray
-    table = {('_codecs', 'encode'): encode_latin1}
-    for module in ('numpy.core.multiarray', 'numpy._core.multiarray'):
-        table[module, '_reconstruct'] = core._reconstruct
-        table[module, 'scalar'] = core.scalar
-    table.update({('numpy', 'ndarray'): np.ndarray, ('numpy', 'dtype'): np.dtype})
-    return table
+MOST_BYTES = 2**28  # of a file
+MOST_VALUES = 10**6  # of a file, counted as often as they are referred to
+MOST_NESTED = 16  # containers and stand-ins in one another
+LONGEST_AXIS = 2**31  # of an array
+SLACK = 2**16  # bytes; short strings of bytes may serve several arrays
+ITEM_SIZES = {'b': (1,), 'i': (1, 2, 4, 8), 'u': (1, 2, 4, 8), 'f': (2, 4, 8)}
+ARRAY_TYPE = re.compile(r'([biufSU])([1-9]\d{0,5})')
+OBJECTS = 1  # the flag of an array type that holds Python objects
+PLAIN_KEYS = (str, bytes, int, float, type(None))
 
 
-class _RestrictedUnpickler(pickle.Unpickler):
-    def __init__(self, file, names, kind):
-        super().__init__(file, encoding='latin1')
-        self.names, self.kind = names, kind
-
-    def find_class(self, module, name):
-        if (module, name) not in self.names:
-            raise PickleRefused(f'it asks for {module}.{name}, which {self.kind} does not need; nothing was run')
-        return self.names[module, name]
+class PickleError(ValueError):
+    """A pickle that is refused or cannot be read. The message is a predicate, to be put after the file's name."""
 
 
-def load_pickle(path, names, kind):
-    """Unpickles a file; text and bytes of Python 2 are read as latin1.
+def refuse(reason: str) -> None:
+    """Raises the error for a pickle that asks for something that is not allowed."""
+    raise PickleError(f'was refused: {reason}; nothing was run')
+
+
+class StandIn:
+    """Takes the place of an object that a pickle makes: keeps the arguments of the call and the state, and is inert.
+
+    A subclass that stands for data defines `rebuild`.
+    """
+
+    def __init__(self, *arguments):
+        self.arguments, self.state, self.value = arguments, None, None
+
+    def rebuild(self, contents: 'Contents') -> Any:
+        """The value that this object stands for; the object itself where it is of no interest.
+
+        Raises:
+            PickleError: the recorded arguments or state are not those of such an object.
+        """
+        return self
+
+
+class OrderedMapping(StandIn):
+    """collections.OrderedDict: pairs of keys and values. The reader makes an empty one itself, to be filled later."""
+
+    def rebuild(self, contents):
+        """A dict."""
+        pairs = contents.value(self.arguments[0])
+        if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
+            refuse('a mapping is not made of keys and values')
+        return _mapping([part for pair in pairs for part in pair])
+
+
+class _ArrayClass(StandIn):
+    """numpy.ndarray: only named, never called."""
+
+
+class _Encode(StandIn):
+    """_codecs.encode, by which old protocols write bytes; the reader makes the bytes itself."""
+
+
+class _Bytes(StandIn):
+    """bytes: how old protocols write empty ones, which the reader makes itself."""
+
+
+class _ArrayType(StandIn):
+    """numpy.dtype."""
+
+    def rebuild(self, contents):
+        """A `numpy.dtype` of numbers, booleans or text."""
+        name = self.arguments[0] if self.arguments else None
+        match = ARRAY_TYPE.fullmatch(name) if isinstance(name, str) else None
+        if not match or int(match[2]) not in ITEM_SIZES.get(match[1], (int(match[2]),)):
+            refuse(f'it holds an array of type {str(name)[:40]!r}; only numbers, booleans and text are read')
+        order = '='
+        if self.state is not None:
+            order = self._byte_order(int(match[2]) * (4 if match[1] == 'U' else 1))
+        return np.dtype(f'{order}{match[0]}')
+
+    def _byte_order(self, item_size):
+        state = self.state
+        if not isinstance(state, tuple) or len(state) not in (8, 9):
+            refuse('the state of an array type is not what NumPy writes')
+        _, order, *parts, size, _, flags = state[:8]
+        plain = parts == [None, None, None] and type(flags) is int and not flags & OBJECTS and not any(state[8:])
+        if order not in ('<', '>', '|', '=') or not plain or size not in (-1, item_size):
+            refuse('an array type has fields, objects or another size than its name says')
+        return order
+
+
+class _Array(StandIn):
+    """numpy.core.multiarray._reconstruct: an array, whose shape, type and bytes are its state."""
+
+    def rebuild(self, contents):
+        """The array."""
+        if not self.arguments or self.arguments[0] is not _ArrayClass:
+            refuse('it rebuilds something else than an array')
+        if not isinstance(self.state, tuple) or len(self.state) not in (4, 5):
+            refuse('the state of an array is not what NumPy writes')
+        shape, kind, columns_first, data = self.state[-4:]
+        return contents.array(shape, kind, 'F' if columns_first else 'C', data)
+
+
+class _Buffer(StandIn):
+    """numpy.core.numeric._frombuffer: an array in protocol 5."""
+
+    def rebuild(self, contents):
+        """The array."""
+        if len(self.arguments) != 4 or self.arguments[3] not in ('C', 'F'):
+            refuse('the arguments of an array are not what NumPy writes')
+        data, kind, shape, order = self.arguments
+        return contents.array(shape, kind, order, data)
+
+
+class _Scalar(StandIn):
+    """numpy.core.multiarray.scalar: one number."""
+
+    def rebuild(self, contents):
+        """The number."""
+        if len(self.arguments) != 2:
+            refuse('the arguments of a number are not what NumPy writes')
+        return contents.array((), self.arguments[0], 'C', self.arguments[1])[()]
+
+
+_EMPTY = {OrderedMapping: dict, _Bytes: bytes}
+ARRAY_NAMES = {
+    ('_codecs', 'encode'): _Encode,
+    ('__builtin__', 'bytes'): _Bytes,
+    ('numpy', 'ndarray'): _ArrayClass,
+    ('numpy', 'dtype'): _ArrayType,
+}
+"""The table {(module, name): StandIn} that NumPy arrays and scalars of any version need."""
+for _core in ('numpy.core', 'numpy._core'):
+    ARRAY_NAMES[f'{_core}.multiarray', '_reconstruct'] = _Array
+    ARRAY_NAMES[f'{_core}.multiarray', 'scalar'] = _Scalar
+    ARRAY_NAMES[f'{_core}.numeric', '_frombuffer'] = _Buffer
+
+
+class Contents:
+    """Turns what was recorded into values, within limits that the file's size sets.
 
     Args:
-        path: the file. names: table of what it may name, e.g. `array_names()`. kind: what the file should be, for the
-            sentence, e.g. 'a MANO file'.
+        size: bytes of the file.
+    """
+
+    def __init__(self, size: int):
+        self._depth, self._values, self._bytes, self._encoded = 0, MOST_VALUES, 2 * size + SLACK, {}
+
+    def value(self, recorded: Any) -> Any:
+        """The plain value or array that `recorded`, of any nesting, stands for.
+
+        Raises:
+            PickleError: it is too deeply nested, too large, or nothing that a file of data holds.
+        """
+        self._values -= 1
+        self._depth += 1
+        if self._depth > MOST_NESTED or self._values < 0:
+            refuse('its values are nested too deeply, or refer to each other too often')
+        found = recorded
+        if isinstance(recorded, StandIn):
+            if recorded.value is None:
+                recorded.value = recorded.rebuild(self)
+            found = recorded.value
+        elif isinstance(recorded, dict):
+            found = {key: self.value(item) for key, item in recorded.items()}
+        elif isinstance(recorded, (list, tuple)):
+            found = type(recorded)([self.value(item) for item in recorded])
+        elif isinstance(recorded, int) and recorded.bit_length() > 64:
+            refuse('it holds a whole number of more than 64 bits')
+        elif isinstance(recorded, type):
+            refuse('it holds a function or a class')
+        self._depth -= 1
+        return found
+
+    def array(self, shape: Any, kind: Any, order: str, data: Any) -> np.ndarray:
+        """An array of recorded `data` (bytes, or text that Python 2 wrote).
+
+        Raises:
+            PickleError: `kind` is no type of numbers, booleans or text, or the shape does not fit the data.
+        """
+        kind = self.value(kind)
+        data = self.latin1(data) if isinstance(data, str) else data
+        whole = isinstance(shape, tuple) and all(type(n) is int and 0 <= n < LONGEST_AXIS for n in shape)
+        if not isinstance(kind, np.dtype) or not isinstance(data, (bytes, bytearray)) or not whole or len(shape) > 32:
+            refuse('an array is not described by its shape, its type and its bytes')
+        expected = math.prod(shape) * kind.itemsize
+        if expected != len(data):
+            raise PickleError(
+                f'cannot be read: an array of shape {shape} and type {kind} has {len(data)} bytes, expected {expected}'
+            )
+        self._bytes -= len(data)
+        if self._bytes < 0:
+            refuse('its arrays are larger than the file')
+        flat = np.frombuffer(data, kind) if data else np.empty(0, kind)
+        if kind.kind in 'bU':
+            codes = flat.view(np.uint8 if kind.kind == 'b' else kind.str[0] + 'u4')
+            if codes.max(initial=0) > (1 if kind.kind == 'b' else 0x10FFFF):
+                raise PickleError('cannot be read: an array holds values that its type does not have')
+        return flat.copy().reshape(shape, order=order)
+
+    def latin1(self, text: str) -> bytes:
+        """The bytes of a text; the same object for the same text, however often a file asks for it."""
+        if text not in self._encoded:
+            try:
+                self._encoded[text] = text.encode('latin1')
+            except UnicodeEncodeError:
+                raise PickleError('cannot be read: the bytes of an array hold characters outside latin1') from None
+        return self._encoded[text]
+
+
+class _Reader(pickle._Unpickler):
+    """The unpickler of the standard library, in Python, with every operation that calls or changes an object replaced.
+
+    The one in C is not used: some of its operations allocate what the file asks for before they look at the data.
+    """
+
+    dispatch = dict(pickle._Unpickler.dispatch)
+
+    def __init__(self, data, contents, names, kind):
+        super().__init__(io.BytesIO(data), encoding='latin1')
+        self.contents, self.names, self.kind = contents, names, kind
+
+    def find_class(self, module, name):
+        """The stand-in for a name."""
+        if (module, name) not in self.names:
+            refuse(f'it asks for {module[:80]}.{name[:80]}, which {self.kind} does not need')
+        return self.names[module, name]
+
+    def load_reduce(self):
+        """Calls a stand-in; the arguments are on the stack."""
+        arguments, name = self.stack.pop(), self.stack.pop()
+        if not _is_name(name) or type(arguments) is not tuple:
+            refuse('it calls something that is no function')
+        if name is _Encode:
+            self.append(self._encode(*arguments))
+        elif name in _EMPTY and not arguments:
+            self.append(_EMPTY[name]())
+        else:
+            self.append(name(*arguments))
+
+    def _encode(self, text='', encoding='latin1', *others):
+        if not isinstance(text, str) or str(encoding).lower().replace('-', '') != 'latin1' or others:
+            refuse(f'it encodes text as {str(encoding)[:40]!r}; only latin1 is allowed')
+        return self.contents.latin1(text)
+
+    def load_build(self):
+        """Records the state of a stand-in."""
+        state, made = self.stack.pop(), self.stack[-1]
+        if not isinstance(made, StandIn) or made.state is not None:
+            refuse(f'it changes the state of {"a name" if _is_name(made) else type(made).__name__}')
+        made.state = state
+
+    def load_bytearray8(self):
+        """Bytes, without allocating more of them than there are."""
+        (size,) = struct.unpack('<Q', self.read(8))
+        self.append(self.read(min(size, MOST_BYTES)))
+
+    def load_append(self):
+        """Adds to a list, and to nothing else."""
+        value = self.stack.pop()
+        _only(list, self.stack[-1]).append(value)
+
+    def load_appends(self):
+        """Adds to a list, and to nothing else."""
+        values = self.pop_mark()
+        _only(list, self.stack[-1]).extend(values)
+
+    def load_setitem(self):
+        """Adds to a dict, and to nothing else."""
+        value, key = self.stack.pop(), self.stack.pop()
+        _only(dict, self.stack[-1]).update(_mapping([key, value]))
+
+    def load_setitems(self):
+        """Adds to a dict, and to nothing else."""
+        items = self.pop_mark()
+        _only(dict, self.stack[-1]).update(_mapping(items))
+
+    def load_dict(self):
+        """Makes a dict of what lies above the mark."""
+        items = self.pop_mark()  # gives the stack another `append`
+        self.append(_mapping(items))
+
+    def load_additems(self):
+        """Adds to a set, and to nothing else."""
+        items = self.pop_mark()
+        _only(set, self.stack[-1]).update(_mapping([part for item in items for part in (item, None)]))
+
+    def load_frozenset(self):
+        """Makes a set of what lies above the mark."""
+        items = self.pop_mark()
+        self.append(frozenset(_mapping([part for item in items for part in (item, None)])))
+
+    def load_refused(self):
+        """What no file of data needs: instances of old classes, references to other objects and registries."""
+        refuse(f'it uses an operation that {self.kind} does not need')
+
+
+_OWN = {
+    'REDUCE': _Reader.load_reduce, 'NEWOBJ': _Reader.load_reduce, 'BUILD': _Reader.load_build,
+    'BYTEARRAY8': _Reader.load_bytearray8, 'APPEND': _Reader.load_append, 'APPENDS': _Reader.load_appends,
+    'SETITEM': _Reader.load_setitem, 'SETITEMS': _Reader.load_setitems, 'DICT': _Reader.load_dict,
+    'ADDITEMS': _Reader.load_additems, 'FROZENSET': _Reader.load_frozenset,
+}  # fmt: skip
+_REFUSED = (
+    'INST', 'OBJ', 'NEWOBJ_EX', 'PERSID', 'BINPERSID', 'EXT1', 'EXT2', 'EXT4', 'NEXT_BUFFER', 'READONLY_BUFFER',
+)  # fmt: skip
+for _name, _method in {**_OWN, **dict.fromkeys(_REFUSED, _Reader.load_refused)}.items():
+    _Reader.dispatch[getattr(pickle, _name)[0]] = _method
+
+
+def _is_name(value):
+    return isinstance(value, type) and issubclass(value, StandIn)
+
+
+def _only(kind, value):
+    if type(value) is not kind:
+        refuse(f'it adds to a {type(value).__name__} as if it were a {kind.__name__}')
+    return value
+
+
+def _mapping(items):
+    """A dict of keys and values in turn. Keys are plain: the hash of nested ones can take for ever."""
+    if len(items) % 2 or not all(isinstance(key, PLAIN_KEYS) for key in items[::2]):
+        refuse('it holds a dict or a set whose keys are no text or numbers')
+    return dict(zip(items[::2], items[1::2], strict=True))
+
+
+def load_pickle(path: str | Path, kind: str, names: dict[tuple[str, str], type[StandIn]] = ARRAY_NAMES) -> Any:
+    """Unpickles a file of plain values and arrays; text and bytes of Python 2 are read as latin1.
+
+    Args:
+        path: the file.
+        kind: what the file should be, for the message, e.g. 'a MANO file'.
+        names: what the file may name, {(module, name): StandIn}; `ARRAY_NAMES`, or these and more.
+
+    Returns:
+        The value, usually a dict. An object that its `StandIn` does not rebuild stays one.
 
     Raises:
-        PickleRefused: it names something else. Exception of any type: the file is broken or missing.
+        PickleError: the file cannot be opened, is damaged or too large, or asks for something else.
     """
-    with open(path, 'rb') as file:
-        return _RestrictedUnpickler(file, names, kind).load()
+    path = Path(path)
+    try:
+        if not path.is_file():
+            raise PickleError('cannot be read: there is no such file')
+        if path.stat().st_size > MOST_BYTES:
+            raise PickleError(f'cannot be read: {path.stat().st_size} bytes are too many for {kind}')
+        data = path.read_bytes()
+    except OSError as error:
+        raise PickleError(f'cannot be read ({error.strerror})') from error
+    contents = Contents(len(data))
+    try:
+        return contents.value(_Reader(data, contents, names, kind).load())
+    except PickleError:
+        raise
+    except Exception as error:  # each operation has its own way to fail on a damaged file
+        raise PickleError('cannot be read: it is no pickle, damaged or cut short') from error

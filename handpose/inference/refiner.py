@@ -58,10 +58,7 @@ def load_refiner(
             )
         estimator = MODELS.build(METHODS[method])
         return Refiner(estimator, latency, longest_gap, fps, name=type(estimator).__name__)
-    model = model_config(path, config, options)
-    if hand_model is not None:
-        model = {**model, 'hand_model': hand_model}
-    estimator = MODELS.build(model)
+    estimator = MODELS.build(model_config(path, config, options, hand_model))
     if not isinstance(estimator, MotionRefiner):
         raise ValueError(f'{path} holds {type(estimator).__name__}, which refines no motion; give weights of a refiner')
     load_weights(estimator, path)

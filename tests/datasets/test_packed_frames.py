@@ -132,7 +132,7 @@ def test_names_whose_hashes_are_one(monkeypatch):
     """Sixteen hashes for a hundred names: the names decide."""
     monkeypatch.setattr(packed_format, 'name_hash', lambda name: zlib.crc32(name) % 16)
     names = [f'{i}.jpg' for i in range(100)]
-    data = packed_format.table_bytes({}, np.zeros(100, packed_format.RECORD), names)
+    data = packed_format.table_bytes({'root': '/', 'pictures': None}, np.zeros(100, packed_format.RECORD), names)
     table = packed_format.parse_table(data, 'it')
     assert table.find(names) == list(range(100)) and table.find(['x', '100.jpg']) == [-1, -1]
 

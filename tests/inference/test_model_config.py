@@ -1,0 +1,51 @@
+import json
+
+import pytest
+import safetensors.torch
+import torch
+
+from handpose.engine.weights import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADER_KEY
+from handpose.inference import load_action_recognizer, load_refiner
+from handpose.inference.weights import model_config
+
+PDTM = {'type': 'PDTM', 'hand_model': {'type': 'ProceduralHand'}}
+
+
+def write(path, model):
+    """A published file whose header describes `model`."""
+    header = {**dict.fromkeys(HEADER_FIELDS), 'format': FORMAT, 'format_version': FORMAT_VERSION, 'model': model}
+    path.write_bytes(safetensors.torch.save({'x': torch.zeros(1)}, {HEADER_KEY: json.dumps(header)}))
+    return path
+
+
+@pytest.mark.parametrize('load', [load_refiner, load_action_recognizer])
+@pytest.mark.parametrize('place', ['model', 'hand_model', 'list', 'loss'])
+def test_a_header_cannot_run_a_command(tmp_path, load, place):
+    attack = {'type': 'subprocess.getoutput', 'cmd': f'touch {tmp_path.name}'}
+    models = {
+        'model': {'type': 'subprocess.getoutput', 'cmd': f'touch {tmp_path}/trace'},
+        'hand_model': {**PDTM, 'hand_model': attack},
+        'list': {**PDTM, 'head': {'layers': [attack]}},
+        'loss': {**PDTM, 'loss': {'type': 'RefinementLoss', 'point_loss': attack}},
+    }
+    path = write(tmp_path / 'a.safetensors', models[place])
+    with pytest.raises(ValueError, match=r'a\.safetensors was refused: .*subprocess\.getoutput'):
+        load(path)
+    assert [file.name for file in tmp_path.iterdir()] == ['a.safetensors']
+
+
+def test_a_header_names_no_files(tmp_path):
+    path = write(tmp_path / 'a.safetensors', {**PDTM, 'hand_model': {'type': 'MANO', 'model_path': 'data/mano'}})
+    with pytest.raises(ValueError, match='whose files do not come with weights: give hand_model'):
+        model_config(path)
+    own = {'type': 'MANO', 'model_path': '/where/mano/is'}
+    assert model_config(path, hand_model=own) == {**PDTM, 'hand_model': own}
+    backbone = {'type': 'ResNetFPN', 'pretrained': {'url': 'https://example.org/x.pth', 'sha256': '0' * 64}}
+    path = write(tmp_path / 'b.safetensors', {'type': 'Deformer', 'backbone': backbone})
+    assert 'example' not in str(model_config(path)) and model_config(path)['backbone']['pretrained']
+
+
+@pytest.mark.parametrize('model', [None, 'PDTM', [], {}, 3])
+def test_a_header_without_a_model(tmp_path, model):
+    with pytest.raises(ValueError, match='describes no model'):
+        model_config(write(tmp_path / 'a.safetensors', model))
