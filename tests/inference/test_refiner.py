@@ -254,7 +254,7 @@ def test_bad_refiners():
 
 CONFIG = """
 model = dict(
-    type='PDTM', channels=32, depth=1, num_heads=2, groups=2, num_frames=9, stride=4,
+    type='PDTM', channels=32, depth=1, num_heads=2, groups=2, frame_rate=30.0, num_frames=9, stride=4,
     hand_model=dict(type='ProceduralHand'),
 )
 """
