@@ -25,7 +25,7 @@ class Mixer(MotionRefiner):
     """A refiner whose answer for a frame depends on the place in the window and on every frame of it."""
 
     def __init__(self, stride=1, num_frames=WINDOW):
-        super().__init__(num_frames=num_frames, stride=stride)
+        super().__init__(num_frames=num_frames, stride=stride, frame_rate=30.0)
         generator = torch.Generator().manual_seed(1)
         self.weight = torch.nn.Parameter(torch.randn(num_frames, num_frames, generator=generator) / num_frames)
 
@@ -59,10 +59,14 @@ def push_all(refiner, predictions, frames=None):
 def test_a_filter_refines_each_coordinate():
     predictions = make_predictions(60)
     refined = load_refiner().refine(predictions)
-    np.testing.assert_allclose(
-        refined.joints, savgol_filter(predictions.joints.astype(float), 11, 3, axis=0), atol=1e-5
-    )
-    assert refined.source.endswith('refined by SavitzkyGolayFilter')
+    assert refined.source.endswith('refined by GaussianFilter')
+    steps = np.arange(-9, 10) / 30
+    weights = np.exp(-(steps**2) / (2 * 0.08**2))
+    powers = steps[:, None] ** np.arange(4)
+    shares = np.linalg.pinv(powers * np.sqrt(weights)[:, None])[0] * np.sqrt(weights)  # of a cubic, at its centre
+    np.testing.assert_allclose(refined.joints[20], np.tensordot(shares, predictions.joints[11:30], 1), atol=1e-6)
+    polynomials = load_refiner(method='savitzky_golay').refine(predictions).joints
+    np.testing.assert_allclose(polynomials, savgol_filter(predictions.joints.astype(float), 11, 3, axis=0), atol=1e-5)
     assert refined.valid.all() and len(refined) == 60
 
 
@@ -99,14 +103,14 @@ def test_long_gaps_cut_the_track(in_time):
     else:
         given = make_predictions(60, missing=gap)
     parts = [whole.select(slice(0, 20)), whole.select(slice(35, 60))]
-    refined = load_refiner(longest_gap=14).refine(given)
+    refined = load_refiner(longest_gap=14 / 30).refine(given)
     expected = np.concatenate([load_refiner().refine(part).joints for part in parts])
     assert refined.valid.sum() == 45
     np.testing.assert_allclose(refined.joints[refined.valid[:, 0]], expected, atol=1e-6)
     # One frame shorter, and it is filled; frames that the file does not have are used, not given back.
-    filled = load_refiner(longest_gap=15).refine(given)
+    filled = load_refiner(longest_gap=15 / 30).refine(given)
     assert filled.valid.all() and len(filled) == len(given)
-    also = load_refiner(longest_gap=15).refine(make_predictions(60, missing=gap))
+    also = load_refiner(longest_gap=15 / 30).refine(make_predictions(60, missing=gap))
     kept = [t for t in range(60) if t not in gap] if in_time else slice(None)
     np.testing.assert_allclose(filled.joints, also.joints[kept], atol=1e-6)
 
@@ -140,7 +144,7 @@ def test_one_frame():
 @pytest.mark.parametrize('stride', [1, 3])
 def test_live_frames_are_those_of_the_whole_track(length, stride):
     predictions = make_predictions(length, ('left', 'right'))
-    refiner = Refiner(Mixer(stride))
+    refiner = Refiner(Mixer(stride), fps=30)
     assert refiner.latency == (WINDOW - 1 if stride == 1 else WINDOW)
     joints, valid, lateness = push_all(refiner, predictions)
     assert valid.all() and set(lateness) <= {refiner.latency}
@@ -151,8 +155,7 @@ def test_live_frames_are_those_of_the_whole_track(length, stride):
 @pytest.mark.parametrize('missing', [[8, 9, 10], [0, 1, 5, 20], [*range(4, 16)], [*range(25, 30)], [2, 3, 12]])
 def test_live_frames_with_gaps_are_those_of_the_whole_track_if_waited_for(missing, stride):
     predictions = make_predictions(30, ('left', 'right'), missing=missing)
-    refiner = Refiner(Mixer(stride), longest_gap=5)
-    refiner.latency = refiner.exact_latency + refiner.longest_gap
+    refiner = Refiner(Mixer(stride), latency=WINDOW + 5, longest_gap=5 / 30)
     joints, valid, _ = push_all(refiner, predictions)
     whole = refiner.refine(predictions)
     np.testing.assert_array_equal(valid, whole.valid)
@@ -188,7 +191,7 @@ def test_a_live_hand_that_is_not_seen_again_in_time_is_missing():
 def test_live_frames_left_out_in_time():
     whole = make_predictions(30)
     given = whole.select([t for t in range(30) if t not in (11, 12)])
-    refiner = Refiner(Mixer(), fps=30, latency=WINDOW)
+    refiner = Refiner(Mixer(), latency=WINDOW)
     joints, valid, _ = push_all(refiner, given)
     assert valid.all()
     np.testing.assert_allclose(joints, refiner.refine(given).joints, atol=1e-6)
@@ -197,8 +200,8 @@ def test_live_frames_left_out_in_time():
 @pytest.mark.parametrize('method', ['savitzky_golay', 'gaussian', 'one_euro'])
 def test_live_filters(method):
     predictions = make_predictions(190)  # longer than what a live filter keeps
-    refiner = load_refiner(method=method)
-    assert refiner.latency == {'savitzky_golay': 5, 'gaussian': 15, 'one_euro': 0}[method]
+    refiner = load_refiner(method=method, fps=30)
+    assert refiner.latency == {'savitzky_golay': 5, 'gaussian': 10, 'one_euro': 0}[method]
     joints, _, _ = push_all(refiner, predictions)
     whole = refiner.refine(predictions).joints
     np.testing.assert_allclose(joints[15:], whole[15:], atol=1e-5)

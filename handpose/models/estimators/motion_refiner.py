@@ -97,6 +97,11 @@ class MotionRefiner(nn.Module):
         joints, valid, side = _inputs(batch)
         relative = batch.frame == 'wrist'
         times = _times(batch)
+        if self.frame_rate is not None and any(when is None for when in times):
+            raise ValueError(
+                f"{type(self).__name__} works at {self.frame_rate:g} frames per second and needs the clips' timestamps, "
+                f"or meta['frame_indices'] and meta['fps']"
+            )
         tracks = zip(joints, valid, side, batch.frame_valid, times, strict=True)
         parts = [self.refine(*track, relative, when) for *track, when in tracks]
         refined = RefinedMotion(*(None if part[0] is None else torch.stack(part) for part in zip(*parts, strict=True)))

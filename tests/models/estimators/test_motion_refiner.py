@@ -23,6 +23,9 @@ LENGTHS = [1, 2, 26, 27, 28, 100]
 class Marking(MotionRefiner):
     """Answers the input and something that depends on the place in the window and on the whole window."""
 
+    def __init__(self, num_frames=None, stride=1, mirror_left_hands=True):
+        super().__init__(num_frames, stride, mirror_left_hands, frame_rate=30.0)
+
     def forward(self, motion, frame_valid=None):
         mask = torch.ones(motion.shape[:2], dtype=torch.bool) if frame_valid is None else frame_valid
         place = torch.arange(motion.shape[1], dtype=motion.dtype)[:, None, None] / 100
