@@ -47,7 +47,7 @@ def parse_arguments():
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides of that config')
     parser.add_argument('--hand-model', metavar='FOLDER', help='MANO files, for weights that were trained with MANO')
     parser.add_argument('--filter', choices=METHODS, help=f'a filter instead of weights (default {DEFAULT_METHOD})')
-    parser.add_argument('--longest-gap', type=float, metavar='SECONDS', help='fill gaps of at most so long (default 0.9)')
+    parser.add_argument('--longest-gap', type=float, metavar='SECONDS', help='longest gap to fill (default 0.9)')
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
     parser.add_argument('--draw', metavar='VIDEO.webm', help='draw before and after, and VIDEO_traces.png')
     parser.add_argument('--over', metavar='INPUT_VIDEO', help='draw over the video that the predictions are of')

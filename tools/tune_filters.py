@@ -18,7 +18,7 @@ from handpose.registry import DATASETS, METRICS, MODELS
 GRIDS = {
     'savitzky_golay': {'window': (0.134, 0.2, 0.267, 0.334, 0.4, 0.467, 0.6, 0.8, 1.0), 'order': (2, 3)},
     'gaussian': {'sigma': (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15), 'order': (1, 3)},
-    'one_euro': {'min_cutoff': (1.0, 2.5, 5.0, 10.0, 20.0), 'beta': (0.0, 3.0, 10.0, 30.0, 100.0, 200.0)},
+    'one_euro': {'min_cutoff': (1.0, 2.5, 5.0, 10.0, 20.0), 'beta': (0.0, 3.0, 10.0, 30.0, 100.0, 200.0, 300.0)},
 }
 ERROR, ACCELERATION = 'mpjpe_ra_wrist_mm', 'accel_error_mm_per_frame2'
 

@@ -70,7 +70,9 @@ dstformer = dict(
     hand_model='$hand_model',
     loss='$loss',
 )
-smoothnet = dict(type='SmoothNet', frame_rate='$frame_rate', num_frames='$num_frames', stride='$test_stride', loss='$loss')
+smoothnet = dict(
+    type='SmoothNet', frame_rate='$frame_rate', num_frames='$num_frames', stride='$test_stride', loss='$loss'
+)
 # Without parameters, so without training: tools/test.py CONFIG --cfg-options 'model=$still_hand'
 input_motion = dict(type='InputMotion')
 still_hand = dict(type='StillHand')

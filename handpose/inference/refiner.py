@@ -25,7 +25,7 @@ from handpose.structures import PredictionsError
 METHODS = {
     'gaussian': dict(type='GaussianFilter', sigma=0.08, order=3),
     'savitzky_golay': dict(type='SavitzkyGolayFilter', window=1 / 3, order=3),
-    'one_euro': dict(type='OneEuroFilter', min_cutoff=5.0, beta=200.0, derivative_cutoff=5.0),
+    'one_euro': dict(type='OneEuroFilter', min_cutoff=5.0, beta=300.0, derivative_cutoff=5.0),
     'interpolate': dict(type='InputMotion'),
 }
 """Refiners without parameters, by name; 'interpolate' fills short gaps and changes nothing else."""
@@ -75,7 +75,7 @@ class Refiner:
 
     A hand's frames that are missing (not valid, or left out in time) are filled where the hand is seen again after at
     most `longest_gap` seconds without it. Longer gaps stay missing and cut the hand's track in two, which do not know
-    each other; so do the frames before the hand is first seen and after it is last seen. Each hand is refined by itself.
+    each other; so do the frames before the hand is first seen and after it is last seen. Each hand is refined alone.
 
     Args:
         estimator: a `MotionRefiner`.
@@ -206,7 +206,9 @@ class Refiner:
         self._period, estimator = 1 / fps, self.estimator
         if estimator.num_frames is None:
             ahead = math.ceil(estimator.look_ahead * fps - 1e-6)
-            self.exact_latency = math.ceil(max(estimator.look_ahead, estimator.look_around) * fps - 1e-6) if ahead else 0
+            self.exact_latency = (
+                math.ceil(max(estimator.look_ahead, estimator.look_around) * fps - 1e-6) if ahead else 0
+            )
         else:
             # A last window that is not in step with the others is known only once the track has ended.
             frames = estimator.num_frames - 1 if estimator.stride == 1 else estimator.num_frames

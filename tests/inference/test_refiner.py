@@ -209,6 +209,44 @@ def test_live_filters(method):
     np.testing.assert_allclose(push_all(exact, predictions)[0], whole, atol=1e-5)
 
 
+@pytest.mark.parametrize('method', ['savitzky_golay', 'gaussian', 'one_euro'])
+@pytest.mark.parametrize('fps', [10, 15, 60, 120])
+def test_live_filters_at_other_frame_rates(method, fps):
+    """The frame rate is learned from the first two frames; gaps and irregular times are those of the whole track."""
+    predictions = make_predictions(150, ('left', 'right'), missing=[40, 41, (60, 1)], fps=fps)
+    predictions.timestamps[50:] += 0.3 / fps
+    whole = load_refiner(method=method, longest_gap=5 / fps).refine(predictions)
+    refiner = load_refiner(method=method, longest_gap=5 / fps, latency=45)
+    joints, valid, _ = push_all(refiner, predictions)
+    np.testing.assert_array_equal(valid, whole.valid)
+    np.testing.assert_allclose(joints, whole.joints, atol=1e-5)
+    ahead = {'savitzky_golay': 1 / 6, 'gaussian': 0.32, 'one_euro': 0}[method]
+    assert load_refiner(method=method, fps=fps).latency == np.ceil(ahead * fps - 1e-6)
+
+
+def test_live_models_at_other_frame_rates():
+    slow = make_predictions(30, fps=15)
+    refiner = Refiner(Mixer())
+    joints, valid, lateness = push_all(refiner, slow)
+    assert valid.all() and set(lateness) == {3}  # six frames of the model
+    np.testing.assert_allclose(joints, Refiner(Mixer()).refine(slow).joints, atol=1e-6)
+    refiner = Refiner(Mixer())
+    fast = make_predictions(3, fps=60)
+    refiner.push(fast.select([0]))
+    with pytest.raises(PredictionsError, match=r'came 0\.01667 s after .* 30 frames per second'):
+        refiner.push(fast.select([1]))
+
+
+def test_notes_on_the_frame_rate():
+    assert Refiner(Mixer()).notes(make_predictions(9)) == []
+    assert (
+        'trained at 30 frames per second and the track has 60' in Refiner(Mixer()).notes(make_predictions(9, fps=60))[0]
+    )
+    assert load_refiner().notes(make_predictions(9, fps=10)) == []
+    (note,) = load_refiner(method='savitzky_golay').notes(make_predictions(9, fps=10))
+    assert 'the filter does nothing but fill short gaps' in note
+
+
 def test_a_refiner_can_be_used_again():
     predictions = make_predictions(15)
     refiner = Refiner(Mixer())

@@ -1,6 +1,6 @@
 """Refiners without parameters: classical filters, and what any refiner must beat.
 
-Each works on the whole track. Settings are in seconds and hertz, so that a filter does the same to a motion whatever its
+Each works on the whole track. Settings are in seconds and hertz, so that a filter does the same to a motion at any
 frame rate; `unit='frames'` counts frames instead, as the code published with SmoothNet (Zeng et al., ECCV 2022) does.
 Frames in which the hand is missing are no neighbours: they are interpolated after filtering.
 Legend: N hands, T frames, J = 21 joints, C = 63 coordinates.
@@ -115,6 +115,9 @@ class InputMotion(_Filter):
         """See `_Filter.forward`."""
         return RefinedMotion(motion.clone())
 
+    def _smooth(self, track, times):
+        return track
+
 
 @MODELS.register_module()
 class StillHand(_Filter):
@@ -144,9 +147,7 @@ class SavitzkyGolayFilter(_Filter):
         fitted_hand: see `fit_meshes`.
     """
 
-    def __init__(
-        self, window: float = 1 / 3, order: int = 3, unit: str = 'seconds', fitted_hand: dict | None = None
-    ):
+    def __init__(self, window: float = 1 / 3, order: int = 3, unit: str = 'seconds', fitted_hand: dict | None = None):
         super().__init__(unit, fitted_hand)
         if not 0 < window < np.inf or order < 0:
             raise ValueError(f'window must be positive and order at least 0, got {window} and {order}')
@@ -245,7 +246,7 @@ class OneEuroFilter(_Filter):
     def __init__(
         self,
         min_cutoff: float = 5.0,
-        beta: float = 200.0,
+        beta: float = 300.0,
         derivative_cutoff: float = 5.0,
         scale: float = 1.0,
         unit: str = 'seconds',

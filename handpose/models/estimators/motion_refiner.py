@@ -99,7 +99,7 @@ class MotionRefiner(nn.Module):
         times = _times(batch)
         if self.frame_rate is not None and any(when is None for when in times):
             raise ValueError(
-                f"{type(self).__name__} works at {self.frame_rate:g} frames per second and needs the clips' timestamps, "
+                f'{type(self).__name__} works at {self.frame_rate:g} frames per second and needs timestamps, '
                 f"or meta['frame_indices'] and meta['fps']"
             )
         tracks = zip(joints, valid, side, batch.frame_valid, times, strict=True)

@@ -19,7 +19,7 @@ def local_polynomials(
     """Evaluates, at each sample, the polynomial fitted by weighted least squares to the samples around it.
 
     With regular times, a constant weight and `shift_at_ends` this is the Savitzky-Golay filter; with Gaussian weights
-    and order 1, inside a track, the Gaussian filter. A window with at most order + 1 samples leaves its sample as it is.
+    and order 1, inside a track, the Gaussian filter. A window of at most order + 1 samples leaves its sample unchanged.
 
     Args:
         values: (T, C) samples.
