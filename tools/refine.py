@@ -15,7 +15,7 @@ from rich.table import Table
 from handpose.engine import OptionsAction
 from handpose.engine.errors import sentences
 from handpose.evaluation.motion_summary import motion_summary
-from handpose.inference import METHODS, load_refiner
+from handpose.inference import DEFAULT_METHOD, METHODS, load_refiner
 from handpose.structures import load_predictions, save_predictions
 from handpose.visualization import save_image
 from handpose.visualization.skeleton_video import ComparisonVideo
@@ -23,6 +23,14 @@ from handpose.visualization.traces import joint_traces
 from handpose.visualization.video import VideoWriter
 from handpose.visualization.video_frames import VideoFrames
 
+NO_TRUTH = (
+    'The table shows smoothness, which any smoothing improves; without true positions, nothing here says whether the '
+    'hand is now more accurate.'
+)
+LEARNED = (
+    'Learned refiners are trained on simulated errors: on the real estimators measured so far (NYU, ten of them) PDTM '
+    'raised the mean error from 16.7 to 18.1 mm, while a plain Gaussian filter lowered it to 16.2 mm.'
+)
 ROWS = {
     'acceleration': 'acceleration, mm/frame^2',
     'acceleration_in_hand': '  relative to the wrist',
@@ -38,8 +46,8 @@ def parse_arguments():
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides of that config')
     parser.add_argument('--hand-model', metavar='FOLDER', help='MANO files, for weights that were trained with MANO')
-    parser.add_argument('--filter', choices=METHODS, help='a filter instead of weights (default savitzky_golay)')
-    parser.add_argument('--longest-gap', type=int, metavar='N', help='fill at most so many missing frames in a row')
+    parser.add_argument('--filter', choices=METHODS, help=f'a filter instead of weights (default {DEFAULT_METHOD})')
+    parser.add_argument('--longest-gap', type=float, metavar='SECONDS', help='longest gap to fill (default 0.9)')
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
     parser.add_argument('--draw', metavar='VIDEO.webm', help='draw before and after, and VIDEO_traces.png')
     parser.add_argument('--over', metavar='INPUT_VIDEO', help='draw over the video that the predictions are of')
@@ -63,7 +71,7 @@ def main():
     hand_model = dict(type='MANO', model_path=arguments.hand_model) if arguments.hand_model else None
     refiner = load_refiner(
         arguments.checkpoint,
-        arguments.filter or 'savitzky_golay',
+        arguments.filter or DEFAULT_METHOD,
         arguments.config,
         arguments.cfg_options,
         hand_model,
@@ -71,13 +79,18 @@ def main():
         device=arguments.device,
     )
     if not arguments.checkpoint and not arguments.filter:
-        console.print('no --checkpoint: refining with a Savitzky-Golay filter')
+        console.print('no --checkpoint: refining with a Gaussian filter')
+    for note in refiner.notes(before):
+        console.print(f'note: {note}')
     start = time.perf_counter()
     with console.status(f'refining {len(before)} frames with {refiner.name}'):
         after = refiner.refine(before)
     seconds = time.perf_counter() - start
     save_predictions(arguments.out, after)
     report(console, before, after, f'{refiner.name}, {len(before)} frames in {seconds:.1f} s')
+    console.print(NO_TRUTH)
+    if arguments.checkpoint:
+        console.print(LEARNED)
     console.print(f'refined: {arguments.out}')
     if writer:
         draw(console, before, after, refiner.name, writer, pictures)

@@ -14,10 +14,11 @@ from handpose.engine.adapter import EstimatorAdapter, collate
 from handpose.engine.errors import sentences
 from handpose.registry import DATASETS, METRICS, MODELS
 
+# In seconds and hertz, whatever the frame rate of the data.
 GRIDS = {
-    'savitzky_golay': {'window': (5, 7, 9, 11, 13, 15, 19, 23, 31), 'order': (2, 3)},
-    'gaussian': {'sigma': (0.5, 0.75, 1.0, 1.25, 1.5, 1.75, 2.0, 3.0, 4.0)},
-    'one_euro': {'min_cutoff': (0.04, 0.08, 0.16, 0.32, 0.64, 1.28), 'beta': (0.0, 0.7, 3.0, 10.0, 30.0)},
+    'savitzky_golay': {'window': (0.134, 0.2, 0.267, 0.334, 0.4, 0.467, 0.6, 0.8, 1.0), 'order': (2, 3)},
+    'gaussian': {'sigma': (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15), 'order': (1, 3)},
+    'one_euro': {'min_cutoff': (1.0, 2.5, 5.0, 10.0, 20.0), 'beta': (0.0, 3.0, 10.0, 30.0, 100.0, 200.0, 300.0)},
 }
 ERROR, ACCELERATION = 'mpjpe_ra_wrist_mm', 'accel_error_mm_per_frame2'
 
@@ -40,10 +41,10 @@ def main():
     print(f'input: {words(measure(config.input_motion, batches))}')
     for name, grid in GRIDS.items():
         choices = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
-        found = [measure({**config[name], **choice}, batches) for choice in track(choices, name)]
+        found = [measure({**config[name], 'unit': 'seconds', **choice}, batches) for choice in track(choices, name)]
         best = min(range(len(found)), key=lambda i: found[i][0])
         for i, choice in enumerate(choices):
-            options = ' '.join(f'{name}.{key}={value}' for key, value in choice.items())
+            options = ' '.join(f'{name}.{key}={value}' for key, value in {'unit': 'seconds', **choice}.items())
             print(f'{"*" if i == best else " "} {options}: {words(found[i])}')
 
 

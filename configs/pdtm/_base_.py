@@ -1,6 +1,7 @@
 # PDTM at the paper's size (Ren et al., ICCV 2025), and what the paper compares it with: `model=$dstformer` and so on.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 num_frames = 27
+frame_rate = 30.0  # of the training motion; the refiners resample other tracks to it
 test_stride = 9  # frames between test windows, whose answers are averaged where they overlap
 
 loss = dict(
@@ -20,6 +21,7 @@ loss = dict(
 
 model = dict(
     type='PDTM',
+    frame_rate='$frame_rate',
     num_frames='$num_frames',
     stride='$test_stride',
     mirror_left_hands=True,
@@ -51,6 +53,7 @@ model = dict(
 
 dstformer = dict(
     type='DSTformer',
+    frame_rate='$frame_rate',
     num_frames='$num_frames',
     stride='$test_stride',
     channels=512,
@@ -67,13 +70,16 @@ dstformer = dict(
     hand_model='$hand_model',
     loss='$loss',
 )
-smoothnet = dict(type='SmoothNet', num_frames='$num_frames', stride='$test_stride', loss='$loss')
+smoothnet = dict(
+    type='SmoothNet', frame_rate='$frame_rate', num_frames='$num_frames', stride='$test_stride', loss='$loss'
+)
 # Without parameters, so without training: tools/test.py CONFIG --cfg-options 'model=$still_hand'
 input_motion = dict(type='InputMotion')
 still_hand = dict(type='StillHand')
-savitzky_golay = dict(type='SavitzkyGolayFilter', window=31, order=2)
-gaussian = dict(type='GaussianFilter', sigma=3.0, window=31, chunked=False)  # chunked=True as published
-one_euro = dict(type='OneEuroFilter', min_cutoff=0.04, beta=0.7)
+# The settings of SmoothNet's comparison, which are frames at 30 per second.
+savitzky_golay = dict(type='SavitzkyGolayFilter', window=31, order=2, unit='frames')
+gaussian = dict(type='GaussianFilter', sigma=3.0, order=1, unit='frames', chunked=False)  # chunked=True as published
+one_euro = dict(type='OneEuroFilter', min_cutoff=0.04, beta=0.7, derivative_cutoff=1.0, unit='frames')
 # What tools/test.py --compare tests beside the model.
 compared = dict(
     input='$input_motion',

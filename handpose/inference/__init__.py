@@ -1,9 +1,10 @@
 """What a user calls: refiners for files and for live frames; hands and actions of a video file."""
 
 from handpose.inference.action_file import action_record, save_actions
-from handpose.inference.refiner import METHODS, Refiner, load_refiner
+from handpose.inference.refiner import DEFAULT_METHOD, METHODS, Refiner, load_refiner
 
 __all__ = [
+    'DEFAULT_METHOD',
     'METHODS',
     'ActionRecognizer',
     'EncodedVideo',

@@ -1,11 +1,12 @@
 """A refiner of another estimator's predictions, for whole files and for live frames.
 
-    refiner = load_refiner('pdtm.safetensors')          # or load_refiner(): Savitzky-Golay
+    refiner = load_refiner('pdtm.safetensors')          # or load_refiner(): a Gaussian filter
     save_predictions('refined.npz', refiner.refine(load_predictions('hands.npz')))
 
 Legend: T frames, H hands, W frames of a window.
 """
 
+import math
 from collections import deque
 from dataclasses import replace
 from pathlib import Path
@@ -14,26 +15,26 @@ import numpy as np
 import torch
 
 from handpose.engine import load_weights
+from handpose.inference.live_hand import FilteredHand, WindowedHand, refine_tracks
 from handpose.inference.weights import model_config
-from handpose.models.estimators.motion_refiner import MotionRefiner
+from handpose.models.estimators.motion_refiner import MotionRefiner, frame_positions
 from handpose.registry import MODELS, did_you_mean
 from handpose.structures import PredictionsError
 
-# The settings that `tools/tune_filters.py` found best on recorded motion at 30 frames per second; the published ones,
-# with windows of 31 frames, cut fast motion off.
+# Settings in seconds and hertz; docs/refine.md says what they were chosen on.
 METHODS = {
-    'savitzky_golay': dict(type='SavitzkyGolayFilter', window=11, order=3),
-    'gaussian': dict(type='GaussianFilter', sigma=1.5, window=31),
-    'one_euro': dict(type='OneEuroFilter', min_cutoff=0.32, beta=10.0),
+    'gaussian': dict(type='GaussianFilter', sigma=0.08, order=3),
+    'savitzky_golay': dict(type='SavitzkyGolayFilter', window=1 / 3, order=3),
+    'one_euro': dict(type='OneEuroFilter', min_cutoff=5.0, beta=300.0, derivative_cutoff=5.0),
     'interpolate': dict(type='InputMotion'),
 }
 """Refiners without parameters, by name; 'interpolate' fills short gaps and changes nothing else."""
-LONGEST_GAP = 27  # frames, of refiners that have no window
-HISTORY = 128  # frames that a live filter keeps at least: longer than One-Euro's slowest one remembers
+DEFAULT_METHOD = 'gaussian'
+LONGEST_GAP = 0.9  # seconds
 
 
 def load_refiner(
-    path=None, method='savitzky_golay', config=None, options=None, hand_model=None, latency=None, longest_gap=None,
+    path=None, method=DEFAULT_METHOD, config=None, options=None, hand_model=None, latency=None, longest_gap=None,
     fps=None, device='cpu',
 ):  # fmt: skip
     """Makes a `Refiner`.
@@ -70,33 +71,52 @@ class Refiner:
     """Refines predictions: a whole track with `refine`, or frame by frame with `push` and `finish`.
 
     A hand's frames that are missing (not valid, or left out in time) are filled where the hand is seen again after at
-    most `longest_gap` frames. Longer gaps stay missing and cut the hand's track in two, which do not know each other;
-    so do the frames before the hand is first seen and after it is last seen. Each hand is refined by itself.
+    most `longest_gap` seconds without it. Longer gaps stay missing and cut the hand's track in two, which do not know
+    each other; so do the frames before the hand is first seen and after it is last seen. Each hand is refined alone.
 
     Args:
         estimator: a `MotionRefiner`.
-        latency: of `push`: a frame comes back when so many later frames have come. Default `exact_latency`; with
-            filters half their window, which is exact but for the beginning of the track.
-        longest_gap: frames; default the window, or 27.
-        fps: of `push`: frames per second, by which the timestamps show that frames were left out; None: none are.
+        latency: of `push`: a frame comes back when so many later frames have come. Default: as many as decide the
+            answer of a model (`exact_latency`), or as a filter looks ahead. None until the first two frames have shown
+            the frame rate, unless `fps` is given.
+        longest_gap: seconds in which the hand is missing; default 0.9.
+        fps: of `push`: frames per second that will come; None: as the first two frames say.
         name: what a refined file says it was made by.
+
+    Raises:
+        ValueError: a latency, gap or frame rate that cannot be.
     """
 
     def __init__(self, estimator, latency=None, longest_gap=None, fps=None, name=None):
         self.estimator = estimator.eval()
         self.name = name or type(estimator).__name__
-        window = estimator.num_frames or getattr(estimator, 'window', 1)
-        self.longest_gap = (estimator.num_frames or LONGEST_GAP) if longest_gap is None else longest_gap
-        # A last window that is not in step with the others is known only once the track has ended.
-        self.exact_latency = window - 1 if estimator.num_frames is None or estimator.stride == 1 else window
-        default = window // 2 if estimator.num_frames is None else self.exact_latency
-        self.latency = default if latency is None else latency
-        if self.latency < 0 or self.longest_gap < 0 or not (fps is None or fps > 0):
+        self.longest_gap = LONGEST_GAP if longest_gap is None else longest_gap
+        if self.longest_gap < 0 or not (latency is None or latency >= 0) or not (fps is None or fps > 0):
             raise ValueError(
                 f'latency and longest_gap must be at least 0 and fps positive, got {latency}, {longest_gap}, {fps}'
             )
-        self.fps = fps
+        self._given_latency, self._given_fps = latency, fps
         self.reset()
+
+    def notes(self, predictions):
+        """Sentences about what the track's frame rate means for the refiner; an empty list where it fits."""
+        if predictions.period is None:
+            return []
+        fps, estimator = 1 / predictions.period, self.estimator
+        if estimator.frame_rate is not None:
+            positions = frame_positions(torch.from_numpy(predictions.timestamps), estimator.frame_rate)
+            if (positions.diff() == 1).all():
+                return []
+            return [
+                f'the model was trained at {estimator.frame_rate:g} frames per second and the track has {fps:.4g} or '
+                f'leaves frames out: it is resampled linearly to the rate of the model and back'
+            ]
+        if estimator.unit == 'seconds' and predictions.period > estimator.idle_above():
+            return [
+                f'at {fps:.4g} frames per second too few frames lie in the window of {self.name} to smooth anything: '
+                f'the filter does nothing but fill short gaps'
+            ]
+        return []
 
     def refine(self, predictions):
         """Refines a whole track of any length.
@@ -112,16 +132,15 @@ class Refiner:
             PredictionsError: nothing to refine, a wrong unit, ... (see `Predictions.check`).
         """
         predictions.check()
-        numbers, joints, valid = predictions.frame_numbers(), predictions.joints.copy(), predictions.valid.copy()
+        joints, valid = predictions.joints.copy(), predictions.valid.copy()
         for h, side in enumerate(predictions.hand_side):
-            for seen in self._runs(numbers, predictions.valid[:, h]):
+            for seen in self._runs(predictions, predictions.valid[:, h]):
                 frames = np.arange(seen[0], seen[-1] + 1)
-                track = torch.zeros(numbers[frames[-1]] - numbers[frames[0]] + 1, 21, 3)
-                given = torch.zeros(len(track), dtype=torch.bool)
-                places = torch.from_numpy(numbers[seen] - numbers[seen[0]])
-                track[places], given[places] = torch.from_numpy(predictions.joints[seen, h]), True
-                refined = _refined(self.estimator, track[None], given[None], side)[0].numpy()
-                joints[frames, h], valid[frames, h] = refined[numbers[frames] - numbers[frames[0]]], True
+                given = torch.from_numpy(predictions.valid[frames, h])
+                track = torch.from_numpy(np.where(given[:, None, None], predictions.joints[frames, h], 0))
+                times = torch.from_numpy(predictions.timestamps[frames])
+                refined = refine_tracks(self.estimator, track[None], given[None], side, times)[0].numpy()
+                joints[frames, h], valid[frames, h] = refined, True
         return self._answered(predictions, joints, valid)
 
     def push(self, frame):
@@ -143,17 +162,23 @@ class Refiner:
             forward, or a wrong unit.
         """
         self._check_next(frame)
+        time = float(frame.timestamps[0])
         if self._hands is None:
-            self._hands = [_LiveHand(self.estimator, side, self.longest_gap, self.latency) for side in frame.hand_side]
-        self._number = self._next_number(frame)
+            self._begin(frame)
+        elif self._period is None:
+            self._set_frame_rate(1 / (time - float(self._last.timestamps[0])))
         self._last = frame
-        self._waiting.append((self._number, frame))
+        self._waiting.append(frame)
         for h, hand in enumerate(self._hands):
+            if self._seen[h] is not None and self._is_long_gap(time - self._seen[h]):
+                hand.end()
+                self._seen[h] = None
             if frame.valid[0, h]:
-                hand.see(self._number, torch.from_numpy(frame.joints[0, h].copy()))
+                hand.see(time, torch.from_numpy(frame.joints[0, h].copy()))
+                self._seen[h] = time
             else:
-                hand.miss(self._number)
-        return self._answer() if len(self._waiting) > self.latency else None
+                hand.miss(time)
+        return self._answer() if self.latency is not None and len(self._waiting) > self.latency else None
 
     def finish(self):
         """Ends the track: a list of the frames that `push` has not given yet. The next `push` begins a new track."""
@@ -165,19 +190,56 @@ class Refiner:
 
     def reset(self):
         """Forgets every frame that was pushed."""
-        self._waiting, self._hands, self._last, self._number, self._checked = deque(), None, None, None, False
+        self._waiting, self._hands, self._seen, self._last, self._checked = deque(), None, None, None, False
+        self._period = self.latency = self.exact_latency = None
+        if self._given_fps is not None:
+            self._set_frame_rate(self._given_fps)
+        elif self._given_latency is not None:
+            self.latency = self._given_latency
+        elif self.estimator.num_frames is None and self.estimator.look_ahead == 0:
+            self.latency = 0
 
-    def _runs(self, numbers, valid):
+    def _set_frame_rate(self, fps):
+        self._period, estimator = 1 / fps, self.estimator
+        if estimator.num_frames is None:
+            ahead = math.ceil(estimator.look_ahead * fps - 1e-6)
+            self.exact_latency = (
+                math.ceil(max(estimator.look_ahead, estimator.look_around) * fps - 1e-6) if ahead else 0
+            )
+        else:
+            # A last window that is not in step with the others is known only once the track has ended.
+            frames = estimator.num_frames - 1 if estimator.stride == 1 else estimator.num_frames
+            ahead = self.exact_latency = math.ceil(frames * min(1.0, fps / estimator.frame_rate) - 0.1)
+        self.latency = ahead if self._given_latency is None else self._given_latency
+
+    def _begin(self, frame):
+        estimator = self.estimator
+        if estimator.num_frames is None:
+            if estimator.unit == 'frames' and estimator.look_ahead:
+                raise PredictionsError(f"{self.name} counts frames; push takes a filter with unit='seconds'")
+            self._hands = [FilteredHand(estimator, side) for side in frame.hand_side]
+        else:
+            self._hands = [WindowedHand(estimator, side) for side in frame.hand_side]
+        self._seen = [None] * len(self._hands)
+
+    def _is_long_gap(self, seconds, period=None):
+        """Whether the time from one frame in which a hand is seen to the next is too long to be filled."""
+        return seconds > self.longest_gap + 1.5 * (period or self._period)
+
+    def _runs(self, predictions, valid):
         """The frames in which a hand is seen, cut where it is away for too long."""
         seen = np.flatnonzero(valid)
-        away = np.diff(numbers[seen]) - 1
-        return [run for run in np.split(seen, np.flatnonzero(away > self.longest_gap) + 1) if len(run)]
+        if len(seen) < 2:
+            return [seen] if len(seen) else []
+        apart = np.diff(predictions.timestamps[seen])
+        cuts = np.flatnonzero([self._is_long_gap(gap, predictions.period) for gap in apart])
+        return np.split(seen, cuts + 1)
 
     def _answer(self):
-        number, frame = self._waiting.popleft()
+        frame = self._waiting.popleft()
         joints, valid = frame.joints.copy(), frame.valid.copy()
         for h, hand in enumerate(self._hands):
-            refined = hand.answer(number)
+            refined = hand.answer(float(frame.timestamps[0]))
             valid[0, h] = refined is not None
             joints[0, h] = np.nan if refined is None else refined.numpy()
         return self._answered(frame, joints, valid)
@@ -210,109 +272,3 @@ class Refiner:
                 f'time must go forward: {frame.timestamps[0]:g} s came after {last.timestamps[0]:g} s; reset() begins '
                 f'a new track'
             )
-
-    def _next_number(self, frame):
-        if self._number is None:
-            return 0
-        steps = 1 if self.fps is None else round((frame.timestamps[0] - self._last.timestamps[0]) * self.fps)
-        return self._number + max(1, steps)
-
-
-class _LiveHand:
-    """One hand of a live track: frames go in by their numbers, and answers come out.
-
-    A *run* is a piece of track without a long gap. `_frames` are the newest of the run, gaps filled, up to the last one
-    in which the hand was seen; the first of them has the number `_start`.
-    """
-
-    def __init__(self, estimator, side, longest_gap, latency):
-        self.estimator, self.side, self.longest_gap = estimator, side, longest_gap
-        self.window = estimator.num_frames
-        filter_window = getattr(estimator, 'window', 0)
-        self.kept = self.window or max(HISTORY, 2 * filter_window) + latency
-        self._sums = {}  # number of a frame: sum and count of what windows say of it
-        self._frames, self._start, self._run_start, self._next_window = [], 0, 0, 0
-        self._provisional = None
-
-    def see(self, number, joints):
-        """Takes the hand (21, 3) of a frame."""
-        self.miss(number - 1)
-        if not self._frames:
-            self._start = self._run_start = self._next_window = number
-        else:
-            last, gap = self._frames[-1], number - self._last - 1
-            for k in range(1, gap + 1):
-                self._frames.append(torch.lerp(last, joints, k / (gap + 1)))
-        self._frames.append(joints)
-        self._provisional = None
-        self._use_windows()
-        surplus = len(self._frames) - self.kept
-        if surplus > 0:
-            del self._frames[:surplus]
-            self._start += surplus
-
-    def miss(self, number):
-        """Says that up to this frame the hand was not seen again."""
-        if self._frames and number - self._last > self.longest_gap:
-            self.end()
-
-    def end(self):
-        """Ends the run: adds what only a track's end decides."""
-        if not self._frames:
-            return
-        out_of_step = self.window and (self._last + 1 - self._run_start - self.window) % self.estimator.stride
-        if self.window is None or self._last + 1 - self._run_start < self.window:
-            self._add(self._start, self._refined_tail())
-        elif out_of_step:
-            self._add(self._last + 1 - self.window, self._refined_tail())
-        self._frames, self._provisional = [], None
-
-    def answer(self, number):
-        """The hand (21, 3) of a frame, as far as it is known, or None. Frames are asked for in order."""
-        for old in [n for n in self._sums if n < number]:
-            del self._sums[old]
-        if number in self._sums:
-            total, count = self._sums[number]
-            return total / count
-        if not self._frames or not self._start <= number <= self._last:
-            return None
-        if self._provisional is None:
-            self._provisional = self._refined_tail()
-        return self._provisional[number - self._last - 1]
-
-    @property
-    def _last(self):
-        return self._start + len(self._frames) - 1
-
-    def _use_windows(self):
-        """Refines the windows that are now complete."""
-        starts = []
-        while self.window is not None and self._next_window + self.window - 1 <= self._last:
-            starts.append(self._next_window)
-            self._next_window += self.estimator.stride
-        if starts:
-            frames = torch.stack(self._frames)
-            windows = torch.stack([frames[s - self._start : s - self._start + self.window] for s in starts])
-            for start, refined in zip(starts, self._refined(windows), strict=True):
-                self._add(start, refined)
-
-    def _refined_tail(self):
-        """The newest frames of the run, refined as a track: a window of them, or all that are kept."""
-        return self._refined(torch.stack(self._frames[-self.kept :])[None])[0]
-
-    def _refined(self, tracks):
-        return _refined(self.estimator, tracks, torch.ones(tracks.shape[:2], dtype=torch.bool), self.side)
-
-    def _add(self, start, refined):
-        for number, joints in enumerate(refined, start=start):
-            total, count = self._sums.get(number, (0, 0))
-            self._sums[number] = total + joints, count + 1
-
-
-def _refined(estimator, tracks, given, side):
-    """Tracks (N, T, 21, 3) of hands of one side, on the CPU, refined."""
-    parameter = next(estimator.parameters(), None)
-    device = tracks.device if parameter is None else parameter.device
-    sides = torch.full((len(tracks),), int(side))
-    joints, given = tracks.transpose(0, 1).to(device), given.T.to(device)
-    return estimator.refine(joints, given, sides.to(device)).joints.transpose(0, 1).float().cpu()

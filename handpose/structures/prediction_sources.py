@@ -6,6 +6,7 @@ Legend: T frames, H hands, N detections, J joints. Every converter takes either 
 import numpy as np
 import torch
 
+from handpose.structures.detection_lists import flags, hands_as_arrays, is_ragged, numbers, whole_numbers
 from handpose.structures.prediction_checks import SIDES, PredictionsError, sides_as_numbers
 from handpose.structures.predictions import Predictions
 
@@ -24,7 +25,9 @@ def from_mediapipe(
     landmarks are in the common order. Frames that are NaN or all zeros are missing.
 
     Args:
-        world_landmarks: (T, 21, 3), or (T, H, 21, 3) in whatever order MediaPipe listed the hands.
+        world_landmarks: (T, 21, 3), or (T, H, 21, 3) in whatever order MediaPipe listed the hands; or a list with a
+            list of 0 to 2 hands (21, 3) for each frame, [] or None for none. handedness and score are then one for all,
+            one a frame, or a list for each frame.
         handedness: 'left' or 'right' in any case; for several hands one a hand (H,), or one a detection (T, H) with ''
             for none; for (T, 21, 3) also (T,). Detections go to the place of their side.
         score: one number a detection, from 0 to 1, in the shapes of handedness; it becomes the confidence. Of two
@@ -35,10 +38,12 @@ def from_mediapipe(
     Raises:
         PredictionsError: shapes or names that do not fit; no time or two.
     """
-    points = np.asarray(world_landmarks, np.float64)
+    if is_ragged(world_landmarks):
+        world_landmarks, handedness, score = hands_as_arrays(world_landmarks, handedness, score)
+    points = numbers('world_landmarks', world_landmarks)
     if points.ndim not in (3, 4) or points.shape[-2:] != (21, 3):
         raise PredictionsError(f'world_landmarks must have shape (T, 21, 3) or (T, H, 21, 3), got {points.shape}')
-    names, score = np.asarray(handedness), None if score is None else np.asarray(score, np.float64)
+    names, score = np.asarray(handedness), None if score is None else numbers('score', score)
     if points.ndim == 3:
         points, names, score = points[:, None], names.reshape(-1, 1), None if score is None else score.reshape(-1, 1)
     names = np.char.lower(_broadcast('handedness', names.astype(str), points.shape[:2]))
@@ -69,7 +74,8 @@ def from_hamer(
 
     Args:
         keypoints_3d: (N, 21, 3) metres, `pred_keypoints_3d`. cam_t: (N, 3) metres, `pred_cam_t_full`, for the whole
-            image. is_right: (N,) 1 or 0. frame_index: (N,) the frame of each row, from 0.
+            image. is_right: (N,) 1 or 0. frame_index: (N,) the frame of each row, from 0: whole
+            numbers, also as floats or strings of digits.
         image_size: (width, height) of the frames in pixels.
         num_frames: T, default the last frame_index + 1, or as many as timestamps.
         score: (N,) from 0 to 1. Of two rows of one side in a frame the surer one is kept, without scores the first.
@@ -80,15 +86,13 @@ def from_hamer(
     Raises:
         PredictionsError: shapes that do not fit; no time or two.
     """
-    points, shift = np.asarray(keypoints_3d, np.float64), np.asarray(cam_t, np.float64)
-    right, frames = np.asarray(is_right).astype(np.int64), np.asarray(frame_index)
+    points, shift = numbers('keypoints_3d', keypoints_3d), numbers('cam_t', cam_t)
+    right, frames = flags('is_right', is_right), whole_numbers('frame_index', frame_index)
     rows = len(points)
     _check_shapes(
         dict(keypoints_3d=(points, (rows, 21, 3)), cam_t=(shift, (rows, 3)), is_right=(right, (rows,)))
         | dict(frame_index=(frames, (rows,)), image_size=(np.asarray(image_size), (2,)))
     )
-    if ((right != 0) & (right != 1)).any():
-        raise PredictionsError('is_right must be 1 (right) or 0 (left)')
     if num_frames is None:
         num_frames = len(timestamps) if timestamps is not None else int(frames.max(initial=-1)) + 1
     if rows and not 0 <= frames.min() <= frames.max() < num_frames:
@@ -98,13 +102,15 @@ def from_hamer(
         shift = shift * (1, 1, camera_focal_length / focal_length)
         focal_length = camera_focal_length
     points = np.where(right[:, None, None] == RIGHT, points, points * _MIRROR) + shift[:, None]
+    found = np.isfinite(points).all((1, 2))  # a row with NaN is no hand
+    points, frames, right = points[found], frames[found], right[found]
     centre = np.asarray(image_size) / 2
     return _arranged(
         points,
         frames,
         right,
         num_frames,
-        None if score is None else np.asarray(score, np.float64),
+        None if score is None else numbers('score', score).reshape(-1)[found],
         dict(
             timestamps=_times(num_frames, timestamps, fps),
             frame='camera',

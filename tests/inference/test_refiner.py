@@ -25,7 +25,7 @@ class Mixer(MotionRefiner):
     """A refiner whose answer for a frame depends on the place in the window and on every frame of it."""
 
     def __init__(self, stride=1, num_frames=WINDOW):
-        super().__init__(num_frames=num_frames, stride=stride)
+        super().__init__(num_frames=num_frames, stride=stride, frame_rate=30.0)
         generator = torch.Generator().manual_seed(1)
         self.weight = torch.nn.Parameter(torch.randn(num_frames, num_frames, generator=generator) / num_frames)
 
@@ -59,10 +59,14 @@ def push_all(refiner, predictions, frames=None):
 def test_a_filter_refines_each_coordinate():
     predictions = make_predictions(60)
     refined = load_refiner().refine(predictions)
-    np.testing.assert_allclose(
-        refined.joints, savgol_filter(predictions.joints.astype(float), 11, 3, axis=0), atol=1e-5
-    )
-    assert refined.source.endswith('refined by SavitzkyGolayFilter')
+    assert refined.source.endswith('refined by GaussianFilter')
+    steps = np.arange(-9, 10) / 30
+    weights = np.exp(-(steps**2) / (2 * 0.08**2))
+    powers = steps[:, None] ** np.arange(4)
+    shares = np.linalg.pinv(powers * np.sqrt(weights)[:, None])[0] * np.sqrt(weights)  # of a cubic, at its centre
+    np.testing.assert_allclose(refined.joints[20], np.tensordot(shares, predictions.joints[11:30], 1), atol=1e-6)
+    polynomials = load_refiner(method='savitzky_golay').refine(predictions).joints
+    np.testing.assert_allclose(polynomials, savgol_filter(predictions.joints.astype(float), 11, 3, axis=0), atol=1e-5)
     assert refined.valid.all() and len(refined) == 60
 
 
@@ -99,14 +103,14 @@ def test_long_gaps_cut_the_track(in_time):
     else:
         given = make_predictions(60, missing=gap)
     parts = [whole.select(slice(0, 20)), whole.select(slice(35, 60))]
-    refined = load_refiner(longest_gap=14).refine(given)
+    refined = load_refiner(longest_gap=14 / 30).refine(given)
     expected = np.concatenate([load_refiner().refine(part).joints for part in parts])
     assert refined.valid.sum() == 45
     np.testing.assert_allclose(refined.joints[refined.valid[:, 0]], expected, atol=1e-6)
     # One frame shorter, and it is filled; frames that the file does not have are used, not given back.
-    filled = load_refiner(longest_gap=15).refine(given)
+    filled = load_refiner(longest_gap=15 / 30).refine(given)
     assert filled.valid.all() and len(filled) == len(given)
-    also = load_refiner(longest_gap=15).refine(make_predictions(60, missing=gap))
+    also = load_refiner(longest_gap=15 / 30).refine(make_predictions(60, missing=gap))
     kept = [t for t in range(60) if t not in gap] if in_time else slice(None)
     np.testing.assert_allclose(filled.joints, also.joints[kept], atol=1e-6)
 
@@ -140,7 +144,7 @@ def test_one_frame():
 @pytest.mark.parametrize('stride', [1, 3])
 def test_live_frames_are_those_of_the_whole_track(length, stride):
     predictions = make_predictions(length, ('left', 'right'))
-    refiner = Refiner(Mixer(stride))
+    refiner = Refiner(Mixer(stride), fps=30)
     assert refiner.latency == (WINDOW - 1 if stride == 1 else WINDOW)
     joints, valid, lateness = push_all(refiner, predictions)
     assert valid.all() and set(lateness) <= {refiner.latency}
@@ -151,8 +155,7 @@ def test_live_frames_are_those_of_the_whole_track(length, stride):
 @pytest.mark.parametrize('missing', [[8, 9, 10], [0, 1, 5, 20], [*range(4, 16)], [*range(25, 30)], [2, 3, 12]])
 def test_live_frames_with_gaps_are_those_of_the_whole_track_if_waited_for(missing, stride):
     predictions = make_predictions(30, ('left', 'right'), missing=missing)
-    refiner = Refiner(Mixer(stride), longest_gap=5)
-    refiner.latency = refiner.exact_latency + refiner.longest_gap
+    refiner = Refiner(Mixer(stride), latency=WINDOW + 5, longest_gap=5 / 30)
     joints, valid, _ = push_all(refiner, predictions)
     whole = refiner.refine(predictions)
     np.testing.assert_array_equal(valid, whole.valid)
@@ -188,7 +191,7 @@ def test_a_live_hand_that_is_not_seen_again_in_time_is_missing():
 def test_live_frames_left_out_in_time():
     whole = make_predictions(30)
     given = whole.select([t for t in range(30) if t not in (11, 12)])
-    refiner = Refiner(Mixer(), fps=30, latency=WINDOW)
+    refiner = Refiner(Mixer(), latency=WINDOW)
     joints, valid, _ = push_all(refiner, given)
     assert valid.all()
     np.testing.assert_allclose(joints, refiner.refine(given).joints, atol=1e-6)
@@ -197,13 +200,51 @@ def test_live_frames_left_out_in_time():
 @pytest.mark.parametrize('method', ['savitzky_golay', 'gaussian', 'one_euro'])
 def test_live_filters(method):
     predictions = make_predictions(190)  # longer than what a live filter keeps
-    refiner = load_refiner(method=method)
-    assert refiner.latency == {'savitzky_golay': 5, 'gaussian': 15, 'one_euro': 0}[method]
+    refiner = load_refiner(method=method, fps=30)
+    assert refiner.latency == {'savitzky_golay': 5, 'gaussian': 10, 'one_euro': 0}[method]
     joints, _, _ = push_all(refiner, predictions)
     whole = refiner.refine(predictions).joints
     np.testing.assert_allclose(joints[15:], whole[15:], atol=1e-5)
     exact = load_refiner(method=method, latency=refiner.exact_latency)
     np.testing.assert_allclose(push_all(exact, predictions)[0], whole, atol=1e-5)
+
+
+@pytest.mark.parametrize('method', ['savitzky_golay', 'gaussian', 'one_euro'])
+@pytest.mark.parametrize('fps', [10, 15, 60, 120])
+def test_live_filters_at_other_frame_rates(method, fps):
+    """The frame rate is learned from the first two frames; gaps and irregular times are those of the whole track."""
+    predictions = make_predictions(150, ('left', 'right'), missing=[40, 41, (60, 1)], fps=fps)
+    predictions.timestamps[50:] += 0.3 / fps
+    whole = load_refiner(method=method, longest_gap=5 / fps).refine(predictions)
+    refiner = load_refiner(method=method, longest_gap=5 / fps, latency=45)
+    joints, valid, _ = push_all(refiner, predictions)
+    np.testing.assert_array_equal(valid, whole.valid)
+    np.testing.assert_allclose(joints, whole.joints, atol=1e-5)
+    ahead = {'savitzky_golay': 1 / 6, 'gaussian': 0.32, 'one_euro': 0}[method]
+    assert load_refiner(method=method, fps=fps).latency == np.ceil(ahead * fps - 1e-6)
+
+
+def test_live_models_at_other_frame_rates():
+    slow = make_predictions(30, fps=15)
+    refiner = Refiner(Mixer())
+    joints, valid, lateness = push_all(refiner, slow)
+    assert valid.all() and set(lateness) == {3}  # six frames of the model
+    np.testing.assert_allclose(joints, Refiner(Mixer()).refine(slow).joints, atol=1e-6)
+    refiner = Refiner(Mixer())
+    fast = make_predictions(3, fps=60)
+    refiner.push(fast.select([0]))
+    with pytest.raises(PredictionsError, match=r'came 0\.01667 s after .* 30 frames per second'):
+        refiner.push(fast.select([1]))
+
+
+def test_notes_on_the_frame_rate():
+    assert Refiner(Mixer()).notes(make_predictions(9)) == []
+    assert (
+        'trained at 30 frames per second and the track has 60' in Refiner(Mixer()).notes(make_predictions(9, fps=60))[0]
+    )
+    assert load_refiner().notes(make_predictions(9, fps=10)) == []
+    (note,) = load_refiner(method='savitzky_golay').notes(make_predictions(9, fps=10))
+    assert 'the filter does nothing but fill short gaps' in note
 
 
 def test_a_refiner_can_be_used_again():
@@ -254,7 +295,7 @@ def test_bad_refiners():
 
 CONFIG = """
 model = dict(
-    type='PDTM', channels=32, depth=1, num_heads=2, groups=2, num_frames=9, stride=4,
+    type='PDTM', channels=32, depth=1, num_heads=2, groups=2, frame_rate=30.0, num_frames=9, stride=4,
     hand_model=dict(type='ProceduralHand'),
 )
 """

@@ -171,3 +171,77 @@ def test_interhand_world_coordinates_go_into_the_camera():
         from_interhand(np.ones((5, 20, 3)), np.ones((5, 20)), 'camera', 'right', fps=5)
     with pytest.raises(PredictionsError, match='hand_side goes with'):
         from_interhand(world, np.ones((5, 21)), 'camera', fps=5)
+
+
+def hamer_rows(frames=6, **changed):
+    given = dict(
+        keypoints_3d=hand_motion(frames) - hand_motion(frames)[:, :1],
+        cam_t=np.tile([0.0, 0.0, 20.0], (frames, 1)),
+        is_right=np.ones(frames),
+        frame_index=np.arange(frames),
+        image_size=(640, 480),
+        fps=30,
+    )
+    return given | changed
+
+
+@pytest.mark.parametrize(
+    'changed',
+    [
+        dict(frame_index=np.arange(6.0)),
+        dict(frame_index=np.array([f'{i:06d}' for i in range(6)])),
+        dict(frame_index=np.array([f'{i:06d}' for i in range(6)]).astype('S')),
+        dict(frame_index=np.arange(6)[:, None]),
+        dict(is_right=np.ones(6, bool)),
+        dict(is_right=np.ones((6, 1))),
+    ],
+)
+def test_forms_of_hamer_numbers(changed):
+    wanted, found = from_hamer(**hamer_rows()), from_hamer(**hamer_rows(**changed))
+    np.testing.assert_array_equal(found.joints, wanted.joints)
+    assert found.valid.all() and found.hand_side.tolist() == [1]
+
+
+@pytest.mark.parametrize(
+    'changed, words',
+    [
+        (dict(frame_index=np.arange(6) + 0.5), r'frame_index must be whole numbers, .*got 0\.5'),
+        (dict(frame_index=np.array(['a1', *'23456'])), "frame_index must be whole numbers, .*'a1'"),
+        (dict(frame_index=np.full(6, np.nan)), 'frame_index must be whole numbers, .*nan'),
+        (dict(is_right=np.full(6, 0.5)), r'is_right must be 1 \(right\) or 0 \(left\), got 0\.5'),
+        (dict(is_right=np.full(6, np.nan)), 'is_right must be 1 .* got nan'),
+        (dict(is_right=np.array(['right'] * 6)), 'is_right must be 1'),
+        (dict(cam_t=[['x'] * 3] * 6), 'cam_t must be an array of numbers'),
+    ],
+)
+def test_hamer_numbers_that_are_refused(changed, words):
+    with pytest.raises(PredictionsError, match=words):
+        from_hamer(**hamer_rows(**changed))
+
+
+def test_hamer_rows_with_nan_are_no_hands():
+    shift = np.tile([0.0, 0.0, 20.0], (6, 1))
+    shift[3, 1] = np.nan
+    assert from_hamer(**hamer_rows(cam_t=shift)).valid[:, 0].tolist() == [True, True, True, False, True, True]
+
+
+def test_lists_of_mediapipe_hands():
+    hands = hand_motion(3)
+    found = from_mediapipe([[hands[0]], [], [hands[2], None]], 'Right', fps=30, score=[[0.5], [], [0.7, 0.1]])
+    assert found.valid[:, 0].tolist() == [True, False, True] and found.hand_side.tolist() == [1]
+    np.testing.assert_allclose(found.confidence[:, 0, 0], [0.5, 0, 0.7])
+
+
+@pytest.mark.parametrize(
+    'landmarks, names, words',
+    [
+        ([[np.zeros((21, 3))] * 3, []], 'Right', 'frame 0 of world_landmarks must be a list of 0 to 2 hands'),
+        ([[np.ones((20, 3))], []], 'Right', r'21 points .*got shape \(1, 20, 3\)'),
+        ([[np.ones((21, 3))], []], [['Right', 'Left'], []], 'frame 0 must have one value for each of its 1 hands'),
+        ([[np.ones((21, 3))], []], ['Right'] * 3, 'one for all frames or 2, one for each, got 3'),
+        ([[np.ones((21, 3))], []], 'upper', "handedness must be 'left' or 'right'"),
+    ],
+)
+def test_lists_of_mediapipe_hands_that_are_refused(landmarks, names, words):
+    with pytest.raises(PredictionsError, match=words):
+        from_mediapipe(landmarks, names, fps=30)

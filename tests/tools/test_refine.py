@@ -8,7 +8,6 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from scipy.signal import savgol_filter
 
 from handpose.engine import load_config
 from handpose.engine.publish import make_header, publish
@@ -24,7 +23,7 @@ from predicted_hands import make_predictions  # noqa: E402
 
 CONFIG = """
 model = dict(
-    type='PDTM', channels=32, depth=1, num_heads=2, groups=2, num_frames=9, stride=4,
+    type='PDTM', channels=32, depth=1, num_heads=2, groups=2, frame_rate=30.0, num_frames=9, stride=4,
     hand_model=dict(type='ProceduralHand'),
 )
 """
@@ -33,7 +32,7 @@ model = dict(
 def run(tool, *arguments):
     command = [sys.executable, f'tools/{tool}.py', *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
-    return done.returncode, done.stdout + done.stderr
+    return done.returncode, ' '.join((done.stdout + done.stderr).split())
 
 
 @pytest.fixture
@@ -49,13 +48,14 @@ def hands(tmp_path):
 def test_the_default_is_a_filter_and_says_so(tmp_path, hands):
     code, said = run('refine', hands, '-o', tmp_path / 'refined.npz')
     assert code == 0, said
-    assert 'no --checkpoint: refining with a Savitzky-Golay filter' in said
+    assert 'no --checkpoint: refining with a Gaussian filter' in said
+    assert 'without true positions, nothing here says whether the hand is' in said and '16.7' not in said
     for words in ('acceleration', 'spread of bone lengths', '57 of 60', '60 of 60', 'filled in'):
         assert words in said
     refined = load_predictions(tmp_path / 'refined.npz')
     expected = load_refiner().refine(load_predictions(hands))
     np.testing.assert_array_equal(refined.joints, expected.joints)
-    assert refined.valid.all() and refined.source == 'x, refined by SavitzkyGolayFilter'
+    assert refined.valid.all() and refined.source == 'x, refined by GaussianFilter'
     assert sorted(p.name for p in tmp_path.iterdir()) == ['hands.npz', 'refined.npz']
 
 
@@ -67,7 +67,7 @@ def test_weights_and_pictures_over_the_video(tmp_path, hands):
     save_clip_video(tmp_path / 'in.avi', [np.full((240, 320, 3), 90, np.uint8)] * 30, fps=30)
     pictures = ['--draw', tmp_path / 'out' / 'a.webm', '--over', tmp_path / 'in.avi']
     code, said = run('refine', hands, '-o', tmp_path / 'refined.npz', '--checkpoint', weights, *pictures)
-    assert code == 0 and 'PDTM' in said and 'Savitzky' not in said, said
+    assert code == 0 and 'PDTM' in said and '16.7 to 18.1' in said, said
     assert sorted(p.name for p in (tmp_path / 'out').iterdir()) == ['a.webm', 'a_traces.png']
     capture = cv2.VideoCapture(str(tmp_path / 'out' / 'a.webm'))
     assert (
@@ -92,6 +92,14 @@ def test_a_sentence_says_what_is_wrong(tmp_path, hands, arguments, words):
     code, said = run('refine', hands, '-o', tmp_path / 'refined.npz', *arguments)
     assert code != 0 and words in said and 'Traceback' not in said, said
     assert not (tmp_path / 'refined.npz').exists()
+
+
+def test_a_filter_that_does_nothing_says_so(tmp_path):
+    slow = make_predictions(30, fps=8.0)
+    save_predictions(tmp_path / 'slow.npz', slow)
+    code, said = run('refine', tmp_path / 'slow.npz', '-o', tmp_path / 'b.npz', '--filter', 'savitzky_golay')
+    assert code == 0 and 'at 8 frames per second too few frames' in said, said
+    np.testing.assert_allclose(load_predictions(tmp_path / 'b.npz').joints, slow.joints, atol=1e-7)
 
 
 def test_bad_files_and_names(tmp_path, hands):
@@ -120,4 +128,4 @@ def test_a_real_video(tmp_path):
     code, said = run('refine', tmp_path / 'short.npz', '-o', tmp_path / 'b.npz', *pictures)
     assert code == 0 and 'the video is shown beside' in said, said
     before, after = load_predictions(tmp_path / 'short.npz'), load_predictions(tmp_path / 'b.npz')
-    np.testing.assert_allclose(after.joints, savgol_filter(before.joints.astype(float), 11, 3, axis=0), atol=1e-5)
+    np.testing.assert_array_equal(after.joints, load_refiner().refine(before).joints)

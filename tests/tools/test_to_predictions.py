@@ -41,6 +41,36 @@ def test_json_with_frames_that_are_null(tmp_path):
     assert np.flatnonzero(~load_predictions(tmp_path / 'b.npz').valid[:, 0]).tolist() == [4]
 
 
+def test_lists_of_hands_that_differ_from_frame_to_frame(tmp_path):
+    right, left = hand_motion(4), hand_motion(4, 'left', seed=1)
+    frames = [[right[0].tolist(), left[0].tolist()], [left[1].tolist()], [], None]
+    names = [['Right', 'Left'], ['Left'], [], []]
+    (tmp_path / 'a.json').write_text(json.dumps(dict(world_landmarks=frames, handedness=names)))
+    code, said = run('mediapipe', tmp_path / 'a.json', '-o', tmp_path / 'b.npz', '--fps', 30)
+    assert code == 0 and '4 frames, 2 hands, 5 missing' in said, said
+    back = load_predictions(tmp_path / 'b.npz')
+    assert back.valid.tolist() == [[True, True], [True, False], [False, False], [False, False]]
+    np.testing.assert_allclose(back.joints[1, 0], left[1] - left[1, :1], atol=1e-6)
+    np.testing.assert_allclose(back.joints[0, 1], right[0] - right[0, :1], atol=1e-6)
+
+
+def test_one_hand_or_an_empty_list(tmp_path):
+    hand = hand_motion(3)
+    frames = [hand[0].tolist(), [], hand[2].tolist()]
+    (tmp_path / 'a.json').write_text(json.dumps(dict(world_landmarks=frames, handedness='Right')))
+    code, said = run('mediapipe', tmp_path / 'a.json', '-o', tmp_path / 'b.npz', '--fps', 30)
+    assert code == 0 and '3 frames, 1 hand, 1 missing' in said, said
+
+
+def test_lists_that_differ_where_an_array_is_needed(tmp_path):
+    (tmp_path / 'a.json').write_text(json.dumps(dict(keypoints_3d=[[1, 2], [3]])))
+    code, said = run('hamer', tmp_path / 'a.json', '-o', tmp_path / 'b.npz', '--fps', 30)
+    assert code != 0 and 'keypoints_3d must be an array, but its lists have different lengths' in said, said
+    (tmp_path / 'a.json').write_text('{"world_landmarks": [')
+    code, said = run('mediapipe', tmp_path / 'a.json', '-o', tmp_path / 'b.npz', '--fps', 30)
+    assert code != 0 and 'cannot be read as JSON' in said and 'Expecting' not in said, said
+
+
 def test_mano_with_the_procedural_hand(tmp_path):
     values = dict(hand_pose=np.zeros((4, 1, 16, 3)), hand_shape=np.zeros((1, 10)), hand_transl=np.ones((4, 1, 3)))
     np.savez(tmp_path / 'a.npz', **values, fps=30)

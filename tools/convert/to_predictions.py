@@ -48,6 +48,7 @@ def main():
     converter = CONVERTERS[arguments.kind]
     accepted = list(inspect.signature(converter).parameters)
     given = read_arrays(arguments.input, accepted[0], arguments.rename)
+    check_lists(given, arguments.kind)
     options = {
         'fps': arguments.fps,
         'hand_side' if 'hand_side' in accepted else 'handedness': arguments.hand,
@@ -74,9 +75,12 @@ def read_arrays(path, first, renamed):
     if ending not in ('.npz', '.npy', '.json') or not Path(path).is_file():
         raise SystemExit(f'error: INPUT must be an .npz, .npy or .json file that exists, got {path}')
     if ending == '.json':
-        found = json.loads(Path(path).read_text(encoding='utf-8'))
+        try:
+            found = json.loads(Path(path).read_text(encoding='utf-8-sig'))
+        except (OSError, ValueError, RecursionError):
+            raise SystemExit(f'error: {path} cannot be read as JSON in UTF-8; is it complete?') from None
         found = found if isinstance(found, dict) else {first: found}
-        found = {key: array_of(value) for key, value in found.items()}
+        found = {key: array_of(value, key, path) for key, value in found.items()}
     else:
         found = read_numpy(path, first)
     names = dict(pair.split('=', 1) if '=' in pair else (pair, first) for pair in renamed)
@@ -90,22 +94,46 @@ def read_numpy(path, first):
     try:
         loaded = np.load(path, allow_pickle=False)
         return {first: loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise SystemExit(f'error: {path} cannot be read as plain arrays: {error}') from None
+    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
+        raise SystemExit(
+            f'error: {path} cannot be read as numpy arrays of numbers and strings: it is damaged, or holds Python '
+            f'objects, which are never loaded'
+        ) from None
 
 
-def array_of(value):
-    """JSON to an array: null is NaN, and so is each number of a frame that is null."""
+def array_of(value, key, path):
+    """JSON to an array: null is NaN, and so is each number of a frame that is null; lists that differ stay lists."""
     if not isinstance(value, list):
         return np.asarray(value)
+    if _is_ragged(value):
+        return value
     whole = next((item for item in value if item is not None), None)
     like = np.asarray(whole, np.float64) if isinstance(whole, list) else None
-    return np.array([np.full_like(like, np.nan) if item is None and like is not None else item for item in value])
+    try:
+        return np.array([np.full_like(like, np.nan) if item is None and like is not None else item for item in value])
+    except (ValueError, TypeError):
+        raise SystemExit(
+            f'error: {path}: {key!r} must be a list of items of one shape, with null for a frame without a hand'
+        ) from None
+
+
+def check_lists(given, kind):
+    """Only MediaPipe's hands may be lists of different lengths."""
+    for key, value in given.items():
+        if isinstance(value, list) and (kind != 'mediapipe' or key not in ('world_landmarks', 'handedness', 'score')):
+            raise SystemExit(f'error: {kind}: {key} must be an array, but its lists have different lengths')
+
+
+def _is_ragged(value):
+    """Whether the lists of a list have different lengths: hands of a frame, of which there are none to two."""
+    lengths = {len(item) for item in value if isinstance(item, list)}
+    inner = {len(hand) for item in value if isinstance(item, list) for hand in item if isinstance(hand, list)}
+    return len(lengths) > 1 or len(inner) > 1
 
 
 def single(value):
     """An array of one number or string as that: `fps`, `frame`."""
-    return value.item() if value.ndim == 0 else value
+    return value.item() if isinstance(value, np.ndarray) and value.ndim == 0 else value
 
 
 def hand_model(folder):

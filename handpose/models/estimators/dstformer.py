@@ -19,6 +19,7 @@ class DSTformer(MotionRefiner):
     """Refines windows of motion; 42 M parameters at the published size.
 
     Args:
+        frame_rate: frames per second of the motion it is trained on; it must be stated.
         num_frames: T of a window. stride, mirror_left_hands: see `MotionRefiner`.
         channels, depth, num_heads, mlp_ratio: sizes.
         residual: the joints it answers are added to the input.
@@ -29,6 +30,7 @@ class DSTformer(MotionRefiner):
 
     def __init__(
         self,
+        frame_rate: float | None = None,
         num_frames: int = 27,
         stride: int = 9,
         mirror_left_hands: bool = True,
@@ -41,7 +43,7 @@ class DSTformer(MotionRefiner):
         hand_model: dict | None = None,
         loss: dict | None = None,
     ):
-        super().__init__(num_frames, stride, mirror_left_hands)
+        super().__init__(num_frames, stride, mirror_left_hands, frame_rate)
         self.embedding = MotionEmbedding(channels, num_frames)
         self.blocks = nn.ModuleList(
             DynamicSpatioTemporalBlock(channels, num_heads, mlp_ratio, insertion='none') for _ in range(depth)

@@ -1,48 +1,121 @@
 """Refiners without parameters: classical filters, and what any refiner must beat.
 
-Each works on the whole track. The settings of SmoothNet's comparison (Zeng et al., ECCV 2022) are the defaults, so that
-its tables and PDTM's can be repeated. Legend: N hands, T frames, J = 21 joints.
+Each works on the whole track. Settings are in seconds and hertz, so that a filter does the same to a motion at any
+frame rate; `unit='frames'` counts frames instead, as the code published with SmoothNet (Zeng et al., ECCV 2022) does.
+Frames in which the hand is missing are no neighbours: they are interpolated after filtering.
+Legend: N hands, T frames, J = 21 joints, C = 63 coordinates.
 """
 
 import numpy as np
 import torch
 
-from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion, from_motion, to_motion
+from handpose.models.layers.local_polynomials import local_polynomials
+from handpose.models.layers.missing_frames import fill_missing
 from handpose.registry import HAND_MODELS, MODELS
+
+UNITS = ('seconds', 'frames')
 
 
 class _Filter(MotionRefiner):
-    """A refiner made of a function of numpy arrays (T, 63), one hand at a time.
+    """A refiner made of a function of numpy arrays (T, C), one hand at a time.
 
     Args:
+        unit: of the settings, 'seconds' or 'frames'.
         fitted_hand: config of a hand model that `predict` fits to the refined joints, see `fit_meshes`; None: joints
             alone.
     """
 
-    def __init__(self, fitted_hand: dict | None = None):
+    look_ahead = 0.0  # how far after a frame the filter looks, in its unit
+    look_around = 0.0  # how much of a track decides a frame, at its ends too
+
+    def __init__(self, unit: str = 'seconds', fitted_hand: dict | None = None):
         super().__init__(num_frames=None, mirror_left_hands=False)
+        if unit not in UNITS:
+            raise ValueError(f"unit must be 'seconds' or 'frames', got {unit!r}")
+        self.unit = unit
         self.hand_model = None if fitted_hand is None else HAND_MODELS.build(fitted_hand)
 
-    def forward(self, motion, frame_valid=None):
-        """(N, T, J, 3) -> `RefinedMotion` with joints (N, T, J, 3); frames that are padding stay as they are."""
+    def forward(self, motion, frame_valid=None, times=None):
+        """Filters motions.
+
+        Args:
+            motion: (N, T, J, 3) metres.
+            frame_valid: (N, T) bool, frames to use; others stay as they are. None: all.
+            times: (T,) seconds; a filter whose unit is frames does not need them.
+
+        Returns:
+            `RefinedMotion` with joints (N, T, J, 3).
+        """
         refined = motion.clone()
         for n, hand in enumerate(motion):
-            real = slice(None) if frame_valid is None else frame_valid[n]
-            track = hand[real].flatten(1).double().cpu().numpy()
-            refined[n, real] = torch.from_numpy(self.smooth(track)).to(motion).unflatten(1, motion.shape[2:])
+            used = torch.ones(len(hand), dtype=torch.bool) if frame_valid is None else frame_valid[n].cpu()
+            if not used.any():
+                continue
+            track = hand[used.to(hand.device)].flatten(1).double().cpu().numpy()
+            smooth = self.smooth(track, self._times(used.numpy(), times))
+            refined[n, used.to(hand.device)] = torch.from_numpy(smooth).to(motion).unflatten(1, motion.shape[2:])
         return RefinedMotion(refined)
 
-    def smooth(self, track):
-        """(T, C) float64 -> (T, C)."""
+    @torch.no_grad()
+    def refine(self, joints, valid, hand_side, frame_valid=None, wrist_at_origin=False, times=None):
+        """See `MotionRefiner.refine`; frames that are not valid are interpolated between refined ones."""
+        length = len(joints) if frame_valid is None else int(frame_valid.sum())
+        seen = valid[:length].T  # (H, T)
+        where = None if times is None else times[:length]
+        filled = fill_missing(joints[:length].transpose(0, 1), seen, where)
+        motion, origin = to_motion(filled, seen)
+        refined = fill_missing(self(motion, seen, where).joints, seen, where)
+        if wrist_at_origin:
+            refined = refined - refined[..., :1, :]
+        answer = joints.new_zeros(joints.shape)
+        answer[:length] = (from_motion(refined, origin) * seen.any(1)[:, None, None, None]).transpose(0, 1)
+        return RefinedMotion(answer)
+
+    def smooth(self, track: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+        """Filters one hand.
+
+        Args:
+            track: (T, C) float64, the frames in which the hand is seen.
+            times: (T,) growing, in the filter's unit; None: frames that follow each other, where the unit is frames.
+
+        Returns:
+            (T, C) float64.
+        """
+        if times is None:
+            times = self._times(np.ones(len(track), bool), None)
+        return self._smooth(track, np.asarray(times, np.float64))
+
+    def idle_above(self):
+        """The longest frame period, in the filter's unit, with which the filter still changes anything."""
+        return np.inf
+
+    def _smooth(self, track, times):
         raise NotImplementedError
+
+    def _times(self, used, times):
+        if self.unit == 'frames':
+            return np.flatnonzero(used).astype(np.float64)
+        if times is None:
+            raise ValueError(
+                f"the settings of {type(self).__name__} are in seconds, so it needs the frames' timestamps; give them, "
+                f"or a filter with unit='frames'"
+            )
+        return torch.as_tensor(times).double().cpu().numpy()[used]
 
 
 @MODELS.register_module()
 class InputMotion(_Filter):
     """Leaves the motion as it is, missing frames interpolated: the row 'input' of every table."""
 
-    def smooth(self, track):
-        """See `_Filter.smooth`."""
+    def __init__(self, fitted_hand: dict | None = None):
+        super().__init__('seconds', fitted_hand)
+
+    def forward(self, motion, frame_valid=None, times=None):
+        """See `_Filter.forward`."""
+        return RefinedMotion(motion.clone())
+
+    def _smooth(self, track, times):
         return track
 
 
@@ -50,106 +123,154 @@ class InputMotion(_Filter):
 class StillHand(_Filter):
     """A hand that never moves: the mean over the track. It shows what an acceleration error alone is worth."""
 
-    def smooth(self, track):
-        """See `_Filter.smooth`."""
+    def __init__(self, fitted_hand: dict | None = None):
+        super().__init__('frames', fitted_hand)
+
+    def _smooth(self, track, times):
         return np.tile(track.mean(0), (len(track), 1))
 
 
 @MODELS.register_module()
 class SavitzkyGolayFilter(_Filter):
-    """Least-squares polynomials over a sliding window (Savitzky and Golay, 1964), by `scipy.signal.savgol_filter`.
+    """Least-squares polynomials over a sliding window (Savitzky and Golay, 1964), at true times.
+
+    A window that holds at most order + 1 frames leaves its frame as it is, so at a low frame rate the filter does
+    nothing. At the ends of the track, and in a track shorter than the window, the whole window around the end is
+    fitted. With `unit='frames'` regular tracks are filtered as by the code published with SmoothNet (window 31,
+    order 2).
 
     Args:
-        window: frames; an even one becomes the next smaller odd one, as published with SmoothNet. A longer window than
-            the track becomes the track's length.
-        order: of the polynomials, below the window. fitted_hand: see `fit_meshes`.
+        window: length of the window, from its first to its last instant; in frames their number, of which an even one
+            becomes the next smaller odd one, as published.
+        order: of the polynomials; in frames below the window.
+        unit: of the window, 'seconds' or 'frames'.
+        fitted_hand: see `fit_meshes`.
     """
 
-    def __init__(self, window: int = 31, order: int = 2, fitted_hand: dict | None = None):
-        super().__init__(fitted_hand)
-        if window <= order or order < 0:
-            raise ValueError(f'window must be larger than order, got {window} and {order}')
+    def __init__(self, window: float = 1 / 3, order: int = 3, unit: str = 'seconds', fitted_hand: dict | None = None):
+        super().__init__(unit, fitted_hand)
+        if not 0 < window < np.inf or order < 0:
+            raise ValueError(f'window must be positive and order at least 0, got {window} and {order}')
+        if unit == 'frames' and (window <= order or window != int(window)):
+            raise ValueError(f'window must be a whole number of frames larger than order, got {window} and {order}')
         self.window, self.order = window, order
+        self.half_width = window / 2 if unit == 'seconds' else (int(window) - 1) // 2
+        self.look_ahead, self.look_around = self.half_width, 2 * self.half_width
 
-    def smooth(self, track):
-        """See `_Filter.smooth`; a track of at most `order` frames stays as it is."""
-        from scipy.signal import savgol_filter
+    def idle_above(self):
+        """See `_Filter.idle_above`."""
+        return self.half_width / (self.order // 2 + 1)
 
-        window = min(self.window, len(track))
-        window -= 1 - window % 2
-        return track if window <= self.order else savgol_filter(track, window, self.order, axis=0)
+    def _smooth(self, track, times):
+        if self.half_width == 0 or len(track) < 2:
+            return track
+        return local_polynomials(track, times, self.half_width, self.order, np.ones_like, shift_at_ends=True)
 
 
 @MODELS.register_module()
 class GaussianFilter(_Filter):
-    """Gaussian weights over time, by `scipy.ndimage.gaussian_filter1d` (edges repeat the nearest frame).
+    """Gaussian weights over time, at true times.
 
     Args:
-        sigma: frames. window: frames of the kernel, odd.
-        chunked: cuts the track into pieces of `window` frames, each filtered alone, and leaves the rest at its end as
-            it is: what SmoothNet's comparison does. False filters the whole track at once.
+        sigma: of the weights, which end at four sigmas; default 0.08 s, or in frames the published 3.
+        order: of the polynomial that is fitted with these weights. 1 is the plain weighted mean, which pulls a curved
+            path inwards by acceleration * sigma^2 / 2; 3 (the default) follows the curvature, and takes a larger sigma
+            for the same noise.
+        unit: of sigma and window: 'seconds', or 'frames', which is the only one that `chunked` takes.
+        chunked: what the code published with SmoothNet does: the track is cut into pieces of `window` frames (in a
+            shorter track, its length), each is filtered alone with the plain mean and its ends reflected, and the rest
+            at the track's end stays as it is.
+        window: frames of such a piece; an even number becomes the next smaller odd one, as published.
         fitted_hand: see `fit_meshes`.
     """
 
-    def __init__(self, sigma: float = 3.0, window: int = 31, chunked: bool = False, fitted_hand: dict | None = None):
-        super().__init__(fitted_hand)
-        if not sigma > 0 or window < 1 or window % 2 == 0:
-            raise ValueError(f'sigma must be positive and window odd, got {sigma} and {window}')
-        self.sigma, self.window, self.chunked = sigma, window, chunked
+    def __init__(
+        self,
+        sigma: float | None = None,
+        order: int = 3,
+        unit: str | None = None,
+        chunked: bool = False,
+        window: int = 31,
+        fitted_hand: dict | None = None,
+    ):
+        unit = unit or ('frames' if chunked else 'seconds')
+        super().__init__(unit, fitted_hand)
+        sigma = sigma if sigma is not None else 0.08 if unit == 'seconds' else 3.0
+        if not 0 < sigma < np.inf or order < 0 or window < 1:
+            raise ValueError(
+                f'sigma and window must be positive and order at least 0, got {sigma}, {window} and {order}'
+            )
+        if chunked and unit != 'frames':
+            raise ValueError("chunked=True is the published filter, which counts frames: give unit='frames'")
+        self.sigma, self.order, self.chunked = sigma, order, chunked
+        self.window = window - 1 + window % 2 if window > 1 else 1
+        self.look_ahead = self.window if chunked else 4 * sigma
+        self.look_around = self.look_ahead
 
-    def smooth(self, track):
-        """See `_Filter.smooth`."""
-        if not self.chunked:
-            return self._filter(track)
-        whole = len(track) // self.window * self.window
-        pieces = [self._filter(piece) for piece in track[:whole].reshape(-1, self.window, track.shape[1])]
-        return np.concatenate([*pieces, track[whole:]])
+    def idle_above(self):
+        """See `_Filter.idle_above`."""
+        return 4 * self.sigma / (self.order // 2 + 1)
 
-    def _filter(self, track):
+    def _smooth(self, track, times):
+        if self.chunked:
+            return self._in_pieces(track)
+        if len(track) < 2:
+            return track
+        return local_polynomials(track, times, 4 * self.sigma, self.order, lambda x: np.exp(-8 * x**2))
+
+    def _in_pieces(self, track):
         from scipy.ndimage import gaussian_filter1d
 
-        return gaussian_filter1d(track, self.sigma, axis=0, mode='nearest', radius=self.window // 2)
+        length = min(self.window, len(track))
+        whole = len(track) // length * length
+        pieces = track[:whole].reshape(-1, length, track.shape[1])
+        filtered = gaussian_filter1d(pieces, self.sigma, axis=1, mode='reflect', truncate=4.0)
+        return np.concatenate([filtered.reshape(whole, -1), track[whole:]])
 
 
 @MODELS.register_module()
 class OneEuroFilter(_Filter):
     """A low-pass filter that lets more through the faster a coordinate moves (Casiez et al., CHI 2012). Causal.
 
-    Frequencies are per frame, as in SmoothNet's comparison, so that the defaults do not depend on the frame rate.
-
     Args:
-        min_cutoff: cut-off frequency of a coordinate at rest, cycles per frame.
-        beta: how much the cut-off rises with the speed, per metre per frame times `scale`.
-        derivative_cutoff: cut-off of the speed's own filter, cycles per frame.
-        scale: what a metre is multiplied with before `beta` sees it. fitted_hand: see `fit_meshes`.
+        min_cutoff: cut-off frequency of a coordinate at rest, hertz; with `unit='frames'` cycles per frame (published
+            with SmoothNet: 0.04).
+        beta: how much the cut-off rises with the speed times `scale`: hertz per metre per second, which is the same
+            number in cycles per frame and metres per frame (published: 0.7).
+        derivative_cutoff: cut-off of the speed's own filter, in the unit of `min_cutoff` (published: 1).
+        scale: what a metre is multiplied with before `beta` sees it.
+        unit: 'seconds' or 'frames'.
+        fitted_hand: see `fit_meshes`.
     """
 
     def __init__(
         self,
-        min_cutoff: float = 0.04,
-        beta: float = 0.7,
-        derivative_cutoff: float = 1.0,
+        min_cutoff: float = 5.0,
+        beta: float = 300.0,
+        derivative_cutoff: float = 5.0,
         scale: float = 1.0,
+        unit: str = 'seconds',
         fitted_hand: dict | None = None,
     ):
-        super().__init__(fitted_hand)
+        super().__init__(unit, fitted_hand)
         if min(min_cutoff, derivative_cutoff, scale) <= 0 or beta < 0:
             raise ValueError('min_cutoff, derivative_cutoff and scale must be positive and beta not negative')
         self.min_cutoff, self.beta, self.derivative_cutoff, self.scale = min_cutoff, beta, derivative_cutoff, scale
+        # After so many time constants nothing is left of older frames.
+        self.look_around = 20 / (2 * np.pi * min(min_cutoff, derivative_cutoff))
 
-    def smooth(self, track):
-        """See `_Filter.smooth`."""
+    def _smooth(self, track, times):
         refined, speed = [track[0]], np.zeros_like(track[0])
-        for now in track[1:]:
+        for now, step in zip(track[1:], np.diff(times), strict=True):
             # The speed compares the new value with the last answer, as the paper's algorithm does.
-            share = _share(self.derivative_cutoff)
-            speed = share * (now - refined[-1]) * self.scale + (1 - share) * speed
-            share = _share(self.min_cutoff + self.beta * np.abs(speed))
+            share = _share(self.derivative_cutoff * step)
+            speed = share * (now - refined[-1]) / step * self.scale + (1 - share) * speed
+            share = _share((self.min_cutoff + self.beta * np.abs(speed)) * step)
             refined.append(share * now + (1 - share) * refined[-1])
         return np.stack(refined)
 
 
-def _share(cutoff):
-    """Weight of the newest value in a first-order low-pass filter with this cut-off, one frame a step."""
-    step = 2 * np.pi * cutoff
-    return step / (step + 1)
+def _share(cycles):
+    """Weight of the newest value in a first-order low-pass filter; its cut-off in cycles per step."""
+    turn = 2 * np.pi * cycles
+    return turn / (turn + 1)

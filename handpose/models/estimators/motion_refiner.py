@@ -14,12 +14,15 @@ from torch import nn
 
 from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
 from handpose.hands import fit_hand
-from handpose.models.layers.missing_frames import fill_missing
+from handpose.models.layers.missing_frames import fill_missing, interpolate_frames
 from handpose.models.layers.pose_fusion import mirror_poses
 from handpose.structures import HandSequence, overlapping_windows
+from handpose.structures.sequence import sample_name
 
 LEFT, RIGHT = 0, 1
 WINDOWS_AT_ONCE = 64
+STEP_TOLERANCE = 0.1  # frames of the model, by which a step in time may differ from a whole number of them
+RATE_TOLERANCE = 0.05  # by which the frame rate of training clips may differ from the model's
 
 
 class RefinedMotion(NamedTuple):
@@ -40,10 +43,24 @@ class MotionRefiner(nn.Module):
         num_frames: T of a window; None: the whole track at once.
         stride: frames from the start of one window to that of the next; what overlapping windows say is averaged.
         mirror_left_hands: the refiner is shown left hands in a mirror, so that it only ever sees right ones.
+        frame_rate: frames per second that the refiner is trained on; tracks with other rates are resampled to it.
+            Every refiner with windows must state it.
     """
 
-    def __init__(self, num_frames: int | None = None, stride: int = 1, mirror_left_hands: bool = True):
+    def __init__(
+        self,
+        num_frames: int | None = None,
+        stride: int = 1,
+        mirror_left_hands: bool = True,
+        frame_rate: float | None = None,
+    ):
         super().__init__()
+        if num_frames is not None and not (frame_rate is not None and 0 < frame_rate < float('inf')):
+            raise ValueError(
+                f'{type(self).__name__} needs frame_rate, the frames per second of the motion it is trained on '
+                f'(frame_rate=30.0), got {frame_rate}: set it in the model of the config'
+            )
+        self.frame_rate = frame_rate
         if num_frames is not None and not 1 <= stride <= num_frames:
             raise ValueError(f'stride must be from 1 to num_frames = {num_frames}, got {stride}')
         self.num_frames, self.stride, self.mirror_left_hands = num_frames, stride, mirror_left_hands
@@ -60,6 +77,7 @@ class MotionRefiner(nn.Module):
     def loss(self, batch):
         """Losses of a (B, T, H, ...) batch with inputs and true joints: a dict of scalars."""
         joints, valid, side = _inputs(batch)
+        self._check_frame_rate(batch)
         b, h = (valid & batch.joints_valid.any(3)).any(1).nonzero(as_tuple=True)  # the N hands there are
         frame_valid = batch.frame_valid[b]
         mirrored = (side[b, h] == LEFT) & self.mirror_left_hands
@@ -78,7 +96,14 @@ class MotionRefiner(nn.Module):
         """
         joints, valid, side = _inputs(batch)
         relative = batch.frame == 'wrist'
-        parts = [self.refine(*track, relative) for track in zip(joints, valid, side, batch.frame_valid, strict=True)]
+        times = _times(batch)
+        if self.frame_rate is not None and any(when is None for when in times):
+            raise ValueError(
+                f'{type(self).__name__} works at {self.frame_rate:g} frames per second and needs timestamps, '
+                f"or meta['frame_indices'] and meta['fps']"
+            )
+        tracks = zip(joints, valid, side, batch.frame_valid, times, strict=True)
+        parts = [self.refine(*track, relative, when) for *track, when in tracks]
         refined = RefinedMotion(*(None if part[0] is None else torch.stack(part) for part in zip(*parts, strict=True)))
         predicted = batch.frame_valid[..., None] & valid.any(1)[:, None]
         answer = HandSequence(
@@ -98,13 +123,20 @@ class MotionRefiner(nn.Module):
         return answer if self.hand_model is None else fit_meshes(answer, self.hand_model)
 
     @torch.no_grad()
-    def refine(self, joints, valid, hand_side, frame_valid=None, wrist_at_origin=False):
-        """Refines one track of any length.
+    def refine(self, joints, valid, hand_side, frame_valid=None, wrist_at_origin=False, times=None):
+        """Refines one track of any length and frame rate.
+
+        A track that does not come at `frame_rate` is resampled to it by linear interpolation, refined, and resampled
+        back to its own times, which is exact for linear motion; see `frame_positions`. After the last frame of the
+        model's time line, its last correction goes on.
 
         Args:
-            joints: (T, H, J, 3) metres. valid: (T, H) bool, frames of each hand that the estimator gave; others are
-                interpolated first. hand_side: (H,) 0 left, 1 right. frame_valid: (T,) bool, False for padding at the
-                end. wrist_at_origin: the input is relative to the wrist, and so is the answer.
+            joints: (T, H, J, 3) metres.
+            valid: (T, H) bool, frames of each hand that the estimator gave; others are interpolated first.
+            hand_side: (H,) 0 left, 1 right.
+            frame_valid: (T,) bool, False for padding at the end.
+            wrist_at_origin: the input is relative to the wrist, and so is the answer.
+            times: (T,) seconds; None: the track comes at `frame_rate`.
 
         Returns:
             `RefinedMotion` with joints (T, H, J, 3) in the frame of the input, pose (T, H, 16, 6), shape (H, 10); zeros
@@ -113,22 +145,49 @@ class MotionRefiner(nn.Module):
         num_frames = len(joints)
         length = num_frames if frame_valid is None else int(frame_valid.sum())
         known, mirrored = valid.any(0), (hand_side == LEFT) & self.mirror_left_hands
-        filled = fill_missing(joints[:length].transpose(0, 1), valid[:length].T)  # (H, T, J, 3)
-        window = self.num_frames or length
+        positions = torch.arange(length, device=joints.device, dtype=torch.float64)
+        if times is not None:
+            positions = frame_positions(torch.as_tensor(times[:length], device=joints.device), self.frame_rate)
+        given = joints[:length].transpose(0, 1), valid[:length].T, positions
+        count = int(positions[-1] + 1e-6) + 1  # frames of the model's time line
+        line = torch.arange(count, device=joints.device, dtype=torch.float64)
+        filled = interpolate_frames(*given, line)  # (H, S, J, 3)
+        window = self.num_frames or count
         index, present = (
             torch.as_tensor(part, device=joints.device)
-            for part in overlapping_windows(length, window, min(self.stride, window))
+            for part in overlapping_windows(count, window, min(self.stride, window))
         )
         windows = mirror_joints(filled, mirrored)[known][:, index].flatten(0, 1)  # (H * W, T, J, 3)
         output = self._refine_windows(windows, present.repeat(int(known.sum()), 1))
-        motion, pose = (_assemble(x, index, present, num_frames, known) for x in output[:2])
+        motion, pose = (_assemble(x, index, present, count, known) for x in output[:2])
+        motion = mirror_joints(motion, mirrored)
         shape = output.shape
+        back = torch.ones(len(known), count, dtype=torch.bool, device=joints.device), line, positions
         if pose is not None:
-            pose = torch.where(mirrored[:, None, None, None], mirror_poses(pose, 'rot6d_add'), pose).transpose(0, 1)
+            pose = torch.where(mirrored[:, None, None, None], mirror_poses(pose, 'rot6d_add'), pose)
+            pose = _padded(interpolate_frames(pose, *back), num_frames)
             shape = _per_hand(shape.unflatten(0, (-1, len(index))).mean(1), known)
+        motion = interpolate_frames(motion, *back)
+        late = positions > count - 1
+        if late.any():
+            motion[:, late] += interpolate_frames(*given, positions[late]) - filled[:, -1:]
         if wrist_at_origin:
             motion = motion - motion[..., :1, :]
-        return RefinedMotion(mirror_joints(motion, mirrored).transpose(0, 1).contiguous(), pose, shape)
+        return RefinedMotion(_padded(motion, num_frames), pose, shape)
+
+    def _check_frame_rate(self, batch):
+        """Refuses to train on clips whose frames come at another rate than the model's."""
+        if self.frame_rate is None or batch.timestamps is None:
+            return
+        for times, valid, meta in zip(batch.timestamps, batch.frame_valid, batch.meta, strict=True):
+            times = times[valid]
+            if len(times) > 1:
+                rate = 1 / float(times.diff().median())
+                if abs(rate / self.frame_rate - 1) > RATE_TOLERANCE:
+                    raise ValueError(
+                        f'{sample_name(meta)} comes at {rate:.4g} frames per second, and {type(self).__name__} is '
+                        f'configured for {self.frame_rate:g}: set frame_rate of the model to what it is trained on'
+                    )
 
     def _refine_windows(self, joints, present):
         """(W, T, J, 3), (W, T) in the input's frame -> `RefinedMotion` in it."""
@@ -141,6 +200,25 @@ class MotionRefiner(nn.Module):
         if not parts:  # no hand at all
             return RefinedMotion(joints)
         return RefinedMotion(*(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)))
+
+
+def frame_positions(times: torch.Tensor, frame_rate: float) -> torch.Tensor:
+    """When the frames of a track are on a model's time line, which begins with the first of them.
+
+    A step from one frame to the next that is a whole number of the model's frames but for a tenth (29.97 for 30 frames
+    per second, times in whole milliseconds, frames left out) counts as that number.
+
+    Args:
+        times: (T,) seconds, growing.
+        frame_rate: of the model, frames per second.
+
+    Returns:
+        (T,) float64, in frames of the model.
+    """
+    steps = times.double().diff() * frame_rate
+    whole = steps.round()
+    steps = torch.where((whole >= 1) & ((steps - whole).abs() <= STEP_TOLERANCE), whole, steps)
+    return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
 
 
 def add_mesh(answer, hand_model, hand_pose, hand_shape):
@@ -236,6 +314,21 @@ def _inputs(batch):
             'LoadPredictions into the pipeline, or make the batch from a predictions file'
         )
     return batch.input_joints_3d, batch.input_valid & batch.frame_valid[..., None], batch.hand_side
+
+
+def _times(batch):
+    """Seconds (T,) of each clip, from its timestamps or its frame numbers and rate; None for a clip without either."""
+    if batch.timestamps is not None:
+        return batch.timestamps
+    known = [(meta.get('frame_indices'), meta.get('fps')) for meta in batch.meta]
+    return [torch.as_tensor(numbers).double() / fps if numbers and fps else None for numbers, fps in known]
+
+
+def _padded(values, num_frames):
+    """(H, T', ...) with zeros up to T frames, time first: (T, H, ...)."""
+    padded = values.new_zeros(num_frames, len(values), *values.shape[2:])
+    padded[: values.shape[1]] = values.transpose(0, 1)
+    return padded
 
 
 def _assemble(windows, index, present, num_frames, known):

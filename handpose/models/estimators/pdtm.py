@@ -24,6 +24,7 @@ class PDTM(MotionRefiner):
     """The whole system (paper Fig. 2). Every row of the paper's Tables 1 to 3 is a set of options.
 
     Args:
+        frame_rate: frames per second of the motion it is trained on; it must be stated.
         num_frames: T of a window. stride, mirror_left_hands: see `MotionRefiner`.
         channels, depth, num_heads, mlp_ratio: sizes (paper: 512, 5, 8; the ratio is MotionBERT's).
         groups, kernel_size, padding: of the dynamic convolutions (paper: kernel 8).
@@ -47,6 +48,7 @@ class PDTM(MotionRefiner):
     def __init__(
         self,
         hand_model: dict,
+        frame_rate: float | None = None,
         num_frames: int = 27,
         stride: int = 9,
         mirror_left_hands: bool = True,
@@ -68,7 +70,7 @@ class PDTM(MotionRefiner):
         head: dict | None = None,
         loss: dict | None = None,
     ):
-        super().__init__(num_frames, stride, mirror_left_hands)
+        super().__init__(num_frames, stride, mirror_left_hands, frame_rate)
         has_global = (global_attention or global_convolution) and global_mode != 'replace'
         by_attention = memory_tokens > 0 and memory_update == 'vit_token'
         _check_options(global_mode, memory_update, shape_supervision, memory_tokens > 0, has_global)

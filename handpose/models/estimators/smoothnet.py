@@ -34,6 +34,7 @@ class SmoothNet(MotionRefiner):
     """Linear layers over the frames of a window, the same for every coordinate.
 
     Args:
+        frame_rate: frames per second of the motion it is trained on; it must be stated.
         num_frames: T (published: 32; 8 to 64 are in use). stride: see `MotionRefiner`.
         hidden_channels, block_channels, num_blocks, dropout: published sizes.
         fitted_hand: config of a hand model that `predict` fits to the joints, see `fit_meshes`; None: joints alone.
@@ -42,6 +43,7 @@ class SmoothNet(MotionRefiner):
 
     def __init__(
         self,
+        frame_rate: float | None = None,
         num_frames: int = 32,
         stride: int = 1,
         hidden_channels: int = 512,
@@ -51,7 +53,7 @@ class SmoothNet(MotionRefiner):
         fitted_hand: dict | None = None,
         loss: dict | None = None,
     ):
-        super().__init__(num_frames, stride, mirror_left_hands=False)
+        super().__init__(num_frames, stride, mirror_left_hands=False, frame_rate=frame_rate)
         self.encoder = nn.Sequential(nn.Linear(num_frames, hidden_channels), nn.LeakyReLU(0.1))
         self.blocks = nn.Sequential(
             *(_ResidualBlock(hidden_channels, block_channels, dropout) for _ in range(num_blocks))

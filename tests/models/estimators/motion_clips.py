@@ -14,7 +14,9 @@ LOSS = dict(
     pose_loss=dict(type='HandPoseLoss', base='smooth_l1'),
     shape_loss=dict(type='HandShapeLoss', base='smooth_l1'),
 )
-SIZES = dict(num_frames=9, stride=4, channels=16, depth=2, num_heads=2, hand_model=dict(type='ProceduralHand'))
+SIZES = dict(
+    frame_rate=30.0, num_frames=9, stride=4, channels=16, depth=2, num_heads=2, hand_model=dict(type='ProceduralHand')
+)
 
 
 def build(name='PDTM', **options):

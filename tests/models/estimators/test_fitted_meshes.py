@@ -46,6 +46,6 @@ def test_the_fit_finds_the_hands_that_the_joints_were_made_from():
     assert answer.hand_pose_valid.all()
 
 
-@pytest.mark.parametrize('refiner', [StillHand(), SavitzkyGolayFilter()])
+@pytest.mark.parametrize('refiner', [StillHand(), SavitzkyGolayFilter(31, 2, 'frames')])
 def test_without_a_hand_model_there_is_no_mesh(refiner):
     assert refiner.predict(hands_of_the_model()[0]).vertices is None

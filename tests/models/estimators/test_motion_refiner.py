@@ -11,7 +11,13 @@ sys.path.insert(0, str(Path(__file__).parent))
 from motion_clips import build, clip, summed, track, with_random_weights
 
 from handpose.geometry import rot6d_to_rotmat
-from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion, from_motion, to_motion
+from handpose.models.estimators.motion_refiner import (
+    MotionRefiner,
+    RefinedMotion,
+    frame_positions,
+    from_motion,
+    to_motion,
+)
 from handpose.structures import HandSequence
 
 RIGHT, LEFT = torch.tensor([1]), torch.tensor([0])
@@ -22,6 +28,9 @@ LENGTHS = [1, 2, 26, 27, 28, 100]
 
 class Marking(MotionRefiner):
     """Answers the input and something that depends on the place in the window and on the whole window."""
+
+    def __init__(self, num_frames=None, stride=1, mirror_left_hands=True):
+        super().__init__(num_frames, stride, mirror_left_hands, frame_rate=30.0)
 
     def forward(self, motion, frame_valid=None):
         mask = torch.ones(motion.shape[:2], dtype=torch.bool) if frame_valid is None else frame_valid
@@ -248,3 +257,52 @@ def test_refuses_what_it_cannot_use():
         Marking(9).loss(HandSequence.stack([clip(9)]))
     with pytest.raises(ValueError, match='at most 9 frames, got 10'):
         build()(torch.zeros(1, 10, 21, 3))
+
+
+def linear_track(times):
+    """(T, 1, 21, 3) joints that move straight on at constant speeds."""
+    start, speed = torch.rand(2, 1, 21, 3, dtype=torch.float64, generator=torch.Generator().manual_seed(0))
+    return start + speed * times.double()[:, None, None, None]
+
+
+class Unchanged(MotionRefiner):
+    """A model that answers its input, and notes how many frames it saw."""
+
+    def __init__(self):
+        super().__init__(9, 4, frame_rate=30.0)
+        self.windows = []
+
+    def forward(self, motion, frame_valid=None):
+        self.windows.append(motion)
+        return RefinedMotion(motion)
+
+
+@pytest.mark.parametrize('fps', [10, 15, 24, 25, 29.97, 30, 50, 60, 120])
+def test_other_frame_rates_are_resampled_and_linear_motion_stays(fps):
+    times = 3.7 + torch.arange(50).double() / fps
+    joints, valid = linear_track(times), torch.ones(50, 1, dtype=torch.bool)
+    valid[[4, 20]] = False
+    model = Unchanged()
+    found = model.refine(joints.nan_to_num(), valid, RIGHT, times=times).joints
+    torch.testing.assert_close(found, joints, atol=1e-9, rtol=0)
+    # What the model saw moves at its own rate: a straight path in equal steps of a thirtieth of a second.
+    steps = model.windows[0].diff(dim=1)[0, :, 5]
+    speed = (joints[1] - joints[0])[0] * fps
+    if fps not in (29.97,):
+        torch.testing.assert_close(steps, ((speed[5] - speed[0]) / 30).expand_as(steps), atol=1e-9, rtol=0)
+
+
+def test_frame_positions():
+    whole = frame_positions(torch.tensor([0.0, 0.033, 0.067, 0.2, 0.2334]), 30.0)
+    assert whole.tolist() == [0, 1, 2, 6, 7]  # milliseconds, and frames left out
+    halves = frame_positions(torch.arange(5).double() / 60, 30.0)
+    torch.testing.assert_close(halves, torch.arange(5).double() / 2)
+
+
+def test_training_refuses_another_frame_rate():
+    batch = HandSequence.stack([clip(9)])
+    model = build(frame_rate=60.0)
+    with pytest.raises(ValueError, match='comes at 30 frames per second, and PDTM is configured for 60'):
+        model.loss(batch)
+    with pytest.raises(ValueError, match='PDTM needs frame_rate, the frames per second'):
+        build(frame_rate=None)

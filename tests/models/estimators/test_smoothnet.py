@@ -14,14 +14,14 @@ from handpose.structures import HandSequence
 
 
 def test_published_size():
-    size = sum(p.numel() for p in SmoothNet().parameters())
+    size = sum(p.numel() for p in SmoothNet(frame_rate=30.0).parameters())
     assert size == (32 * 512 + 512) + 3 * (512 * 256 + 256 + 256 * 512 + 512) + (512 * 32 + 32)
     assert round(size / 1e6, 2) == 0.82
 
 
 @torch.no_grad()
 def test_is_the_published_network_of_each_coordinate():
-    model = SmoothNet(num_frames=8, hidden_channels=16, block_channels=4).double().eval()
+    model = SmoothNet(frame_rate=30.0, num_frames=8, hidden_channels=16, block_channels=4).double().eval()
     motion = torch.randn(2, 8, 21, 3, dtype=torch.float64)
     found = model(motion).joints
     for joint, axis in ((0, 0), (7, 2), (20, 1)):
@@ -34,7 +34,7 @@ def test_is_the_published_network_of_each_coordinate():
 
 @torch.no_grad()
 def test_coordinates_do_not_see_each_other():
-    model, motion = SmoothNet(num_frames=8).eval(), torch.randn(1, 8, 21, 3)
+    model, motion = SmoothNet(frame_rate=30.0, num_frames=8).eval(), torch.randn(1, 8, 21, 3)
     other = motion.clone()
     other[:, :, 4, 1] += 1
     changed = (model(other).joints != model(motion).joints).any(1)[0]
@@ -44,21 +44,21 @@ def test_coordinates_do_not_see_each_other():
 
 
 def test_dropout_is_for_training_alone():
-    model, motion = SmoothNet(num_frames=8), torch.randn(1, 8, 21, 3)
+    model, motion = SmoothNet(frame_rate=30.0, num_frames=8), torch.randn(1, 8, 21, 3)
     assert not torch.equal(model(motion).joints, model(motion).joints)
     model.eval()
     assert torch.equal(model(motion).joints, model(motion).joints)
 
 
 def test_tracks_of_any_length():
-    model = SmoothNet(num_frames=8, stride=3).double().eval()
+    model = SmoothNet(frame_rate=30.0, num_frames=8, stride=3).double().eval()
     for length in (1, 7, 8, 30):
         out = model.refine(*track(length, 2), torch.tensor([0, 1]))
         assert out.joints.shape == (length, 2, 21, 3) and out.joints.isfinite().all() and out.pose is None
 
 
 def test_trains():
-    model = SmoothNet(num_frames=9, hidden_channels=16, block_channels=8, dropout=0.0, loss=LOSS)
+    model = SmoothNet(frame_rate=30.0, num_frames=9, hidden_channels=16, block_channels=8, dropout=0.0, loss=LOSS)
     data = HandSequence.stack([clip(9, 2, (0, 1))])
     losses = model.loss(data)
     summed(losses).backward()

@@ -1,0 +1,132 @@
+"""Detections as estimators list them: hands of a frame in lists of different lengths, and numbers in many forms.
+
+Legend: T frames, H hands, N detections.
+"""
+
+import numpy as np
+
+from handpose.structures.prediction_checks import PredictionsError
+
+MOST_HANDS = 2
+
+
+def hands_as_arrays(landmarks, handedness, score):
+    """Turns lists of hands per frame into arrays.
+
+    Args:
+        landmarks: T items, each a list of 0 to 2 hands (21, 3), or one hand, or None or [] for no hand.
+        handedness: one name; a name a frame; or a list of names for each frame, as many as hands.
+        score: as handedness, numbers; or None.
+
+    Returns:
+        landmarks (T, 2, 21, 3) with NaN where there is no hand, handedness (T, 2) with '', score (T, 2) or None.
+
+    Raises:
+        PredictionsError: an item that is no list of hands, or names that are not as many; it names the frame.
+    """
+    frames = [_hands_of(item, t) for t, item in enumerate(landmarks)]
+    points = np.full((len(frames), MOST_HANDS, 21, 3), np.nan)
+    for t, hands in enumerate(frames):
+        for h, hand in enumerate(hands):
+            points[t, h] = hand
+    names = _beside('handedness', handedness, frames, '')
+    return points, names, None if score is None else _beside('score', score, frames, 0.0)
+
+
+def whole_numbers(name, values):
+    """(N,) int64 of whole numbers, floats without a fraction, or strings of digits such as '000012'.
+
+    Raises:
+        PredictionsError: anything else; it names the first value that is none.
+    """
+    values = np.asarray(values)
+    values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if values.dtype.kind in 'iu' or not values.size:
+        return values.astype(np.int64)
+    wrong = np.ones(values.shape, bool)
+    if values.dtype.kind == 'f':
+        wrong = ~(np.isfinite(values) & (values == np.floor(values)) & (np.abs(values) < 2**53))
+    elif values.dtype.kind == 'U':
+        wrong = ~(np.char.isdecimal(values) & (np.char.str_len(values) <= 18))
+    elif values.dtype.kind == 'S':
+        return whole_numbers(name, np.char.decode(values, 'latin-1'))
+    if wrong.any():
+        raise PredictionsError(
+            f'{name} must be whole numbers, or strings of digits such as "000012", got {values[wrong][0].item()!r}'
+        )
+    return values.astype(np.int64)
+
+
+def flags(name, values):
+    """(N,) int64 of 0 and 1, given as those, as booleans, as floats, or as a column (N, 1).
+
+    Raises:
+        PredictionsError: another value, which it names.
+    """
+    values = np.asarray(values)
+    values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
+    if values.dtype.kind not in 'biuf':
+        raise PredictionsError(f'{name} must be 1 (right) or 0 (left), got values of type {values.dtype}')
+    wrong = (values != 0) & (values != 1)
+    if wrong.any():
+        raise PredictionsError(f'{name} must be 1 (right) or 0 (left), got {values[wrong][0].item()!r}')
+    return values.astype(np.int64)
+
+
+def numbers(name, values):
+    """An array of float64.
+
+    Raises:
+        PredictionsError: lists of different lengths, or something that is no number.
+    """
+    try:
+        return np.asarray(values, np.float64)
+    except (ValueError, TypeError):
+        raise PredictionsError(f'{name} must be an array of numbers: lists of one length, without texts') from None
+
+
+def is_ragged(landmarks):
+    """Whether landmarks are a list whose items do not make one array."""
+    if not isinstance(landmarks, (list, tuple)):
+        return False
+    try:
+        return np.asarray(landmarks).dtype.kind not in 'fiu'
+    except ValueError:
+        return True
+
+
+def _hands_of(item, t):
+    """A list of hands (21, 3) of one frame."""
+    expected = f'frame {t} of world_landmarks must be a list of 0 to {MOST_HANDS} hands of 21 points (x, y, z)'
+    if item is None or len(item) == 0:
+        return []
+    try:
+        hands = np.array([np.full((21, 3), np.nan) if hand is None else hand for hand in item], np.float64)
+    except (ValueError, TypeError):
+        raise PredictionsError(f'{expected}; its hands differ in shape or hold something that is no number') from None
+    hands = hands[None] if hands.shape == (21, 3) else hands
+    if hands.ndim != 3 or hands.shape[1:] != (21, 3) or len(hands) > MOST_HANDS:
+        raise PredictionsError(f'{expected}, got shape {hands.shape}')
+    return list(hands)
+
+
+def _beside(name, values, frames, empty):
+    """One value a hand as an array (T, 2); `values` is one for all, one a frame, or a list for each frame."""
+    result = np.full((len(frames), MOST_HANDS), empty, dtype=object)
+    values = values.tolist() if isinstance(values, np.ndarray) else values
+    values = values[0] if isinstance(values, list) and len(values) == 1 and not isinstance(values[0], list) else values
+    if not isinstance(values, (list, tuple)):
+        values = [values] * len(frames)
+    if len(values) != len(frames):
+        raise PredictionsError(f'{name} must be one for all frames or {len(frames)}, one for each, got {len(values)}')
+    for t, (hands, given) in enumerate(zip(frames, values, strict=True)):
+        given = given if isinstance(given, (list, tuple)) else [given] * len(hands)
+        if len(given) != len(hands):
+            raise PredictionsError(
+                f'{name} of frame {t} must have one value for each of its {len(hands)} hands, got {len(given)}'
+            )
+        result[t, : len(hands)] = given
+    try:
+        return result.astype(float) if isinstance(empty, float) else result.astype(str)
+    except (ValueError, TypeError):
+        raise PredictionsError(f'{name} must be numbers, got {result.ravel()[0]!r}') from None
