@@ -27,6 +27,6 @@ setup(
         # mmcv without its compiled operators; a project that has the full mmcv keeps it and leaves this out.
         'mmcv': ['mmcv-lite>=2.1'],
         'train': ['tensorboard>=2.15', 'matplotlib>=3.8'],
-        'test': ['pytest>=8', 'pytest-timeout>=2.3', 'pytest-xdist>=3.5', 'ruff>=0.6'],
+        'test': ['pytest>=8', 'pytest-timeout>=2.3.1', 'pytest-xdist>=3.5', 'ruff>=0.6'],
     },
 )

@@ -1,10 +1,13 @@
 """Writing a file whole or not at all."""
 
+import errno
 import os
 import secrets
 from contextlib import contextmanager
 from pathlib import Path
 
+# What network and virtual file systems answer to a flush of a folder that they cannot do.
+NO_FOLDER_FLUSH = (errno.EINVAL, errno.ENOSYS, errno.EOPNOTSUPP, errno.EACCES, errno.EPERM)
 TEMPORARY = '.writing-'  # how the name of an unfinished file begins
 
 
@@ -52,9 +55,15 @@ def remove_unfinished(folder, names='*'):
 
 
 def _flush_folder(folder):
-    """The new name itself is on the disk only once the folder is."""
-    handle = os.open(folder, os.O_RDONLY)
+    """The new name itself is on the disk only once the folder is, on file systems that can flush folders."""
+    try:
+        handle = os.open(folder, os.O_RDONLY)
+    except PermissionError:  # Windows opens no folders; elsewhere this one may be written but not read
+        return
     try:
         os.fsync(handle)
+    except OSError as error:
+        if error.errno not in NO_FOLDER_FLUSH:
+            raise
     finally:
         os.close(handle)

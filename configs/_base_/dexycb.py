@@ -26,15 +26,17 @@ labelled = dict(
     packed='$packed',
 )
 train_dataset = dict(
-    **labelled,
+    _include_='$labelled',
     split='train',
     mode='clips',
     num_frames='$num_frames',
     gap='$frame_gap',
     pipeline='$train_pipeline',
 )
-val_dataset = dict(**labelled, split='val', mode='tracks', pipeline='$test_pipeline')
-test_dataset = dict(**labelled, split='$test_split', mode='tracks', pipeline='$test_pipeline', partial='$partial')
+val_dataset = dict(_include_='$labelled', split='val', mode='tracks', pipeline='$test_pipeline')
+test_dataset = dict(
+    _include_='$labelled', split='$test_split', mode='tracks', pipeline='$test_pipeline', partial='$partial'
+)
 train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
 val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
 test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')

@@ -19,7 +19,7 @@ labelled = dict(
     on_broken='$on_broken',
 )
 train_dataset = dict(
-    **labelled,
+    _include_='$labelled',
     split='train',
     held_out='$held_out',
     mode='clips',
@@ -30,8 +30,8 @@ train_dataset = dict(
     clip_stride='$clip_stride',
     pipeline='$train_pipeline',
 )
-val_dataset = dict(**labelled, split='val', held_out='$held_out', mode='videos', pipeline='$test_pipeline')
-test_dataset = dict(**labelled, split='test', mode='videos', pipeline='$test_pipeline')
+val_dataset = dict(_include_='$labelled', split='val', held_out='$held_out', mode='videos', pipeline='$test_pipeline')
+test_dataset = dict(_include_='$labelled', split='test', mode='videos', pipeline='$test_pipeline')
 train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
 val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
 test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')

@@ -27,14 +27,14 @@ labelled = dict(
     packed='$packed',
 )
 train_dataset = dict(
-    **labelled,
+    _include_='$labelled',
     split='train',
     mode='clips',
     num_frames='$num_frames',
     gap='$frame_gap',
     pipeline='$train_pipeline',
 )
-val_dataset = dict(**labelled, split='val', mode='tracks', pipeline='$test_pipeline')
+val_dataset = dict(_include_='$labelled', split='val', mode='tracks', pipeline='$test_pipeline')
 test_dataset = dict(
     type='HO3D',
     data_root='$data_root',

@@ -12,7 +12,7 @@ labelled = dict(
     labels='$labels',
 )
 train_dataset = dict(
-    **labelled,
+    _include_='$labelled',
     split='train',
     cameras='$cameras',
     mode='clips',
@@ -20,8 +20,12 @@ train_dataset = dict(
     clip_stride='$clip_stride',
     pipeline='$train_pipeline',
 )
-val_dataset = dict(**labelled, split='val', cameras='$test_cameras', mode='tracks', pipeline='$test_pipeline')
-test_dataset = dict(**labelled, split='test', cameras='$test_cameras', mode='tracks', pipeline='$test_pipeline')
+val_dataset = dict(
+    _include_='$labelled', split='val', cameras='$test_cameras', mode='tracks', pipeline='$test_pipeline'
+)
+test_dataset = dict(
+    _include_='$labelled', split='test', cameras='$test_cameras', mode='tracks', pipeline='$test_pipeline'
+)
 train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
 val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
 test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')

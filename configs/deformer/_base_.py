@@ -26,13 +26,13 @@ model = dict(
         query_role='input',  # or 'code', added to the decoder's queries at every layer: the published code
         position='cell_centre',  # or 'cumulative', the published code
         initial_sharpness=10.0,  # of the heatmaps; 1.0 in the published code
-        **transformer,
+        _include_='$transformer',
     ),
     temporal_transformer=dict(
         type='TemporalTransformer',
         query_role='input',
         position='index',  # or 'cumulative', the published code
-        **transformer,
+        _include_='$transformer',
     ),
     head=dict(
         type='DynamicFusionHead',

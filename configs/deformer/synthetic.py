@@ -36,8 +36,6 @@ model = dict(
     joints_to_head=True,
     mirror_left_hands=True,
     backbone=dict(depth=18, base_channels=32, out_channels=64),
-    spatial_transformer=transformer,
-    temporal_transformer=transformer,
     head=dict(in_channels=64 + 42, hidden_channels=(512, 256)),
     monocular_head=dict(in_channels=64, hidden_channels=(512, 256)),
     # From scratch, 2D joints and rotations lead the way; with the paper's weights the mesh terms drown them at first.

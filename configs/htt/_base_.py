@@ -24,7 +24,7 @@ model = dict(
     vote='sum',  # of the clips of a video, by their probabilities; or 'majority'
     normalizer=dict(type='ImageNormalizer', mean=(127.5, 127.5, 127.5), std=(255.0, 255.0, 255.0)),
     backbone=dict(type='PooledResNet', depth=18),
-    pose_block=dict(type='WindowedTransformer', window='$window', final_norm=True, **transformer),
+    pose_block=dict(type='WindowedTransformer', _include_='$transformer', window='$window', final_norm=True),
     pose_head=dict(
         type='Pose25DHead',
         channels='$channels',
@@ -46,7 +46,7 @@ model = dict(
         inputs=('image', 'pose', 'object'),  # Table 5: each left out
         detach=False,
     ),
-    action_head=dict(type='ActionHead', num_actions='$num_actions', **transformer),
+    action_head=dict(type='ActionHead', _include_='$transformer', num_actions='$num_actions'),
     loss=dict(
         type='HTTLoss',
         hand_weight=0.5,

@@ -5,7 +5,6 @@ a conversion that was interrupted goes on with the next shard, and readers of an
 is a new one.
 """
 
-import fcntl
 import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
@@ -200,6 +199,8 @@ def _only_writer(folder):
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
+            import fcntl
+
             fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             raise DatasetError(f'another process is packing into {folder}; wait for it, or end it') from None

@@ -211,7 +211,7 @@ def _with_hand_parameters(clip, hands, rows, valid, matrix, model):
     valid = valid & hands.valid[rows]
     pose = hands.pose[rows].astype(np.float64)
     for hand in range(pose.shape[1]):
-        turned = Rotation.from_matrix(matrix[:, :3, :3]) * Rotation.from_rotvec(pose[:, hand, 0])
+        turned = Rotation.from_matrix(np.array(matrix[:, :3, :3])) * Rotation.from_rotvec(pose[:, hand, 0])
         pose[:, hand, 0] = turned.as_rotvec()
     count = np.maximum(valid.sum(0), 1)[:, None]
     shape = np.where(valid[..., None], hands.shape[rows], 0).sum(0) / count

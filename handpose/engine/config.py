@@ -1,97 +1,99 @@
 """Reading a config: Python files with `_base_`, options from the command line, and values that parts share."""
 
 import ast
-import copy
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
-from mmengine.config import Config, DictAction
+from mmengine.config import Config
 
+from handpose.engine.options import ConfigError, OptionsAction, apply_options, entries_of, follow
 from handpose.registry import did_you_mean
 
-
-class ConfigError(ValueError):
-    """A config file, key or option that cannot be used; the sentence says which and what to write instead."""
+__all__ = ['ConfigError', 'OptionsAction', 'load_config', 'run_settings']
 
 
-class OptionsAction(DictAction):
-    """`--cfg-options key=value ...` of argparse: numbers, strings, lists, None, and dicts written as in Python."""
+def load_config(path: str | Path, options: Mapping[str, Any] | None = None) -> Config:
+    """Reads a config file and resolves it.
 
-    @staticmethod
-    def _parse_iterable(val):
-        text = val.strip()
-        if text.startswith('{'):
-            try:
-                return ast.literal_eval(text)
-            except (ValueError, SyntaxError) as error:
-                raise ConfigError(f'{text} is not a Python dict such as {{"type": "ProceduralHand"}}') from error
-        return DictAction._parse_iterable(val)
-
-
-def load_config(path, options=None):
-    """Reads a config file and settles it.
-
-    A string value `'$name'` anywhere in the file stands for the top-level value `name`. It is put in after the
-    options, so `data_root=...` on the command line reaches the dataset of every split.
+    A string value `'$name'` anywhere in the file stands for the top-level value `name`, and a dict with the key
+    `_include_='$name'` has the entries of the top-level dict `name` too, its own going first. Both are put in after the
+    options, so `data_root=...` on the command line reaches the dataset of every split. Values that Python itself copies
+    while it reads the file (`**name`, or `name` in an expression) cannot follow an option; such an option is refused.
 
     Args:
         path: the config file.
-        options: {'a.b.0.c': value} overrides. A path that the config lacks is refused, unless it starts with '+'.
+        options: {'a.b.0.c': value} overrides, later ones on top. A path that the config lacks is refused, unless it
+            starts with '+'. Values of `OptionsAction` are read as `read_value` says, others are taken as they are.
 
     Returns:
         mmengine `Config`.
 
     Raises:
-        ConfigError: no such file, an unknown key (with the nearest right one), or an unknown `$name`.
+        ConfigError: no such file, an unknown key (with the nearest right one), an option without effect, or an unknown
+            `$name`.
     """
     if not Path(path).is_file():
         known = [str(p) for p in Path('configs').glob('*/*.py') if not p.name.startswith('_')]
         raise ConfigError(f'no config file {path}.{did_you_mean(path, known)}')
     config = Config.fromfile(str(path))
-    plain = {}
-    for key, value in (options or {}).items():
-        if not key.startswith('+'):
-            _check_path(config, key, path)
-        plain[key.removeprefix('+')] = copy.deepcopy(value)  # merging takes `_delete_` out of it
-    config.merge_from_dict(plain)
-    filename, text = config.filename, config.text
-    return Config(_resolve(config.to_dict(), config), cfg_text=text, filename=filename)
+    plain = config.to_dict()
+    if options:
+        _refuse_copied(plain, options, Path(path))
+        plain = apply_options(plain, options, str(path))
+    return Config(_resolve(plain, plain), cfg_text=config.text, filename=config.filename)
 
 
-def _check_path(config, option, path):
-    node, walked = config, []
-    for key in option.split('.'):
-        here = '.'.join(walked) or 'the top level'
-        if isinstance(node, (list, tuple)):
-            if not key.lstrip('-').isdigit() or int(key) >= len(node):
+def _refuse_copied(config: Mapping[str, Any], options: Mapping[str, Any], path: Path) -> None:
+    """Refuses options for top-level values that the file copies into other values while it is read."""
+    copies = {}
+    for option in options:
+        name = option.removeprefix('+').split('.')[0]
+        if name in config:
+            copies = copies or copied_names(path)
+            if name in copies:
+                file, line = copies[name]
                 raise ConfigError(
-                    f'{option}: {here} is a list of {len(node)} in {path}; {key!r} is not one of its places'
+                    f'{option} would not reach everything that is made from it: line {line} of {file} copies {name!r} '
+                    f"while the file is read. Set the keys that it is copied to; or write '${name}', or "
+                    f"_include_='${name}' instead of **{name}, in that file"
                 )
-            node = node[int(key)]
-        elif hasattr(node, 'keys') and key in node:
-            node = node[key]
-        else:
-            known = list(node.keys()) if hasattr(node, 'keys') else []
-            raise ConfigError(
-                f'{option}: {key!r} is not a key of {here} in {path}.{did_you_mean(key, known)}'
-                f' To add a new key, write +{option}=...'
-            )
-        walked.append(key)
 
 
-def _resolve(value, config):
+def copied_names(path: Path) -> dict[str, tuple[Path, int]]:
+    """The names that a config file or one of its bases uses in expressions.
+
+    Args:
+        path: of the config file.
+
+    Returns:
+        {name: (file, line)} of the first use.
+    """
+    found: dict[str, tuple[Path, int]] = {}
+    tree = ast.parse(path.read_text(encoding='utf-8'))
+    for node in ast.walk(tree):
+        if isinstance(node, ast.Assign) and [ast.unparse(target) for target in node.targets] == ['_base_']:
+            bases = ast.literal_eval(node.value)
+            for base in [bases] if isinstance(bases, str) else bases:
+                if '::' not in base:  # mmengine's name of a config of another package
+                    found.update(copied_names((path.parent / base).resolve()))
+        if isinstance(node, ast.Name) and isinstance(node.ctx, ast.Load):
+            found.setdefault(node.id, (path, node.lineno))
+        if isinstance(node, ast.Attribute) and ast.unparse(node.value) == '_base_':
+            found.setdefault(node.attr, (path, node.lineno))
+    return found
+
+
+def _resolve(value: Any, config: Mapping[str, Any]) -> Any:
+    value = entries_of(follow(value, config), config)
     if isinstance(value, dict):
         return {key: _resolve(item, config) for key, item in value.items()}
     if isinstance(value, (list, tuple)):
         return type(value)(_resolve(item, config) for item in value)
-    if isinstance(value, str) and value.startswith('$'):
-        name = value[1:]
-        if name not in config:
-            raise ConfigError(f'{value!r} names no top-level value of the config.{did_you_mean(name, config.keys())}')
-        return _resolve(config[name], config)
     return value
 
 
-def run_settings(config, work_dir=None, launcher='none'):
+def run_settings(config: Config, work_dir: str | Path | None = None, launcher: str = 'none') -> Config:
     """Sets `work_dir` (default work_dirs/<system>_<dataset>) and `launcher` of a loaded config, and returns it."""
     path = Path(config.filename)
     config.work_dir = str(work_dir or config.get('work_dir') or Path('work_dirs') / f'{path.parent.name}_{path.stem}')

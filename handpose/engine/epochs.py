@@ -102,7 +102,7 @@ class SeedHook(Hook):
     def before_train_iter(self, runner, batch_idx, data_batch=None):
         """Seeds Python, NumPy and torch; the loader has drawn the batch by now."""
         draws = np.random.SeedSequence([runner.seed, runner.epoch, runner.iter, runner.rank])
-        seed = int(draws.generate_state(1, np.uint64)[0] >> 1)
+        seed = int(draws.generate_state(1, np.uint64)[0]) >> 1  # in Python: numpy 1 cannot shift a uint64 by an int
         random.seed(seed)
         np.random.seed(seed % 2**32)
         torch.manual_seed(seed)

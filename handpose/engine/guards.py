@@ -1,10 +1,11 @@
 """What keeps a run from harming itself or another one."""
 
-import fcntl
+import errno
 import os
 import signal
 import socket
 import threading
+import warnings
 from pathlib import Path
 
 import torch
@@ -12,7 +13,14 @@ import torch
 from handpose.files import remove_unfinished
 from handpose.structures import sample_name
 
+try:
+    import fcntl
+except ImportError:  # Windows
+    fcntl = None
+
 LOCK = '.lock'
+# What a file system without locks answers.
+NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 
 
 class WorkDirLock:
@@ -31,7 +39,7 @@ class WorkDirLock:
         # A record lock, because loader workers do not inherit it: it must not outlive a killed main process.
         self.file = open(folder / LOCK, 'a+', encoding='utf-8')  # noqa: SIM115  (stays open as long as the lock)
         try:
-            fcntl.lockf(self.file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            locked = _lock(self.file)
         except (BlockingIOError, PermissionError):
             self.file.seek(0)
             holder = self.file.read().strip() or 'another process'
@@ -39,6 +47,12 @@ class WorkDirLock:
             raise ValueError(
                 f'{folder} is in use: {holder} trains there. Stop it, or choose another folder with --work-dir'
             ) from None
+        if not locked:
+            warnings.warn(
+                f'{folder} cannot be locked on this system or file system; nothing keeps a second training out of it: '
+                'do not start one there',
+                stacklevel=2,
+            )
         self.file.truncate(0)
         self.file.write(f'process {os.getpid()} on {socket.gethostname()}')
         self.file.flush()
@@ -47,6 +61,23 @@ class WorkDirLock:
     def release(self):
         """Lets others in; so does the end of the process."""
         self.file.close()
+
+
+def _lock(file):
+    """Takes the lock of an open file; False where there are no locks.
+
+    Raises:
+        BlockingIOError, PermissionError: another process has the lock.
+    """
+    if fcntl is None:
+        return False
+    try:
+        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in NO_LOCKS:
+            return False
+        raise
+    return True
 
 
 class StopSignal:

@@ -4,11 +4,11 @@ import sys
 from pathlib import Path
 
 import torch
-from mmengine.config import DictAction
 from random_clips import RandomClips  # noqa: F401  (registers itself)
 
 from handpose.engine import build_runner, compat, load_config, run_settings
 from handpose.engine.checkpoints import newest_checkpoint
+from handpose.engine.options import split_options
 
 CONFIG = Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic.py'
 
@@ -42,10 +42,7 @@ def train(work_dir, epochs, options=None, launcher='none'):
 
 
 if __name__ == '__main__':
-    options = {}
-    for pair in sys.argv[3:]:
-        key, value = pair.split('=', 1)
-        options[key] = DictAction._parse_iterable(value)
+    options = split_options(sys.argv[3:])
     try:
         train(sys.argv[1], int(sys.argv[2]), options, launcher='pytorch')
     finally:

@@ -3,6 +3,7 @@ import argparse
 import pytest
 
 from handpose.engine import ConfigError, OptionsAction, load_config
+from handpose.engine.options import split_options
 
 
 @pytest.fixture
@@ -54,13 +55,119 @@ def test_missing_file_names_the_nearest(monkeypatch, tmp_path):
         load_config('configs/deformer/dexicb.py')
 
 
-def test_options_may_be_dicts():
+CONFIG = """
+data_root = 'here'
+labels = dict(root='$data_root', size=3, names=['a', 'b'], scales=(1, 2), extra=None)
+train = dict(_include_='$labels', split='train')
+test = dict(_include_='$labels', split='test', size=5)
+copied = dict(depth=1)
+model = dict(**copied)
+loss = dict(weight=1.0)
+part = dict(loss='$loss')
+"""
+
+
+def from_command_line(tmp_path, *words):
+    path = tmp_path / 'config.py'
+    path.write_text(CONFIG)
     parser = argparse.ArgumentParser()
     parser.add_argument('--cfg-options', nargs='+', action=OptionsAction)
-    given = parser.parse_args(['--cfg-options', 'a=1', "b={'type': 'X', 'size': (3, 4)}", 'c=[1,x]', 'd=None'])
-    assert given.cfg_options == {'a': 1, 'b': {'type': 'X', 'size': (3, 4)}, 'c': [1, 'x'], 'd': None}
-    with pytest.raises(ConfigError, match='not a Python dict'):
-        parser.parse_args(['--cfg-options', 'b={type: X}'])
+    return load_config(path, parser.parse_args(['--cfg-options', *words]).cfg_options)
+
+
+@pytest.mark.parametrize('text', ['my data', '20240101', '1e5', 'my,data', 'data [new]', '[x', 'a=b', "it's", 'True'])
+def test_a_string_stays_as_it_was_typed(tmp_path, text):
+    config = from_command_line(tmp_path, f'data_root={text}')
+    assert config.train.root == config.test.root == text
+    assert from_command_line(tmp_path, f'train.root={text}').train.root == text
+
+
+@pytest.mark.parametrize(
+    'key, text, value',
+    [
+        ('labels.size', '7', 7),
+        ('labels.size', '1e-3', 1e-3),
+        ('labels.size', 'false', False),
+        ('labels.size', 'None', None),
+        ('data_root', 'None', None),
+        ('labels.extra', 'my data', 'my data'),
+        ('labels.extra', '20240101', 20240101),
+        ('labels.extra', "'20240101'", '20240101'),
+        ('labels.extra', '[1, x y, (2,3)]', [1, 'x y', (2, 3)]),
+        ('labels.extra', 'a,b', ['a', 'b']),
+        ('labels.extra', "{'type': 'X', 'size': (3, 4)}", {'type': 'X', 'size': (3, 4)}),
+        ('labels.extra', '[]', []),
+        ('labels.names', '[840412060917,c d]', ['840412060917', 'c d']),
+        ('labels.names', "['a, b',c]", ['a, b', 'c']),
+        ('labels.scales', '(3,4)', (3, 4)),
+    ],
+)
+def test_values_are_read_by_what_they_replace(tmp_path, key, text, value):
+    found = from_command_line(tmp_path, f'{key}={text}')
+    for part in key.split('.'):
+        found = found[part]
+    assert (found == value and type(found) is type(value)) or (isinstance(value, dict) and found == value)
+
+
+@pytest.mark.parametrize(
+    'words, message',
+    [
+        (['labels.extra={type: X}'], 'not a Python dict'),
+        (['labels.extra=[1,(2]'], 'brackets of .* do not match'),
+        (['data_root'], 'is not an option: write key=value'),
+        (['copied.depth=2'], r"line 7 of .*config\.py copies 'copied'.*_include_='\$copied'"),
+        (['part.loss.weight=2'], r"part\.loss is '\$loss' .*write loss\.weight="),
+        (['labels.size=2', 'labels=None'], 'labels.size would have no effect'),
+        (['labels.names.5=x'], 'list of 2'),
+    ],
+)
+def test_options_that_cannot_work_are_refused(tmp_path, words, message):
+    with pytest.raises(ConfigError, match=message):
+        from_command_line(tmp_path, *words)
+
+
+def test_included_values_follow_the_options(tmp_path):
+    config = from_command_line(tmp_path, 'labels.size=9', 'train.names.1=z')
+    assert (config.train.size, config.test.size) == (9, 5)
+    assert '_include_' not in config.train
+    nested = from_command_line(tmp_path, 'labels.names.0=x')
+    assert nested.train.names == nested.test.names == ['x', 'b']
+
+
+@pytest.mark.parametrize(
+    'config, option',
+    [
+        ('deformer/synthetic', 'transformer.num_layers=3'),
+        ('deformer/synthetic', 'transformer.query_self_attention=True'),
+        ('deformer/synthetic', 'model.spatial_transformer.num_layers=2'),
+        ('deformer/synthetic', 'rotation_space=so3_compose'),
+        ('deformer/synthetic', 'model.head.mode=average'),
+        ('htt/synthetic', 'transformer.num_layers=1'),
+        ('htt/synthetic', 'num_layers=1'),
+        ('htt/synthetic', 'window=1'),
+        ('htt/synthetic', 'num_frames=16'),
+        ('htt/synthetic', 'model.tokenizer.inputs=[pose,object]'),
+        ('pdtm/synthetic', 'model.insertion=head'),
+        ('pdtm/synthetic', 'model.memory_update=vit_token'),
+        ('pdtm/synthetic', 'model=$dstformer'),
+        ('pdtm/synthetic', 'loss.vertex_frames=None'),
+    ],
+)
+def test_overrides_of_shipped_configs_reach_the_model(config, option):
+    path = f'configs/{config}.py'
+    assert load_config(path, split_options([option])).model != load_config(path).model
+
+
+@pytest.mark.parametrize('config', ['deformer/dexycb', 'htt/h2o', 'pdtm/dexycb_motion'])
+def test_overrides_of_labelled_reach_every_split(config):
+    loaded = load_config(
+        f'configs/{config}.py',
+        {'labelled.hand_model': {'type': 'X', '_delete_': True}}
+        if 'htt' not in config
+        else {'labelled.on_broken': 'skip'},
+    )
+    key, value = ('on_broken', 'skip') if 'htt' in config else ('hand_model', {'type': 'X'})
+    assert all(loaded[f'{split}_dataset'][key] == value for split in ('train', 'val', 'test'))
 
 
 def test_options_can_be_used_again(tmp_path):

@@ -1,6 +1,5 @@
 """Ablation tables: rows that are options of one config, and the training and test that each row and seed needs."""
 
-import copy
 import hashlib
 import json
 from dataclasses import dataclass, field
@@ -8,7 +7,8 @@ from pathlib import Path
 
 import yaml
 
-from handpose.engine.config import OptionsAction, load_config
+from handpose.engine.config import load_config
+from handpose.engine.options import split_options
 from handpose.registry import DATASETS, METRICS, MODELS, did_you_mean
 
 TABLE_KEYS = {
@@ -153,10 +153,8 @@ def check_runs(runs):
     for run in runs:
         both = (run.train_options, run.test_options)
         for options in both:
-            option_words(options)
-        # Copies, because mmengine takes '_delete_' out of the dicts that it merges.
-        copies = [{key: copy.deepcopy(value) for key, value in options.items()} for options in both]
-        configs = [load_config(run.table.config, options) for options in copies]
+            _check_words(run.table.config, options)
+        configs = [load_config(run.table.config, options) for options in both]
         for config, names in zip(configs, ('train_dataset', 'test_dataset'), strict=True):
             for registry, part in ((MODELS, config.model), (DATASETS, config[names])):
                 if (key := json.dumps(part, sort_keys=True, default=str)) not in built:
@@ -187,21 +185,20 @@ def _check_untrained(run, model):
 
 
 def option_words(options):
-    """Options as words of `--cfg-options`.
+    """Options as words of `--cfg-options`; the values that they replace decide how they are read."""
+    return [f'{key}={value}' for key, value in options.items()]
 
-    Raises:
-        TableError: a value that a command line would turn into another one.
-    """
-    words = []
+
+def _check_words(config, options):
+    """Refuses options that a command line would turn into others."""
+    if load_config(config, options) == load_config(config, split_options(option_words(options))):
+        return
     for key, value in options.items():
-        text = str(value)
-        if OptionsAction._parse_iterable(text) != value:
+        if load_config(config, {key: value}) != load_config(config, split_options(option_words({key: value}))):
             raise TableError(
                 f'{key}: {value!r} cannot be written on a command line as it is; set its parts one by one '
                 f'(key.part: value), and write numbers with a point (1.0e+4)'
             )
-        words.append(f'{key}={text}')
-    return words
 
 
 class _UniqueKeys(yaml.SafeLoader):
