@@ -160,13 +160,9 @@ def test_overrides_of_shipped_configs_reach_the_model(config, option):
 
 @pytest.mark.parametrize('config', ['deformer/dexycb', 'htt/h2o', 'pdtm/dexycb_motion'])
 def test_overrides_of_labelled_reach_every_split(config):
-    loaded = load_config(
-        f'configs/{config}.py',
-        {'labelled.hand_model': {'type': 'X', '_delete_': True}}
-        if 'htt' not in config
-        else {'labelled.on_broken': 'skip'},
-    )
     key, value = ('on_broken', 'skip') if 'htt' in config else ('hand_model', {'type': 'X'})
+    given = {**value, '_delete_': True} if isinstance(value, dict) else value
+    loaded = load_config(f'configs/{config}.py', {f'labelled.{key}': given})
     assert all(loaded[f'{split}_dataset'][key] == value for split in ('train', 'val', 'test'))
 
 

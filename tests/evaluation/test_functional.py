@@ -1,6 +1,7 @@
 import numpy as np
 import pytest
 import scipy.linalg
+from scipy.integrate import trapezoid
 
 from handpose.evaluation import (
     acceleration_errors,
