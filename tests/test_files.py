@@ -1,4 +1,6 @@
+import errno
 import os
+import stat
 import subprocess
 
 import pytest
@@ -39,6 +41,30 @@ def test_a_kill_leaves_the_old_file_and_a_remnant_that_is_removed(tmp_path):
     assert len(list(tmp_path.glob(f'{TEMPORARY}*'))) == 1
     remove_unfinished(tmp_path)
     assert [p.name for p in tmp_path.iterdir()] == ['a.txt']
+
+
+def refuse_folders(monkeypatch, number):
+    plain = os.fsync
+
+    def fsync(handle):
+        if stat.S_ISDIR(os.fstat(handle).st_mode):
+            raise OSError(number, os.strerror(number))
+        plain(handle)
+
+    monkeypatch.setattr('handpose.files.os.fsync', fsync)
+
+
+@pytest.mark.parametrize('number', [errno.EINVAL, errno.EOPNOTSUPP, errno.EACCES])
+def test_a_file_system_that_cannot_flush_folders(tmp_path, monkeypatch, number):
+    refuse_folders(monkeypatch, number)
+    write_whole(tmp_path / 'a.txt', 'new')
+    assert (tmp_path / 'a.txt').read_text() == 'new'
+
+
+def test_a_folder_that_fails_to_flush_is_reported(tmp_path, monkeypatch):
+    refuse_folders(monkeypatch, errno.EIO)
+    with pytest.raises(OSError, match=os.strerror(errno.EIO)):
+        write_whole(tmp_path / 'a.txt', 'new')
 
 
 def test_a_full_disk_leaves_the_old_file(tmp_path):

@@ -156,7 +156,7 @@ def test_a_bad_row_is_found_before_anything_runs(tmp_path, options, words):
 def test_words_of_the_command_line_mean_the_same(tmp_path):
     options = {'epochs': 3, 'val_dataloader': None, 'crop_rotation': 0.25, 'train_dataset': CLIPS}
     words = option_words(options)
-    assert load_config(CONFIG, split_options(words)) == load_config(CONFIG, options)
+    assert load_config(CONFIG, split_options(words)).to_dict() == load_config(CONFIG, options).to_dict()
     assert load_config(CONFIG, options).train_dataloader.dataset.type == 'RandomClips'
 
 

@@ -1,5 +1,6 @@
 """Two runs in one folder, losses that are not finite, and being asked to stop."""
 
+import errno
 import os
 import signal
 import subprocess
@@ -53,6 +54,28 @@ def test_a_second_run_in_a_work_directory_is_refused(tmp_path):
     after = hold(tmp_path)
     after.communicate('')
     assert after.returncode == 0
+
+
+@pytest.mark.parametrize('number', [errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF])
+def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, number):
+    def no_locks(*arguments):
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr('handpose.engine.guards.fcntl.lockf', no_locks)
+    with pytest.warns(UserWarning, match='cannot be locked'):
+        lock = WorkDirLock(tmp_path)
+    lock.release()
+
+
+def test_a_system_without_fcntl_is_a_warning(tmp_path):
+    code = (
+        "import sys; sys.modules['fcntl'] = None\n"
+        'import handpose.datasets, handpose.engine.runner\n'
+        'from handpose.engine.guards import WorkDirLock\n'
+        'WorkDirLock(sys.argv[1]).release()'
+    )
+    done = subprocess.run([sys.executable, '-c', code, str(tmp_path)], capture_output=True, text=True)
+    assert done.returncode == 0 and 'cannot be locked' in done.stderr, done.stderr
 
 
 @TRANSFORMS.register_module()

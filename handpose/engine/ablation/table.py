@@ -189,12 +189,18 @@ def option_words(options):
     return [f'{key}={value}' for key, value in options.items()]
 
 
+def _same(config, options):
+    """True when a command line would make the same config of the options."""
+    words = split_options(option_words(options))
+    return load_config(config, options).to_dict() == load_config(config, words).to_dict()
+
+
 def _check_words(config, options):
     """Refuses options that a command line would turn into others."""
-    if load_config(config, options) == load_config(config, split_options(option_words(options))):
+    if _same(config, options):
         return
     for key, value in options.items():
-        if load_config(config, {key: value}) != load_config(config, split_options(option_words({key: value}))):
+        if not _same(config, {key: value}):
             raise TableError(
                 f'{key}: {value!r} cannot be written on a command line as it is; set its parts one by one '
                 f'(key.part: value), and write numbers with a point (1.0e+4)'
