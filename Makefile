@@ -1,12 +1,13 @@
 # make train   .venv, the built-in data, training, test and pictures of CONFIG
 # make test    ruff, the tests, and a short run of the whole `make train`
 CONFIG ?= configs/deformer/synthetic.py
-# Overrides for every step, e.g. OPTIONS="batch_size=8 num_workers=4"
+# Overrides for every step, e.g. OPTIONS="batch_size=8 num_workers=4", or OPTIONS="'data_root=my data'"
 OPTIONS ?=
 # Where pip finds torch, for another build than your default index holds (CPU, or one CUDA version).
 TORCH_INDEX ?=
 PYTHON ?= python3
 VENV := .venv
+LOWEST := .venv-lowest
 RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 NAME := $(notdir $(patsubst %/,%,$(dir $(CONFIG))))_$(basename $(notdir $(CONFIG)))
@@ -21,7 +22,7 @@ SMOKE_POSES := data_root=$(SMOKE_DIR)/poses synthetic_data.subjects=3 synthetic_
 SMOKE_ACTIONS := data_root=$(SMOKE_DIR)/actions synthetic_data.subjects=4 synthetic_data.videos=1 \
 	+synthetic_data.test_videos=1 +synthetic_data.frames=24 +synthetic_data.max_frames=32 batch_size=4 epochs=1
 
-.PHONY: train test lint unit smoke clean
+.PHONY: train test test-lowest lint unit smoke clean
 
 train: $(READY)
 	$(RUN) tools/make_synthetic.py --config $(CONFIG) $(WITH_OPTIONS)
@@ -50,5 +51,15 @@ $(READY): setup.py constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mmcv,train,test]'
 	touch $@
 
+# The tests with the lowest versions that setup.py allows; they have a virtual environment of their own.
+test-lowest: $(LOWEST)/.ready
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2
+
+$(LOWEST)/.ready: setup.py constraints-lowest.txt
+	$(PYTHON) -m venv $(LOWEST)
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints-lowest.txt torch
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[mmcv,train,test]'
+	touch $@
+
 clean:
-	rm -rf $(VENV) work_dirs data build *.egg-info
+	rm -rf $(VENV) $(LOWEST) work_dirs data build *.egg-info

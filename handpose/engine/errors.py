@@ -6,7 +6,12 @@ import sys
 from contextlib import contextmanager
 
 # A disk that is full or may not be written, a file system without locks.
-FILE_TROUBLE = (errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EACCES, errno.ENOLCK, errno.ENOSYS)
+FILE_TROUBLE = (
+    *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE),
+    *(errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP),
+)
+# The extra of setup.py that has a package.
+EXTRAS = {'mmcv': 'mmcv', 'tensorboard': 'train', 'matplotlib': 'train'}
 
 
 @contextmanager
@@ -17,7 +22,10 @@ def sentences():
     """
     try:
         yield
-    except (ValueError, KeyError, TypeError, FileNotFoundError, ModuleNotFoundError) as error:
+    except (ValueError, KeyError, TypeError, FileNotFoundError, ImportError) as error:
+        package = _missing_package(error)
+        if package in EXTRAS and not os.environ.get('HANDPOSE_TRACEBACK'):
+            sys.exit(f"error: this needs the Python package {package}: pip install 'handpose[{EXTRAS[package]}]'")
         if os.environ.get('HANDPOSE_TRACEBACK') or not _ours(error):
             raise
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
@@ -30,6 +38,12 @@ def sentences():
             'before is whole: make room, or choose a folder that can be written'
         )
     except RuntimeError as error:
+        if _lost_a_worker(error) and not os.environ.get('HANDPOSE_TRACEBACK'):
+            sys.exit(
+                'error: a process that loads data has died, as when memory or the shared memory of /dev/shm runs out. '
+                'Load with fewer (--cfg-options num_workers=0), use smaller batches, or give a container more '
+                '(docker run --shm-size=8g); the checkpoints are good: go on with --resume'
+            )
         if os.environ.get('HANDPOSE_TRACEBACK') or not _lost_a_process(error):
             raise
         sys.exit(
@@ -44,6 +58,22 @@ def _ours(error):
     while trace.tb_next is not None:
         trace = trace.tb_next
     return trace.tb_frame.f_globals.get('__name__', '').startswith('handpose')
+
+
+def _missing_package(error):
+    """The package whose import failed behind an error, or None."""
+    while error is not None:
+        if isinstance(error, ModuleNotFoundError) and error.name:
+            return error.name.split('.')[0]
+        error = error.__cause__ or error.__context__
+    return None
+
+
+def _lost_a_worker(error):
+    """True for what torch's DataLoader raises when one of its processes is gone, or finds no shared memory."""
+    words = str(error)
+    worker = 'DataLoader worker' in words and ('killed by signal' in words or 'exited unexpectedly' in words)
+    return worker or 'unable to allocate shared memory' in words or 'unable to write to file </torch_' in words
 
 
 def _lost_a_process(error):

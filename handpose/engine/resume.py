@@ -1,7 +1,11 @@
 """What a checkpoint records of its run, and whether another run may go on from it."""
 
+import math
+
 import numpy as np
+import torch
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 
 import handpose
 from handpose.engine.adapter import bare
@@ -35,7 +39,11 @@ class RunRecordHook(Hook):
             estimator=type(estimator).__name__,
             format=CHECKPOINT_FORMAT,
             handpose_version=handpose.__version__,
-            run={**run_record(runner), 'learning_rates': self.learning_rates},
+            run={
+                **run_record(runner),
+                'learning_rates': self.learning_rates,
+                'optimizer_entries': len(checkpoint['optimizer']['state']),
+            },
         )
 
 
@@ -64,6 +72,98 @@ def check_has_record(meta, filename):
             f'{filename} has no record of its run, so it cannot be resumed exactly; start anew from its weights with '
             f'--cfg-options load_from={filename}'
         )
+
+
+def check_complete(runner: Runner, checkpoint: dict, filename: str) -> None:
+    """Refuses a checkpoint from which training would go on with other weights or another optimizer than it had.
+
+    Args:
+        runner: with its optimizer and schedules built, before anything is loaded.
+        checkpoint: as read from the file.
+        filename: of the checkpoint, for the message.
+
+    Raises:
+        ValueError: weights, optimizer, schedules, or counters are missing, not finite, or do not fit; says which.
+    """
+    checks = (_weights_problem, _optimizer_problem, _schedule_problem, _counter_problem)
+    for check in checks:
+        problem = check(runner, checkpoint)
+        if problem is not None:
+            raise ValueError(
+                f'{filename} cannot be resumed: {problem}. Resume from another checkpoint of that run, or start anew '
+                'from the weights of a good one with --work-dir OTHER --cfg-options load_from=CHECKPOINT'
+            )
+
+
+def _weights_problem(runner, checkpoint):
+    state = checkpoint.get('state_dict')
+    if not isinstance(state, dict) or not state:
+        return 'it has no weights (state_dict)'
+    return next((f'the weights {name} are not finite' for name, value in state.items() if not _is_finite(value)), None)
+
+
+def _optimizer_problem(runner, checkpoint):
+    saved, own = checkpoint.get('optimizer'), runner.optim_wrapper.state_dict()
+    if not isinstance(saved, dict) or not isinstance(saved.get('state'), dict) or not saved.get('param_groups'):
+        return 'it has no optimizer state (optimizer)'
+    if set(saved) != set(own):
+        return f'its optimizer state has the keys {sorted(saved)}, this run needs {sorted(own)}'
+    sizes = [[len(group.get('params', ())) for group in state['param_groups']] for state in (saved, own)]
+    if sizes[0] != sizes[1]:
+        return f'its optimizer has parameter groups of {sizes[0]} tensors, this run of {sizes[1]}'
+    if not _is_finite(saved['param_groups']):
+        return 'the settings of its optimizer are not finite'
+    expected = checkpoint['meta']['run'].get('optimizer_entries')
+    if len(saved['state']) != expected:
+        return f'it has the optimizer state of {len(saved["state"])} tensors, and says that it had {expected}'
+    parameters = [p for group in runner.optim_wrapper.param_groups for p in group['params']]
+    for index, entry in saved['state'].items():
+        if not isinstance(index, int) or not 0 <= index < len(parameters) or not isinstance(entry, dict):
+            return f'its optimizer state of tensor {index!r} belongs to no tensor of the model'
+        for name, value in entry.items():
+            if not _is_finite(value):
+                return f'{name} of tensor {index} in its optimizer state is not finite'
+            if torch.is_tensor(value) and value.dim() and value.shape != parameters[index].shape:
+                shapes = tuple(value.shape), tuple(parameters[index].shape)
+                return f'{name} of tensor {index} in its optimizer state has the shape {shapes[0]}, not {shapes[1]}'
+    return None
+
+
+def _schedule_problem(runner, checkpoint):
+    own, saved = runner.param_schedulers, checkpoint.get('param_schedulers')
+    if own is None:
+        return None
+    if not isinstance(saved, list):
+        return 'it has no learning rate schedules (param_schedulers)'
+    if len(saved) != len(own):
+        return f'it has {len(saved)} learning rate schedules, this run has {len(own)}'
+    return None if _is_finite(saved) else 'its learning rate schedules are not finite'
+
+
+def _counter_problem(runner, checkpoint):
+    meta, hub = checkpoint['meta'], checkpoint.get('message_hub')
+    for name in ('epoch', 'iter'):
+        if type(meta.get(name)) is not int or meta[name] < 0:
+            return f'its meta.{name} is {meta.get(name)!r}, not a number of at least 0'
+    if not isinstance(hub, dict) or not isinstance(hub.get('runtime_info'), dict):
+        return 'it has no history (message_hub)'
+    for name in ('epoch', 'iter'):
+        # The hub counts from the start of the iteration or epoch that was the last.
+        seen = hub['runtime_info'].get(name)
+        if seen not in (meta[name] - 1, meta[name]):
+            return f'its meta says {name} {meta[name]}, its history (message_hub) says {seen!r}'
+    return None
+
+
+def _is_finite(value):
+    """False when a tensor or number in nested dicts and lists is not finite."""
+    if torch.is_tensor(value):
+        return not value.is_floating_point() or bool(value.isfinite().all())
+    if isinstance(value, dict):
+        return all(_is_finite(item) for item in value.values())
+    if isinstance(value, (list, tuple)):
+        return all(_is_finite(item) for item in value)
+    return not isinstance(value, float) or math.isfinite(value)
 
 
 def initial_rates(runner):

@@ -44,8 +44,10 @@ class HandposeRunner(Runner):
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True, map_location='default'):
         """Goes on from a checkpoint; see `resume.check_same_run` for what is refused."""
         planned = resume.initial_rates(self)
-        meta = compat.load_checkpoint_file(filename, mmap=True).get('meta', {})
+        checkpoint = compat.load_checkpoint_file(filename, mmap=True)
+        meta = checkpoint.get('meta', {})
         resume.check_has_record(meta, filename)
+        resume.check_complete(self, checkpoint, filename)
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         resume.check_same_run(self, meta, filename, planned)
 

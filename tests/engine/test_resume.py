@@ -1,5 +1,6 @@
 """Resuming gives what an unbroken run gives, or says why it cannot."""
 
+import copy
 import sys
 from pathlib import Path
 
@@ -70,6 +71,42 @@ def test_a_file_without_a_record_is_refused(tmp_path):
     del checkpoint['meta']['run']
     torch.save(checkpoint, path)
     with pytest.raises(ValueError, match='has no record of its run'):
+        train(tmp_path, 2, {'epochs': 2})
+
+
+def first_state(checkpoint):
+    return next(iter(checkpoint['optimizer']['state'].values()))
+
+
+HARM = {
+    r'has no optimizer state': lambda c: c.pop('optimizer'),
+    r'has no learning rate schedules': lambda c: c.pop('param_schedulers'),
+    r'has no history': lambda c: c.pop('message_hub'),
+    r'has no weights': lambda c: c['state_dict'].clear(),
+    r'weights .* are not finite': lambda c: next(iter(c['state_dict'].values())).view(-1)[0].fill_(float('nan')),
+    r'exp_avg of tensor 0 .* is not finite': lambda c: first_state(c)['exp_avg'].fill_(float('inf')),
+    r'exp_avg_sq of tensor 0 .* has the shape \(2,\), not': lambda c: first_state(c).update(exp_avg_sq=torch.ones(2)),
+    r'optimizer state of \d+ tensors, and says': lambda c: c['optimizer']['state'].popitem(),
+    r'parameter groups of': lambda c: c['optimizer']['param_groups'][0]['params'].pop(),
+    r'settings of its optimizer are not': lambda c: c['optimizer']['param_groups'][0].update(lr=float('nan')),
+    r'meta.epoch is -1': lambda c: c['meta'].update(epoch=-1),
+    r'meta says iter 9, its history .* says 3': lambda c: c['meta'].update(iter=9),
+}
+
+
+@pytest.fixture(scope='module')
+def one_epoch(tmp_path_factory):
+    folder = tmp_path_factory.mktemp('one_epoch')
+    train(folder, 1, {'epochs': 2})
+    return torch.load(newest_checkpoint(folder), weights_only=True)
+
+
+@pytest.mark.parametrize('words', HARM)
+def test_a_checkpoint_that_lacks_something_is_refused(tmp_path, one_epoch, words):
+    checkpoint = copy.deepcopy(one_epoch)
+    HARM[words](checkpoint)
+    torch.save(checkpoint, tmp_path / 'epoch_1.pth')
+    with pytest.raises(ValueError, match=rf'epoch_1\.pth cannot be resumed: .*{words}.*load_from='):
         train(tmp_path, 2, {'epochs': 2})
 
 
