@@ -11,6 +11,8 @@ from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
+from handpose.visualization.video import VideoWriter
+from handpose.visualization.video_frames import VideoFrames
 from rich import box
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn, track
@@ -24,8 +26,6 @@ from handpose.inference.recognizer import FIELD_OF_VIEW
 from handpose.structures import Predictions, save_predictions
 from handpose.visualization.action_banner import ActionBanner
 from handpose.visualization.overlays import draw_hands
-from handpose.visualization.video import VideoWriter
-from handpose.visualization.video_frames import VideoFrames
 
 SHOWN = 5  # actions in the table
 WIDTH = 960  # pixels of the drawn video

@@ -7,6 +7,8 @@ HaMeR, MANO or InterHand2.6M give. docs/refine.md says what refining does.
 import argparse
 import time
 
+from handpose.visualization.video import VideoWriter
+from handpose.visualization.video_frames import VideoFrames
 from rich import box
 from rich.console import Console
 from rich.progress import track
@@ -20,8 +22,6 @@ from handpose.structures import load_predictions, save_predictions
 from handpose.visualization import save_image
 from handpose.visualization.skeleton_video import ComparisonVideo
 from handpose.visualization.traces import joint_traces
-from handpose.visualization.video import VideoWriter
-from handpose.visualization.video_frames import VideoFrames
 
 NO_TRUTH = (
     'The table shows smoothness, which any smoothing improves; without true positions, nothing here says whether the '

@@ -15,8 +15,7 @@ from handpose.geometry import project_points
 from handpose.inference import ActionRecognizer, action_record, load_action_recognizer, save_actions
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, Predictions
-from handpose.visualization import save_clip_video
-from handpose.visualization.video_frames import VideoFrames
+from handpose.video import VideoFrames, save_clip_video
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'models' / 'estimators'))
 from action_clips import HEIGHT, WIDTH, build, model_config

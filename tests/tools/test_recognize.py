@@ -14,7 +14,7 @@ from handpose.engine import load_config
 from handpose.engine.publish import make_header, publish
 from handpose.registry import MODELS
 from handpose.structures import load_predictions
-from handpose.visualization import save_clip_video
+from handpose.video import save_clip_video
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'tests' / 'datasets'))

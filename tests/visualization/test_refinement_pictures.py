@@ -8,10 +8,9 @@ import numpy as np
 import pytest
 
 from handpose.inference import load_refiner
-from handpose.visualization import save_clip_video
+from handpose.video import VideoFrames, save_clip_video
 from handpose.visualization.skeleton_video import ComparisonVideo
 from handpose.visualization.traces import busiest, joint_traces
-from handpose.visualization.video_frames import VideoFrames
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'structures'))
 from predicted_hands import make_predictions

@@ -2,7 +2,8 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose.visualization import VideoWriter, save_clip_video, save_contact_sheet
+from handpose.video import VideoWriter, save_clip_video
+from handpose.visualization import save_contact_sheet
 
 RED_THEN_BLUE = [np.full((64, 96, 3), color, np.uint8) for color in [(220, 30, 30)] * 4 + [(30, 30, 220)] * 4]
 
