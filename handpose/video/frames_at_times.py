@@ -35,9 +35,9 @@ class VideoFrames:
         self._tolerance = (frame_period(self.times) or _UNKNOWN_PERIOD) / 2
         duration = self.reader.duration
         if self.times[0] < -self._tolerance or (duration and self.times[-1] > duration + DURATION_ERROR):
-            lasts = '' if duration is None else f' lasts {duration:.2f} s, and'
+            lasts = f'{path}: ' if duration is None else f'{path} lasts {duration:.2f} s, and '
             raise VideoError(
-                f'{path}{lasts}: the timestamps go from {self.times[0]:.2f} to {self.times[-1]:.2f} s; they must count '
+                f'{lasts}the timestamps go from {self.times[0]:.2f} to {self.times[-1]:.2f} s; they must count '
                 f'from the first frame of the video'
             )
         self._frames = iter(self.reader)

@@ -17,5 +17,5 @@ def frame_period(times: np.ndarray) -> float | None:
     intervals = np.diff(np.asarray(times, np.float64))
     if not len(intervals):
         return None
-    median = np.median(intervals)
+    median = np.sort(intervals)[(len(intervals) - 1) // 2]  # one of them also where their number is even
     return float(intervals[np.abs(intervals - median) <= median / 2].mean())

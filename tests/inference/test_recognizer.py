@@ -17,7 +17,7 @@ from handpose.structures import HandSequence, Predictions
 from handpose.video import VideoFrames, VideoReader, save_clip_video
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'models' / 'estimators'))
-from action_clips import HEIGHT, WIDTH, build, model_config
+from action_clips import HEIGHT, WIDTH, build, give_plausible_hands, model_config
 
 ACTIONS, OBJECTS = [f'do {i}' for i in range(7)], [f'thing {i}' for i in range(5)]
 ROOT = Path(__file__).parents[2]
@@ -62,7 +62,7 @@ def test_a_video_is_answered_as_the_estimator_does(tmp_path, recognizer):
         torch.testing.assert_close(getattr(found, name), getattr(expected, name), atol=1e-4, rtol=1e-4)
     assert found.meta['frame_indices'] == list(range(37)) and found.meta['actions'] == ACTIONS
     assert found.timestamps[-1] == pytest.approx(36 / 30) and found.meta['notes'] == []
-    make_plausible(recognizer)
+    give_plausible_hands(recognizer.estimator)
     hands = Predictions.from_sequence(recognizer.predict(path, field_of_view=70), 'joints_3d')
     assert len(hands) == 37 and hands.valid.all()
 
@@ -132,29 +132,15 @@ def test_a_damaged_end_is_noted(tmp_path, recognizer):
     assert any('of the 2.00 s that the file states: the rest may be missing' in note for note in cut.notes)
 
 
-def make_plausible(recognizer, left=(0, 0)):
-    """Makes the model give flat open hands 0.4 m away in every frame, the left one moved by a share of the image."""
-    hand = torch.zeros(21, 2)
-    for finger in range(5):
-        for k in range(4):
-            hand[1 + 4 * finger + k] = torch.tensor([0.02 * (finger - 2), -0.06 - 0.03 * k])
-    head = recognizer.estimator.pose_head
-    raw = torch.zeros(2, 21, 3)
-    raw[..., :2] = hand * 32 / 0.4 / head.pixel_scale
-    raw[0, :, :2] += torch.tensor(left) * torch.tensor([WIDTH, HEIGHT]) / head.pixel_scale
-    torch.nn.init.zeros_(head.mlp[-1].weight)
-    head.mlp[-1].bias.data = raw.flatten()
-
-
 def test_only_plausible_hands_that_are_asked_for_are_valid(tmp_path, recognizer):
     path = write_video(tmp_path / 'a.avi', frames=20)
     assert not recognizer.predict(path).hand_valid.any()  # untrained: hands of a metre
-    make_plausible(recognizer)
+    give_plausible_hands(recognizer.estimator)
     encoded = recognizer.encode(path)
     both, left = recognizer.predict(encoded), recognizer.predict(encoded, hands='left')
     assert both.hand_valid.all() and both.joints_2d_valid.all()
     assert left.hand_valid[:, 0].all() and not left.hand_valid[:, 1].any() and not left.joints_valid[:, 1].any()
-    make_plausible(recognizer, left=(0.8, 0))
+    give_plausible_hands(recognizer.estimator, left=(0.8, 0))
     outside = recognizer.predict(encoded).hand_valid
     assert not outside[:, 0].any() and outside[:, 1].all()
     with pytest.raises(ValueError, match="hands must be one of left, right, both, got 'none'"):
@@ -163,7 +149,7 @@ def test_only_plausible_hands_that_are_asked_for_are_valid(tmp_path, recognizer)
 
 def test_no_action_is_named_without_evidence(tmp_path, recognizer):
     """A low score, a picture that stays as it is, or no hand that can be one."""
-    make_plausible(recognizer)
+    give_plausible_hands(recognizer.estimator)
     moving = recognizer.predict(write_video(tmp_path / 'a.avi', frames=20))
     assert doubts(moving, 0.0) == [] and 'is below 0.9' in doubts(moving, 0.9)[0]
     save_clip_video(tmp_path / 'grey.avi', [np.full((HEIGHT, WIDTH, 3), 128, np.uint8)] * 20, fps=30)
@@ -220,7 +206,7 @@ def test_files_that_are_no_videos(tmp_path, recognizer):
 
 def test_the_actions_file(tmp_path, recognizer):
     path = write_video(tmp_path / 'pour.avi')
-    make_plausible(recognizer)
+    give_plausible_hands(recognizer.estimator)
     encoded = recognizer.encode(path)
     sequence, running = recognizer.predict(encoded), recognizer.running(encoded, 10)
     save_actions(tmp_path / 'a.json', action_record(sequence, running, 'HTT (a.pth)', 0.1))
