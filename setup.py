@@ -24,9 +24,11 @@ setup(
         'rich>=13',
     ],
     extras_require={
+        # True times of frames and more codecs; its wheels bundle GPL-licensed codecs (x264, x265), hence an extra.
+        'video': ['av>=14.2'],
         # mmcv without its compiled operators; a project that has the full mmcv keeps it and leaves this out.
         'mmcv': ['mmcv-lite>=2.1'],
         'train': ['tensorboard>=2.15', 'matplotlib>=3.8'],
-        'test': ['pytest>=8', 'pytest-timeout>=2.3.1', 'pytest-xdist>=3.5', 'ruff>=0.6'],
+        'test': ['av>=14.2', 'pytest>=8', 'pytest-timeout>=2.3.1', 'pytest-xdist>=3.5', 'ruff>=0.6'],
     },
 )

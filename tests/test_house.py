@@ -21,6 +21,7 @@ FLOORS = {
     'models': 2,
     'datasets': 2,
     'evaluation': 2,
+    'video': 2,
     'engine': 3,
     'visualization': 3,
     'inference': 4,

@@ -17,11 +17,10 @@ from handpose.engine.errors import sentences
 from handpose.evaluation.motion_summary import motion_summary
 from handpose.inference import DEFAULT_METHOD, METHODS, load_refiner
 from handpose.structures import load_predictions, save_predictions
+from handpose.video import VideoFrames, VideoWriter, frame_period
 from handpose.visualization import save_image
 from handpose.visualization.skeleton_video import ComparisonVideo
 from handpose.visualization.traces import joint_traces
-from handpose.visualization.video import VideoWriter
-from handpose.visualization.video_frames import VideoFrames
 
 NO_TRUTH = (
     'The table shows smoothness, which any smoothing improves; without true positions, nothing here says whether the '
@@ -66,7 +65,7 @@ def main():
     console = Console(highlight=False)
     before = load_predictions(arguments.predictions)
     # What cannot be drawn is said before anything is written.
-    writer = VideoWriter(arguments.draw, 1 / before.period if before.period else 30) if arguments.draw else None
+    writer = VideoWriter(arguments.draw, 1 / (frame_period(before.timestamps) or 1 / 30)) if arguments.draw else None
     pictures = VideoFrames(arguments.over, before.timestamps) if arguments.over else None
     hand_model = dict(type='MANO', model_path=arguments.hand_model) if arguments.hand_model else None
     refiner = load_refiner(
@@ -120,7 +119,9 @@ def draw(console, before, after, name, writer, pictures):
         console.print("the video is shown beside: to put skeletons into it takes frame 'camera' and intrinsics")
     with writer:
         for t in track(range(len(before)), 'drawing', console=console, transient=True):
-            writer.write(video.draw(t, pictures.read(t) if pictures else None))
+            writer.write(video.draw(t, pictures.read(t) if pictures else None), before.timestamps[t])
+    for note in pictures.notes if pictures else ():
+        console.print(f'note: {note}', markup=False)
     console.print(f'drawn: {writer.path}, {traces}')
 
 

@@ -1,6 +1,6 @@
 """What a user calls: refiners for files and for live frames; hands and actions of a video file."""
 
-from handpose.inference.action_file import action_record, save_actions
+from handpose.inference.action_file import action_record, doubts, save_actions
 from handpose.inference.refiner import DEFAULT_METHOD, METHODS, Refiner, load_refiner
 
 __all__ = [
@@ -10,6 +10,7 @@ __all__ = [
     'EncodedVideo',
     'Refiner',
     'action_record',
+    'doubts',
     'load_action_recognizer',
     'load_refiner',
     'save_actions',

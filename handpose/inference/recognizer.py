@@ -6,10 +6,11 @@
 Legend: T frames, H hands, C channels, O objects, A actions, h w the video's size.
 """
 
+import itertools
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import cv2
 import numpy as np
 import torch
 
@@ -19,16 +20,20 @@ from handpose.datasets.taxonomies import configured_taxonomy
 from handpose.datasets.transforms.frame import ResizeFrames
 from handpose.engine import load_config, load_weights, read_header
 from handpose.geometry import project_points
+from handpose.inference.frame_slots import FrameSlots, frame_slots
+from handpose.inference.plausibility import plausible_hands
 from handpose.inference.weights import model_config
 from handpose.models.estimators.running_action import RunningAction, running_action
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
-from handpose.visualization.video_frames import open_video
+from handpose.video import VideoReader, frame_period
+from handpose.video.reader import batches
 
 FIELD_OF_VIEW = 90.0  # degrees from the left edge to the right one; H2O's head camera sees 90.3, FPHA's 69.0
-MODEL_FPS = 30.0  # of the data that the models know
-FRAMES_AT_ONCE = 16
-_MISSING_AT_END = 3  # frames; containers often count some too many
+HANDS = {'left': (0,), 'right': (1,), 'both': (0, 1)}
+LONGEST_PAUSE = 1.0  # seconds between two frames; longer ones are shortened to it
+FRAMES_AT_ONCE, PIXELS_AT_ONCE = 16, 2**24
+STILL = 1.5  # grey levels: an image sequence that changes less is a still picture with the noise of compression
 
 
 def load_action_recognizer(checkpoint, config=None, options=None, device='cpu'):
@@ -64,27 +69,40 @@ def load_action_recognizer(checkpoint, config=None, options=None, device='cpu'):
 
 @dataclass
 class EncodedVideo:
-    """What a model keeps of a video: one feature a frame. `notes` are sentences about what was assumed."""
+    """What a model keeps of a video: one feature a frame, and the frames' times. `notes` say what was assumed."""
 
     name: str
-    fps: float
+    times: np.ndarray  # (T,), seconds from the first frame
     size: tuple  # (w, h), pixels
     features: torch.Tensor  # (T, C)
     camera: torch.Tensor  # (3, 3), of the video
-    model_camera: torch.Tensor  # (3, 3), of the pictures that the model saw
-    step: int = 1  # the model sees every so manyth frame as its neighbour
+    model_camera: torch.Tensor  # (3, 3), of the images that the model saw
+    slots: FrameSlots  # which frames the model sees one after the other
+    still: bool  # no image differs visibly from the first one
+    reader: str  # the library that read it: 'PyAV' or 'OpenCV'
     notes: list = field(default_factory=list)
 
     def __len__(self):
         return len(self.features)
 
+    @property
+    def fps(self) -> float | None:
+        """Typical frames per second, or None of a single frame."""
+        period = frame_period(self.times)
+        return None if period is None else 1 / period
+
 
 class ActionRecognizer:
     """Reads a video of one action: hands and object of each frame, and the action of the whole.
 
-    A video is read a few frames at a time; only features are kept, so its length is no matter. It is cut into clips as
-    in testing (paper Fig. 3). A video of twice the models' 30 frames per second (or three times, ...) is taken as two
-    that alternate. One of another shape than the model's pictures gets black borders.
+    A video is read a few frames at a time; only one feature a frame is kept. It is cut into clips as in testing (paper
+    Fig. 3). Frames are shown to the model at the rate that it was trained at, by their times: a video of twice the rate
+    is taken as two that alternate, and in a slower one the nearest frame stands for a missing one. A video of another
+    shape than the model's images gets black borders.
+
+    HTT gives both hands, an object and an action of every video. It has no output that says whether a hand is there, so
+    `hand_valid` marks hands that can be visible ones (see `plausible_hands`) and does not verify that they are; and its
+    scores are not calibrated for videos that show none of its actions.
 
     Args:
         estimator: `HTT`.
@@ -111,73 +129,101 @@ class ActionRecognizer:
                     f'that it was trained with'
                 )
 
-    def predict(self, video, camera=None, field_of_view=None):
+    def predict(
+        self,
+        video: 'str | Path | EncodedVideo',
+        camera: str | None = None,
+        field_of_view: float | None = None,
+        hands: str = 'both',
+    ) -> HandSequence:
         """The answer of a whole video.
 
         Args:
             video: path of the file, or what `encode` made of it.
             camera, field_of_view: of a file, see `encode`.
+            hands: which hands the video shows: 'left', 'right' or 'both'. The other one is never valid.
 
         Returns:
             `HandSequence` (a clip) without images, in the 'camera' frame, of every frame: joints_3d, joints_2d (pixels
-            of the video), object_scores (probabilities); and action_scores, which sum to 1. `meta` names `actions` and
-            `objects`, and holds `notes`.
+            of the video), object_scores (probabilities); and action_scores, which sum to 1. `hand_valid` and
+            `joints_valid` are True where a hand is asked for and plausible. `meta` names `actions` and `objects`, and
+            holds `notes` and `still`.
 
         Raises:
-            ValueError: see `encode`.
+            ValueError: see `encode`; unknown `hands`, or one that the model does not give.
         """
+        sides = range(2 - self.estimator.pose_head.num_hands, 2)
+        if hands not in HANDS or not set(HANDS[hands]) & set(sides):
+            given = 'both' if len(sides) == 2 else 'right'
+            raise ValueError(f'hands must be one of {", ".join(HANDS)}, got {hands!r}; {self.name} gives {given}')
         encoded = video if isinstance(video, EncodedVideo) else self.encode(video, camera, field_of_view)
-        frames, device = len(encoded), encoded.features.device
-        whole, action, votes = {}, 0, 0
-        for phase in range(min(encoded.step, frames)):
-            part = slice(phase, frames, encoded.step)
-            features = encoded.features[part]
+        count, device = len(encoded), encoded.features.device
+        whole, action = {}, 0
+        for frames, own in zip(encoded.slots.frames, encoded.slots.own, strict=True):
+            features = encoded.features[torch.as_tensor(frames, device=device)]
             intrinsics = encoded.model_camera.to(device).expand(len(features), 3, 3)
             output = self.estimator.decode_video(features, intrinsics)
             for name in ('joints', 'objects'):
                 values = getattr(output, name).float().cpu()
-                whole.setdefault(name, values.new_zeros(frames, *values.shape[1:]))[part] = values
-            action, votes = action + len(features) * output.action.float().cpu(), votes + len(features)
-        return self._sequence(encoded, whole['joints'], whole['objects'], action / votes)
+                whole.setdefault(name, values.new_zeros(count, *values.shape[1:]))[frames[own]] = values[own]
+            action = action + own.sum() / count * output.action.float().cpu()
+        return self._sequence(encoded, whole['joints'], whole['objects'], action, hands)
 
-    def running(self, encoded, every=8):
+    def running(self, encoded: EncodedVideo, every: int = 8) -> RunningAction:
         """The action as it looks after every so many frames of an encoded video: `RunningAction`."""
-        features = encoded.features[:: encoded.step]
+        frames, period = encoded.slots.frames[0], encoded.slots.period
+        features = encoded.features[torch.as_tensor(frames, device=encoded.features.device)]
         intrinsics = encoded.model_camera.to(features.device).expand(len(features), 3, 3)
-        found = running_action(self.estimator, features, intrinsics, every=max(1, round(every / encoded.step)))
-        return RunningAction(found.frames * encoded.step, found.scores)
+        slots = round(every * (frame_period(encoded.times) or period) / period)
+        found = running_action(self.estimator, features, intrinsics, every=max(1, slots))
+        places, first = np.unique(frames[found.frames.numpy()], return_index=True)  # a frame may stand in many slots
+        return RunningAction(torch.from_numpy(places), found.scores[torch.from_numpy(first)])
 
-    def encode(self, path, camera=None, field_of_view=None, progress=None):
+    def encode(
+        self,
+        path: str | Path,
+        camera: str | None = None,
+        field_of_view: float | None = None,
+        progress: Callable[[float, float | None], None] | None = None,
+    ) -> EncodedVideo:
         """Reads a video file, which is what takes the time: `EncodedVideo`.
 
         Args:
             path: the file.
             camera: path of a text file `fx fy cx cy width height` (pixels), the camera that made it; it may be of
                 another size of the same shape. field_of_view: in its place, degrees from the left edge to the right
-                one, of a camera that looks through the middle of the picture. Default `FIELD_OF_VIEW`, with a note.
-            progress: called with (frames so far, frames in all, 0 unknown).
+                one, of a camera that looks through the middle of the image. Default `FIELD_OF_VIEW`, with a note.
+            progress: called with (seconds so far, seconds in all as the file states them or None).
 
         Raises:
             ValueError: the file is not there, is no video, holds no frame; a camera that cannot be.
         """
-        capture, fps, count = open_video(path)
-        size = tuple(int(capture.get(key)) for key in (cv2.CAP_PROP_FRAME_WIDTH, cv2.CAP_PROP_FRAME_HEIGHT))
+        reader = VideoReader(path)
+        device = next(self.estimator.parameters()).device
+        frames = iter(reader)
+        parts, times, change, first = [], [], 0.0, None
+        start = next(frames)
+        size = start.image.shape[1::-1]
         matrix, notes = _camera(size, camera, field_of_view, path)
-        parts, done = [], 0
-        model_camera = None
-        for pictures in _batches(capture, size):
-            seen = self._seen(pictures, matrix)
-            model_camera = seen.intrinsics[0, 0]
-            device = next(self.estimator.parameters()).device
-            parts.append(self.estimator.encode_video(seen.images[:, 0].to(device)))
-            done += len(pictures)
+        at_once = max(1, min(FRAMES_AT_ONCE, PIXELS_AT_ONCE // (size[0] * size[1])))
+        for batch in batches(itertools.chain([start], frames), at_once):
+            seen = self._seen(np.stack([frame.image for frame in batch]), matrix)
+            images = seen.images[:, 0]
+            first = images[:1].float() if first is None else first
+            change = max(change, float((images.float() - first).abs().mean((1, 2, 3)).max()))
+            parts.append(self.estimator.encode_video(images.to(device)))
+            times += [frame.time for frame in batch]
             if progress is not None:
-                progress(done, count)
-        if not parts:
-            raise ValueError(f'{path} holds no frame that can be read')
-        step = max(1, round(fps / MODEL_FPS))
-        notes += self._notes(done, count, fps, step)
-        return EncodedVideo(Path(path).name, fps, size, torch.cat(parts), matrix, model_camera, step, notes)
+                progress(times[-1], reader.duration)
+        slots = frame_slots(times, self.estimator.frame_rate, LONGEST_PAUSE)
+        if reader.backend == 'OpenCV':
+            notes.append("read with OpenCV; with PyAV (pip install 'handpose[video]') more codecs can be read")
+        notes += reader.notes + self._notes(np.array(times), slots)
+        still = change < STILL
+        features, model_camera = torch.cat(parts), seen.intrinsics[0, 0]
+        return EncodedVideo(
+            Path(path).name, np.array(times), size, features, matrix, model_camera, slots, still, reader.backend, notes
+        )
 
     def _seen(self, pictures, matrix):
         """Frames (N, h, w, 3) and their camera (3, 3) as the model is shown them: a clip with images and intrinsics."""
@@ -194,30 +240,41 @@ class ActionRecognizer:
         )
         return ResizeFrames(self.size)(clip, None)
 
-    def _notes(self, frames, count, fps, step):
-        notes = []
-        if count - frames > _MISSING_AT_END:
-            notes.append(f'the file ends after {frames} of {count} frames: the rest of it is missing or damaged')
-        speed = MODEL_FPS * step / fps
-        if step > 1:
+    def _notes(self, times, slots):
+        notes, rate = [], self.estimator.frame_rate
+        period = frame_period(times)
+        fps = rate if period is None else 1 / period
+        if len(slots.own) > 1 and slots.own[1].mean() > 0.5:
             notes.append(
-                f'it has {fps:g} frames per second and the model was trained at {MODEL_FPS:g}: it is taken as {step} '
-                f'videos that alternate'
+                f'it has {fps:.4g} frames per second and the model was trained at {rate:g}: it is taken as '
+                f'{len(slots.own)} videos that alternate'
             )
-        if not 0.8 < speed < 1.25:
-            notes.append(f'at {fps:g} frames per second, motion looks {speed:.2g} times as fast to the model as it is')
+        if slots.own[0].mean() < 0.9:
+            notes.append(
+                f'it has {fps:.4g} frames per second or pauses, and the model was trained at {rate:g}: the nearest '
+                f'frame stands for those that are missing'
+            )
+        pauses = int((np.diff(times) > LONGEST_PAUSE).sum())
+        if pauses:
+            notes.append(f'pauses without a frame, shortened to {LONGEST_PAUSE:g} s for the model: {pauses}')
         block = self.estimator.pose_block
-        needed = (1 if block is None else block.window or self.estimator.num_frames) * self.estimator.spacing * step
-        if frames < needed:
-            notes.append(f'it has {frames} frames, fewer than the {needed} of one window: the action rests on little')
+        needed = (1 if block is None else block.window or self.estimator.num_frames) * self.estimator.spacing
+        seen = slots.own.shape[1]
+        if seen < needed:
+            notes.append(
+                f'it has {seen} frames at the rate of the model, fewer than the {needed} of one window: the action '
+                f'rests on little'
+            )
         return notes
 
-    def _sequence(self, encoded, joints, objects, action):
+    def _sequence(self, encoded, joints, objects, action, chosen):
         frames, hands = joints.shape[:2]
         camera = encoded.camera.expand(frames, 1, 3, 3).clone()
-        valid = joints.isfinite().all(-1)
-        in_front = valid & (joints[..., 2] > 0)
         pixels = project_points(joints, camera)
+        sides = torch.arange(2 - hands, 2)
+        asked = torch.tensor([side in HANDS[chosen] for side in sides.tolist()])
+        valid = plausible_hands(joints, pixels, encoded.size) & asked
+        joints_valid = valid[..., None].expand(joints.shape[:-1]).clone()
         return HandSequence(
             meta=dict(
                 dataset='video',
@@ -230,33 +287,22 @@ class ActionRecognizer:
                 actions=self.actions,
                 objects=self.objects,
                 notes=list(encoded.notes),
+                still=encoded.still,
             ),
             frame='camera',
             frame_valid=torch.ones(frames, dtype=torch.bool),
-            timestamps=torch.arange(frames, dtype=torch.float64) / encoded.fps,
-            hand_side=torch.arange(2 - hands, 2),
-            hand_valid=valid.any(-1),
+            timestamps=torch.from_numpy(encoded.times.copy()),
+            hand_side=sides,
+            hand_valid=valid,
             intrinsics=camera,
             extrinsics=torch.eye(4).expand(frames, 1, 4, 4).clone(),
             joints_3d=joints,
-            joints_valid=valid,
-            joints_2d=torch.where(in_front[..., None], pixels, 0)[:, None],
-            joints_2d_valid=in_front[:, None],
+            joints_valid=joints_valid,
+            joints_2d=torch.where(joints_valid[..., None], pixels, 0)[:, None],
+            joints_2d_valid=joints_valid[:, None],
             object_scores=objects,
             action_scores=action,
         ).validate()
-
-
-def _batches(capture, size):
-    """Yields frames (N, h, w, 3) uint8 RGB of a video, a few at a time."""
-    frames, there = [], True
-    while there:
-        there, image = capture.read()
-        if there:
-            frames.append(cv2.cvtColor(image, cv2.COLOR_BGR2RGB))
-        if frames and (len(frames) == FRAMES_AT_ONCE or not there):
-            yield np.stack(frames)
-            frames = []
 
 
 def _camera(size, camera, field_of_view, path):

@@ -11,13 +11,12 @@ from handpose.visualization.draw import (
     side_by_side,
 )
 from handpose.visualization.figures import confidence_strip, error_by_occlusion_bar, error_per_joint_hand, pck_curve
+from handpose.visualization.images import save_contact_sheet, save_image
 from handpose.visualization.overlays import draw_clip, draw_frames
 from handpose.visualization.spectrum import motion_spectrum, spectrum_figure
 from handpose.visualization.timeline import error_timeline
-from handpose.visualization.video import VideoWriter, save_clip_video, save_contact_sheet, save_image
 
 __all__ = [
-    'VideoWriter',
     'add_caption',
     'attention_strip',
     'confidence_strip',
@@ -34,7 +33,6 @@ __all__ = [
     'motion_spectrum',
     'pck_curve',
     'put_label',
-    'save_clip_video',
     'save_contact_sheet',
     'save_image',
     'side_by_side',

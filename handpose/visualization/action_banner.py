@@ -19,9 +19,10 @@ class ActionBanner:
         whole: (A,) scores of the whole video, or None.
         truth: the true action's place in `names`, -1 unknown.
         num_frames: T of the video. width: pixels.
+        min_score: an action with a lower score is marked uncertain.
     """
 
-    def __init__(self, names, running, whole, truth, num_frames, width):
+    def __init__(self, names, running, whole, truth, num_frames, width, min_score=0.0):
         self.names = [str(name).replace('_', ' ') for name in names]
         self.frames, self.scores = np.asarray(running.frames), np.asarray(running.scores, float)
         if self.scores.shape != (len(self.frames), len(self.names)) or not len(self.frames):
@@ -30,7 +31,8 @@ class ActionBanner:
                 f'got {self.scores.shape}'
             )
         self.whole, self.truth = None if whole is None else int(np.asarray(whole).argmax()), truth
-        self.num_frames, self.width = num_frames, width
+        self.num_frames, self.width, self.min_score = num_frames, width, min_score
+        self.whole_score = 0.0 if whole is None else float(np.asarray(whole).max())
         self.height = int(np.clip(width / 9, 76, 150))
 
     def draw(self, t):
@@ -49,11 +51,11 @@ class ActionBanner:
 
     def _draw_words(self, image, now, letters, room):
         best = None if now < 0 else int(self.scores[now].argmax())
-        words = '...' if best is None else f'{self.names[best]}  {self.scores[now, best]:.2f}'
+        words = '...' if best is None else f'{self._named(best, self.scores[now, best])}  {self.scores[now, best]:.2f}'
         x, step = letters, self.height / 3
         write_text(image, 'so far', (x, round(0.62 * step)), round(letters * 0.8), room - 2 * x, _FAINT)
         write_text(image, words, (x, round(1.5 * step)), round(letters * 1.6), room - 2 * x, self._color(best))
-        rest = [] if self.whole is None else [f'whole video: {self.names[self.whole]}']
+        rest = [] if self.whole is None else [f'whole video: {self._named(self.whole, self.whole_score)}']
         rest += [] if self.truth < 0 else [f'true: {self.names[self.truth]}']
         write_text(image, '   '.join(rest), (x, round(2.45 * step)), letters, room - 2 * x, self._color(self.whole))
 
@@ -67,6 +69,9 @@ class ActionBanner:
             line = slice(base - letters, base)
             image[line, left + words : left + words + full] = _TROUGH
             image[line, left + words : left + words + round(full * float(scores[action]))] = self._color(action, _FAINT)
+
+    def _named(self, action, score):
+        return self.names[action] if score >= self.min_score else f'uncertain ({self.names[action]})'
 
     def _color(self, action, other=None):
         """Green for the true action, red for another one; `other` for one that is only listed or cannot be judged."""

@@ -8,11 +8,12 @@ from mmengine.hooks import Hook
 
 from handpose.registry import HOOKS
 from handpose.structures import strided_windows
+from handpose.video import save_clip_video
 from handpose.visualization.action_pictures import action_story, draw_attention, under_frames
 from handpose.visualization.draw import contact_sheet
 from handpose.visualization.figures import confidence_strip
+from handpose.visualization.images import save_image
 from handpose.visualization.overlays import draw_clip
-from handpose.visualization.video import save_clip_video, save_image
 
 SHEET_FRAMES = 6
 

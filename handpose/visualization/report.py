@@ -17,9 +17,9 @@ from handpose.evaluation.summary import SIDES, occlusion_groups
 from handpose.visualization.action_figures import confusion_matrix
 from handpose.visualization.draw import contact_sheet, side_by_side
 from handpose.visualization.figures import error_by_occlusion_bar, error_per_joint_hand, pck_curve
+from handpose.visualization.images import save_image
 from handpose.visualization.overlays import draw_frames
 from handpose.visualization.timeline import error_timeline
-from handpose.visualization.video import save_image
 
 ERROR, ERROR_NAME = 'pa_mpjpe_mm', 'PA-MPJPE (mm)'
 CURVES = {  # records whose PCK is drawn, and up to how many mm

@@ -15,7 +15,7 @@ from handpose.datasets.base import DatasetError
 from handpose.engine import load_config
 from handpose.engine.adapter import collate
 from handpose.structures import save_predictions
-from handpose.visualization import save_clip_video
+from handpose.video import save_clip_video
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'tests' / 'structures'))

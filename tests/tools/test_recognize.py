@@ -14,11 +14,14 @@ from handpose.engine import load_config
 from handpose.engine.publish import make_header, publish
 from handpose.registry import MODELS
 from handpose.structures import load_predictions
-from handpose.visualization import save_clip_video
+from handpose.video import VideoReader, VideoWriter, save_clip_video
 
 ROOT = Path(__file__).parents[2]
 sys.path.insert(0, str(ROOT / 'tests' / 'datasets'))
 import h2o_files  # noqa: E402
+
+sys.path.insert(0, str(ROOT / 'tests' / 'models' / 'estimators'))
+from action_clips import give_plausible_hands  # noqa: E402
 
 BASES = {'runtime': '_base_/runtime.py', 'h2o': '_base_/h2o.py', 'htt': 'htt/_base_.py'}
 CONFIG = """
@@ -62,6 +65,8 @@ def trained(tmp_path_factory):
     config = load_config(folder / 'small.py')
     torch.manual_seed(0)
     estimator = MODELS.build(config.model)
+    torch.save({'state_dict': estimator.state_dict(), 'meta': {}}, folder / 'untrained.pth')
+    give_plausible_hands(estimator)
     torch.save({'state_dict': estimator.state_dict(), 'meta': {}}, folder / 'small.pth')
     publish(estimator, make_header(estimator, config, 'CC0'), folder / 'small.safetensors')
     save_clip_video(folder / 'pour.avi', [np.full((72, 128, 3), 5 * t, np.uint8) for t in range(20)], fps=30)
@@ -79,7 +84,11 @@ def test_published_weights_need_nothing_else(run, trained, tmp_path):
     assert hands.joints.shape == (20, 2, 21, 3) and hands.valid.all() and list(hands.image_size) == [128, 72]
     assert hands.intrinsics[0, 0] == pytest.approx(64) and hands.source.startswith('pour.avi, by HTT')
     actions = json.loads((tmp_path / 'out_actions.json').read_text())
-    assert len(actions['scores']) == 36 and actions['action'] in said and len(actions['running']) == 4
+    assert len(actions['scores']) == 36 and actions['action'] is None and len(actions['running']) == 4
+    assert (
+        actions['best'] in said and 'action: uncertain: the best score' in said and 'scores are not calibrated' in said
+    )
+    assert 'presence of hands was not measured' in hands.source and 'left hand: plausible in 20 of 20 frames' in said
     capture = cv2.VideoCapture(str(drawn))
     assert sum(1 for _ in iter(lambda: capture.read()[0], False)) == 20
     assert capture.get(cv2.CAP_PROP_FPS) == pytest.approx(30)
@@ -94,6 +103,41 @@ def test_a_checkpoint_of_training_with_the_camera_of_the_video(run, trained, tmp
     assert load_predictions(tmp_path / 'out.npz').intrinsics[0, 0] == pytest.approx(64)
 
 
+def test_an_action_is_named_above_the_least_score_and_one_hand_where_asked(run, trained, tmp_path):
+    options = ['--config', trained / 'small.py', '--checkpoint', trained / 'small.pth', '--hands', 'right']
+    code, said = run('recognize', trained / 'pour.avi', '-o', tmp_path / 'out.npz', *options, '--min-score', 0)
+    assert code == 0 and 'uncertain' not in said and 'caution: scores are not calibrated' in said, said
+    actions = json.loads((tmp_path / 'out_actions.json').read_text())
+    assert actions['action'] == actions['best'] and f'action: {actions["best"]}' in said and actions['doubts'] == []
+    hands = load_predictions(tmp_path / 'out.npz')
+    assert hands.valid[:, 1].all() and not hands.valid[:, 0].any() and 'hands: right' in hands.source
+
+
+def test_hands_that_cannot_be_any_are_not_written(run, trained, tmp_path):
+    """Untrained weights: a metre from the wrist to the fingertips."""
+    options = ['--config', trained / 'small.py', '--checkpoint', trained / 'untrained.pth', '--min-score', 0]
+    code, said = run('recognize', trained / 'pour.avi', '-o', tmp_path / 'out.npz', *options)
+    assert 'has a plausible hand' in code and 'action: uncertain: no frame has a plausible hand' in said
+    assert json.loads((tmp_path / 'out_actions.json').read_text())['action'] is None
+    assert not (tmp_path / 'out.npz').exists()
+
+
+def test_times_are_those_of_the_container(run, trained, tmp_path):
+    """A video that goes from 30 to 15 frames per second: its hands and what is drawn have its times."""
+    pytest.importorskip('av')
+    times = np.concatenate([np.arange(10) / 30, 1 / 3 + np.arange(10) / 15])
+    with VideoWriter(tmp_path / 'vfr.webm', 30) as writer:
+        for t, time in enumerate(times):
+            writer.write(np.full((72, 128, 3), 8 * t, np.uint8), time)
+    options = ['--config', trained / 'small.py', '--checkpoint', trained / 'small.pth', '--draw', tmp_path / 'd.webm']
+    code, said = run('recognize', tmp_path / 'vfr.webm', '-o', tmp_path / 'out.npz', *options)
+    assert code == 0 and 'missing or damaged' not in said, said
+    np.testing.assert_allclose(load_predictions(tmp_path / 'out.npz').timestamps, times, atol=0.001)
+    np.testing.assert_allclose([frame.time for frame in VideoReader(tmp_path / 'd.webm')], times, atol=0.0021)
+    ends = json.loads((tmp_path / 'out_actions.json').read_text())
+    assert ends['running'][-1]['time'] == pytest.approx(times[-1], abs=0.001) and ends['frames'] == 20
+
+
 @pytest.mark.parametrize(
     'arguments, words',
     [
@@ -102,6 +146,7 @@ def test_a_checkpoint_of_training_with_the_camera_of_the_video(run, trained, tmp
         (['--config', 'configs/htt/h2o.py', '--cfg-options', 'data_rot=x'], "Did you mean 'data_root'"),
         (['--checkpoint', 'a.pth', '--intrinsics', 'x', '--field-of-view', '60'], 'not both'),
         (['--checkpoint', 'a.pth', '--draw', 'a.gif'], 'a video must end in'),
+        (['--checkpoint', 'a.pth', '--min-score', '50'], 'must be from 0 to 1'),
         (['--config', 'small.py', '--checkpoint', 'small.pth', '--field-of-view', '600'], 'between 5 and 170'),
         (['--config', 'configs/htt/synthetic_features.py', '--checkpoint', 'small.pth'], 'has no backbone'),
     ],

@@ -14,7 +14,7 @@ from handpose.engine.publish import make_header, publish
 from handpose.inference import load_refiner
 from handpose.registry import MODELS
 from handpose.structures import load_predictions, save_predictions
-from handpose.visualization import save_clip_video
+from handpose.video import save_clip_video
 
 ROOT = Path(__file__).parents[2]
 REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', '')) / 'hand_video'

@@ -3,15 +3,12 @@
 import sys
 from pathlib import Path
 
-import cv2
 import numpy as np
 import pytest
 
 from handpose.inference import load_refiner
-from handpose.visualization import save_clip_video
 from handpose.visualization.skeleton_video import ComparisonVideo
 from handpose.visualization.traces import busiest, joint_traces
-from handpose.visualization.video_frames import VideoFrames
 
 sys.path.insert(0, str(Path(__file__).parents[1] / 'structures'))
 from predicted_hands import make_predictions
@@ -79,19 +76,3 @@ def test_without_a_camera_the_picture_is_shown_beside():
     beside, without = video.draw(0, np.full((240, 320, 3), 90, np.uint8)), video.draw(0)
     assert beside.shape[0] == without.shape[0] and beside.shape[1] > without.shape[1] + 200
     np.testing.assert_array_equal(beside[:, -without.shape[1] :], without)
-
-
-def test_pictures_are_those_of_their_times(tmp_path):
-    path = tmp_path / 'a.avi'
-    save_clip_video(path, [np.full((64, 96, 3), 12 * k, np.uint8) for k in range(20)], fps=10)
-    frames = VideoFrames(path, np.array([0.1, 0.5, 0.52, 1.9]))
-    grey = [frames.read(t).mean() / 12 for t in range(4)]
-    assert np.round(grey).tolist() == [1, 5, 5, 19]
-    with pytest.raises(ValueError, match=r'lasts 2\.00 s, and the timestamps go from 0\.00 to 9\.00 s'):
-        VideoFrames(path, [0.0, 9.0])
-    with pytest.raises(ValueError, match='there is no video'):
-        VideoFrames(tmp_path / 'none.avi', [0.0])
-    (tmp_path / 'b.avi').write_bytes(b'no video')
-    with pytest.raises(ValueError, match='cannot be read as a video'):
-        VideoFrames(tmp_path / 'b.avi', [0.0])
-    assert cv2.VideoCapture(str(path)).isOpened()

@@ -57,11 +57,13 @@ class HTT(nn.Module):
         cascaded: False sets P and A side by side: A sees the image features alone, without a tokenizer (Table 5).
         num_frames: T of a clip that a video is cut into for testing.
         spacing: frames of the video from one frame of such a clip to the next (published: 2, at 30 per second).
+        frame_rate: frames per second of the videos that it is trained on, to which `spacing` refers; videos of another
+            rate are resampled by `ActionRecognizer`.
         vote: how the clips of a video decide on its action: 'sum' of their probabilities (the published code), or
             'majority' of their votes (the paper's word; probabilities break ties).
 
     Raises:
-        ValueError: an unknown vote, or num_frames or spacing below 1.
+        ValueError: an unknown vote, num_frames or spacing below 1, or a frame_rate that is not positive.
     """
 
     def __init__(
@@ -78,12 +80,15 @@ class HTT(nn.Module):
         num_frames: int = 128,
         spacing: int = 2,
         vote: str = 'sum',
+        frame_rate: float = 30.0,
     ):
         super().__init__()
         if vote not in VOTES:
             raise ValueError(f'vote must be one of {VOTES}, got {vote!r}')
         if min(num_frames, spacing) < 1:
             raise ValueError(f'num_frames and spacing must be at least 1, got {num_frames} and {spacing}')
+        if not frame_rate > 0:
+            raise ValueError(f'frame_rate must be above 0, got {frame_rate}')
         if cascaded and tokenizer is None:
             raise ValueError('a cascaded HTT needs a tokenizer; give one, or cascaded=False')
         windowed = pose_block is not None and pose_block.get('window', 0) != 1
@@ -97,7 +102,7 @@ class HTT(nn.Module):
         self.tokenizer = MODELS.build(tokenizer) if cascaded else None
         self.action_head = MODELS.build(action_head)
         self.loss_function = None if loss is None else MODELS.build(loss)
-        self.num_frames, self.spacing, self.vote = num_frames, spacing, vote
+        self.num_frames, self.spacing, self.vote, self.frame_rate = num_frames, spacing, vote, frame_rate
 
     def init_weights(self):
         """Starts the backbone from its pretrained weights, if its config names any."""

@@ -63,3 +63,22 @@ def make_batch(clips=2, frames=8, hands=2, seed=0):
 
 def summed(losses):
     return sum(value for name, value in losses.items() if 'loss' in name)
+
+
+def give_plausible_hands(estimator, left=(0, 0)):
+    """Makes an HTT give flat open hands 0.4 m away in every frame, for a focal length of half the width.
+
+    Args:
+        left: what the left hand is moved by, as a share of the image's width and height.
+    """
+    head = estimator.pose_head
+    size = torch.tensor(head.image_size)
+    hand = torch.zeros(21, 2)
+    for finger in range(5):
+        for k in range(4):
+            hand[1 + 4 * finger + k] = torch.tensor([0.02 * (finger - 2), -0.06 - 0.03 * k])
+    raw = torch.zeros(2, 21, 3)
+    raw[..., :2] = hand * (size[0] / 2) / 0.4 / head.pixel_scale
+    raw[0, :, :2] += torch.tensor(left) * size / head.pixel_scale
+    torch.nn.init.zeros_(head.mlp[-1].weight)
+    head.mlp[-1].bias.data = raw.flatten()

@@ -2,8 +2,11 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose.visualization import VideoWriter, save_clip_video, save_contact_sheet
+from handpose.video import VideoError, VideoReader, VideoWriter, save_clip_video
+from handpose.video.backends import import_pyav
+from handpose.visualization import save_contact_sheet
 
+has_pyav = import_pyav() is not None
 RED_THEN_BLUE = [np.full((64, 96, 3), color, np.uint8) for color in [(220, 30, 30)] * 4 + [(30, 30, 220)] * 4]
 
 
@@ -16,10 +19,21 @@ def read_back(path):
         frames.append(cv2.cvtColor(frame, cv2.COLOR_BGR2RGB))
 
 
+@pytest.fixture(params=['pyav', 'opencv'])
+def backend(request):
+    if request.param == 'pyav':
+        pytest.importorskip('av')
+    return request.param
+
+
 @pytest.mark.parametrize('ending', ['.webm', '.mp4', '.avi'])
-def test_frames_come_back_in_number_order_and_colour(tmp_path, ending):
+def test_frames_come_back_in_number_order_and_colour(tmp_path, ending, backend, capfd):
     path = tmp_path / 'new' / f'clip{ending}'
-    save_clip_video(path, RED_THEN_BLUE, fps=10)
+    with VideoWriter(path, 10, backend) as writer:
+        for frame in RED_THEN_BLUE:
+            writer.write(frame)
+    printed = capfd.readouterr()
+    assert printed.out == printed.err == ''
     frames, fps = read_back(path)
     assert len(frames) == 8 and fps == pytest.approx(10)
     for frame, expected in zip(frames, RED_THEN_BLUE, strict=True):
@@ -48,7 +62,7 @@ def test_what_cannot_be_written_is_refused(tmp_path):
         VideoWriter(tmp_path / 'clip.gif', 10)
     with pytest.raises(ValueError, match='fps must be above 0'):
         VideoWriter(tmp_path / 'clip.webm', 0)
-    with pytest.raises(RuntimeError, match='no frame was written'):
+    with pytest.raises(VideoError, match='no frame was written'):
         save_clip_video(tmp_path / 'clip.webm', [], fps=10)
     with pytest.raises(ValueError, match='as the first one'):
         save_clip_video(tmp_path / 'clip.webm', [RED_THEN_BLUE[0], RED_THEN_BLUE[1][:32]], fps=10)
@@ -57,7 +71,7 @@ def test_what_cannot_be_written_is_refused(tmp_path):
     assert not list(tmp_path.iterdir())
 
 
-def test_a_codec_that_does_not_open_is_said(tmp_path, monkeypatch):
+def test_a_codec_that_does_not_open_is_an_error(tmp_path, monkeypatch):
     class Closed:
         def __init__(self, *arguments):
             pass
@@ -67,8 +81,45 @@ def test_a_codec_that_does_not_open_is_said(tmp_path, monkeypatch):
 
     Closed.fourcc = cv2.VideoWriter.fourcc
     monkeypatch.setattr(cv2, 'VideoWriter', Closed)
-    with pytest.raises(RuntimeError, match='cannot write VP80 video of 96x64'):
-        save_clip_video(tmp_path / 'clip.webm', RED_THEN_BLUE, fps=10)
+    with (
+        pytest.raises(VideoError, match=r'no codec for it opens here \(VP80, VP90, 96x64 pixels\)'),
+        VideoWriter(tmp_path / 'clip.webm', 10, 'opencv') as writer,
+    ):
+        writer.write(RED_THEN_BLUE[0])
+    assert not list(tmp_path.iterdir())
+
+
+def test_frames_keep_their_times(tmp_path):
+    """With PyAV exactly; with OpenCV the frame on display at each period of a constant rate."""
+    times = np.array([0, 0.1, 0.2, 0.5, 0.54, 0.9])
+    greys = np.arange(6) * 40
+    for backend in ('pyav', 'opencv'):
+        if backend == 'pyav' and not has_pyav:
+            continue
+        path = tmp_path / f'{backend}.webm'
+        with VideoWriter(path, 10, backend) as writer:
+            for time, grey in zip(times, greys, strict=True):
+                writer.write(np.full((64, 96, 3), grey, np.uint8), 5 + time)
+        frames = list(VideoReader(path))
+        found = [round(frame.image.mean() / 40) for frame in frames]
+        if backend == 'pyav':
+            np.testing.assert_allclose([frame.time for frame in frames], times, atol=0.001)
+            assert found == [0, 1, 2, 3, 4, 5]
+        else:  # the one at 0.5 s is followed too soon
+            np.testing.assert_allclose([frame.time for frame in frames], np.arange(10) / 10, atol=0.001)
+            assert found == [0, 1, 2, 2, 2, 4, 4, 4, 4, 5]
+    with pytest.raises(VideoError, match='must grow'), VideoWriter(path, 10) as writer:
+        writer.write(RED_THEN_BLUE[0], 1.0)
+        writer.write(RED_THEN_BLUE[0], 1.0)
+
+
+def test_webm_by_opencv_is_webm(tmp_path):
+    path = tmp_path / 'clip.webm'
+    with VideoWriter(path, 10, 'opencv') as writer:
+        writer.write(RED_THEN_BLUE[0])
+    head = path.read_bytes()[:64]
+    assert b'\x42\x82\x84webm' in head and b'matroska' not in head
+    assert [p.name for p in tmp_path.iterdir()] == ['clip.webm']
 
 
 def test_contact_sheet_keeps_colours(tmp_path):

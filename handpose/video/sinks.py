@@ -1,0 +1,150 @@
+"""What `VideoWriter` writes into: PyAV, which keeps times, or OpenCV, which has a constant rate."""
+
+from fractions import Fraction
+from pathlib import Path
+
+import cv2
+import numpy as np
+
+from handpose.video.containers import VideoError
+
+_OPTIONS = {
+    'libvpx-vp9': {'deadline': 'realtime', 'cpu-used': '8', 'crf': '30', 'b': '0', 'row-mt': '1'},
+    'libvpx': {'deadline': 'realtime', 'cpu-used': '8', 'crf': '10', 'b': '4M'},
+    'libx264': {'preset': 'veryfast', 'crf': '20'},
+    'libopenh264': {},
+    'mpeg4': {'qmin': '2', 'qmax': '5'},
+}
+_TIME_BASE = {'.webm': Fraction(1, 1000), '.mp4': Fraction(1, 60000)}  # MPEG-4 part 2 takes no finer one
+_MATROSKA = b'\x42\x82\x88matroska'  # the element DocType as FFmpeg writes it
+_WEBM = b'\x42\x82\x84webm\xec\x82\x00\x00'  # the same for WebM, and an empty element in place of the bytes saved
+
+
+class PyAVSink:
+    """Encodes with PyAV; frames keep their times.
+
+    Args:
+        path: the file, whose suffix is '.webm' or '.mp4'. codec: name of an FFmpeg encoder.
+        size: (width, height), even. fps: the rate that the header states.
+
+    Raises:
+        VideoError: there is no such encoder, or it does not open.
+    """
+
+    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float):
+        import av
+
+        self._av, self._path, self._last = av, path, -1
+        self._time_base = _TIME_BASE[path.suffix]
+        try:
+            self._container = av.open(str(path.absolute()), 'w')
+        except av.error.FFmpegError as error:
+            raise _failed(path, error) from error
+        try:
+            rate = Fraction(fps).limit_denominator(1001)
+            stream = self._stream = self._container.add_stream(codec, rate=rate, options=_OPTIONS[codec])
+            stream.width, stream.height = size
+            stream.pix_fmt = 'yuv420p'
+            stream.time_base = stream.codec_context.time_base = self._time_base
+            stream.codec_context.open()
+        except (av.error.FFmpegError, av.codec.codec.UnknownCodecError) as error:
+            self._container.close()
+            raise _failed(path, error) from error
+
+    def write(self, image: np.ndarray, time: float) -> None:
+        """Encodes an image (h, w, 3) uint8 RGB, shown from `time` (seconds) on."""
+        frame = self._av.VideoFrame.from_ndarray(image, format='rgb24')
+        # Two times in one tick of the container's clock: the later frame takes the next tick.
+        self._last = max(round(time / self._time_base), self._last + 1)
+        frame.pts, frame.time_base = self._last, self._time_base
+        self._mux(frame)
+
+    def close(self, finish: bool = True) -> None:
+        """Closes the file; with `finish` the frames that the encoder still holds are written."""
+        try:
+            if finish:
+                self._mux(None)
+        finally:
+            try:
+                self._container.close()
+            except self._av.error.FFmpegError as error:
+                if finish:
+                    raise _failed(self._path, error) from error
+
+    def _mux(self, frame):
+        try:
+            self._container.mux(self._stream.encode(frame))
+        except self._av.error.FFmpegError as error:
+            raise _failed(self._path, error) from error
+
+
+class OpenCVSink:
+    """Writes with OpenCV at a constant rate: what is shown at each frame period of the output.
+
+    Args:
+        path: the file. codec: four letters. size: (width, height), even. fps: the rate.
+
+    Raises:
+        VideoError: OpenCV cannot write such a file here.
+    """
+
+    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float):
+        self._path, self._fps = path, fps
+        # Of WebM files OpenCV prints that it has no four letters for their codecs. WebM is Matroska of another DocType.
+        self._written = path.with_suffix('.mkv') if path.suffix == '.webm' else path
+        self._writer = cv2.VideoWriter(
+            str(self._written.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, size
+        )
+        if not self._writer.isOpened():
+            self._written.unlink(missing_ok=True)
+            raise VideoError(f'{path}: OpenCV {cv2.__version__} cannot write it')
+        self._count, self._image = 0, None  # frames written; the image on display
+
+    def write(self, image: np.ndarray, time: float) -> None:
+        """Adds an image (h, w, 3) uint8 RGB, shown from `time` (seconds) on."""
+        self._show_until(round(time * self._fps))
+        self._image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
+
+    def close(self, finish: bool = True) -> None:
+        """Closes the file; with `finish` the last image is written."""
+        try:
+            if finish:
+                self._show_until(self._count + 1)
+            self._writer.release()
+            if finish:
+                self._check()
+                if self._written != self._path:
+                    _make_webm(self._written)
+                    self._written.replace(self._path)
+        finally:
+            if self._written != self._path:
+                self._written.unlink(missing_ok=True)
+
+    def _show_until(self, count: int) -> None:
+        while self._count < count:
+            self._writer.write(self._image)
+            self._count += 1
+
+    def _check(self) -> None:
+        """OpenCV says nothing when a disk is full."""
+        if self._written.is_file():
+            capture = cv2.VideoCapture(str(self._written.absolute()), cv2.CAP_FFMPEG)
+            readable = capture.isOpened() and capture.grab()
+            capture.release()
+            if readable:
+                return
+        raise VideoError(f'{self._path}: the video could not be written whole; is the disk full?')
+
+
+def _make_webm(path: Path) -> None:
+    with open(path, 'r+b') as file:
+        start = file.read(128).find(_MATROSKA)
+        if start < 0:
+            raise VideoError(f'{path}: OpenCV {cv2.__version__} wrote a Matroska header of an unknown form')
+        file.seek(start)
+        file.write(_WEBM)
+
+
+def _failed(path: Path, error: Exception) -> VideoError:
+    reason = getattr(error, 'strerror', None)
+    return VideoError(f'{path}: the video could not be written' + (f': {reason}' if reason else ''))
