@@ -325,7 +325,7 @@ def test_real_sample(tmp_path):
 
 def test_hidden_files_are_no_calibration(tmp_path):
     """macOS writes `._NAME` beside every file that it unpacks onto a foreign disk."""
-    root = write_root(tmp_path / '[red]root')
+    root = files.write_root(tmp_path / '[red]root')
     before = read_intrinsics(root)
     (root / 'calibration' / 'intrinsics' / '._932122061900_96x72.yml').write_bytes(b'\0\5\26\7')
     after = read_intrinsics(root)

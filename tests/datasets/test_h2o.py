@@ -374,9 +374,9 @@ def test_the_official_pose_list_is_that_of_the_segments():
 
 def test_a_list_saved_by_a_text_editor(tmp_path):
     """A byte-order mark and Windows' line ends change nothing; hidden files of other systems are no pictures."""
-    root = write_root(tmp_path)
-    before = [clip.meta for clip in H2O(root, mode='tracks')]
+    root = files.write_root(tmp_path)
+    before = [clip.meta for clip in H2O(root, mode='videos')]
     path = root / 'label_split' / 'action_train.txt'
     path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes().replace(b'\n', b'\r\n'))
     (root / 'subject1/h1/0/cam4/rgb/._000003.png').write_bytes(b'\0\5\26\7')
-    assert [clip.meta for clip in H2O(root, mode='tracks')] == before
+    assert [clip.meta for clip in H2O(root, mode='videos')] == before
