@@ -135,9 +135,10 @@ MANO = {'pose': np.linspace(-1, 1, 48).tolist(), 'shape': [0.1] * 10, 'trans': [
 def _hanco(root):
     joints = ho3d_files.common(0).tolist()
     camera = {'K': [[[100.0, 0, 50], [0, 100, 50], [0, 0, 1]]] * 2, 'M': [np.eye(4).tolist()] * 2}
+    mano = dict(zip(('poses', 'shapes', 'global_t'), MANO.values(), strict=True))
     meta = put(root / 'meta.json', {'has_fit': [[True, True]], 'is_valid': [[True, False]]})
     files = [put(root / name / '0000' / '00000000.json', value)
-             for name, value in (('xyz', joints), ('calib', camera), ('shape', MANO))]  # fmt: skip
+             for name, value in (('xyz', joints), ('calib', camera), ('shape', mano))]  # fmt: skip
     yield Target('HanCo meta', [meta], lambda: hanco_layout.read_meta(root))
     yield Target('HanCo joints', files[:1], lambda: hanco_layout.read_joints(root, 0, [0]))
     yield Target('HanCo cameras', files[1:2], lambda: hanco_layout.read_cameras(root, 0, [0]))
@@ -188,8 +189,8 @@ def _own_files(root):
     arrays = dict(joints=joints, valid=np.ones((3, 1), bool), timestamps=np.arange(3) / 30, hand_side=['right'],
                   frame='camera', unit='metre', joint_order='common')  # fmt: skip
     np.savez(root / 'predictions.npz', **arrays)
-    motion = dict(joints=joints, frame_valid=np.ones(3, bool), sequence_names=['a'], sequence_lengths=[3], fps=30.0,
-                  hand_side=['right'], subject=[0])  # fmt: skip
+    motion = dict(joints=joints[:, 0], frame_valid=np.ones(3, bool), sequence_names=['subject/a'],
+                  sequence_lengths=[3], fps=30.0, hand_side=['right'])  # fmt: skip
     np.savez(root / 'motion.npz', **motion)
     features = root / 'features.npz'
     save_features(features, {'a.jpg': np.ones(4), 'b.jpg': np.zeros(4)}, 'x')
@@ -200,7 +201,7 @@ def _own_files(root):
     yield Target('predictions', [predictions], lambda: vars(load_predictions(predictions)))
     yield Target('motion file', [root / 'motion.npz'], lambda: vars(read_motion(root / 'motion.npz')))
     read = load_features.__wrapped__
-    yield Target('features', [features], lambda: vars(read(features)))
+    yield Target('features', [features], lambda: read(features))
     yield Target('list of actions', [actions], lambda: read_taxonomy(actions))
     yield Target('ablation table', [table], lambda: read_table(table))
 
