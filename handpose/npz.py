@@ -44,22 +44,57 @@ def read_npz(path, names=None, *, error=FileError, advice=''):
         error: the file cannot be read, is not an .npz or is damaged; an array is there twice, holds Python objects, or
             is not as large as it says; or all arrays together exceed 256 MiB and 100 times the file's size.
     """
+
+    def read(archive, size):
+        members = _members(archive, None if names is None else set(names))
+        _check_total(sum(member.file_size for member in members.values()), size)
+        return {name: _read_member(archive, member, name) for name, member in members.items()}
+
+    return _with_zip(path, read, error, advice)
+
+
+def read_zip_member(path, name, *, error=FileError, advice=''):
+    """Returns the bytes of one file in a zip archive.
+
+    Args:
+        path (str | Path): the archive.
+        name (str): the name of the file in it.
+        error (type[Exception]): what is raised; it is called with the message.
+        advice (str): what the user should do; ends every message.
+
+    Raises:
+        error: the archive cannot be read or is damaged, has no such file or two, or the file says that it is larger
+            than 256 MiB and 100 times the archive's size.
+    """
+
+    def read(archive, size):
+        entries = [entry for entry in archive.infolist() if entry.filename == name]
+        if len(entries) != 1:
+            raise FileError(f'must hold {name!r} once, but holds it {len(entries)} times')
+        _check_total(entries[0].file_size, size)
+        return archive.read(entries[0])
+
+    return _with_zip(path, read, error, advice)
+
+
+def _check_total(total, size):
+    if total > max(SMALLEST_LIMIT, LARGEST_RATIO * size):
+        raise FileError(f'says that its {size:,} bytes expand to {total:,}, which no file of arrays does')
+
+
+def _with_zip(path, read, error, advice):
+    """Returns `read(archive, size of the file)`; all that may go wrong becomes an `error`."""
     try:
         check_regular(path)
-        size = os.path.getsize(path)
         with zipfile.ZipFile(path) as archive:
-            members = _members(archive, None if names is None else set(names))
-            total = sum(member.file_size for member in members.values())
-            if total > max(SMALLEST_LIMIT, LARGEST_RATIO * size):
-                raise FileError(f'says that its {size:,} bytes expand to {total:,}, which no file of arrays does')
-            return {name: _read_member(archive, member, name) for name, member in members.items()}
+            return read(archive, os.path.getsize(path))
     except FileError as problem:
         raise error(message(path, str(problem), advice)) from problem
     except (OSError, MemoryError) as problem:
         raise error(message(path, reason(problem), advice)) from problem
     # What zipfile raises for a damaged file; ValueError also for a path that no file system allows.
     except (zipfile.BadZipFile, EOFError, zlib.error, struct.error, RuntimeError, ValueError, OverflowError) as problem:
-        raise error(message(path, 'is damaged, or is not an .npz file', advice)) from problem
+        raise error(message(path, 'is damaged, or is not a zip file (as .npz files are)', advice)) from problem
 
 
 def read_npy(path, *, error=FileError, advice=''):
@@ -93,13 +128,7 @@ def _members(archive, wanted):
         name = entry.filename.removesuffix('.npy')
         if wanted is not None and name not in wanted:
             continue
-        if (
-            name == entry.filename
-            or not name
-            or name.startswith('.')
-            or not name.isprintable()
-            or set(name) & set('/\\')
-        ):
+        if name == entry.filename or not _is_array_name(name):
             raise FileError(f'has a member {entry.filename!r}, which cannot be the name of an array')
         if name in members:
             raise FileError(f'has the array {name!r} twice')
@@ -107,6 +136,12 @@ def _members(archive, wanted):
             raise FileError(f'has an array {name!r} that is encrypted or compressed in a way that numpy does not write')
         members[name] = entry
     return members
+
+
+def _is_array_name(name):
+    """Whether a name could also be a path below a folder; slashes are common ('pa_mpjpe_mm/joints')."""
+    parts = name.split('/')
+    return name.isprintable() and '\\' not in name and not any(part == '' or part.startswith('.') for part in parts)
 
 
 def _read_member(archive, entry, name):

@@ -7,7 +7,6 @@ about the wrist, and what Savitzky-Golay makes of it. docs/noise_model.md says w
 import argparse
 from pathlib import Path
 
-import numpy as np
 from rich.console import Console
 from rich.progress import track as progress_bar
 from rich.table import Table
@@ -16,6 +15,7 @@ from handpose.datasets import DatasetError, MotionClips
 from handpose.engine import OptionsAction, load_config
 from handpose.engine.errors import sentences
 from handpose.evaluation.input_motion import PUBLISHED_WINDOW, InputTrack, input_errors, without_gaps
+from handpose.npz import read_npz
 from handpose.registry import DATASETS
 from handpose.visualization import motion_spectrum, save_image, spectrum_figure
 
@@ -94,10 +94,10 @@ def spectra(tracks, arguments):
         'error of the input': motion_spectrum([i - t.target for i, t in zip(inputs, whole, strict=True)], fps),
     }
     if arguments.detector:
-        with np.load(arguments.detector, allow_pickle=False) as arrays:
-            if 'joints' not in arrays or arrays['joints'].ndim != 3 or arrays['joints'].shape[1:] != (21, 3):
-                raise DatasetError(f"{arguments.detector} must hold 'joints' (T, 21, 3) in metres, common order")
-            curves['real detector, another video'] = motion_spectrum([arrays['joints']], arguments.fps)
+        joints = read_npz(arguments.detector, ['joints'], error=DatasetError).get('joints')
+        if joints is None or joints.ndim != 3 or joints.shape[1:] != (21, 3):
+            raise DatasetError(f"{arguments.detector} must hold 'joints' (T, 21, 3) in metres, common order")
+        curves['real detector, another video'] = motion_spectrum([joints], arguments.fps)
     return curves
 
 

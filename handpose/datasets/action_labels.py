@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-import yaml
-
 from handpose.datasets.base import DatasetError
+from handpose.reading import read_yaml
 from handpose.registry import did_you_mean
 
 
@@ -117,18 +116,13 @@ def read_taxonomy(path):
         DatasetError: no such file, or one that is not as described.
     """
     where = str(path)
-    try:
-        found = yaml.safe_load(Path(path).read_text(encoding='utf-8'))
-    except FileNotFoundError as error:
-        raise DatasetError(f'{where}, the list of actions, does not exist') from error
-    except yaml.YAMLError as error:
-        raise DatasetError(f'{where} is not valid YAML ({error})') from error
-    if not isinstance(found, dict) or not isinstance(found.get('actions'), list):
+    found = read_yaml(path, error=DatasetError, advice='correct the list of actions, or give the path of another')
+    if not isinstance(found.get('actions'), list):
         raise DatasetError(f"{where} must hold 'actions', a list of names or of {{name, verb, object}}")
-    if unknown := sorted(set(found) - {'name', 'actions', 'first_number'}):
+    if unknown := sorted(map(str, set(found) - {'name', 'actions', 'first_number'})):
         raise DatasetError(f'{where}: unknown key {unknown[0]!r}; it may hold name, actions and first_number')
     first_number = found.get('first_number', 0)
-    if not isinstance(first_number, int):
+    if type(first_number) is not int:
         raise DatasetError(f'{where}: first_number must be a whole number, got {first_number!r}')
     triples = [_triple(entry, f'{where}, action {place}') for place, entry in enumerate(found['actions'])]
     verbs = dict.fromkeys(verb for _, verb, _ in triples)
@@ -141,12 +135,15 @@ def _triple(entry, where):
     entry = {'name': entry} if isinstance(entry, str) else entry
     if not isinstance(entry, dict) or not isinstance(entry.get('name'), str) or not entry['name'].strip():
         raise DatasetError(f'{where} must be a name or {{name, verb, object}}, got {entry!r}')
-    if unknown := sorted(set(entry) - {'name', 'verb', 'object'}):
+    if unknown := sorted(map(str, set(entry) - {'name', 'verb', 'object'})):
         near = did_you_mean(unknown[0], ('name', 'verb', 'object'))
         raise DatasetError(f'{where}: unknown key {unknown[0]!r}.{near}')
     words = entry['name'].split()
     verb = entry.get('verb', ' '.join(words[:-1]) or words[0])
-    return entry['name'], verb, entry.get('object', words[-1] if len(words) > 1 else None)
+    thing = entry.get('object', words[-1] if len(words) > 1 else None)
+    if not isinstance(verb, str) or not isinstance(thing, (str, type(None))):
+        raise DatasetError(f'{where}: verb must be a name, and object a name or null, got {verb!r} and {thing!r}')
+    return entry['name'], verb, thing
 
 
 def taxonomy_of(taxonomy, official):

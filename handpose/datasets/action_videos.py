@@ -5,19 +5,20 @@ Legend: V frames of a video, T frames of a clip, H hands, A actions, O objects.
 """
 
 import os
-from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
 
 from handpose.datasets.base import DatasetError, VideoDataset, check_choice, mark_padding, nearest_known
+from handpose.datasets.errors import UNPACK
 from handpose.datasets.packed_format import MISSING
 from handpose.datasets.packed_frames import open_packed
 from handpose.datasets.pose_recordings import Camera, Recording, camera_clip
 from handpose.datasets.transforms.load import decode_image, read_image
 from handpose.geometry.boxes import boxes_from_points
 from handpose.geometry.camera import resize_affine, transform_intrinsics
+from handpose.reading import read_text, visible_names
 from handpose.registry import did_you_mean
 
 SUFFIXES = ('.png', '.jpg', '.jpeg')
@@ -284,7 +285,7 @@ class ActionVideos(VideoDataset):
 
 def file_names(folder):
     """The names in a folder, sorted; none without a folder."""
-    return sorted(os.listdir(folder)) if os.path.isdir(folder) else []
+    return visible_names(folder)
 
 
 def number_pictures(folder, names, prefix=''):
@@ -320,12 +321,11 @@ def read_numbers(path, count, meaning):
     Raises:
         DatasetError: no such file, another count, text, NaN or infinity; `meaning` says what they should be.
     """
+    words = read_text(path, error=DatasetError, advice=UNPACK).split()
     try:
-        found = np.array(Path(path).read_text(encoding='utf-8').split(), np.float64)
-    except FileNotFoundError as error:
-        raise DatasetError(f'{path} does not exist; unpack this part of the data set again') from error
+        found = np.array(words, np.float64)
     except ValueError as error:
-        raise DatasetError(f'{path} must hold {count} numbers ({meaning}), but {error}') from error
+        raise DatasetError(f'{path} must hold {count} numbers ({meaning}), but holds other text; {UNPACK}') from error
     if len(found) != count or not np.isfinite(found).all():
         got = f'{len(found)} numbers' if len(found) != count else 'NaN or infinity'
         raise DatasetError(f'{path} must hold {count} numbers ({meaning}), got {got}')

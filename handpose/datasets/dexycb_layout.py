@@ -4,16 +4,16 @@ Chao et al., "DexYCB: A Benchmark for Capturing Hand Grasping of Objects", CVPR 
 """
 
 import re
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
 import cv2
 import numpy as np
-import yaml
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.errors import UNPACK
+from handpose.npz import read_npz
+from handpose.reading import read_text, read_yaml, visible_names, visible_paths
 from handpose.registry import did_you_mean
 
 SERIALS = (
@@ -79,7 +79,7 @@ def check_root(root):
 
 def subject_folders(root):
     """Returns the folders named like `20200709-subject-01`, sorted."""
-    return sorted(p for p in Path(root).iterdir() if SUBJECT_FOLDER.fullmatch(p.name)) if Path(root).is_dir() else []
+    return [Path(root) / name for name in visible_names(root) if SUBJECT_FOLDER.fullmatch(name)]
 
 
 def sequence_folders(root):
@@ -95,7 +95,7 @@ def sequence_folders(root):
     rows = []
     for subject in subject_folders(root):
         number = int(SUBJECT_FOLDER.fullmatch(subject.name)[1]) - 1
-        names = sorted(p.name for p in subject.iterdir() if SEQUENCE_FOLDER.fullmatch(p.name))
+        names = [name for name in visible_names(subject) if SEQUENCE_FOLDER.fullmatch(name)]
         known = names if listed is None else listed.get(subject.name, [])
         if unknown := sorted(set(names) - set(known)):
             raise DatasetError(
@@ -119,7 +119,8 @@ def read_sequence_list(root):
     if not path.exists():
         return None
     listed = {}
-    for line in filter(None, map(str.strip, path.read_text(encoding='utf-8').splitlines())):
+    text = read_text(path, error=DatasetError, advice='correct the list, or delete it when all sequences are on disk')
+    for line in filter(None, map(str.strip, text.splitlines())):
         subject, _, name = line.partition('/')
         if not SUBJECT_FOLDER.fullmatch(subject) or not SEQUENCE_FOLDER.fullmatch(name):
             raise DatasetError(f"{path}: a line must read like '20200709-subject-01/20200709_141754', got {line!r}")
@@ -170,7 +171,7 @@ def read_intrinsics(root):
     """Reads `calibration/intrinsics/<serial>_<width>x<height>.yml` as {serial: ((3, 3) array, (width, height))}."""
     folder = Path(root) / 'calibration' / 'intrinsics'
     cameras = {}
-    for path in sorted(folder.glob('*.yml')):
+    for path in visible_paths(folder, '*.yml'):
         match = re.fullmatch(r'(.+)_(\d+)x(\d+)', path.stem)
         if not match:
             raise DatasetError(f'{path} must be named <serial>_<width>x<height>.yml')
@@ -224,11 +225,7 @@ def read_label(path, grasped, focal):
     """
     record = np.zeros((), LABEL)
     record['occlusion'] = np.nan
-    try:
-        with np.load(path) as arrays:
-            found = {key: arrays[key] for key in arrays.files if key in (*LABEL_SHAPES, 'seg', 'occlusion')}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(f'{path} cannot be read ({error}); unpack it again') from error
+    found = read_npz(path, (*LABEL_SHAPES, 'seg', 'occlusion'), error=DatasetError, advice=UNPACK)
     for key, shape in LABEL_SHAPES.items():
         if key not in found:
             raise DatasetError(f'{path} has no {key!r} (its keys: {", ".join(found)}).{did_you_mean(key, found)}')
@@ -281,14 +278,8 @@ def _mask_box(mask):
 
 
 def _read_yaml(path, keys):
-    try:
-        text = Path(path).read_text(encoding='utf-8')
-        found = yaml.load(text, Loader=getattr(yaml, 'CSafeLoader', yaml.SafeLoader))
-    except FileNotFoundError as error:
-        raise DatasetError(f'{path} does not exist; unpack this part of DexYCB again') from error
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
-        raise DatasetError(f'{path} is not valid YAML ({error}); unpack it again') from error
-    missing = [key for key in keys if not isinstance(found, dict) or key not in found]
+    found = read_yaml(path, error=DatasetError, advice=UNPACK)
+    missing = [key for key in keys if key not in found]
     if missing:
         raise DatasetError(f'{path} has no key {missing[0]!r}, which DexYCB writes there; unpack it again')
     return found

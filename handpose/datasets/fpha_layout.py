@@ -5,12 +5,15 @@ https://github.com/guiggh/hand_pose_action. On disk: millimetres in the depth ca
 FPHA's own order. Everything returned here is in metres, in the colour camera's frame, in the common order.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.errors import UNPACK
 from handpose.hands.joints import permutation_to_common
+from handpose.reading import read_text
 
 TO_COMMON = permutation_to_common('fpha')
 SPLIT_FILE = 'data_split_action_recognition.txt'
@@ -57,7 +60,8 @@ def read_splits(root, taxonomy):
             action that is not the one that the recording's folder names.
     """
     path = Path(root) / SPLIT_FILE
-    lines = [line.split() for line in path.read_text(encoding='utf-8').splitlines()]
+    advice = 'it is the list of recordings: download it with FPHA'
+    lines = [line.split() for line in read_text(path, error=DatasetError, advice=advice).splitlines()]
     parts, counts, seen, current = {}, {}, set(), None
     titles = {title: split for split, title in SPLIT_TITLES.items()}
     for number, words in enumerate(lines, 1):
@@ -68,7 +72,7 @@ def read_splits(root, taxonomy):
             current = titles[words[0]]
             parts[current], counts[current] = [], words[1] if len(words) > 1 else ''
             continue
-        if current is None or len(words) != 2 or not words[1].isdigit() or words[0].count('/') != 2:
+        if current is None or len(words) != 2 or not re.fullmatch('[0-9]{1,9}', words[1]) or words[0].count('/') != 2:
             raise DatasetError(
                 f"{where}: expected 'Training 600' and 'Test 575', each followed by lines such as "
                 f"'Subject_1/put_salt/1 15' (recording, action number), got {' '.join(words)!r}"
@@ -117,10 +121,8 @@ def read_skeleton(path):
         DatasetError: an empty file, rows that are not a frame's number and 63 numbers, or numbers that do not count
             the rows from 0.
     """
-    try:
-        rows = [line.split() for line in Path(path).read_text(encoding='utf-8').splitlines() if line.strip()]
-    except FileNotFoundError as error:
-        raise DatasetError(f'{path} does not exist; unpack the hand poses of FPHA again') from error
+    lines = read_text(path, error=DatasetError, advice=UNPACK).splitlines()
+    rows = [line.split() for line in lines if line.strip()]
     if not rows:
         raise EmptyFile(
             f'{path} is empty. Of FPHA itself three are, those of {", ".join(EMPTY)}; unpack any other again, or leave '
@@ -132,7 +134,7 @@ def read_skeleton(path):
     try:
         table = np.array(rows, np.float64)
     except ValueError as error:
-        raise DatasetError(f'{path} holds something that is no number ({error}); unpack it again') from error
+        raise DatasetError(f'{path} holds something that is not a number; {UNPACK}') from error
     wrong = np.flatnonzero(table[:, 0] != np.arange(len(table)))
     if len(wrong):
         raise DatasetError(

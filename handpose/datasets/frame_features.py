@@ -6,8 +6,6 @@ sentence about the backbone. tools/convert/extract_features.py makes one; `LoadF
 
 import functools
 import os
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -16,6 +14,7 @@ import numpy as np
 from handpose.datasets.errors import DatasetError
 from handpose.datasets.packed_frames import name_under
 from handpose.files import whole_file
+from handpose.npz import read_npz
 
 KEYS = ('features', 'names', 'source')
 
@@ -76,13 +75,12 @@ def load_features(path):
     """
     if not Path(path).is_file():
         raise DatasetError(f'no features file {path}; make it with tools/convert/extract_features.py')
-    try:
-        with np.load(path, allow_pickle=False) as file:
-            if lacking := sorted(set(KEYS) - set(file.files)):
-                raise DatasetError(f'{path} is no features file: it lacks {", ".join(map(repr, lacking))}')
-            features, names, source = (file[key] for key in KEYS)
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(f'{path} is damaged or no features file ({error}); make it again') from error
+    found = read_npz(path, KEYS, error=DatasetError, advice='make it again')
+    if lacking := sorted(set(KEYS) - set(found)):
+        raise DatasetError(f'{path} is no features file: it lacks {", ".join(map(repr, lacking))}')
+    features, names, source = (found[key] for key in KEYS)
+    if features.dtype.kind != 'f' or names.dtype.kind != 'U' or source.ndim:
+        raise DatasetError(f'{path} must hold features of real numbers, names as text and one source; make it again')
     if features.ndim != 2 or names.shape != features.shape[:1] or not np.isfinite(features).all():
         raise DatasetError(
             f'{path} must hold finite features (N, C) and N names, got {features.shape} and {names.shape}; '

@@ -4,12 +4,14 @@ Kwon et al., "H2O: Two Hands Manipulating Objects for First Person Interaction R
 https://h2odataset.ethz.ch. Metres, each camera's own frame, OpenCV axes, the left hand first, the common joint order.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from handpose.datasets.action_videos import Segment, read_numbers
 from handpose.datasets.base import DatasetError
+from handpose.reading import read_text
 
 EGOCENTRIC = 'cam4'
 CAMERAS = ('cam0', 'cam1', 'cam2', 'cam3', EGOCENTRIC)
@@ -58,10 +60,8 @@ def read_segments(path, taxonomy):
         DatasetError: no list, other columns or another order of columns, an action outside the taxonomy, frames that
             are no stretch of the recording, a segment number twice.
     """
-    try:
-        lines = [line.split() for line in Path(path).read_text(encoding='utf-8').splitlines()]
-    except FileNotFoundError as error:
-        raise DatasetError(f'{path}, the list of actions, does not exist; unpack label_split.zip there') from error
+    advice = 'it is the list of actions: unpack label_split.zip there'
+    lines = [line.split() for line in read_text(path, error=DatasetError, advice=advice).splitlines()]
     columns = tuple(lines[0]) if lines else ()
     if columns not in (LIST_COLUMNS, TEST_COLUMNS):
         raise DatasetError(
@@ -85,7 +85,7 @@ def _segment(words, columns, taxonomy, where):
         raise DatasetError(f'{where}: expected {len(columns)} columns ({" ".join(columns)}), got {len(words)}')
     found = dict(zip(columns, words, strict=True))
     recording = found.pop('path').strip('/')
-    if wrong := [name for name, word in found.items() if not word.isdigit()]:
+    if wrong := [name for name, word in found.items() if not re.fullmatch('[0-9]{1,9}', word)]:
         raise DatasetError(
             f'{where}: {wrong[0]} must be a whole number, got {found[wrong[0]]!r}; the columns must stand in the order '
             f'{" ".join(columns)}'

@@ -5,13 +5,16 @@ https://github.com/lmb-freiburg/contra-hand. On disk: metres, one world for a fr
 the common order of joints; cameras are stored for every frame, since the pictures are cut out around the hand.
 """
 
+import re
 from pathlib import Path
 
 import numpy as np
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.errors import UNPACK
 from handpose.datasets.json_files import key_of, mano_numbers, numbers, read_json
 from handpose.datasets.pose_recordings import Camera
+from handpose.reading import visible_names
 
 MANO_PARTS = (('poses', 48), ('shapes', 10), ('global_t', 3))
 ANNOTATED = ('all', 'has_fit', 'is_valid')
@@ -30,6 +33,9 @@ def read_meta(root):
         )
     found = read_json(path)
     flags = {key: key_of(found, key, path) for key in ('has_fit', 'is_valid')}
+    for key, sequences in flags.items():
+        if not isinstance(sequences, list) or not all(map(_is_flags, sequences)):
+            raise DatasetError(f'{path}: {key!r} must be a list of lists of true and false; {UNPACK}')
     lengths = {key: [len(frames) for frames in sequences] for key, sequences in flags.items()}
     if lengths['has_fit'] != lengths['is_valid']:
         raise DatasetError(f"{path}: 'has_fit' and 'is_valid' must be of the same frames; download it again")
@@ -40,7 +46,7 @@ def frames_with_joints(root, sequence, count):
     """(count,) bool: which of a sequence's frames have a file of joints. None at all where the folder is missing."""
     folder, present = Path(root) / 'xyz' / f'{sequence:04d}', np.zeros(count, bool)
     if folder.is_dir():
-        found = [int(p.stem) for p in folder.iterdir() if p.suffix == '.json' and p.stem.isdigit()]
+        found = [int(name[:-5]) for name in visible_names(folder) if re.fullmatch(r'[0-9]{1,18}\.json', name)]
         present[[frame for frame in found if frame < count]] = True
     return present
 
@@ -59,7 +65,8 @@ def read_cameras(root, sequence, frames):
         found = read_json(path)
         for key, size in (('K', 3), ('M', 4)):
             value = key_of(found, key, path)
-            matrices[key].append(numbers(value, (len(value), size, size), f'{path}, {key}'))
+            count = len(value) if isinstance(value, list) else 1
+            matrices[key].append(numbers(value, (count, size, size), f'{path}, {key}'))
     counts = {len(matrix) for key in matrices for matrix in matrices[key]}
     if len(counts) > 1:
         raise DatasetError(f'{path.parent}: K and M must have as many cameras in every frame, got {sorted(counts)}')
@@ -77,3 +84,8 @@ def read_mano(root, sequence, frames, has_fit):
         path = Path(root) / 'shape' / f'{sequence:04d}' / f'{frames[row]:08d}.json'
         values[row] = mano_numbers(read_json(path), path, MANO_PARTS)
     return values
+
+
+def _is_flags(value):
+    """Whether a value is a list of booleans, or of 0 and 1."""
+    return isinstance(value, list) and all(type(flag) in (bool, int) and flag in (0, 1) for flag in value)

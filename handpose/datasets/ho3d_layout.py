@@ -5,8 +5,6 @@ Improving the Accuracy of Hand-Object Annotations of the HO-3D Dataset", 2021; h
 On disk the camera axes are OpenGL's (x right, y up, z backward); everything returned here is in OpenCV's.
 """
 
-import json
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,8 +13,11 @@ import numpy as np
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.errors import UNPACK
+from handpose.datasets.json_files import numbers
 from handpose.hands.joints import permutation_to_common
 from handpose.hands.pickles import PickleError, load_pickle
+from handpose.reading import read_json, read_text, visible_names
 from handpose.registry import did_you_mean
 
 FLIP = np.array([1.0, -1.0, -1.0])  # from OpenGL's axes to OpenCV's and back, which is half a turn about x
@@ -24,7 +25,7 @@ HALF_TURN = Rotation.from_rotvec([np.pi, 0, 0])
 TO_COMMON = permutation_to_common('ho3d')
 SUFFIX = {2: '.png', 3: '.jpg'}  # of the pictures, by version
 PARTS = ('train', 'evaluation')
-LINE = re.compile(r'(\w+)/(\d+)')
+LINE = re.compile(r'(\w+)/([0-9]{1,18})')
 FRAME = np.dtype(
     [
         ('annotated', '?'),
@@ -65,10 +66,7 @@ def check_root(root):
 def read_list(root, part):
     """Reads train.txt or evaluation.txt as {sequence: {frame: line number}}, sequences in the order of the list."""
     path = Path(root) / f'{part}.txt'
-    try:
-        lines = path.read_text(encoding='utf-8').split()
-    except FileNotFoundError as error:
-        raise DatasetError(f'{path}, the list of annotated frames, does not exist; download it with HO3D') from error
+    lines = read_text(path, error=DatasetError, advice='it lists the annotated frames: download it with HO3D').split()
     tracks = {}
     for number, line in enumerate(lines):
         match = LINE.fullmatch(line)
@@ -86,7 +84,7 @@ def read_list(root, part):
 def find_version(root, part, sequence):
     """The version, 2 or 3, that the pictures of a sequence say: PNG or JPEG."""
     folder = Path(root) / part / sequence / 'rgb'
-    names = os.listdir(folder) if folder.is_dir() else []
+    names = visible_names(folder)
     for version, suffix in SUFFIX.items():
         if any(name.endswith(suffix) for name in names):
             return version
@@ -103,7 +101,7 @@ def find_track(root, part, name, lines, version):
     present = {}
     for folder, suffix in (('rgb', SUFFIX[version]), ('meta', '.pkl')):
         path = Path(root) / part / name / folder
-        names = os.listdir(path) if path.is_dir() else []
+        names = visible_names(path)
         present[folder] = {int(n[: -len(suffix)]) for n in names if n.endswith(suffix) and n[: -len(suffix)].isdigit()}
     missing = []
     for frame in sorted(lines):
@@ -245,16 +243,9 @@ def read_truth(path, count):
     Raises:
         DatasetError: no such file, or not one entry of 21 joints for each of `count` lines.
     """
-    try:
-        joints = np.asarray(json.loads(Path(path).read_text(encoding='utf-8')), np.float64)
-    except FileNotFoundError as error:
-        raise DatasetError(f'{path} does not exist; HO3D links it beside the data set since November 2024') from error
-    except (ValueError, TypeError) as error:
-        raise DatasetError(f'{path} is not a JSON list of 21 joints a frame ({error}); download it again') from error
-    if joints.shape != (count, 21, 3):
-        raise DatasetError(
-            f'{path} must hold {(count, 21, 3)} numbers, as evaluation.txt has lines, got {joints.shape}'
-        )
+    advice = 'HO3D links it beside the dataset since November 2024: download it again'
+    found = read_json(path, list, error=DatasetError, advice=advice)
+    joints = numbers(found, (count, 21, 3), f'{path}, with an entry for each line of evaluation.txt,')
     return (FLIP * joints)[:, TO_COMMON].astype(np.float32)
 
 
@@ -265,17 +256,28 @@ def read_calibration(root, recording):
         DatasetError: the recording has none (one camera, or version 2), or a file is not as it should be.
     """
     folder = Path(root) / 'calibration' / recording / 'calibration'
-    try:
-        order = np.loadtxt(folder / 'cam_orders.txt').ravel()
-        matrices = {str(int(digit)): np.loadtxt(folder / f'trans_{i}.txt') for i, digit in enumerate(order)}
-    except FileNotFoundError as error:
-        raise DatasetError(
-            f'{error.filename or folder} does not exist: only the multi-camera recordings of HO3D version 3 are '
-            f"calibrated; use frame='camera', or unpack the calibration folder"
-        ) from error
-    except ValueError as error:
-        raise DatasetError(f'{folder} holds a file that is no table of numbers ({error}); unpack it again') from error
+    order = _table(folder / 'cam_orders.txt').ravel()
+    if not np.isin(order, range(10)).all() or len(set(order)) < len(order):
+        raise DatasetError(f'{folder}/cam_orders.txt must hold different digits, got {order.tolist()}; {UNPACK}')
+    matrices = {str(int(digit)): _table(folder / f'trans_{i}.txt') for i, digit in enumerate(order)}
     for digit, matrix in matrices.items():
         if matrix.shape != (4, 4):
             raise DatasetError(f'{folder}: the matrix of camera {digit} must be 4 x 4, got {matrix.shape}')
     return matrices
+
+
+def _table(path):
+    """The finite numbers of a text file, a row a line."""
+    advice = (
+        "only the multi-camera recordings of HO3D version 3 are calibrated: use frame='camera', or unpack the "
+        'calibration folder again'
+    )
+    lines = read_text(path, error=DatasetError, advice=advice).splitlines()
+    rows = [line.split() for line in lines if line.strip()]
+    try:
+        table = np.array(rows, np.float64)
+    except ValueError:
+        table = np.full(1, np.nan)
+    if table.ndim != 2 or not np.isfinite(table).all():
+        raise DatasetError(f'{path} must hold a table of numbers; {UNPACK}')
+    return table

@@ -6,15 +6,18 @@ coordinates, the right hand first, fingers from tip to base, the wrist last. Eve
 left hand first, in the common order.
 """
 
+import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.errors import UNPACK
 from handpose.datasets.json_files import key_of, mano_numbers, numbers, read_json
 from handpose.datasets.pose_recordings import Camera, pinhole
 from handpose.hands.joints import permutation_to_common
+from handpose.reading import visible_paths
 
 SPLITS = ('train', 'val', 'test')
 # From one frame's number to the next: numbers count at 90 a second in the training part, at 30 in the others.
@@ -47,7 +50,7 @@ def find_file(root, prefix, name):
             f'https://mks0601.github.io/InterHand2.6M and unpack them there, or make the synthetic stand-in, which has '
             f'the same layout: `python tools/make_synthetic.py --layout interhand --root {root}`.'
         )
-    there = sorted(p.relative_to(root).as_posix() for p in root.rglob(f'*_{name}.json'))
+    there = [p.relative_to(root).as_posix() for p in visible_paths(root, f'**/*_{name}.json')]
     raise DatasetError(
         f'{path} does not exist; {root} holds {", ".join(there[:4]) if there else f"no *_{name}.json"}. Unpack the '
         f"annotations of the split again, or say by annotations='FOLDER/PREFIX' how the files are called"
@@ -83,9 +86,10 @@ def read_joints(path, sequence_names):
     """
     groups, names = {}, None
     for capture, frames in read_json(path).items():
-        for number, entry in frames.items():
+        for number, entry in _dict(frames, f'{path}, capture {capture}').items():
             where = f'{path}, capture {capture}, frame {number}'
-            sequence = entry.get('seq')
+            sequence = _dict(entry, where).get('seq')
+            _whole(number, where)
             if sequence is None:
                 names = sequence_names() if names is None else names
                 sequence = names.get((capture, int(number)))
@@ -122,9 +126,9 @@ def read_mano(path, sequences):
     for key, frames in sequences.items():
         values = np.zeros((len(frames.numbers), 2, 61), np.float32)
         valid = np.zeros((len(frames.numbers), 2), bool)
-        capture = found.get(key[0], {})
+        capture = _dict(found.get(key[0], {}), f'{path}, capture {key[0]}')
         for row, number in enumerate(frames.numbers.tolist()):
-            hands = capture.get(str(number)) or {}
+            hands = _dict(capture.get(str(number)) or {}, f'{path}, capture {key[0]}, frame {number}')
             for hand, side in enumerate(SIDES):
                 entry = hands.get(side)
                 if entry is None:
@@ -138,8 +142,13 @@ def read_mano(path, sequences):
 
 def read_sequence_names(path):
     """{(capture, frame number): sequence} of the images of `*_data.json`."""
-    images = key_of(read_json(path), 'images', path)
-    return {(str(image['capture']), int(image['frame_idx'])): image['seq_name'] for image in images}
+    images = _entries(read_json(path), 'images', path)
+    return {
+        (str(key_of(image, 'capture', where)), _whole(key_of(image, 'frame_idx', where), where)): str(
+            key_of(image, 'seq_name', where)
+        )
+        for image, where in images
+    }
 
 
 def read_visible(path, sequences):
@@ -156,11 +165,11 @@ def read_visible(path, sequences):
         for row, number in enumerate(frames.numbers.tolist())
     }
     places, visible = {}, {key: {} for key in sequences}
-    for image in key_of(found, 'images', path):
-        places[image['id']] = (str(image['capture']), int(image['frame_idx']), str(image['camera']))
-    for entry in key_of(found, 'annotations', path):
-        where = f'{path}, annotation {entry.get("id")}'
-        image = key_of(entry, 'image_id', where)
+    for image, where in _entries(found, 'images', path):
+        number, capture, frame, camera = (key_of(image, key, where) for key in ('id', 'capture', 'frame_idx', 'camera'))
+        places[_whole(number, where)] = (str(capture), _whole(frame, where), str(camera))
+    for entry, where in _entries(found, 'annotations', path):
+        image = _whole(key_of(entry, 'image_id', where), where)
         if image not in places:
             raise DatasetError(f"{where}: there is no image {image} among the file's images; unpack it again")
         capture, number, camera = places[image]
@@ -178,7 +187,28 @@ def to_common(values):
 
 def flags(value, where):
     """42 flags as a bool array; the files have [0, 1, ...] or [[0], [1], ...]."""
-    array = np.asarray(value)
-    if array.shape not in ((42,), (42, 1)):
-        raise DatasetError(f'{where}: joint_valid must have 42 flags, got shape {array.shape}')
-    return array.reshape(42).astype(bool)
+    array = numbers(value, (42,), f'{where}, joint_valid', flat=True)
+    if not np.isin(array, (0, 1)).all():
+        raise DatasetError(f'{where}, joint_valid must be flags, 0 or 1; {UNPACK}')
+    return array.astype(bool)
+
+
+def _dict(value, where):
+    if not isinstance(value, dict):
+        raise DatasetError(f'{where} must hold keys with values, but holds a {type(value).__name__}; {UNPACK}')
+    return value
+
+
+def _entries(found, key, path):
+    """Gives each entry of a list of dicts, and its name for messages."""
+    entries = key_of(found, key, path)
+    if not isinstance(entries, list):
+        raise DatasetError(f'{path}: {key!r} must be a list, got a {type(entries).__name__}; {UNPACK}')
+    return ((_dict(entry, f'{path}, {key} {row}'), f'{path}, {key} {row}') for row, entry in enumerate(entries))
+
+
+def _whole(value, where):
+    """A whole number, also one written as text (the keys of JSON objects are)."""
+    if isinstance(value, bool) or not re.fullmatch(r'-?[0-9]{1,18}', str(value)):
+        raise DatasetError(f'{where}: expected a whole number, got {value!r}; {UNPACK}')
+    return int(value)

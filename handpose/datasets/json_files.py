@@ -1,31 +1,26 @@
 """Numbers in JSON files, and a sentence for everything that can be wrong with them."""
 
-import json
-
 import numpy as np
 
-from handpose.datasets.base import DatasetError
+from handpose import reading
+from handpose.datasets.errors import UNPACK, DatasetError
 from handpose.registry import did_you_mean
 
 MANO_PARTS = (('pose', 48), ('shape', 10), ('trans', 3))  # NeuralAnnot's names, and how many numbers each has
 
 
-def read_json(path, kind=dict):
-    """The contents of a JSON file, a dict unless `kind` says otherwise.
+def read_json(path, kind=dict, allow_nan=False):
+    """Returns the contents of a JSON file of a dataset.
+
+    Args:
+        path (str | Path): the file.
+        kind (type): what it must hold.
+        allow_nan (bool): whether NaN and Infinity may be there.
 
     Raises:
-        DatasetError: there is no such file, it is not JSON, or holds something else.
+        DatasetError: see `handpose.reading.read_json`.
     """
-    try:
-        with open(path, 'rb') as file:
-            found = json.load(file)
-    except FileNotFoundError as error:
-        raise DatasetError(f'{path} does not exist; unpack this part of the data set again') from error
-    except ValueError as error:
-        raise DatasetError(f'{path} is not valid JSON ({error}); unpack it again') from error
-    if not isinstance(found, kind):
-        raise DatasetError(f'{path} must hold a {kind.__name__}, got a {type(found).__name__}; unpack it again')
-    return found
+    return reading.read_json(path, kind, allow_nan=allow_nan, error=DatasetError, advice=UNPACK)
 
 
 def key_of(found, key, where):
@@ -48,7 +43,7 @@ def numbers(value, shape, where, flat=False, missing=False):
     """
     try:
         array = np.asarray(value, np.float64)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         array = None
     fits = array is not None and (array.shape == shape or (flat and array.size == np.prod(shape)))
     if not fits:

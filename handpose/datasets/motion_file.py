@@ -4,8 +4,6 @@ docs/motion_file.md describes it for those who write one. Metres, OpenCV camera 
 Legend: N frames of all S sequences one after the other, K cameras.
 """
 
-import zipfile
-import zlib
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -15,6 +13,7 @@ import torch
 from handpose.datasets.base import DatasetError, check_choice
 from handpose.files import whole_file
 from handpose.hands import COMMON_JOINTS, JOINT_ORDERS, to_common
+from handpose.npz import read_npz
 from handpose.registry import did_you_mean
 
 SIDES = ('left', 'right')
@@ -121,13 +120,7 @@ def _load(path):
         raise DatasetError(
             f'there is no motion file {path}; docs/motion_file.md says what it holds, tools/convert makes one'
         )
-    if not zipfile.is_zipfile(path):  # numpy would speak of pickles
-        raise DatasetError(f'{path} cannot be read as a motion file: it is not an .npz, or only a part of one')
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(f'{path} cannot be read as a motion file ({error}); see docs/motion_file.md') from error
+    return read_npz(path, error=DatasetError, advice='docs/motion_file.md says what it must hold')
 
 
 def _checked(found):

@@ -13,9 +13,11 @@ from typing import NamedTuple
 import numpy as np
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.errors import UNPACK
 from handpose.datasets.json_files import key_of, mano_numbers, numbers, read_json
 from handpose.datasets.pose_recordings import Camera, pinhole
 from handpose.hands.joints import permutation_to_common
+from handpose.reading import read_text, visible_names, visible_paths
 
 SIDES = ('left', 'right')
 SOURCES = ('orig_fits', 'keypoints_orig')
@@ -51,7 +53,7 @@ def capture_folders(root):
         DatasetError: there are none.
     """
     root = Path(root)
-    folders = sorted(path.parent for path in root.glob(f'*/{FRAME_LIST}'))
+    folders = [path.parent for path in visible_paths(root, f'*/{FRAME_LIST}')]
     if not folders:
         what = f'holds no <capture>/{FRAME_LIST}' if root.is_dir() else 'does not exist'
         raise DatasetError(
@@ -77,11 +79,11 @@ def read_capture(folder, source):
 def read_frame_list(folder):
     """Reads frame_list.txt, lines '<segment> <frame>', as {segment: frame numbers (N,), rising}."""
     path, segments = folder / FRAME_LIST, {}
-    for count, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    for count, line in enumerate(read_text(path, error=DatasetError, advice=UNPACK).splitlines(), 1):
         parts = line.split()
         if not parts:
             continue
-        if len(parts) != 2 or not parts[1].isdigit():
+        if len(parts) != 2 or not re.fullmatch(r'[0-9]{1,18}', parts[1]):
             raise DatasetError(f"{path}, line {count}: expected '<segment> <frame number>', got {line!r}")
         segments.setdefault(parts[0], []).append(int(parts[1]))
     for name, frames in segments.items():
@@ -150,7 +152,7 @@ def _place(joints, valid, points):
 
 
 def _read_points(path, count, missing=False):
-    return numbers(read_json(path, list), (count, 3), path, missing=missing)
+    return numbers(read_json(path, list, allow_nan=missing), (count, 3), path, missing=missing)
 
 
 def _orig_fits(folder, side):
@@ -164,7 +166,7 @@ def _present(folder, source):
         if not path.is_dir():
             raise DatasetError(f'{path} does not exist; unpack {source}, or choose joints={_other(source)!r}')
     pattern = _FRAME_NUMBER[source]
-    found = [{int(m[1]) for m in map(pattern.fullmatch, (p.name for p in path.iterdir())) if m} for path in folders]
+    found = [{int(m[1]) for m in map(pattern.fullmatch, visible_names(path)) if m} for path in folders]
     return tuple(found)
 
 

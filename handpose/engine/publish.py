@@ -13,6 +13,7 @@ from handpose.datasets.taxonomies import configured_taxonomy
 from handpose.engine.weights import FORMAT, FORMAT_VERSION, HEADER_KEY, LOSS_PREFIX, plain
 from handpose.files import write_whole
 from handpose.hands import COMMON_JOINTS, MANO_JOINTS
+from handpose.reading import FileError, read_json
 
 UNITS = {
     'length': 'metre',
@@ -104,15 +105,11 @@ def read_metrics(path, row='model'):
     Raises:
         ValueError: no such file, no JSON, or no such row.
     """
-    try:
-        rows = json.loads(Path(path).read_text(encoding='utf-8'))
-        numbers = {name: float(value) for name, value in rows[row].items()}
-    except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
-        raise ValueError(
-            f'{path} has no row {row!r} of metrics ({error!r}); give the metrics.json that tools/test.py wrote for '
-            f'these weights'
-        ) from error
-    return {name: value if math.isfinite(value) else None for name, value in numbers.items()}
+    advice = 'give the metrics.json that tools/test.py wrote for these weights'
+    numbers = read_json(path, allow_nan=True, advice=advice).get(row)
+    if not isinstance(numbers, dict) or not all(type(value) in (int, float) for value in numbers.values()):
+        raise FileError(f'{path} has no row {row!r} of metrics; {advice}')
+    return {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
 
 
 def config_name(path):

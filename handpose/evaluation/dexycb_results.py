@@ -4,14 +4,13 @@ One line a frame with a hand: its number in the split, then x, y, z of 21 joints
 camera's frame, 64 numbers with commas. Source: Chao et al., CVPR 2021, and the data set's toolkit.
 """
 
-from pathlib import Path
-
 import numpy as np
 
 from handpose.evaluation.functional import auc_scores, point_errors
 from handpose.evaluation.result_files import SAME_WITHIN, ResultFile
 from handpose.evaluation.summary import summarise
 from handpose.files import write_whole
+from handpose.reading import read_text
 from handpose.registry import METRICS
 from handpose.structures import SequenceError, sample_name
 
@@ -80,7 +79,7 @@ def read_dexycb_results(path):
         ValueError: names the line that is not 64 finite numbers, or whose index came before.
     """
     indices, joints, seen = [], [], set()
-    for number, line in enumerate(Path(path).read_text(encoding='utf-8').splitlines(), start=1):
+    for number, line in enumerate(read_text(path).splitlines(), start=1):
         try:
             values = [float(token) for token in line.split(',')]
         except ValueError:

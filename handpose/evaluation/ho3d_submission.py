@@ -5,7 +5,6 @@ On disk: metres, OpenGL camera axes, HO3D's joint order, in the order of evaluat
 """
 
 import json
-import zipfile
 from pathlib import Path
 
 import numpy as np
@@ -15,6 +14,8 @@ from handpose.evaluation.functional import align_pair, auc, f_score, joint_mean,
 from handpose.evaluation.result_files import ResultFile, only_member
 from handpose.files import whole_file
 from handpose.hands import from_common, to_common
+from handpose.npz import read_zip_member
+from handpose.reading import FileError, parse_json, read_json, read_text
 from handpose.registry import METRICS
 from handpose.structures import SequenceError, sample_name
 
@@ -57,7 +58,7 @@ class HO3DSubmission(ResultFile):
         self.version, self.list_path = version, Path(data_root) / 'evaluation.txt'
         if not self.list_path.exists():
             raise ValueError(f'{self.list_path}, the list of frames to submit, does not exist; download it with HO3D')
-        self.listed = self.list_path.read_text(encoding='utf-8').split()
+        self.listed = read_text(self.list_path, advice='download it with HO3D').split()
 
     def values(self, prediction, target):
         """See `ResultFile.values`: joints (T, 21, 3) and vertices (T, V, 3) as the file has them."""
@@ -136,20 +137,29 @@ def read_ho3d_submission(path):
     Raises:
         ValueError: it is no pair of lists of such arrays, with as many meshes as hands.
     """
-    try:
-        if Path(path).suffix == '.zip':
-            with zipfile.ZipFile(path) as archive:
-                content = json.loads(archive.read('pred.json'))
-        else:
-            content = json.loads(Path(path).read_text(encoding='utf-8'))
-        joints, vertices = (np.asarray(part, np.float64) for part in content)
-    except (ValueError, TypeError, KeyError, zipfile.BadZipFile) as error:
-        raise ValueError(f'{path} is not a submission to HO3D, a JSON pair of joints and vertices ({error})') from error
-    if joints.shape[1:] != (21, 3) or vertices.ndim != 3 or len(vertices) != len(joints):
-        raise ValueError(
+    advice = 'a submission to HO3D is a JSON pair of joints and vertices, or a .zip of it as pred.json'
+    if Path(path).suffix == '.zip':
+        content = parse_json(read_zip_member(path, 'pred.json', advice=advice), path, list, advice=advice)
+    else:
+        content = read_json(path, list, advice=advice)
+    if len(content) != 2:
+        raise FileError(f'{path} must hold two lists, of joints and of vertices, but holds {len(content)}; {advice}')
+    joints, vertices = (_points(part, path) for part in content)
+    if joints.shape[1:] != (21, 3) or vertices.ndim != 3 or vertices.shape[2] != 3 or len(vertices) != len(joints):
+        raise FileError(
             f'{path} must hold N x 21 x 3 joints and N x V x 3 vertices, got {joints.shape} and {vertices.shape}'
         )
     return joints, vertices
+
+
+def _points(part, path):
+    try:
+        points = np.asarray(part, np.float64)
+    except (ValueError, TypeError, OverflowError) as error:
+        raise FileError(f'{path} must hold lists of numbers of equal lengths, of three numbers a point') from error
+    if not np.isfinite(points).all():
+        raise FileError(f'{path} holds null or numbers that are not finite')
+    return points
 
 
 def score_ho3d_submission(path, xyz_file, verts_file=None):
@@ -183,7 +193,7 @@ def score_ho3d_submission(path, xyz_file, verts_file=None):
 
 def _truth(path, count, points):
     """The truth (count, points, 3) of a JSON file."""
-    truth = np.asarray(json.loads(Path(path).read_text(encoding='utf-8')), np.float64)
+    truth = _points(read_json(path, list, advice='HO3D links it beside the dataset: download it again'), path)
     if truth.shape != (count, points, 3):
         raise ValueError(f'the submission has {count} frames of {points} points, but {path} holds {truth.shape}')
     return truth

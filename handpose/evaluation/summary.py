@@ -6,6 +6,7 @@ from handpose.evaluation.functional import joint_mean
 from handpose.evaluation.records import SIDES
 from handpose.files import whole_file
 from handpose.hands.joints import COMMON_JOINTS
+from handpose.npz import read_npz
 
 BREAKDOWNS = ('side', 'occlusion', 'joint')
 OCCLUSION_BINS = ((0, 25), (25, 50), (50, 75), (75, 100))  # percent; the last three are Deformer's
@@ -88,8 +89,7 @@ def save_columns(path, columns):
 
 def load_records(path):
     """Reads what `save_records` or `save_columns` wrote: {name: (N, ...) array}."""
-    with np.load(path, allow_pickle=False) as file:
-        return {name: file[name] for name in file.files}
+    return read_npz(path, advice='test again with tools/test.py')
 
 
 def _row_means(scores):

@@ -4,8 +4,6 @@ docs/predictions_file.md describes the file for those who write one.
 Legend: T frames, H hands (1, or 2 with left 0 and right 1), J joints of the file's order.
 """
 
-import zipfile
-import zlib
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -14,6 +12,7 @@ import torch
 
 from handpose.files import whole_file
 from handpose.hands.joints import COMMON_JOINTS, JOINT_ORDERS, to_common
+from handpose.npz import read_npz
 from handpose.registry import did_you_mean
 from handpose.structures.prediction_checks import (
     FRAMES,
@@ -222,15 +221,7 @@ def _read(path):
             f'there is no predictions file {path}; docs/predictions_file.md says what it holds, '
             f'tools/convert/to_predictions.py makes one'
         )
-    if not zipfile.is_zipfile(path):  # numpy would speak of pickles
-        raise PredictionsError(f'{path} cannot be read as a predictions file: it is no .npz, or only a part of one')
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            return {key: arrays[key] for key in arrays.files}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise PredictionsError(
-            f'{path} cannot be read as a predictions file ({error}); see docs/predictions_file.md'
-        ) from error
+    return read_npz(path, error=PredictionsError, advice='docs/predictions_file.md says what it must hold')
 
 
 def _from_file(found):

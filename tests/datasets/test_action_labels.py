@@ -74,7 +74,9 @@ def test_own_actions(tmp_path):
     'text, sentence',
     [
         ('actions: [', 'not valid YAML'),
-        ('pour milk', "must hold 'actions'"),
+        ('pour milk', 'must hold keys with values, but holds a text'),
+        ('action: []', "must hold 'actions'"),
+        ('actions: [{name: pour milk, verb: [pour]}]', 'verb must be a name'),
         ('actions: [pour milk, pour milk]', "actions names 'pour milk' twice"),
         ('actions: []', 'at least one'),
         ('actions: [{verb: pour}]', r'action 0 must be a name or \{name, verb, object\}'),
@@ -91,7 +93,7 @@ def test_own_lists_that_are_wrong(tmp_path, text, sentence):
 
 
 def test_no_such_list(tmp_path):
-    with pytest.raises(DatasetError, match=re.escape(f'{tmp_path}/b.yml, the list of actions, does not exist')):
+    with pytest.raises(DatasetError, match=re.escape(f'{tmp_path}/b.yml does not exist; correct the list of actions')):
         read_taxonomy(tmp_path / 'b.yml')
 
 

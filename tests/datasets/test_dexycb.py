@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 from torch.utils.data import DataLoader
 
 from handpose.datasets import BrokenFrames, DatasetError, DexYCB
-from handpose.datasets.dexycb_layout import hidden_share
+from handpose.datasets.dexycb_layout import hidden_share, read_intrinsics
 from handpose.datasets.dexycb_splits import in_split
 from handpose.geometry.camera import project_points
 from handpose.registry import DATASETS
@@ -223,8 +223,8 @@ BROKEN_LABELS = {
     'wrong key': (lambda p: _save(p, joint_3d=None, joints_3d=files.labels(1)['joint_3d']), "no 'joint_3d'"),
     'wrong shape': (lambda p: _save(p, pose_m=np.zeros((1, 48))), r"'pose_m' must have shape \(1, 51\), got \(1, 48\)"),
     'NaN': (lambda p: _save(p, joint_2d=np.full((1, 21, 2), np.nan)), "'joint_2d' holds NaN"),
-    'truncated': (lambda p: p.write_bytes(p.read_bytes()[:700]), 'cannot be read'),
-    'empty': (lambda p: p.write_bytes(b''), 'cannot be read'),
+    'truncated': (lambda p: p.write_bytes(p.read_bytes()[:700]), 'is damaged'),
+    'empty': (lambda p: p.write_bytes(b''), 'is damaged'),
 }
 
 
@@ -321,3 +321,17 @@ def test_real_sample(tmp_path):
     seen = project_points(clip.joints_3d[3], clip.intrinsics[3])
     assert (seen - clip.joints_2d[3, 0]).abs().max() < 1
     assert clip.images.shape == (7, 1, 3, 480, 640) and clip.images.float().std() > 30
+
+
+def test_hidden_files_are_no_calibration(tmp_path):
+    """macOS writes `._NAME` beside every file that it unpacks onto a foreign disk."""
+    root = files.write_root(tmp_path / '[red]root')
+    before = read_intrinsics(root)
+    (root / 'calibration' / 'intrinsics' / '._932122061900_96x72.yml').write_bytes(b'\0\5\26\7')
+    after = read_intrinsics(root)
+    assert list(after) == list(before) and all((after[serial][0] == before[serial][0]).all() for serial in after)
+    path = root / 'calibration' / 'intrinsics' / '932122061900_96x72.yml'
+    path.unlink()
+    path.symlink_to(path)
+    with pytest.raises(DatasetError, match=r'\[red\]root/.*96x72.yml is a symbolic link that leads back to itself'):
+        read_intrinsics(root)

@@ -266,7 +266,7 @@ def test_no_pictures_at_all(tmp_path):
 FILES = {
     'absent': (lambda p: p.unlink(), 'does not exist; unpack this part'),
     'MANO parameters': (lambda p: p.write_text('0 ' * 124), r'must hold 128 numbers \(left flag and 21 x y z.*got 124'),
-    'text': (lambda p: p.write_text('left ' * 128), 'must hold 128 numbers.*could not convert'),
+    'text': (lambda p: p.write_text('left ' * 128), 'must hold 128 numbers.*holds other text'),
     'NaN': (lambda p: p.write_text('nan ' * 128), 'got NaN or infinity'),
     'without flags': (lambda p: p.write_text('0.2 ' * 128), 'must begin with a flag, .*got 0.2 and'),
     'empty': (lambda p: p.write_text(''), 'got 0 numbers'),
@@ -323,7 +323,7 @@ def test_missing_mano_folder_and_other_model(tmp_path):
         (dict(starts='each'), 'starts must be one of'),
         (dict(window=129), 'window at most num_frames, got 128, 2, 129 and 1'),
         (dict(spacing=0), 'spacing.*at least 1'),
-        (dict(taxonomy='mine.yml'), 'mine.yml, the list of actions, does not exist'),
+        (dict(taxonomy='mine.yml'), 'mine.yml does not exist; correct the list of actions'),
     ],
 )
 def test_wrong_options(root, options, sentence):
@@ -370,3 +370,13 @@ def test_the_official_pose_list_is_that_of_the_segments():
     segments = read_segments(real_lists() / 'action_train.txt', H2O_ACTIONS)
     frames = {(s.recording, f) for s in segments if s.recording in whole for f in range(s.first, s.stop)}
     assert len(whole) == 3 and {entry for entry in listed if entry[0] in whole} == frames
+
+
+def test_a_list_saved_by_a_text_editor(tmp_path):
+    """A byte-order mark and Windows' line ends change nothing; hidden files of other systems are no pictures."""
+    root = files.write_root(tmp_path)
+    before = [clip.meta for clip in H2O(root, mode='videos')]
+    path = root / 'label_split' / 'action_train.txt'
+    path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes().replace(b'\n', b'\r\n'))
+    (root / 'subject1/h1/0/cam4/rgb/._000003.png').write_bytes(b'\0\5\26\7')
+    assert [clip.meta for clip in H2O(root, mode='videos')] == before

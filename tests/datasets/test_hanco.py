@@ -151,7 +151,7 @@ def test_files_that_are_not_as_they_should_be(root, tmp_path):
         open_split(root, 'test', labels='joints_only')[0]
     calib.write_text(text)
     xyz.write_text('{}')
-    with pytest.raises(DatasetError, match=r'00000000.json must hold a list, got a dict'):
+    with pytest.raises(DatasetError, match=r'00000000.json must hold a list, but holds keys with values'):
         open_split(root, 'test', labels='joints_only')[0]
     change(root / 'meta.json', lambda c: c['is_valid'].pop())
     with pytest.raises(DatasetError, match="'has_fit' and 'is_valid' must be of the same frames"):

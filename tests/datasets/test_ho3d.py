@@ -286,8 +286,8 @@ def test_roots_that_do_not_fit(tmp_path):
         with pytest.raises(DatasetError, match=sentence):
             HO3D(root, labels='joints_only')
     (root / 'train.txt').unlink()
-    with pytest.raises(DatasetError, match=r'train\.txt, the list of annotated frames, does not exist'):
+    with pytest.raises(DatasetError, match=r'train\.txt does not exist; it lists the annotated frames'):
         HO3D(root, labels='joints_only')
     (root / 'evaluation_xyz.json').write_text('[[[0, 0, 0]]]')
-    with pytest.raises(DatasetError, match=r'must hold \(4, 21, 3\) numbers'):
+    with pytest.raises(DatasetError, match=r'must have shape \(4, 21, 3\)'):
         HO3D(root, 'evaluation', labels='joints_only', truth_file='evaluation_xyz.json')

@@ -317,8 +317,8 @@ def edit_first_frame(**changes):
     [
         ('joint_3d', edit_first_frame(world_coord=None), r"frame \d+ has no 'world_coord' \(it has: joint_valid"),
         ('joint_3d', edit_first_frame(world_coord=[[0, 0, 0]] * 21), r'world_coord must have shape \(42, 3\), got'),
-        ('joint_3d', edit_first_frame(world_coord=[[0, 0, float('nan')]] * 42), 'world_coord holds NaN'),
-        ('joint_3d', edit_first_frame(joint_valid=[1] * 21), 'must have 42 flags, got shape'),
+        ('joint_3d', edit_first_frame(world_coord=[[0, 0, float('nan')]] * 42), 'joint_3d.json holds NaN'),
+        ('joint_3d', edit_first_frame(joint_valid=[1] * 21), 'joint_valid must have shape'),
         ('joint_3d', edit_first_frame(hand_type='both'), "hand_type must be one of .* got 'both'"),
         ('camera', lambda c: c['0'].pop('campos'), r"camera 400002 has no 'campos'"),
         ('camera', lambda c: c.pop('0'), "has no capture '0', which joint_3d.json has"),

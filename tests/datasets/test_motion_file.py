@@ -172,9 +172,9 @@ def test_files_that_are_no_motion_files(tmp_path):
     with pytest.raises(DatasetError, match='there is no motion file'):
         read_motion(tmp_path / 'nowhere.npz')
     (tmp_path / 'text.npz').write_text('joints')
-    with pytest.raises(DatasetError, match='cannot be read as a motion file'):
+    with pytest.raises(DatasetError, match='is damaged'):
         read_motion(tmp_path / 'text.npz')
     write_motion(tmp_path / 'half.npz', make_motion())
     (tmp_path / 'half.npz').write_bytes((tmp_path / 'half.npz').read_bytes()[:2000])
-    with pytest.raises(DatasetError, match='cannot be read as a motion file'):
+    with pytest.raises(DatasetError, match='is damaged'):
         read_motion(tmp_path / 'half.npz')

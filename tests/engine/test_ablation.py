@@ -134,7 +134,7 @@ def test_a_bad_table_is_a_sentence(tmp_path, changes, words):
 def test_a_repeated_key_is_a_sentence(tmp_path):
     path = write_table(tmp_path)
     path.write_text(path.read_text() + 'seeds: [3]\n')
-    with pytest.raises(TableError, match="the key 'seeds' is there twice"):
+    with pytest.raises(TableError, match="has the key 'seeds' twice"):
         read_table(path)
 
 

@@ -210,7 +210,7 @@ def test_scores_equal_the_official_definitions(tmp_path):
     assert alone == {name: found[name] for name in alone} and len(alone) == 6
     with pytest.raises(ValueError, match=r'6 frames of 21 points, but .*verts.json holds'):
         score_ho3d_submission(tmp_path / 'pred.json', tmp_path / 'verts.json')
-    with pytest.raises(ValueError, match='is not a submission to HO3D'):
+    with pytest.raises(ValueError, match='must hold two lists, of joints and of vertices'):
         read_ho3d_submission(tmp_path / 'xyz.json')
 
 

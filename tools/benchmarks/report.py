@@ -9,6 +9,7 @@ from rich.table import Table
 from benchmarks.case import BenchmarkError
 from benchmarks.results import added_memory
 from handpose.files import write_whole
+from handpose.reading import read_text
 
 BEGIN, END = '<!-- benchmark:begin -->', '<!-- benchmark:end -->'
 SHARED = 0.9  # of its cores a case must get, or the table says what it got
@@ -126,7 +127,7 @@ def write_markdown(path, results):
     if not path.exists():
         write_whole(path, block)
         return
-    text = path.read_text(encoding='utf-8')
+    text = read_text(path, error=BenchmarkError)
     if text.count(BEGIN) != 1 or text.count(END) != 1 or text.index(BEGIN) > text.index(END):
         raise BenchmarkError(f'{path} must hold the lines {BEGIN} and {END} once each; the table goes between them')
     before, after = text.split(BEGIN)[0], text.split(END)[1]

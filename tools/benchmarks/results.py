@@ -10,6 +10,7 @@ from pathlib import Path
 
 from benchmarks.case import BenchmarkError
 from handpose.files import write_whole
+from handpose.reading import read_json
 
 FORMAT = 'handpose-benchmark-1'
 PACKAGES = ('handpose', 'torch', 'numpy', 'scipy', 'opencv-python', 'mmengine')
@@ -87,13 +88,9 @@ def read_results(path):
     Raises:
         BenchmarkError: no such file, or not one of `tools/benchmark.py`.
     """
-    try:
-        results = json.loads(Path(path).read_text(encoding='utf-8'))
-    except OSError as error:
-        raise BenchmarkError(f'{path} cannot be read ({error.strerror})') from error
-    except ValueError as error:
-        raise BenchmarkError(f'{path} is not JSON ({error}); give a file that tools/benchmark.py wrote') from error
-    if not isinstance(results, dict) or results.get('format') != FORMAT:
+    advice = 'give a file that tools/benchmark.py wrote'
+    results = read_json(path, allow_nan=True, error=BenchmarkError, advice=advice)
+    if results.get('format') != FORMAT:
         raise BenchmarkError(f'{path} is not a file of tools/benchmark.py in the format {FORMAT}')
     return results
 

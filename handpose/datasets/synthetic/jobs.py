@@ -6,9 +6,9 @@ from contextlib import contextmanager
 
 import cv2
 import torch
-import yaml
 
 from handpose.datasets.synthetic.layout import write_yaml
+from handpose.reading import read_yaml
 
 
 def claim_root(root, ours, begin):
@@ -23,7 +23,7 @@ def claim_root(root, ours, begin):
     """
     record = root / 'generator.yml'
     if record.exists():
-        found = yaml.safe_load(record.read_text(encoding='utf-8'))
+        found = read_yaml(record, advice='choose another root')
         if {k: found.get(k) for k in ours} != ours:
             raise ValueError(
                 f'{root} holds built-in data made with other options: its generator.yml says {found.get("options")}, '

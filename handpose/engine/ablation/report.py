@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.engine.ablation.runs import CONSTANT_HANDS, is_tested, is_trained, read_record
+from handpose.engine.ablation.runs import CONSTANT_HANDS, is_tested, is_trained, read_record, read_results
 from handpose.engine.ablation.table import TableError, option_words
 from handpose.evaluation import load_records, paired_bootstrap
 from handpose.evaluation.summary import SIDES, occlusion_groups
@@ -56,7 +56,7 @@ def write_report(table, runs):
 def collect(table, runs, finished):
     """Everything that the report says, as plain values; see `write_report`."""
     by_row = {row.name: [run for run in finished if run.row.name == row.name] for row in table.rows}
-    numbers = {run.name: json.loads((run.test_dir / 'metrics.json').read_text()) for run in finished}
+    numbers = {run.name: read_results(run) for run in finished}
     rows = {}
     for row in table.rows:
         measured = {run.seed: numbers[run.name]['model'] for run in by_row[row.name]}

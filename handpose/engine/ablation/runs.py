@@ -16,6 +16,7 @@ from handpose.engine.ablation.table import TableError, option_words
 from handpose.engine.checkpoints import checkpoint_files, iteration_of, newest_checkpoint
 from handpose.engine.compat import load_checkpoint_file
 from handpose.files import write_whole
+from handpose.reading import read_json
 from handpose.registry import defaults_of
 
 RECORD = 'run.json'  # in every folder of a training or a test: what it was made with, and whether it is finished
@@ -40,13 +41,23 @@ def is_tested(run, settings=None):
     """Whether the test of a run is finished, with the constant hands if the run is the one that tests them."""
     if not _finished(run.test_dir, run.test_options, settings) or not (run.test_dir / 'metrics.json').is_file():
         return False
-    results = json.loads((run.test_dir / 'metrics.json').read_text())
-    return set(results) >= {'model', *(CONSTANT_HANDS if run.constants else ())}
+    return set(read_results(run)) >= {'model', *(CONSTANT_HANDS if run.constants else ())}
 
 
 def read_record(folder):
     """What `run.json` of a folder says: options, settings, finished, and of finished runs seconds and machine."""
-    return json.loads((Path(folder) / RECORD).read_text())
+    advice = 'remove the folder to do the run again'
+    record = read_json(Path(folder) / RECORD, allow_nan=True, error=TableError, advice=advice)
+    kinds = {'settings': dict, 'options': dict, 'finished': bool}
+    if not all(isinstance(record.get(key), kind) for key, kind in kinds.items()):
+        raise TableError(f'{folder}/{RECORD} must hold settings, options and finished; {advice}')
+    return record
+
+
+def read_results(run):
+    """Returns the numbers of a finished test: {row name: {metric: number}}."""
+    advice = 'remove the folder to do the test again'
+    return read_json(run.test_dir / 'metrics.json', allow_nan=True, error=TableError, advice=advice)
 
 
 def machine_name():

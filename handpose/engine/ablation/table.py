@@ -5,10 +5,9 @@ import json
 from dataclasses import dataclass, field
 from pathlib import Path
 
-import yaml
-
 from handpose.engine.config import load_config
 from handpose.engine.options import split_options
+from handpose.reading import read_yaml
 from handpose.registry import DATASETS, METRICS, MODELS, did_you_mean
 
 TABLE_KEYS = {
@@ -110,10 +109,7 @@ def read_table(path):
     path = Path(path)
     if not path.is_file():
         raise TableError(f'no table file {path}; docs/ablations holds examples')
-    try:
-        content = yaml.load(path.read_text(), Loader=_UniqueKeys)
-    except yaml.YAMLError as error:
-        raise TableError(f'{path} is not YAML: {" ".join(str(error).split())}') from error
+    content = read_yaml(path, error=TableError, advice='docs/ablations holds examples')
     _check_keys(content, TABLE_KEYS, set(TABLE_KEYS) - set(OPTIONAL_KEYS), str(path))
     rows = tuple(_read_row(entry, f'{path}, row {i + 1}') for i, entry in enumerate(content.pop('rows')))
     lists = {name: tuple(content.pop(name, ())) for name in ('seeds', 'metrics', 'notes')}
@@ -205,17 +201,6 @@ def _check_words(config, options):
                 f'{key}: {value!r} cannot be written on a command line as it is; set its parts one by one '
                 f'(key.part: value), and write numbers with a point (1.0e+4)'
             )
-
-
-class _UniqueKeys(yaml.SafeLoader):
-    """PyYAML keeps the last of two equal keys without a word."""
-
-    def construct_mapping(self, node, deep=False):
-        keys = [self.construct_object(key, deep=True) for key, _ in node.value]
-        for key in keys:
-            if keys.count(key) > 1:
-                raise yaml.constructor.ConstructorError(None, None, f'the key {key!r} is there twice', node.start_mark)
-        return super().construct_mapping(node, deep)
 
 
 def _check_keys(content, known, needed, where):

@@ -3,18 +3,19 @@
 DexYCB's recordings are CC BY-NC 4.0: what is made of them may not be used commercially.
 """
 
-import json
 from pathlib import Path
 
 import numpy as np
-import yaml
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets import dexycb_layout as layout
 from handpose.datasets.base import DatasetError
 from handpose.datasets.dexycb_index import BROKEN, HAND, open_index
+from handpose.datasets.errors import UNPACK
 from handpose.datasets.motion_file import SIDES, RecordedMotion
 from handpose.datasets.synthetic.recorded.objects import NAMES
+from handpose.npz import read_npz
+from handpose.reading import read_json, read_yaml
 from handpose.registry import did_you_mean
 
 LICENCE = (
@@ -122,9 +123,11 @@ def _joints_of(index, number, to_world, camera):
 def _object_of(root, sequence):
     """The grasped object's rotvec and place (F, 6) in the world; NaN where pose.npz has none."""
     folder = Path(root) / sequence.name
-    meta = yaml.safe_load((folder / 'meta.yml').read_text(encoding='utf-8'))
-    with np.load(folder / 'pose.npz') as arrays:
-        poses = arrays['pose_y'][:, meta['ycb_grasp_ind']].astype(np.float64)
+    grasped = read_yaml(folder / 'meta.yml', error=DatasetError, advice=UNPACK).get('ycb_grasp_ind')
+    poses = read_npz(folder / 'pose.npz', ['pose_y'], error=DatasetError, advice=UNPACK).get('pose_y')
+    if poses is None or poses.ndim != 3 or poses.shape[2] != 7 or grasped not in range(poses.shape[1]):
+        raise DatasetError(f"{folder}/pose.npz must hold 'pose_y' (frames, objects, 7); {UNPACK}")
+    poses = poses[:, grasped].astype(np.float64)
     missing = (poses == _MISSING).all(1)
     found = np.concatenate([Rotation.from_quat(poses[:, :4]).as_rotvec(), poses[:, 4:]], 1)
     found[missing] = np.nan
@@ -181,11 +184,7 @@ def motion_from_packed(path, cameras_path):
 def _read_packed(path):
     keys = ('joints', 'frame_valid', 'sequence_names', 'sequence_lengths', 'hand_side', 'grasped_object',
             'object_rotvec', 'object_transl')  # fmt: skip
-    try:
-        with np.load(path, allow_pickle=False) as arrays:
-            packed = {key: arrays[key] for key in keys if key in arrays.files}
-    except (OSError, ValueError) as error:
-        raise DatasetError(f'{path} cannot be read as a file of packed joints ({error})') from error
+    packed = read_npz(path, keys, error=DatasetError, advice='give a file of packed joints')
     for key in keys:
         if key not in packed:
             raise DatasetError(f'{path} has no {key!r}; a file of packed joints has {", ".join(keys)}')
@@ -193,13 +192,10 @@ def _read_packed(path):
 
 
 def _read_cameras(path):
-    try:
-        cameras = json.loads(Path(path).read_text(encoding='utf-8'))
-        for values in cameras.values():
-            if not {'K', 'cam_to_tag_opencv', 'size_wh'} <= set(values):
-                raise ValueError("a camera needs 'K', 'cam_to_tag_opencv' and 'size_wh'")
-    except (OSError, ValueError, AttributeError) as error:
-        raise DatasetError(f'{path} cannot be read as a file of cameras ({error})') from error
+    cameras = read_json(path, error=DatasetError, advice='give a file of cameras')
+    for name, values in cameras.items():
+        if not isinstance(values, dict) or not {'K', 'cam_to_tag_opencv', 'size_wh'} <= set(values):
+            raise DatasetError(f"{path}: camera {name!r} needs 'K', 'cam_to_tag_opencv' and 'size_wh'")
     return cameras
 
 

@@ -117,7 +117,7 @@ def test_packed_files_that_do_not_fit(tmp_path):
     with pytest.raises(DatasetError, match='has no camera 840412060917'):
         motion_from_packed(tmp_path / 'packed.npz', tmp_path / 'one.json')
     (tmp_path / 'bad.json').write_text('{"1": {"K": []}}')
-    with pytest.raises(DatasetError, match="a camera needs 'K'"):
+    with pytest.raises(DatasetError, match="camera '1' needs 'K'"):
         motion_from_packed(tmp_path / 'packed.npz', tmp_path / 'bad.json')
     np.savez(tmp_path / 'packed.npz', joints=values['joints'])
     with pytest.raises(DatasetError, match="has no 'frame_valid'"):
