@@ -10,6 +10,7 @@ import numpy as np
 
 from handpose.datasets.action_videos import Segment, read_numbers
 from handpose.datasets.base import DatasetError
+from handpose.reading import inside_root
 
 EGOCENTRIC = 'cam4'
 CAMERAS = ('cam0', 'cam1', 'cam2', 'cam3', EGOCENTRIC)
@@ -85,6 +86,7 @@ def _segment(words, columns, taxonomy, where):
         raise DatasetError(f'{where}: expected {len(columns)} columns ({" ".join(columns)}), got {len(words)}')
     found = dict(zip(columns, words, strict=True))
     recording = found.pop('path').strip('/')
+    inside_root('the root of H2O', recording, where, error=DatasetError)
     if wrong := [name for name, word in found.items() if not word.isdigit()]:
         raise DatasetError(
             f'{where}: {wrong[0]} must be a whole number, got {found[wrong[0]]!r}; the columns must stand in the order '
