@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader
 
 from handpose.datasets import FPHA, H2O, HO3D, BrokenFrames, DatasetError, DexYCB, packed_format, packed_frames, packing
 from handpose.datasets.packed_frames import PackedFrames
-from handpose.datasets.packing import Recoding, check_store, pack_frames
+from handpose.datasets.packing import check_store, pack_frames
+from handpose.datasets.recoding import Recoding
 from handpose.datasets.transforms import LoadImages, ResizeFrames
 from handpose.structures import HandSequence
 
