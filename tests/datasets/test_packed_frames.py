@@ -496,6 +496,26 @@ def test_a_rebuilt_store_is_seen_by_a_running_reader(store, originals):
     assert LoadImages()(clip_of(originals[:5], store), None).images.shape[0] == 5
 
 
+def test_a_reader_that_is_open_during_an_update(store, originals):
+    """It finds every frame of its index, whether it has opened the shard before or not; pruned frames do not return."""
+    root, data = store.parent / 'data', {path: Path(path).read_bytes() for path in originals}
+    fresh, used = PackedFrames(store), PackedFrames(store)
+    assert contents(used, originals[:5]) == {path: data[path] for path in originals[:5]}
+    kept = originals[20:]
+    pack_frames(store, root, kept, prune=True)
+    assert list(store.glob('retired-*.bin'))
+    for opened in (fresh, used):
+        assert contents(opened, originals) == data and list(opened.shard_troubles()) == []
+    newest = PackedFrames(store)
+    assert len(newest) == len(kept) and contents(newest, kept) == {path: data[path] for path in kept}
+    before = {path.name for path in store.glob('frames-*.bin')}
+    assert pack_frames(store, root).frames == len(kept)
+    assert not list(store.glob('retired-*.bin')) and {path.name for path in store.glob('frames-*.bin')} == before
+    pack_frames(store, root, originals[:1])
+    numbers = {path.name for path in store.glob('frames-*.bin')} - before
+    assert numbers and not numbers & {shard['file'] for shard in fresh.table.header['shards']}
+
+
 def test_a_truncated_original_is_what_it_was(tmp_path, originals):
     """Packed as it is, so that reading says what reading the file says."""
     Path(originals[2]).write_bytes(Path(originals[2]).read_bytes()[:-30])
