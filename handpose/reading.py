@@ -177,6 +177,39 @@ def is_hidden(name):
     return name.startswith('.')
 
 
+def is_path_below(name):
+    """Whether a name read from a file is a plain path that stays below the folder it is joined to.
+
+    It must be relative, with slashes, without '', '.' or '..' as a part, and without backslashes, colons (drive
+    letters) and characters that are not printable.
+    """
+    parts = name.split('/')
+    return name.isprintable() and not set(name) & set('\\:\ufffd') and not {'', '.', '..'} & set(parts)
+
+
+def inside_root(root, name, where, *, error=FileError):
+    """Joins a path that was read from a file to the folder that it must stay in.
+
+    Symbolic links below `root` are followed: they were made by who put the folder there.
+
+    Args:
+        root (str | Path): the folder.
+        name (str): the path from there.
+        where (str | Path): names the file that the name is from, and where in it.
+        error (type[Exception]): what is raised; it is called with the message.
+
+    Returns:
+        The joined Path.
+
+    Raises:
+        error: `name` is no text, or leads elsewhere; nothing was opened.
+    """
+    if not isinstance(name, str) or not is_path_below(name):
+        what = f'names {str(name)[:80]!r}, expected a path below {root}, without ".." and backslashes'
+        raise error(message(where, what, 'nothing was opened; get the file from its source again'))
+    return Path(root) / name
+
+
 def check_regular(path):
     """Refuses what is not a regular file: opening a named pipe would wait for ever.
 

@@ -15,6 +15,7 @@ FLOORS = {
     'hands': 0,
     'reading': -2,  # files of any kind; for everyone
     'npz': -1,
+    'pth': -1,
     'files': -1,
     'structures': 1,
     'registry': 1,

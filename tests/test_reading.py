@@ -4,7 +4,16 @@ from pathlib import Path
 
 import pytest
 
-from handpose.reading import FileError, read_bytes, read_json, read_text, read_yaml, visible_names, visible_paths
+from handpose.reading import (
+    FileError,
+    inside_root,
+    read_bytes,
+    read_json,
+    read_text,
+    read_yaml,
+    visible_names,
+    visible_paths,
+)
 
 READERS = [read_bytes, read_text, read_json, read_yaml]
 
@@ -150,3 +159,17 @@ def test_hidden_names_are_no_names(tmp_path):
     (tmp_path / '.hidden').mkdir()
     write(tmp_path / '.hidden' / 'a.txt', '')
     assert visible_paths(tmp_path / '.hidden') == [tmp_path / '.hidden' / 'a.txt']
+
+
+@pytest.mark.parametrize('name', ['a', 'a/b.png', '20200709-subject-01/x', '..a/b..', 'mit Leerzeichen/ä.png'])
+def test_paths_that_stay_inside(tmp_path, name):
+    assert inside_root(tmp_path, name, 'list.txt, line 3') == tmp_path / name
+
+
+@pytest.mark.parametrize(
+    'name',
+    ['..', 'a/..', '../a', '/a', 'a/', 'a//b', './a', '', '..\\a', 'C:/a', 'a\0', 'a\n', '\ufffd', 3, None, ['a']],
+)
+def test_paths_that_lead_out(tmp_path, name):
+    with pytest.raises(OwnError, match=r'^list\.txt, line 3 names .* expected a path below .*nothing was opened'):
+        inside_root(tmp_path, name, 'list.txt, line 3', error=OwnError)

@@ -22,6 +22,7 @@ from rich.progress import track as progress_bar
 
 from handpose.datasets import dexycb_layout as layout
 from handpose.datasets.base import DatasetError
+from handpose.reading import inside_root
 from handpose.registry import did_you_mean
 
 VERSION = 1
@@ -148,7 +149,10 @@ def _make_temporary(folder):
 
 
 def _check_serials(root, sequence, intrinsics):
+    # Names may come from an index that lay in the data set's own folder.
+    inside_root(root, sequence.name, f'the index of {root}', error=DatasetError)
     for serial in sequence.serials:
+        inside_root(root, serial, f'{root}/{sequence.name}/meta.yml (serials)', error=DatasetError)
         if serial not in intrinsics:
             raise DatasetError(
                 f'{root}/{sequence.name}/meta.yml names camera {serial}, which has no file in '

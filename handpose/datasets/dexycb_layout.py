@@ -13,7 +13,7 @@ import numpy as np
 from handpose.datasets.base import DatasetError
 from handpose.datasets.errors import UNPACK
 from handpose.npz import read_npz
-from handpose.reading import read_text, read_yaml, visible_names, visible_paths
+from handpose.reading import inside_root, read_text, read_yaml, visible_names, visible_paths
 from handpose.registry import did_you_mean
 
 SERIALS = (
@@ -191,7 +191,7 @@ def read_intrinsics(root):
 
 def read_extrinsics(root, name):
     """Reads one calibration session as {serial: (4, 4) float64 camera-to-world}; the world is the master camera's."""
-    path = Path(root) / 'calibration' / f'extrinsics_{name}' / 'extrinsics.yml'
+    path = _calibration(root, 'extrinsics', name) / 'extrinsics.yml'
     found = _read_yaml(path, ('extrinsics',))['extrinsics']
     matrices = {}
     for serial, numbers in found.items():
@@ -203,11 +203,18 @@ def read_extrinsics(root, name):
 
 def read_betas(root, name):
     """Reads the (10,) hand shape of `calibration/mano_<name>/mano.yml`."""
-    path = Path(root) / 'calibration' / f'mano_{name}' / 'mano.yml'
+    path = _calibration(root, 'mano', name) / 'mano.yml'
     betas = np.asarray(_read_yaml(path, ('betas',))['betas'], np.float32)
     if betas.shape != (10,):
         raise DatasetError(f"{path}: 'betas' must be 10 numbers, got shape {betas.shape}")
     return betas
+
+
+def _calibration(root, kind, name):
+    """The folder of the calibration that a meta.yml names."""
+    folder = Path(root) / 'calibration'
+    inside_root(folder, name, f'the meta.yml of a sequence ({kind}) in {root}', error=DatasetError)
+    return folder / f'{kind}_{name}'
 
 
 def read_label(path, grasped, focal):

@@ -13,7 +13,7 @@ import numpy as np
 from handpose.datasets.base import DatasetError
 from handpose.datasets.errors import UNPACK
 from handpose.hands.joints import permutation_to_common
-from handpose.reading import read_text
+from handpose.reading import inside_root, read_text
 
 TO_COMMON = permutation_to_common('fpha')
 SPLIT_FILE = 'data_split_action_recognition.txt'
@@ -77,6 +77,7 @@ def read_splits(root, taxonomy):
                 f"{where}: expected 'Training 600' and 'Test 575', each followed by lines such as "
                 f"'Subject_1/put_salt/1 15' (recording, action number), got {' '.join(words)!r}"
             )
+        inside_root('the root of FPHA', words[0], where, error=DatasetError)
         recording, action = words[0], taxonomy.label_of(int(words[1]), where)
         _check_action(recording, action, taxonomy, where)
         if recording in seen:

@@ -11,7 +11,7 @@ import numpy as np
 
 from handpose.datasets.action_videos import Segment, read_numbers
 from handpose.datasets.base import DatasetError
-from handpose.reading import read_text
+from handpose.reading import inside_root, read_text
 
 EGOCENTRIC = 'cam4'
 CAMERAS = ('cam0', 'cam1', 'cam2', 'cam3', EGOCENTRIC)
@@ -85,6 +85,7 @@ def _segment(words, columns, taxonomy, where):
         raise DatasetError(f'{where}: expected {len(columns)} columns ({" ".join(columns)}), got {len(words)}')
     found = dict(zip(columns, words, strict=True))
     recording = found.pop('path').strip('/')
+    inside_root('the root of H2O', recording, where, error=DatasetError)
     if wrong := [name for name, word in found.items() if not re.fullmatch('[0-9]{1,9}', word)]:
         raise DatasetError(
             f'{where}: {wrong[0]} must be a whole number, got {found[wrong[0]]!r}; the columns must stand in the order '

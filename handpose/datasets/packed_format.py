@@ -9,6 +9,7 @@ import json
 import mmap
 import os
 import re
+import stat
 import struct
 import zlib
 from collections import namedtuple
@@ -17,11 +18,16 @@ from dataclasses import dataclass
 import numpy as np
 
 from handpose.datasets.errors import DatasetError
+from handpose.reading import is_path_below
 
 VERSION = 1
 INDEX_FILE = 'index.bin'
 SHARD_FILES = 'frames-*.bin'
-SHARD_NAME = re.compile(r'frames-\d{6,12}\.bin')
+SHARD_NAME = re.compile(r'frames-[0-9]{6,12}\.bin')
+RETIRED = ('frames-', 'retired-')  # how the name of a shard changes that the newest index no longer lists
+ENCODINGS = ('jpg', 'png')
+LONGEST_SIDE = 2**14  # of an image that is resized while it is packed
+LONGEST_SOURCE = 2**20  # of an original; OpenCV reads none that are longer
 TABLE_MAGIC, SHARD_MAGIC = b'HPFRAMES', b'HPSHARD1'
 HEAD = struct.Struct('<8sIIQII')  # magic, version, header size, bytes after the head, their CRC-32, 0
 TRAILER = struct.Struct('<Q8s')  # where a shard's table begins, magic
@@ -101,8 +107,7 @@ def _checked_name(name):
         DatasetError: it is anything else; nothing that it names is opened.
     """
     text = name.decode('utf-8', 'replace')
-    parts = text.split('/')
-    if any(part in ('', '.', '..') for part in parts) or not text.isprintable() or set(text) & set('\\:\ufffd'):
+    if not is_path_below(text):
         raise DatasetError(f'a packed store names {text[:80]!r}, which is no path below the root of a data set')
     return text
 
@@ -176,6 +181,7 @@ def _parse_header(text, where):
         header = None
     sound = isinstance(header, dict) and isinstance(header.get('root'), str) and 'pictures' in header
     sound = sound and all(_is_count(header.get(key)) for key in ('num_frames', 'names_size'))
+    sound = sound and _are_pictures(header['pictures'])
     shards = header.get('shards', []) if sound else None
     if not isinstance(shards, list) or not all(isinstance(s, dict) and _is_count(s.get('size')) for s in shards):
         raise DatasetError(f'{where} is damaged: its header is not that of a table of packed frames')
@@ -186,6 +192,23 @@ def _parse_header(text, where):
                 f'which lie in the store itself'
             )
     return header
+
+
+def _are_pictures(value):
+    """Whether `value` says how images were changed: None, or sizes, encoding and quality within their limits."""
+    if value is None:
+        return True
+    if not isinstance(value, dict) or set(value) != {'size', 'source_size', 'encoding', 'quality'}:
+        return False
+    size, source_size, quality = value['size'], value['source_size'], value['quality']
+    sized = (size is None and source_size is None) or (
+        _is_size(size, LONGEST_SIDE) and _is_size(source_size, LONGEST_SOURCE)
+    )
+    return sized and value['encoding'] in ENCODINGS and type(quality) is int and 1 <= quality <= 100
+
+
+def _is_size(value, longest):
+    return isinstance(value, list) and len(value) == 2 and all(type(n) is int and 1 <= n <= longest for n in value)
 
 
 def _is_count(value):
@@ -202,9 +225,21 @@ def _check_places(records, shards, where):
         raise DatasetError(f'{where} is damaged: row {int(np.flatnonzero(~inside)[0])} lies outside the shards')
 
 
+def open_own(path):
+    """Opens a file of a store, unbuffered.
+
+    Raises:
+        DatasetError: it is a symbolic link, a folder, a pipe or a device: a store consists of plain files.
+        OSError: it cannot be opened.
+    """
+    if not stat.S_ISREG(os.lstat(path).st_mode):
+        raise DatasetError(f'{path} is a link or no regular file; the files of a packed store must be plain files')
+    return open(path, 'rb', buffering=0)
+
+
 def map_table(path):
     """Opens `index.bin`: its pages are shared by all processes that read it."""
-    with open(path, 'rb') as file:
+    with open_own(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
             raise DatasetError(f'{path} is empty')
         mapped = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ)
@@ -217,7 +252,7 @@ def read_shard_table(path):
     Raises:
         DatasetError: the shard is cut off or its table damaged.
     """
-    with open(path, 'rb') as file:
+    with open_own(path) as file:
         size = file.seek(0, os.SEEK_END)
         file.seek(max(0, size - TRAILER.size))
         end = file.read()

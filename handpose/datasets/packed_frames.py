@@ -13,7 +13,7 @@ from typing import NamedTuple
 import numpy as np
 
 from handpose.datasets.errors import DatasetError
-from handpose.datasets.packed_format import INDEX_FILE, MISSING, SHARD_FILES, map_table
+from handpose.datasets.packed_format import INDEX_FILE, MISSING, RETIRED, SHARD_FILES, map_table, open_own
 
 MERGE_GAP = 16 * 1024  # bytes between two wanted frames that are cheaper read than skipped
 MOST_AT_ONCE = 4 * 2**20  # bytes of one read
@@ -115,14 +115,19 @@ class PackedFrames:
         """Sentences about files of the store that are missing, or longer or shorter than they should be."""
         for number, shard in enumerate(self.table.header['shards']):
             path = self.shard_name(number)
+            if path.is_symlink() or (path.exists() and not path.is_file()):
+                yield f'{path} is a link or no regular file; the files of a packed store must be plain files'
+                continue
             size = path.stat().st_size if path.exists() else None
             if size != shard['size']:
                 found = 'is missing' if size is None else f'has {size} bytes instead of {shard["size"]}'
                 yield f'{path} {found}; {rebuild_words(self.folder)}'
 
     def shard_name(self, number):
-        """The file of shard `number` of the index."""
-        return self.folder / self.table.header['shards'][number]['file']
+        """The file of shard `number` of the index; under its other name where an update has retired it since."""
+        path = self.folder / self.table.header['shards'][number]['file']
+        retired = retired_path(path)
+        return retired if not path.exists() and retired.exists() else path
 
     def check_sources(self):
         """Looks at some originals, if they are there: first, last and between.
@@ -150,8 +155,19 @@ class PackedFrames:
 
     def _file(self, number):
         if number not in self._files:
-            self._files[number] = open(self.shard_name(number), 'rb', buffering=0)  # noqa: SIM115  (while the store is)
+            self._files[number] = self._open_shard(number)
         return self._files[number].fileno()
+
+    def _open_shard(self, number):
+        path = self.folder / self.table.header['shards'][number]['file']
+        try:
+            return open_own(path)
+        except FileNotFoundError as error:
+            # An update that was made since this store was opened keeps its shards, renamed, until the update after it.
+            try:
+                return open_own(retired_path(path))
+            except FileNotFoundError:
+                raise error from None
 
     def _pread(self, run):
         """The bytes of a run, fewer where the file ends; or the OSError that came instead."""
@@ -221,6 +237,11 @@ def open_packed(folder, root=None):
 @functools.lru_cache(maxsize=8)
 def _open(folder, root, version):
     return PackedFrames(folder, root)
+
+
+def retired_path(path):
+    """The name of a shard that the newest index no longer lists."""
+    return path.with_name(path.name.replace(*RETIRED, 1))
 
 
 def name_under(root, path):

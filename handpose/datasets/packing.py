@@ -9,11 +9,10 @@ import os
 import zlib
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
 from typing import NamedTuple
 
-import cv2
 import numpy as np
 
 from handpose.datasets.errors import DatasetError
@@ -22,62 +21,25 @@ from handpose.datasets.packed_format import (
     MISSING,
     PRESENT,
     RECORD,
+    RETIRED,
     SHARD_FILES,
     SHARD_MAGIC,
     TRAILER,
     Row,
     map_table,
     natural_order,
+    open_own,
     parse_table,
     read_shard_table,
     table_bytes,
 )
-from handpose.datasets.packed_frames import PackedFrames, name_under, rebuild_words, source_change
+from handpose.datasets.packed_frames import PackedFrames, name_under, rebuild_words, retired_path, source_change
+from handpose.datasets.recoding import Recoding, WrongSizeError
 from handpose.datasets.transforms.load import decode_image
 from handpose.files import remove_unfinished, whole_file, write_whole
 
 SHARD_BYTES = 2**28
 BATCH = 256  # images in memory while they are packed
-ENCODINGS = ('jpg', 'png')
-
-
-@dataclass(frozen=True)
-class Recoding:
-    """How packed images are changed: lossy, so a clip read from such a store is not the one of the files.
-
-    `size` (w, h) resizes them, all of which must be of one size; `encoding` 'jpg' with `quality`, or 'png'.
-    """
-
-    size: tuple | None = None
-    encoding: str = 'jpg'
-    quality: int = 95
-
-    def __post_init__(self):
-        if self.encoding not in ENCODINGS or not 1 <= self.quality <= 100 or min(self.size or (1,)) < 1:
-            raise DatasetError(f"images are packed as 'jpg' of quality 1 to 100 or as 'png', not as {self}")
-
-    def apply(self, data, path, source_size):
-        """The bytes of an image, decoded, resized if wanted, and encoded.
-
-        Raises:
-            DatasetError: its size is not `source_size` (w, h), where that is given.
-        """
-        image = decode_image(data, path)
-        if source_size is not None and image.shape[1::-1] != tuple(source_size):
-            raise WrongSizeError(
-                f'image {path} is {image.shape[1]}x{image.shape[0]}, but others are {source_size[0]}x{source_size[1]}; '
-                'images of one size alone can be resized in a store'
-            )
-        if self.size is not None:
-            smaller = self.size[0] < image.shape[1] or self.size[1] < image.shape[0]
-            method = cv2.INTER_AREA if smaller else cv2.INTER_LINEAR
-            image = cv2.resize(image, tuple(self.size), interpolation=method)
-        options = [cv2.IMWRITE_JPEG_QUALITY, self.quality] if self.encoding == 'jpg' else []
-        return cv2.imencode(f'.{self.encoding}', image, options)[1].tobytes()
-
-
-class WrongSizeError(DatasetError):
-    """An image of another size than the others."""
 
 
 class Packed(NamedTuple):
@@ -114,7 +76,7 @@ def pack_frames(
 
     Args:
         folder: the store. root: the folder that `paths` lie in; frames are called by their paths from there.
-            None: where they were when the store was made.
+            None: no original is read; those of a store are only compared, where it says that they are.
         paths: of the files to be in it, besides those that it has already.
         recoding: a `Recoding`; None: as the store is, the original bytes in a new one.
         verify: first compare every frame that is there with its checksum, and pack damaged ones again.
@@ -127,8 +89,8 @@ def pack_frames(
         `Packed`.
 
     Raises:
-        DatasetError: another process writes the store; other settings than the store's; an original is damaged in the
-            store and gone; images of several sizes are to be resized.
+        DatasetError: another process writes the store; originals must be read and `root` is not given; other settings
+            than the store's; an original is damaged in the store and gone; images of several sizes are to be resized.
     """
     folder, paths = Path(folder), list(paths)
     if not paths and not folder.is_dir():
@@ -138,7 +100,7 @@ def pack_frames(
         remove_unfinished(folder)
         shards = _existing_shards(folder)
         header = _found_header(folder, shards)
-        root = os.path.abspath(root or header.get('root', '.'))
+        given, root = root, os.path.abspath(root or header.get('root', '.'))
         names = {name_under(root, path) for path in paths}
         known, lost = _known_frames(folder, shards)
         wanted = names if prune else names | set(known)
@@ -148,7 +110,7 @@ def pack_frames(
         damaged += sorted(lost & wanted, key=natural_order)
         here = {name for _, table in kept for name in table.all_names()}
         pool = sorted(wanted - here, key=natural_order)
-        _check_originals(pool, good, known, root, folder)
+        _check_originals(pool, good, known, root, folder, given is not None)
         pictures = _settle(recoding, header, pool, root, folder)
         packer = _Packer(root, good, pictures)
         made = _write_shards(folder, pool, packer, shard_bytes, workers, watch, _next_number(folder))
@@ -246,7 +208,7 @@ def _sort_out(shards, wanted, root, verify, watch):
     kept, good, damaged, seen = [], {}, [], set()
     for path, table in watch(shards, 'comparing' if not verify else 'verifying', len(shards)):
         names, fine = table.all_names(), []
-        with open(path, 'rb') as file:
+        with open_own(path) as file:
             for place, name in enumerate(names):
                 row = table.row(place)
                 whole = not verify or zlib.crc32(_bytes_of(file, row)) == row.checksum
@@ -267,8 +229,8 @@ def _bytes_of(file, row):
     return os.pread(file.fileno(), row.size, row.offset)
 
 
-def _check_originals(pool, good, known, root, folder):
-    """Raises a sentence when frames that must be packed again are no longer there."""
+def _check_originals(pool, good, known, root, folder, named):
+    """Refuses to pack frames that are no longer there, or that lie where the store alone says (not `named`)."""
     again = [name for name in pool if known.get(name) == PRESENT and name not in good]
     lost = [name for name in again if not os.path.exists(f'{root}/{name}')]
     if lost:
@@ -276,6 +238,12 @@ def _check_originals(pool, good, known, root, folder):
         raise DatasetError(
             f'{folder} is damaged where {lost[0]} was{more}, and {root} has no original to pack it from; unpack '
             'the data set there again, or name where it is by --data-root'
+        )
+    unread = [name for name in pool if name not in good]
+    if unread and not named:
+        raise DatasetError(
+            f'{len(unread)} originals must be read, e.g. {unread[0]}, and only {folder} itself says that they lie in '
+            f'{root}; if that is your data set, say so: --data-root {root}'
         )
 
 
@@ -316,7 +284,7 @@ class _Packer:
         """(data, record) of a frame: from a good place in the store, else from its file."""
         if name in self.good:
             path, record = self.good[name]
-            with open(path, 'rb') as file:
+            with open_own(path) as file:
                 return _bytes_of(file, Row._make(record.item())), record.copy()
         record, path, data = np.zeros((), RECORD), f'{self.root}/{name}', b''
         try:
@@ -374,18 +342,24 @@ def _in_threads(packer, pool, workers):
 
 
 def _next_number(folder):
-    numbers = [int(path.stem.rpartition('-')[2]) for path in folder.glob(SHARD_FILES)]
+    files = [path for pattern in (SHARD_FILES, SHARD_FILES.replace(*RETIRED)) for path in folder.glob(pattern)]
+    numbers = [int(path.stem.rpartition('-')[2]) for path in files]
     return max(numbers, default=-1) + 1
 
 
 def _write_index(folder, root, pictures, shards):
-    """Writes the index of [(path, Table)] and deletes other shards: (frames, bytes, names of missing frames)."""
+    """Writes the index of [(path, Table)] and retires other shards: (frames, bytes, names of missing frames).
+
+    Readers that opened the index before find the shards that it lists, renamed, until the next update deletes them.
+    """
     records = np.concatenate([table.records for _, table in shards])
     records['shard'] = np.repeat(np.arange(len(shards)), [len(table) for _, table in shards])
     names = [name for _, table in shards for name in table.all_names()]
     files = [{'file': path.name, 'size': path.stat().st_size} for path, _ in shards]
     write_whole(folder / INDEX_FILE, table_bytes({'root': root, 'pictures': pictures, 'shards': files}, records, names))
-    for path in set(folder.glob(SHARD_FILES)) - {path for path, _ in shards}:
+    for path in folder.glob(SHARD_FILES.replace(*RETIRED)):
         path.unlink()
+    for path in set(folder.glob(SHARD_FILES)) - {path for path, _ in shards}:
+        path.rename(retired_path(path))
     missing = [names[place] for place in np.flatnonzero(records['state'] == MISSING).tolist()]
     return len(names), sum(file['size'] for file in files), missing

@@ -17,10 +17,14 @@ from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 
 from handpose.files import write_whole
+from handpose.pth import read_pth
 from handpose.registry import HOOKS, OPTIM_WRAPPERS
 
 # Older iterations of a logged scalar are only smoothed over, and copying them all makes long runs slow.
 KEPT_HISTORY = 1000
+MOST_HISTORY = 10**8  # `max_length` of a history, by which nothing is allocated
+_DAMAGED = 'use another checkpoint, or fetch this one again'
+_OTHER = 'resume from another checkpoint, or start anew from the weights of this one with load_from=...'
 # The name of the file backend below, as mmengine's `backend_args` ask for it.
 WHOLE_FILES = 'handpose_whole'
 # Of the checkpoints that training writes; raised when older code can no longer read them.
@@ -55,10 +59,27 @@ class PlainCheckpointHook(Hook):
 
     def after_load_checkpoint(self, runner, checkpoint):
         """Turns the plain history back into what mmengine's message hub expects."""
-        scalars = checkpoint.get('message_hub', {}).get('log_scalars', {})
+        hub = checkpoint.get('message_hub', {})
+        scalars = hub.get('log_scalars', {}) if isinstance(hub, dict) else None
+        if not isinstance(scalars, dict):
+            raise ValueError(f"the checkpoint's history is damaged: its message_hub holds no dict; {_OTHER}")
         for name, value in list(scalars.items()):
-            if isinstance(value, dict):
-                scalars[name] = HistoryBuffer(value['values'].tolist(), value['counts'].tolist(), value['max_length'])
+            scalars[name] = _history(name, value)
+
+
+def _history(name, value):
+    """The history of one logged scalar, as mmengine keeps it."""
+    if isinstance(value, HistoryBuffer):
+        return value
+    parts = [value.get(key) for key in ('values', 'counts')] if isinstance(value, dict) else [None]
+    sound = all(isinstance(part, torch.Tensor) and part.ndim == 1 and part.is_floating_point() for part in parts)
+    longest = value.get('max_length') if sound else None
+    if not sound or len(parts[0]) != len(parts[1]) or type(longest) is not int or not 0 < longest <= MOST_HISTORY:
+        raise ValueError(
+            f"the checkpoint's history of {str(name)[:80]!r} is damaged: expected the tensors 'values' and 'counts' of "
+            f"one length, and a 'max_length' up to {MOST_HISTORY}; {_OTHER}"
+        )
+    return HistoryBuffer(parts[0].tolist(), parts[1].tolist(), longest)
 
 
 def _plain(value):
@@ -99,13 +120,7 @@ def load_checkpoint_file(filename, map_location='cpu', mmap=False):
     """
     if not os.path.isfile(filename):
         raise ValueError(f'no checkpoint file {filename}; give the path of a .pth file that training wrote')
-    try:
-        checkpoint = torch.load(filename, map_location=map_location, weights_only=True, mmap=mmap)
-    except Exception as error:  # torch raises many kinds; each means that the file cannot be used
-        raise ValueError(
-            f'{filename} cannot be read as a checkpoint (damaged, or it holds more than plain data): '
-            f'{(str(error) or type(error).__name__).splitlines()[0].split(". ")[0]}'
-        ) from error
+    checkpoint = read_pth(filename, map_location=map_location, mmap=mmap, error=ValueError, advice=_DAMAGED)
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{filename} holds a {type(checkpoint).__name__}, expected a dict with "state_dict"')
     meta = checkpoint.get('meta')

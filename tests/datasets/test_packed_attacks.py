@@ -1,5 +1,7 @@
 """Packed stores that were made to reach outside themselves; their checksums are right."""
 
+import os
+
 import cv2
 import numpy as np
 import pytest
@@ -83,3 +85,59 @@ def test_a_shard_whose_rows_lie_outside_it(store):
     shard.write_bytes(shard.read_bytes()[:start] + forged + TRAILER.pack(start, SHARD_MAGIC))
     with pytest.raises(DatasetError, match='row 0 lies outside the shards'):
         read_shard_table(shard)
+
+
+@pytest.mark.parametrize('name', [INDEX_FILE, 'frames-000000.bin'])
+@pytest.mark.parametrize('kind', ['link', 'pipe'])
+def test_files_of_a_store_are_plain_files(store, name, kind):
+    """A link would show files of others, and opening a pipe would wait for ever."""
+    path = store / name
+    moved = path.rename(store.parent / 'moved')
+    if kind == 'link':
+        path.symlink_to(moved)
+    else:
+        os.mkfifo(path)
+    with pytest.raises(DatasetError, match=f'{name} is a link or no regular file'):
+        PackedFrames(store)
+    if name != INDEX_FILE:
+        with pytest.raises(DatasetError, match='is a link or no regular file'):
+            list(PackedFrames(store, check=False).read([f'{store.parent}/root/a.png']))
+
+
+GOOD = {'size': [8, 6], 'source_size': [16, 12], 'encoding': 'jpg', 'quality': 95}
+
+
+@pytest.mark.parametrize(
+    'pictures',
+    [
+        3,
+        {},
+        {**GOOD, 'size': [2**15, 2**15]},
+        {**GOOD, 'size': [0, 6]},
+        {**GOOD, 'size': 'xx'},
+        {**GOOD, 'source_size': None},
+        {**GOOD, 'encoding': '../x'},
+        {**GOOD, 'quality': 1000},
+        {**GOOD, 'more': 1},
+    ],
+)
+def test_how_images_were_changed(store, pictures):
+    forge(store, header={'pictures': GOOD})
+    assert PackedFrames(store).pictures == GOOD
+    forge(store, header={'pictures': pictures})
+    with pytest.raises(DatasetError, match='its header is not that of a table'):
+        PackedFrames(store)
+
+
+def test_originals_are_read_only_from_where_the_user_says(store):
+    """A store whose frame is to be packed again from a file elsewhere, and one that lacks it."""
+    other = store.parent / 'other'
+    other.mkdir()
+    (other / 'a.png').write_bytes(b'secret')
+    forge(store, header={'root': str(other)})
+    (store / 'frames-000000.bin').unlink()
+    with pytest.raises(DatasetError, match=r'(?s)originals must be read.*--data-root'):
+        (other / 'b.png').write_bytes(b'secret')
+        pack_frames(store)
+    assert b'secret' not in b''.join(path.read_bytes() for path in store.iterdir())
+    assert pack_frames(store, store.parent / 'root').new == 2

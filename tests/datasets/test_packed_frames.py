@@ -22,7 +22,8 @@ from torch.utils.data import DataLoader
 
 from handpose.datasets import FPHA, H2O, HO3D, BrokenFrames, DatasetError, DexYCB, packed_format, packed_frames, packing
 from handpose.datasets.packed_frames import PackedFrames
-from handpose.datasets.packing import Recoding, check_store, pack_frames
+from handpose.datasets.packing import check_store, pack_frames
+from handpose.datasets.recoding import Recoding
 from handpose.datasets.transforms import LoadImages, ResizeFrames
 from handpose.structures import HandSequence
 
@@ -208,7 +209,7 @@ def test_a_damaged_frame_is_named_and_rebuilt(store, originals, tmp_path):
     assert sentence.endswith(f'rebuild it: python tools/convert/pack_frames.py --out {store} --rebuild')
     assert check_store(store) == [sentence]
     untouched = {path for path in store.glob('frames-*.bin') if path != shard}
-    done = pack_frames(store, verify=True)
+    done = pack_frames(store, store.parent / 'data', verify=True)
     assert done.damaged == ['v1/5.jpg'] and done.new == 1 and done.frames == len(originals)
     assert contents(PackedFrames(store), originals) == before and check_store(store) == []
     assert untouched < set(store.glob('frames-*.bin')) and not shard.exists()
@@ -246,7 +247,7 @@ def test_a_shard_that_is_not_whole(store, originals, how):
         with pytest.raises(DatasetError, match=rf'{shard.name} .*{words}; rebuild it: .*--rebuild'):
             PackedFrames(store)
         assert words in check_store(store)[0]
-    done = pack_frames(store, verify=True)
+    done = pack_frames(store, store.parent / 'data', verify=True)
     assert 'v1/5.jpg' in done.damaged and done.new == len(done.damaged) > 1
     assert contents(PackedFrames(store), originals) == before and check_store(store) == []
 
@@ -275,7 +276,7 @@ def test_an_index_that_is_not_whole_is_made_from_the_shards(store, originals, ho
         PackedFrames(store)
     assert len(check_store(store)) == 1
     shutil.rmtree(Path(originals[0]).parent)  # not needed for that
-    done = pack_frames(store, verify=True)
+    done = pack_frames(store, store.parent / 'data', verify=True)
     assert done.new == 0 and done.frames == len(originals) and done.damaged == []
     assert contents(PackedFrames(store), originals) == before
 
@@ -312,7 +313,7 @@ def test_originals_that_have_changed(store, originals, change, words):
     with pytest.raises(DatasetError, match=words):
         PackedFrames(store)
     assert len(check_store(store)) == 1
-    done = pack_frames(store)
+    done = pack_frames(store, store.parent / 'data')
     assert done.new == 1
     assert contents(PackedFrames(store), [str(path)]) == {str(path): path.read_bytes()}
 
@@ -376,7 +377,7 @@ def test_a_file_that_is_missing(tmp_path, originals):
     shutil.copy(originals[0], originals[3])
     with pytest.raises(DatasetError, match=r'3\.jpg was missing, and has come since'):
         PackedFrames(tmp_path / 'store')
-    assert pack_frames(tmp_path / 'store').missing == []
+    assert pack_frames(tmp_path / 'store', tmp_path / 'data').missing == []
     assert contents(PackedFrames(tmp_path / 'store'), [originals[3]])[originals[3]] == Path(originals[0]).read_bytes()
 
 
@@ -420,9 +421,9 @@ def test_an_interrupted_update_leaves_the_old_store(store, originals, tmp_path):
     for path in originals[::5]:
         touch(path)
     with pytest.raises(KeyboardInterrupt):
-        pack_frames(store, shard_bytes=2000, watch=stop_at(20))
+        pack_frames(store, store.parent / 'data', shard_bytes=2000, watch=stop_at(20))
     assert contents(PackedFrames(store, check=False), originals) == before
-    done = pack_frames(store)
+    done = pack_frames(store, store.parent / 'data')
     assert done.frames == len(originals) and contents(PackedFrames(store), originals) == before
     assert {path.name for path in store.glob('frames-*')} == {
         shard['file'] for shard in PackedFrames(store).table.header['shards']
@@ -464,7 +465,7 @@ def test_a_full_disk_leaves_what_was(store, originals, monkeypatch):
 
     monkeypatch.setattr(packing, 'write_whole', full)
     with pytest.raises(OSError, match='No space'):
-        pack_frames(store)
+        pack_frames(store, store.parent / 'data')
     assert contents(PackedFrames(store, check=False), originals) == before
 
 
@@ -491,8 +492,28 @@ def test_a_rebuilt_store_is_seen_by_a_running_reader(store, originals):
     damage(shard, offset)
     with pytest.raises(BrokenFrames):
         LoadImages()(clip_of(originals[:5], store), None)
-    pack_frames(store, verify=True)
+    pack_frames(store, store.parent / 'data', verify=True)
     assert LoadImages()(clip_of(originals[:5], store), None).images.shape[0] == 5
+
+
+def test_a_reader_that_is_open_during_an_update(store, originals):
+    """It finds every frame of its index, whether it has opened the shard before or not; pruned frames do not return."""
+    root, data = store.parent / 'data', {path: Path(path).read_bytes() for path in originals}
+    fresh, used = PackedFrames(store), PackedFrames(store)
+    assert contents(used, originals[:5]) == {path: data[path] for path in originals[:5]}
+    kept = originals[20:]
+    pack_frames(store, root, kept, prune=True)
+    assert list(store.glob('retired-*.bin'))
+    for opened in (fresh, used):
+        assert contents(opened, originals) == data and list(opened.shard_troubles()) == []
+    newest = PackedFrames(store)
+    assert len(newest) == len(kept) and contents(newest, kept) == {path: data[path] for path in kept}
+    before = {path.name for path in store.glob('frames-*.bin')}
+    assert pack_frames(store, root).frames == len(kept)
+    assert not list(store.glob('retired-*.bin')) and {path.name for path in store.glob('frames-*.bin')} == before
+    pack_frames(store, root, originals[:1])
+    numbers = {path.name for path in store.glob('frames-*.bin')} - before
+    assert numbers and not numbers & {shard['file'] for shard in fresh.table.header['shards']}
 
 
 def test_a_truncated_original_is_what_it_was(tmp_path, originals):
@@ -581,7 +602,7 @@ def test_smaller_pictures(name, tmp_path):
     with pytest.raises(DatasetError, match=r'holds images changed by .*another form'):
         pack_frames(store, root, plain.image_paths(), Recoding((16, 12)))
     damage(*place_of(store, packed.read(0).meta['paths'][0]))
-    assert len(pack_frames(store, verify=True).damaged) == 1
+    assert len(pack_frames(store, root, verify=True).damaged) == 1
     assert_same(expected, build(root, pipeline=LOAD, packed=store)[0])
 
 

@@ -124,6 +124,33 @@ def test_histories_become_plain_and_come_back(tmp_path):
     assert again.data[0].tolist() == [1, 2, 3] and again.data[1].tolist() == [1, 1, 2]
 
 
+ROW = {'values': torch.ones(2, dtype=torch.float64), 'counts': torch.ones(2, dtype=torch.float64), 'max_length': 9}
+
+
+@pytest.mark.parametrize(
+    'hub',
+    [
+        3,
+        {'log_scalars': 3},
+        {'log_scalars': {'loss': 3}},
+        *(
+            {'log_scalars': {'loss': {**ROW, **wrong}}}
+            for wrong in (
+                {'values': None},
+                {'values': torch.ones(3)},
+                {'counts': torch.ones(2, 2)},
+                {'max_length': 2.5},
+                {'max_length': 0},
+                {'max_length': 2**40},
+            )
+        ),
+    ],
+)
+def test_a_history_that_is_malformed(hub):
+    with pytest.raises(ValueError, match=r"the checkpoint's history .*is damaged: .*resume from another checkpoint"):
+        PlainCheckpointHook().after_load_checkpoint(SimpleNamespace(), {'message_hub': hub})
+
+
 def test_published_weights_come_back_with_their_normalisation(tmp_path, header):
     """Mean and standard deviation of the file take the place of those that the config asked for."""
     source, target = Estimator(), Estimator(mean=(0.0, 0.0, 0.0))

@@ -65,7 +65,7 @@ def test_check_and_rebuild(root, tmp_path, capsys):
     with pytest.raises(SystemExit, match='1 things are wrong'):
         run('-o', store, '--check')
     assert 'is damaged: its checksum does not fit; rebuild it:' in capsys.readouterr().out
-    run('-o', store, '--rebuild')
+    run('-o', store, '--rebuild', '--data-root', root)
     assert '1 frames damaged or lost, and packed again: ' in capsys.readouterr().out
     run('-o', store, '--check')
 

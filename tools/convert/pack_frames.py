@@ -10,7 +10,8 @@ import sys
 
 from rich.progress import track
 
-from handpose.datasets.packing import ENCODINGS, SHARD_BYTES, Recoding, check_store, pack_frames
+from handpose.datasets.packing import SHARD_BYTES, check_store, pack_frames
+from handpose.datasets.recoding import ENCODINGS, Recoding
 from handpose.engine import OptionsAction, load_config
 from handpose.engine.errors import sentences
 from handpose.registry import DATASETS

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from handpose.datasets.base import DatasetError
+from handpose.reading import inside_root
 from handpose.registry import TRANSFORMS
 from handpose.structures import load_predictions
 
@@ -68,4 +69,4 @@ class LoadPredictions:
     def path_of(self, sample):
         """The file of a clip."""
         name = f'{sample.meta["sequence"]}_{sample.meta["cameras"][0]}'
-        return self.folder / f'{name.replace("/", "_")}.npz'
+        return inside_root(self.folder, f'{name.replace("/", "_")}.npz', 'the clip', error=DatasetError)

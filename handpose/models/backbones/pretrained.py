@@ -6,6 +6,10 @@ from urllib.parse import urlparse
 
 import torch
 
+from handpose.pth import read_pth
+
+_OLD = ', or give its sha256, with which the format of old PyTorch is read too'
+
 
 def read_pretrained(source: str | dict) -> dict[str, torch.Tensor]:
     """Reads a state dict of plain tensors; nothing in the file is executed.
@@ -18,7 +22,8 @@ def read_pretrained(source: str | dict) -> dict[str, torch.Tensor]:
         The state dict (its `state_dict` entry if there is one).
 
     Raises:
-        ValueError: the source names neither a path nor a URL, a URL has no sha256, or the hash does not match.
+        ValueError: the source names neither a path nor a URL, a URL has no sha256, the hash does not match, or the file
+            is damaged, holds more than tensors, or is in the format of PyTorch before 1.6 and no sha256 was given.
         FileNotFoundError: the path does not exist.
         OSError: the URL cannot be reached.
     """
@@ -37,11 +42,24 @@ def read_pretrained(source: str | dict) -> dict[str, torch.Tensor]:
     if sha256:
         check_sha256(path, sha256)
     if path.suffix == '.safetensors':
-        from safetensors.torch import load_file
+        return _read_safetensors(path)
+    content = read_pth(path, allow_old=bool(sha256), error=ValueError, advice=f'fetch it again{"" if sha256 else _OLD}')
+    state = content.get('state_dict', content) if isinstance(content, dict) else None
+    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
+        raise ValueError(f'{path} holds no dict of tensors; give a file of pretrained weights')
+    return state
 
+
+def _read_safetensors(path):
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    try:
         return load_file(path)
-    content = torch.load(path, map_location='cpu', weights_only=True)
-    return content.get('state_dict', content)
+    except (SafetensorError, OSError) as error:
+        raise ValueError(
+            f'{path} cannot be read as a safetensors file: it is cut off or damaged; fetch it again'
+        ) from error
 
 
 def check_sha256(path: Path, sha256: str) -> None:
