@@ -14,6 +14,7 @@ import numpy as np
 import yaml
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.plausibility import check_extrinsics, check_hand, check_hand_parameters, check_intrinsics
 from handpose.registry import did_you_mean
 
 SERIALS = (
@@ -179,8 +180,9 @@ def read_intrinsics(root):
             fx, fy, ppx, ppy = (float(color[key]) for key in ('fx', 'fy', 'ppx', 'ppy'))
         except (KeyError, TypeError) as error:
             raise DatasetError(f"{path}: 'color' must hold fx, fy, ppx and ppy, got {color}") from error
-        matrix = np.array([[fx, 0, ppx], [0, fy, ppy], [0, 0, 1]], np.float32)
-        cameras[match[1]] = (matrix, (int(match[2]), int(match[3])))
+        matrix, size = np.array([[fx, 0, ppx], [0, fy, ppy], [0, 0, 1]], np.float32), (int(match[2]), int(match[3]))
+        check_intrinsics(matrix, path, size)
+        cameras[match[1]] = (matrix, size)
     if not cameras:
         raise DatasetError(
             f'{folder} holds no <serial>_<width>x<height>.yml; unpack calibration.tar.gz of DexYCB there'
@@ -197,6 +199,7 @@ def read_extrinsics(root, name):
         if len(numbers) != 12:
             raise DatasetError(f'{path}: extrinsics of {serial} must be 12 numbers (3x4, row by row), got {numbers}')
         matrices[str(serial)] = np.vstack([np.reshape(numbers, (3, 4)), [0, 0, 0, 1]]).astype(np.float64)
+        check_extrinsics(matrices[str(serial)], f'{path}, {serial}')
     return matrices
 
 
@@ -206,6 +209,7 @@ def read_betas(root, name):
     betas = np.asarray(_read_yaml(path, ('betas',))['betas'], np.float32)
     if betas.shape != (10,):
         raise DatasetError(f"{path}: 'betas' must be 10 numbers, got shape {betas.shape}")
+    check_hand_parameters(None, betas, None, path)
     return betas
 
 
@@ -241,6 +245,10 @@ def read_label(path, grasped, focal):
         record['object_box'] = _mask_box(seg == grasped)
     if (found['joint_3d'] == -1).all():
         return NO_HAND, record
+    check_hand(found['joint_3d'][0], f'{path}, joint_3d')
+    if not found['joint_3d'][0, 0, 2] > 0:
+        raise DatasetError(f'{path}: the wrist is behind the camera, at z = {found["joint_3d"][0, 0, 2]:.3g} m')
+    check_hand_parameters(found['pose_m'][..., :48], None, found['pose_m'][..., 48:], f'{path}, pose_m')
     for key in LABEL_SHAPES:
         record[key] = found[key][0]
     if 'occlusion' in found:

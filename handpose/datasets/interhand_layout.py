@@ -13,7 +13,8 @@ import numpy as np
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.json_files import key_of, mano_numbers, numbers, read_json
-from handpose.datasets.pose_recordings import Camera, pinhole
+from handpose.datasets.plausibility import plausible_joints
+from handpose.datasets.pose_recordings import Camera, check_cameras, pinhole
 from handpose.hands.joints import permutation_to_common
 
 SPLITS = ('train', 'val', 'test')
@@ -68,6 +69,7 @@ def read_cameras(path):
             extrinsics = np.eye(4)
             extrinsics[:3, :3], extrinsics[:3, 3] = rotation, -rotation @ position / 1000
             cameras[name] = Camera(pinhole(focal, centre), extrinsics)
+        check_cameras(cameras, f'{path}, capture {capture}')
     return captures
 
 
@@ -104,6 +106,9 @@ def read_joints(path, sequence_names):
         valid = to_common(np.stack([row[2] for row in rows]))
         valid &= valid[..., WRIST : WRIST + 1]
         joints = np.where(valid[..., None], to_common(np.stack([row[1] for row in rows])) / np.float32(1000), 0)
+        valid = plausible_joints(joints, valid, f'{path}, capture {key[0]}, {key[1]}', 'millimetres')
+        valid &= valid[..., WRIST : WRIST + 1]
+        joints = np.where(valid[..., None], joints, 0)
         found[key] = Frames(
             np.array([row[0] for row in rows]), joints, valid, np.array([row[3] for row in rows], np.int8)
         )

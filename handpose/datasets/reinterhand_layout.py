@@ -14,7 +14,7 @@ import numpy as np
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.json_files import key_of, mano_numbers, numbers, read_json
-from handpose.datasets.pose_recordings import Camera, pinhole
+from handpose.datasets.pose_recordings import Camera, check_cameras, pinhole
 from handpose.hands.joints import permutation_to_common
 
 SIDES = ('left', 'right')
@@ -71,7 +71,15 @@ def capture_id(folder):
 
 def read_capture(folder, source):
     """Reads what is to know of a capture without its labels."""
-    return Capture(folder, read_frame_list(folder), read_cameras(folder), _present(folder, source))
+    capture = Capture(folder, read_frame_list(folder), read_cameras(folder), _present(folder, source))
+    listed = max((int(numbers[-1]) for numbers in capture.segments.values()), default=-1)
+    there = max((frame for present in capture.present for frame in present), default=-1)
+    if there >= listed + FRAME_STEP:
+        raise DatasetError(
+            f'{folder / FRAME_LIST} ends with frame {listed}, but {source} has frames up to {there}: the list is cut '
+            f'off; download it again'
+        )
+    return capture
 
 
 def read_frame_list(folder):
@@ -102,6 +110,7 @@ def read_cameras(folder):
         extrinsics[:3, 3] = numbers(key_of(found, 't', where), (3,), f'{where}, t', flat=True) / 1000
         focal, centre = (numbers(key_of(found, key, where), (2,), f'{where}, {key}') for key in ('focal', 'princpt'))
         cameras[name] = Camera(pinhole(focal, centre), extrinsics)
+    check_cameras(cameras, path)
     return cameras
 
 
