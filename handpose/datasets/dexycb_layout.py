@@ -4,8 +4,6 @@ Chao et al., "DexYCB: A Benchmark for Capturing Hand Grasping of Objects", CVPR 
 """
 
 import re
-import zipfile
-import zlib
 from pathlib import Path
 from typing import NamedTuple
 
@@ -14,7 +12,9 @@ import numpy as np
 import yaml
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.errors import UNPACK
 from handpose.datasets.plausibility import check_extrinsics, check_hand, check_hand_parameters, check_intrinsics
+from handpose.npz import read_npz
 from handpose.registry import did_you_mean
 
 SERIALS = (
@@ -228,20 +228,20 @@ def read_label(path, grasped, focal):
     """
     record = np.zeros((), LABEL)
     record['occlusion'] = np.nan
-    try:
-        with np.load(path) as arrays:
-            found = {key: arrays[key] for key in arrays.files if key in (*LABEL_SHAPES, 'seg', 'occlusion')}
-    except (OSError, ValueError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(f'{path} cannot be read ({error}); unpack it again') from error
+    found = read_npz(path, (*LABEL_SHAPES, 'seg', 'occlusion'), error=DatasetError, advice=UNPACK)
     for key, shape in LABEL_SHAPES.items():
         if key not in found:
             raise DatasetError(f'{path} has no {key!r} (its keys: {", ".join(found)}).{did_you_mean(key, found)}')
         if found[key].shape != shape:
             raise DatasetError(f'{path}: {key!r} must have shape {shape}, got {found[key].shape}')
+        if found[key].dtype.kind not in 'fiu':
+            raise DatasetError(f'{path}: {key!r} must hold numbers, got {found[key].dtype}')
         if not np.isfinite(found[key]).all():
             raise DatasetError(f'{path}: {key!r} holds NaN or infinity')
     seg = found.get('seg')
     if seg is not None:
+        if seg.ndim != 2 or seg.dtype.kind not in 'iu':
+            raise DatasetError(f"{path}: 'seg' must be an image (h, w) of integers, got {seg.dtype} {seg.shape}")
         record['object_box'] = _mask_box(seg == grasped)
     if (found['joint_3d'] == -1).all():
         return NO_HAND, record
@@ -252,7 +252,7 @@ def read_label(path, grasped, focal):
     for key in LABEL_SHAPES:
         record[key] = found[key][0]
     if 'occlusion' in found:
-        record['occlusion'] = float(np.ravel(found['occlusion'])[0])
+        record['occlusion'] = _share(found['occlusion'], f"{path}: 'occlusion'")
     elif seg is not None:
         record['occlusion'] = hidden_share(seg, found['joint_2d'][0], found['joint_3d'][0], focal)
     return HAND, record
@@ -278,6 +278,13 @@ def hidden_share(seg, joint_2d, joint_3d, focal):
     inside = seg[silhouette > 0]
     hand, objects = np.count_nonzero(inside == HAND_LABEL), np.count_nonzero((inside > 0) & (inside < HAND_LABEL))
     return objects / (hand + objects) if hand + objects > 0.1 * inside.size else float('nan')
+
+
+def _share(values, where):
+    """The one number of an array, from 0 to 1 or NaN."""
+    if values.size != 1 or values.dtype.kind not in 'fiu' or not (0 <= values.item() <= 1 or np.isnan(values.item())):
+        raise DatasetError(f'{where} must be one number from 0 to 1, got {values.dtype} {values.ravel()[:3].tolist()}')
+    return float(values.item())
 
 
 def _mask_box(mask):

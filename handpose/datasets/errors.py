@@ -1,5 +1,7 @@
 """What datasets raise."""
 
+UNPACK = 'unpack this part of the dataset again'  # advice about a damaged file
+
 
 class DatasetError(ValueError):
     """Files or options of a dataset that are not as they should be; the sentence says which and what to do."""

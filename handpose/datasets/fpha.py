@@ -141,7 +141,10 @@ class FPHA(ActionVideos):
         return [entry for entry in parts['train'] if (entry[0].split('/')[0] in held_out) == wanted]
 
     def _read_skeleton(self, recording):
-        """The joints (V, 21, 3) and which are valid (V, 21) of a recording; None for the ones known to be empty, and for broken ones under 'skip'."""
+        """The joints (V, 21, 3) of a recording and which are valid (V, 21).
+
+        None for the recordings known to be empty, and for broken ones under 'skip'.
+        """
         path = layout.skeleton_folder(self.root) / recording / 'skeleton.txt'
         try:
             joints = layout.read_skeleton(path)

@@ -106,13 +106,22 @@ def read_joints(path, sequence_names):
         valid = to_common(np.stack([row[2] for row in rows]))
         valid &= valid[..., WRIST : WRIST + 1]
         joints = np.where(valid[..., None], to_common(np.stack([row[1] for row in rows])) / np.float32(1000), 0)
-        valid = plausible_joints(joints, valid, f'{path}, capture {key[0]}, {key[1]}', 'millimetres')
-        valid &= valid[..., WRIST : WRIST + 1]
-        joints = np.where(valid[..., None], joints, 0)
         found[key] = Frames(
             np.array([row[0] for row in rows]), joints, valid, np.array([row[3] for row in rows], np.int8)
         )
-    return found
+    return _plausible(found, path) if found else found
+
+
+def _plausible(found, path):
+    """The sequences without hands of impossible size; the unit is judged by all of them together."""
+    valid = np.concatenate([frames.valid for frames in found.values()])
+    valid = plausible_joints(np.concatenate([f.joints for f in found.values()]), valid, path, 'millimetres')
+    valid &= valid[..., WRIST : WRIST + 1]
+    parts = np.split(valid, np.cumsum([len(frames.numbers) for frames in found.values()])[:-1])
+    return {
+        key: frames._replace(joints=np.where(part[..., None], frames.joints, 0), valid=part)
+        for (key, frames), part in zip(found.items(), parts, strict=True)
+    }
 
 
 def read_mano(path, sequences):

@@ -204,7 +204,9 @@ def _plausible(motion):
             size = tuple(int(n) for n in motion.camera_sizes[number])
             check_intrinsics(motion.camera_intrinsics[number], f'camera_intrinsics of {serial}', size)
         check_extrinsics(motion.camera_extrinsics, 'camera_extrinsics')
-    return replace(motion, frame_valid=usable.all(1))
+    usable = usable.all(1)
+    _check_whole_sequences(motion.joints, usable, motion.sequence_names, motion.sequence_lengths)
+    return replace(motion, frame_valid=usable)
 
 
 def _check_shapes(found, frames, sequences):

@@ -71,8 +71,8 @@ def plausible_joints(joints, valid, where, unit='metres'):
     if lost := int((valid & ~usable).sum()):
         first = tuple(int(i) for i in np.argwhere(valid & ~usable)[0])
         print_log(
-            f'{where}: {lost} of {int(valid.sum())} joints are not used: their hand has a palm of impossible length, or '
-            f'they are more than {MAX_REACH:g} m from their wrist; the first is at index {first}',
+            f'{where}: {lost} of {int(valid.sum())} joints are not used: their hand has a palm of impossible length, '
+            f'or they are more than {MAX_REACH:g} m from their wrist; the first is at index {first}',
             logger='current',
             level=logging.WARNING,
         )
@@ -133,6 +133,24 @@ def check_hand_parameters(pose, shape, transl, where):
             )
 
 
+def possible_parameters(pose, shape, transl):
+    """Which hand-model parameters are finite and within `MAX_ANGLE`, `MAX_SHAPE` and `MAX_DISTANCE`.
+
+    Args:
+        pose: (N, H, J, 3) rotation vectors.
+        shape: (N, H, 10).
+        transl: (N, H, 3) metres.
+
+    Returns:
+        (N, H) bool.
+    """
+    return (
+        (np.abs(pose) <= MAX_ANGLE).all((-2, -1))
+        & (np.abs(shape) <= MAX_SHAPE).all(-1)
+        & (np.abs(transl) <= MAX_DISTANCE).all(-1)
+    )
+
+
 def check_intrinsics(intrinsics, where, size=None):
     """Refuses camera matrices of no pinhole camera.
 
@@ -189,8 +207,8 @@ def check_extrinsics(extrinsics, where):
     deviation = float(np.abs(rotation @ rotation.swapaxes(1, 2) - np.eye(3)).max(initial=0))
     if deviation > ROTATION_TOLERANCE:
         raise DatasetError(
-            f'{where}: the extrinsics hold no rotation: R R^T differs from the identity by {deviation:.3g}; is the file '
-            f'damaged, or are rows and columns mixed up?'
+            f'{where}: the extrinsics hold no rotation: R R^T differs from the identity by {deviation:.3g}; is the '
+            f'file damaged, or are rows and columns mixed up?'
         )
     if (np.linalg.det(rotation) < 0).any():
         raise DatasetError(

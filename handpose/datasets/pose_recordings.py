@@ -14,7 +14,13 @@ from mmengine.logging import print_log
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import DatasetError, nearest_known
-from handpose.datasets.plausibility import check_extrinsics, check_hand_parameters, check_intrinsics, check_view
+from handpose.datasets.plausibility import (
+    check_extrinsics,
+    check_hand_parameters,
+    check_intrinsics,
+    check_view,
+    possible_parameters,
+)
 from handpose.registry import did_you_mean
 from handpose.structures import HandSequence
 
@@ -118,8 +124,8 @@ def without_other_rates(sequences, step, where):
         return list(sequences)
     found = commonest_step([sequences[wrong[0]]])
     sentence = (
-        f'{where}: the frame numbers of {len(wrong)} of {len(sequences)} sequences do not rise by multiples of {step}, so '
-        f'their frame rate is not known; the first is {wrong[0]}, whose numbers mostly rise by {found}'
+        f'{where}: the frame numbers of {len(wrong)} of {len(sequences)} sequences do not rise by multiples of {step}, '
+        f'so their frame rate is not known; the first is {wrong[0]}, whose numbers mostly rise by {found}'
     )
     if len(wrong) == len(sequences):
         raise DatasetError(sentence)
@@ -213,34 +219,42 @@ def usable_fits(hands, joints, joints_valid, where):
         where: names them in error messages.
 
     Returns:
-        HandParameters without (`valid` False) the fits whose wrist is farther than `MAX_WRIST_DISTANCE` from the
-        annotated one; the log says how many they are.
+        HandParameters without (`valid` False, zeros) the fits whose numbers are impossible (see
+        `plausibility.possible_parameters`) or whose wrist is farther than `MAX_WRIST_DISTANCE` from the annotated one;
+        the log says how many they are.
 
     Raises:
-        DatasetError: half of the fits or more are that far off, which is the sign of another unit or frame; or numbers
-            that no fit gives.
+        DatasetError: half of the fits or more are that far off, which is the sign of another unit or frame, or
+            impossible.
     """
-    check_hand_parameters(hands.pose[hands.valid], hands.shape[hands.valid], hands.wrist[hands.valid], where)
     both = hands.valid & joints_valid[:, :, 0]
-    if not both.any():
-        return hands
     distance = np.linalg.norm(hands.wrist - joints[:, :, 0], axis=-1)
-    far = both & (distance > MAX_WRIST_DISTANCE)
-    if far.sum() * 2 >= both.sum():
+    far = both & ~(distance <= MAX_WRIST_DISTANCE)  # NaN too
+    if far.any() and far.sum() * 2 >= both.sum():
         raise DatasetError(
             f"{where}: the hand model's wrist is {np.median(distance[both]):.3g} m from the annotated one (median over "
             f"the frames), so the two are not in the same unit or frame; read the joints alone by labels='joints_only'"
         )
-    if far.any():
-        row, hand = np.argwhere(far)[0]
-        print_log(
-            f"{where}: {far.sum()} of {both.sum()} fits are not used, because the hand model's wrist is more than "
-            f'{MAX_WRIST_DISTANCE:g} m from the annotated one; the first, of frame {row} of the sequence and hand {hand}, '
-            f'by {distance[row, hand]:.3g} m',
-            logger='current',
-            level=logging.WARNING,
-        )
-    return hands._replace(valid=hands.valid & ~far)
+    wild = hands.valid & ~possible_parameters(hands.pose, hands.shape, hands.wrist)
+    if wild.any() and wild.sum() * 2 >= hands.valid.sum():
+        check_hand_parameters(hands.pose[wild], hands.shape[wild], hands.wrist[wild], where)
+    refused = far | wild
+    if not refused.any():
+        return hands
+    row, hand = np.argwhere(refused)[0]
+    print_log(
+        f'{where}: {refused.sum()} of {hands.valid.sum()} fits are not used, because their parameters are impossible or '
+        f"the hand model's wrist is more than {MAX_WRIST_DISTANCE:g} m from the annotated one; the first is that of "
+        f'annotated frame {row} of the sequence, hand {hand}, {distance[row, hand]:.3g} m off',
+        logger='current',
+        level=logging.WARNING,
+    )
+    return HandParameters(
+        pose=np.where(refused[..., None, None], 0, hands.pose),
+        shape=np.where(refused[..., None], 0, hands.shape),
+        wrist=np.where(refused[..., None], 0, hands.wrist),
+        valid=hands.valid & ~refused,
+    )
 
 
 def complete_pose(model, pose, sides):

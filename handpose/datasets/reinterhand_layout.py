@@ -6,11 +6,13 @@ disk: millimetres (MANO's translation metres), world coordinates. Frame numbers 
 hand first, in the common order.
 """
 
+import logging
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from mmengine.logging import print_log
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.json_files import key_of, mano_numbers, numbers, read_json
@@ -75,9 +77,11 @@ def read_capture(folder, source):
     listed = max((int(numbers[-1]) for numbers in capture.segments.values()), default=-1)
     there = max((frame for present in capture.present for frame in present), default=-1)
     if there >= listed + FRAME_STEP:
-        raise DatasetError(
-            f'{folder / FRAME_LIST} ends with frame {listed}, but {source} has frames up to {there}: the list is cut '
-            f'off; download it again'
+        print_log(
+            f'{folder / FRAME_LIST} ends with frame {listed}, but {source} has frames up to {there}, which are not '
+            f'read; if the list was cut off, download it again',
+            logger='current',
+            level=logging.WARNING,
         )
     return capture
 
@@ -85,7 +89,8 @@ def read_capture(folder, source):
 def read_frame_list(folder):
     """Reads frame_list.txt, lines '<segment> <frame>', as {segment: frame numbers (N,), rising}."""
     path, segments = folder / FRAME_LIST, {}
-    for count, line in enumerate(path.read_text(encoding='utf-8').splitlines(), 1):
+    text = path.read_text(encoding='utf-8')
+    for count, line in enumerate(text.splitlines(), 1):
         parts = line.split()
         if not parts:
             continue
@@ -93,6 +98,8 @@ def read_frame_list(folder):
             raise DatasetError(f"{path}, line {count}: expected '<segment> <frame number>', got {line!r}")
         segments.setdefault(parts[0], []).append(int(parts[1]))
     for name, frames in segments.items():
+        if not text.endswith('\n') and name == parts[0] and frames[-1] < max(frames):
+            raise DatasetError(f'{path} ends in the middle of a number, {frames[-1]}; download it again')
         if len(set(frames)) < len(frames):
             raise DatasetError(f'{path} lists a frame of segment {name} twice; download it again')
     return {name: np.array(sorted(frames)) for name, frames in segments.items()}
