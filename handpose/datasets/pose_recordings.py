@@ -243,8 +243,8 @@ def usable_fits(hands, joints, joints_valid, where):
         return hands
     row, hand = np.argwhere(refused)[0]
     print_log(
-        f'{where}: {refused.sum()} of {hands.valid.sum()} fits are not used, because their parameters are impossible or '
-        f"the hand model's wrist is more than {MAX_WRIST_DISTANCE:g} m from the annotated one; the first is that of "
+        f'{where}: {refused.sum()} of {hands.valid.sum()} fits are not used, because their parameters are impossible '
+        f"or the hand model's wrist is over {MAX_WRIST_DISTANCE:g} m from the annotated one; the first is that of "
         f'annotated frame {row} of the sequence, hand {hand}, {distance[row, hand]:.3g} m off',
         logger='current',
         level=logging.WARNING,
