@@ -115,9 +115,8 @@ def test_mano_parameters(root, tmp_path):
     model = MANO(tmp_path / 'mano')
     for path in (root / 'shape' / '0010').iterdir():  # the files' hand model has its wrist at rest elsewhere
         wrist = json.loads((root / 'xyz' / '0010' / path.name).read_text())[0]
-        change(path, lambda c, wrist=wrist: c.update(
-            global_t=[(np.array(wrist) - model.rest_wrist(torch.tensor(c['shapes'])[0], torch.tensor(1)).numpy()).tolist()]
-        ))  # fmt: skip
+        rest = model.rest_wrist(torch.tensor(json.loads(path.read_text())['shapes'])[0], torch.tensor(1)).numpy()
+        change(path, lambda c, transl=wrist - rest: c.update(global_t=[transl.tolist()]))
     track = open_split(root, 'test', hand_model=model)[1].validate()
     for t in np.flatnonzero(track.hand_pose_valid[:, 0].numpy())[[0, 9, -1]]:
         entry = json.loads((root / 'shape' / '0010' / f'{t:08d}.json').read_text())
