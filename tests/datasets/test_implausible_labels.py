@@ -11,6 +11,7 @@ from pose_layouts import change, write
 from handpose.datasets import HO3D, DatasetError, HanCo, InterHand26M, ReInterHand
 
 SMALL = dict(sequences=5, frames=24, cameras=1)
+HALF_TURN = np.diag([-1.0, 1, -1])
 PREFIX = 'annotations/{0}/InterHand2.6M_{0}_{1}.json'
 
 
@@ -73,12 +74,18 @@ def first_joint(content):
     next(iter(next(iter(content.values())).values()))['world_coord'][5][0] = 1e20
 
 
-def inverted(content):
-    """Camera to world instead of world to camera: R^T, and the camera's place by the same rule."""
+def interhand_looking_away(content):
+    """Half a turn about the cameras' y axis."""
     for capture in content.values():
         for name, turn in capture['camrot'].items():
-            turn, place = np.array(turn), np.array(capture['campos'][name])
-            capture['camrot'][name], capture['campos'][name] = turn.T.tolist(), (-turn @ place).tolist()
+            capture['camrot'][name] = (HALF_TURN @ turn).tolist()
+
+
+def reinterhand_looking_away(content):
+    """Half a turn about the cameras' y axis."""
+    for camera in content.values():
+        camera['R'] = (HALF_TURN @ camera['R']).tolist()
+        camera['t'] = (HALF_TURN @ np.ravel(camera['t'])).tolist()
 
 
 INTERHAND = {
@@ -89,7 +96,7 @@ INTERHAND = {
     'rotation scaled': ('camera', scaled(1.1, 'camrot'), 'hold no rotation'),
     'rotation mirrored': ('camera', scaled(-1, 'camrot'), 'mirror space'),
     'places in micrometres': ('camera', scaled(1000, 'campos'), 'm from the origin'),
-    'inverted': ('camera', inverted, 'are the extrinsics inverted'),
+    'looking away': ('camera', interhand_looking_away, 'hands are behind the camera.*are the extrinsics inverted'),
 }
 
 
@@ -121,7 +128,7 @@ REINTERHAND = {
     'rotation scaled': (scaled(1.1, 'R'), 'hold no rotation'),
     'rotation mirrored': (scaled(-1, 'R'), 'mirror space'),
     'translation in micrometres': (scaled(1000, 't'), 'm from the origin'),
-    'turned about': (scaled(np.diag([-1.0, 1, -1]), 't'), 'hands are behind the camera'),
+    'looking away': (reinterhand_looking_away, 'hands are behind the camera'),
 }
 
 
