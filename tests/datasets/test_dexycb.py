@@ -223,8 +223,8 @@ BROKEN_LABELS = {
     'wrong key': (lambda p: _save(p, joint_3d=None, joints_3d=files.labels(1)['joint_3d']), "no 'joint_3d'"),
     'wrong shape': (lambda p: _save(p, pose_m=np.zeros((1, 48))), r"'pose_m' must have shape \(1, 51\), got \(1, 48\)"),
     'NaN': (lambda p: _save(p, joint_2d=np.full((1, 21, 2), np.nan)), "'joint_2d' holds NaN"),
-    'truncated': (lambda p: p.write_bytes(p.read_bytes()[:700]), 'cannot be read'),
-    'empty': (lambda p: p.write_bytes(b''), 'cannot be read'),
+    'truncated': (lambda p: p.write_bytes(p.read_bytes()[:700]), 'is damaged'),
+    'empty': (lambda p: p.write_bytes(b''), 'is damaged'),
 }
 
 
