@@ -252,27 +252,5 @@ def check_view(points, where):
         )
 
 
-def check_same_place(positions, names, where, limit=0.1):
-    """Refuses camera poses by which several cameras put one point at different places.
-
-    Args:
-        positions: (N, K, 3) metres, the point in the world by each of K cameras at N instants.
-        names: K names.
-        where: names the file of the camera poses.
-        limit: metres.
-
-    Raises:
-        DatasetError: the median distance from the first camera's is more than `limit`.
-    """
-    if not len(positions):
-        return
-    distance = np.median(np.linalg.norm(positions - positions[:, :1], axis=-1), axis=0)
-    if distance.max() > limit:
-        raise DatasetError(
-            f'{where}: cameras {names[0]} and {names[int(distance.argmax())]} put the same wrist {distance.max():.3g} '
-            f'm apart; are the extrinsics inverted, or of another recording?'
-        )
-
-
 def _first(values, wrong):
     return tuple(float(f'{v:.6g}') for v in values[wrong][0])

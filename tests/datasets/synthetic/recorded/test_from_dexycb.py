@@ -48,9 +48,9 @@ def test_a_broken_label_file_is_named_where_no_camera_gives_the_frame(tmp_path):
     assert motion.frame_valid.all()
     second = files.joints(1, camera=1) @ files.QUARTER_TURN[:, :3].T + files.QUARTER_TURN[:, 3]
     np.testing.assert_allclose(motion.joints[1], second, atol=1e-6)  # the other camera's
-    with pytest.raises(DatasetError, match=r'932122061900/labels_000001\.npz cannot be read'):
+    with pytest.raises(DatasetError, match=r'932122061900/labels_000001\.npz is damaged'):
         motion_from_dexycb(root, camera='932122061900')
     files.label_file(root, 1, serial='932122062010').write_bytes(b'nothing')
     shutil.rmtree(root / '.handpose_index')  # it does not see a file that changes in place
-    with pytest.raises(DatasetError, match=r'labels_000001\.npz cannot be read'):
+    with pytest.raises(DatasetError, match=r'labels_000001\.npz is damaged'):
         motion_from_dexycb(root)
