@@ -36,7 +36,7 @@ def whole_file(path):
     except BaseException:
         temporary.unlink(missing_ok=True)
         raise
-    _flush_folder(path.parent)
+    flush_folder(path.parent)
 
 
 def write_whole(path, data):
@@ -54,7 +54,7 @@ def remove_unfinished(folder, names='*'):
         path.unlink(missing_ok=True)
 
 
-def _flush_folder(folder):
+def flush_folder(folder):
     """The new name itself is on the disk only once the folder is, on file systems that can flush folders."""
     try:
         handle = os.open(folder, os.O_RDONLY)

@@ -332,19 +332,6 @@ def read_numbers(path, count, meaning):
     return found
 
 
-def check_hand_size(joints, valid, where, unit):
-    """Refuses joints (..., 21, 3) of hands that are `valid` (...) and no hand in metres.
-
-    Raises:
-        DatasetError: half of them span less than 3 cm or more than 50; `unit` says how the files should have them.
-    """
-    if not valid.any():
-        return
-    extent = float(np.median(np.ptp(joints[valid], axis=-2).max(-1)))
-    if not 0.03 < extent < 0.5:
-        raise DatasetError(f'{where}: its hands are {extent:.3g} m large (median); the files must hold {unit}')
-
-
 def check_names(kind, wanted, known, where):
     """Raises a `DatasetError` for the first of the `wanted` names that is not among the `known` ones of `where`."""
     for name in wanted:

@@ -1,7 +1,7 @@
 """An index of a DexYCB tree, so that 582,000 small label files are opened once and not in every epoch.
 
 The index lies in `<root>/.handpose_index/` (or in a folder of the user's choice): `tracks.json` (sequences, cameras,
-sentences about broken files), `status.npy` (one byte a frame) and `labels.bin` (one record of `LABEL` a frame, read
+sentences about broken files), `status.bin` (one byte a frame) and `labels.bin` (one record of `LABEL` a frame, read
 a track at a time: mapped into memory, it would count towards every loader worker).
 A track is one camera's view of one sequence. Frames are numbered through in the official order: subject, sequence,
 camera, frame.
@@ -9,24 +9,31 @@ camera, frame.
 
 import hashlib
 import json
+import logging
 import multiprocessing
 import os
 import shutil
 import tempfile
+import time
+import zlib
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from mmengine.logging import print_log
 from rich.progress import track as progress_bar
 
 from handpose.datasets import dexycb_layout as layout
 from handpose.datasets.base import DatasetError
+from handpose.files import flush_folder
 from handpose.reading import inside_root
 from handpose.registry import did_you_mean
 
-VERSION = 1
-LABELS_FILE = 'labels.bin'
+VERSION = 2
+LABELS_FILE, STATUS_FILE = 'labels.bin', 'status.bin'
+NUM_FRAMES, SERIALS = (layout.Sequence._fields.index(name) for name in ('num_frames', 'serials'))
+ABANDONED_AFTER = 86_400  # seconds
 ABSENT, BROKEN, NO_HAND, HAND = 0, 1, layout.NO_HAND, layout.HAND
 PARALLEL_FROM = 20_000  # frames; below that, starting processes costs more than it saves
 
@@ -40,6 +47,7 @@ class DexYCBIndex:
     """
 
     folder: Path
+    checksums: list
     sequences: list
     track_sequence: np.ndarray
     track_serial: list
@@ -50,12 +58,21 @@ class DexYCBIndex:
     def track_labels(self, track):
         """Reads the labels of one track: (n,) records of `LABEL`."""
         start, stop = (int(frame) for frame in self.track_start[track : track + 2])
-        return np.fromfile(self.folder / LABELS_FILE, layout.LABEL, stop - start, offset=start * layout.LABEL.itemsize)
+        labels = np.fromfile(
+            self.folder / LABELS_FILE, layout.LABEL, stop - start, offset=start * layout.LABEL.itemsize
+        )
+        if zlib.crc32(labels.tobytes()) != self.checksums[track]:
+            raise DatasetError(
+                f'{self.folder / LABELS_FILE} has changed since it was opened, or cannot be read; start again, which '
+                f'checks the index and builds it anew'
+            )
+        return labels
 
 
 def open_index(root, intrinsics, cache_dir=None):
     """Opens the index of `root`, building it first where there is none or the tree has changed since.
 
+    A damaged index is built anew: checksums cover everything that is read from it.
     Changes are seen by the times of meta.yml, pose.npz and the camera folders, and in the list of sequences; after
     editing a label file in place, delete the index folder. Build it in one process before starting several.
 
@@ -93,17 +110,23 @@ def _fingerprint(root):
 def _load(folder, fingerprint):
     try:
         tracks = json.loads((folder / 'tracks.json').read_text(encoding='utf-8'))
-        if tracks['fingerprint'] != fingerprint:
+        if tracks['content']['fingerprint'] != fingerprint:
             return None
-        status = np.load(folder / 'status.npy')
-        if (folder / LABELS_FILE).stat().st_size != len(status) * layout.LABEL.itemsize:
+        content = tracks['content']
+        if tracks['sha256'] != _digest(content):
             return None
-    except (OSError, ValueError, KeyError):
+        status_bytes = (folder / STATUS_FILE).read_bytes()
+        status = np.frombuffer(status_bytes, np.uint8)
+        if hashlib.sha256(status_bytes).hexdigest() != content['status'] or not _labels_are_whole(folder, content):
+            return None
+    except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
+    tracks = content
     sequences = [layout.Sequence(*row) for row in tracks['sequences']]
     lengths = [s.num_frames for s in sequences for _ in s.serials]
     return DexYCBIndex(
         folder=folder,
+        checksums=tracks['labels'],
         sequences=sequences,
         track_sequence=np.array([i for i, s in enumerate(sequences) for _ in s.serials]),
         track_serial=[serial for s in sequences for serial in s.serials],
@@ -113,28 +136,84 @@ def _load(folder, fingerprint):
     )
 
 
+def _digest(content):
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _labels_are_whole(folder, content):
+    """Whether the labels of every track have the checksum that was noted when they were written."""
+    lengths = [row[NUM_FRAMES] for row in content['sequences'] for _ in row[SERIALS]]
+    path = folder / LABELS_FILE
+    if path.stat().st_size != sum(lengths) * layout.LABEL.itemsize or len(lengths) != len(content['labels']):
+        return False
+    with open(path, 'rb') as file:
+        return all(
+            zlib.crc32(file.read(length * layout.LABEL.itemsize)) == checksum
+            for length, checksum in zip(lengths, content['labels'], strict=True)
+        )
+
+
 def _build(root, intrinsics, folder, fingerprint):
     """Reads every label file and writes the index beside its final place, then moves it there in one step."""
+    _remove_abandoned(folder)
     temporary = _make_temporary(folder)
     try:
         sequences = [layout.read_sequence(*row) for row in layout.sequence_folders(root)]
         for sequence in sequences:
             _check_serials(root, sequence, intrinsics)
-        parts, broken, start = [], {}, 0
+        parts, checksums, broken, start = [], [], {}, 0
         with open(temporary / LABELS_FILE, 'wb') as file:
-            for status, labels, sentences in _read_all(root, sequences, intrinsics):
-                labels.tofile(file)
+            for sequence, (status, labels, sentences) in zip(
+                sequences, _read_all(root, sequences, intrinsics), strict=True
+            ):
+                for camera in np.split(labels, len(sequence.serials)):
+                    file.write(camera.tobytes())
+                    checksums.append(zlib.crc32(camera.tobytes()))
                 parts.append(status)
                 broken.update({start + position: sentence for position, sentence in sentences.items()})
                 start += len(status)
-        np.save(temporary / 'status.npy', np.concatenate(parts))
-        tracks = {'fingerprint': fingerprint, 'sequences': sequences, 'broken': broken}
-        (temporary / 'tracks.json').write_text(json.dumps(tracks), encoding='utf-8')
+            _sync(file)
+        status = np.concatenate(parts).tobytes()
+        content = {
+            'fingerprint': fingerprint,
+            'status': hashlib.sha256(status).hexdigest(),
+            'labels': checksums,
+            'sequences': sequences,
+            'broken': {str(frame): sentence for frame, sentence in broken.items()},
+        }
+        _write(temporary / STATUS_FILE, status)
+        _write(temporary / 'tracks.json', json.dumps({'content': content, 'sha256': _digest(content)}).encode())
+        flush_folder(temporary)
         if _load(folder, fingerprint) is None:  # else another process was faster, and its files may be in use
             shutil.rmtree(folder, ignore_errors=True)
             os.replace(temporary, folder)
+            flush_folder(folder.parent)
     finally:
         shutil.rmtree(temporary, ignore_errors=True)
+
+
+def _write(path, data):
+    with open(path, 'wb') as file:
+        file.write(data)
+        _sync(file)
+
+
+def _sync(file):
+    file.flush()
+    os.fsync(file.fileno())
+
+
+def _remove_abandoned(folder):
+    """Deletes the temporary folders of processes that were killed; a day is longer than any index takes to build."""
+    for path in folder.parent.glob(f'{folder.name}.*'):
+        try:
+            if (
+                path.is_dir()
+                and time.time() - max(p.stat().st_mtime for p in (path, *path.iterdir())) > ABANDONED_AFTER
+            ):
+                shutil.rmtree(path)
+        except OSError as error:
+            print_log(f'{path} cannot be removed ({error.strerror})', logger='current', level=logging.WARNING)
 
 
 def _make_temporary(folder):

@@ -12,6 +12,7 @@ import numpy as np
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.errors import UNPACK
+from handpose.datasets.plausibility import check_extrinsics, check_hand, check_hand_parameters, check_intrinsics
 from handpose.npz import read_npz
 from handpose.reading import inside_root, read_text, read_yaml, visible_names, visible_paths
 from handpose.registry import did_you_mean
@@ -180,8 +181,9 @@ def read_intrinsics(root):
             fx, fy, ppx, ppy = (float(color[key]) for key in ('fx', 'fy', 'ppx', 'ppy'))
         except (KeyError, TypeError) as error:
             raise DatasetError(f"{path}: 'color' must hold fx, fy, ppx and ppy, got {color}") from error
-        matrix = np.array([[fx, 0, ppx], [0, fy, ppy], [0, 0, 1]], np.float32)
-        cameras[match[1]] = (matrix, (int(match[2]), int(match[3])))
+        matrix, size = np.array([[fx, 0, ppx], [0, fy, ppy], [0, 0, 1]], np.float32), (int(match[2]), int(match[3]))
+        check_intrinsics(matrix, path, size)
+        cameras[match[1]] = (matrix, size)
     if not cameras:
         raise DatasetError(
             f'{folder} holds no <serial>_<width>x<height>.yml; unpack calibration.tar.gz of DexYCB there'
@@ -198,6 +200,7 @@ def read_extrinsics(root, name):
         if len(numbers) != 12:
             raise DatasetError(f'{path}: extrinsics of {serial} must be 12 numbers (3x4, row by row), got {numbers}')
         matrices[str(serial)] = np.vstack([np.reshape(numbers, (3, 4)), [0, 0, 0, 1]]).astype(np.float64)
+        check_extrinsics(matrices[str(serial)], f'{path}, {serial}')
     return matrices
 
 
@@ -207,6 +210,7 @@ def read_betas(root, name):
     betas = np.asarray(_read_yaml(path, ('betas',))['betas'], np.float32)
     if betas.shape != (10,):
         raise DatasetError(f"{path}: 'betas' must be 10 numbers, got shape {betas.shape}")
+    check_hand_parameters(None, betas, None, path)
     return betas
 
 
@@ -238,17 +242,25 @@ def read_label(path, grasped, focal):
             raise DatasetError(f'{path} has no {key!r} (its keys: {", ".join(found)}).{did_you_mean(key, found)}')
         if found[key].shape != shape:
             raise DatasetError(f'{path}: {key!r} must have shape {shape}, got {found[key].shape}')
+        if found[key].dtype.kind not in 'fiu':
+            raise DatasetError(f'{path}: {key!r} must hold numbers, got {found[key].dtype}')
         if not np.isfinite(found[key]).all():
             raise DatasetError(f'{path}: {key!r} holds NaN or infinity')
     seg = found.get('seg')
     if seg is not None:
+        if seg.ndim != 2 or seg.dtype.kind not in 'iu':
+            raise DatasetError(f"{path}: 'seg' must be an image (h, w) of integers, got {seg.dtype} {seg.shape}")
         record['object_box'] = _mask_box(seg == grasped)
     if (found['joint_3d'] == -1).all():
         return NO_HAND, record
+    check_hand(found['joint_3d'][0], f'{path}, joint_3d')
+    if not found['joint_3d'][0, 0, 2] > 0:
+        raise DatasetError(f'{path}: the wrist is behind the camera, at z = {found["joint_3d"][0, 0, 2]:.3g} m')
+    check_hand_parameters(found['pose_m'][..., :48], None, found['pose_m'][..., 48:], f'{path}, pose_m')
     for key in LABEL_SHAPES:
         record[key] = found[key][0]
     if 'occlusion' in found:
-        record['occlusion'] = float(np.ravel(found['occlusion'])[0])
+        record['occlusion'] = _share(found['occlusion'], f"{path}: 'occlusion'")
     elif seg is not None:
         record['occlusion'] = hidden_share(seg, found['joint_2d'][0], found['joint_3d'][0], focal)
     return HAND, record
@@ -274,6 +286,13 @@ def hidden_share(seg, joint_2d, joint_3d, focal):
     inside = seg[silhouette > 0]
     hand, objects = np.count_nonzero(inside == HAND_LABEL), np.count_nonzero((inside > 0) & (inside < HAND_LABEL))
     return objects / (hand + objects) if hand + objects > 0.1 * inside.size else float('nan')
+
+
+def _share(values, where):
+    """The one number of an array, from 0 to 1 or NaN."""
+    if values.size != 1 or values.dtype.kind not in 'fiu' or not (0 <= values.item() <= 1 or np.isnan(values.item())):
+        raise DatasetError(f'{where} must be one number from 0 to 1, got {values.dtype} {values.ravel()[:3].tolist()}')
+    return float(values.item())
 
 
 def _mask_box(mask):

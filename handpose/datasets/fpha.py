@@ -8,9 +8,10 @@ from mmengine.logging import print_log
 
 from handpose.datasets import fpha_layout as layout
 from handpose.datasets.action_labels import taxonomy_of
-from handpose.datasets.action_videos import ActionVideos, Segment, VideoLabels, check_hand_size, check_names
+from handpose.datasets.action_videos import ActionVideos, Segment, VideoLabels, check_names
 from handpose.datasets.base import DatasetError, check_choice
 from handpose.datasets.fpha_labels import FPHA_ACTIONS
+from handpose.datasets.plausibility import check_view, plausible_joints
 from handpose.datasets.pose_recordings import Recording
 from handpose.registry import DATASETS
 
@@ -91,7 +92,7 @@ class FPHA(ActionVideos):
             joints = self._read_skeleton(recording)
             if joints is not None:
                 self._joints[recording] = joints
-                self.segments.append(Segment(recording, number, action, 0, len(joints)))
+                self.segments.append(Segment(recording, number, action, 0, len(joints[0])))
         self.list_samples()
 
     def picture_folder(self, recording):
@@ -114,9 +115,9 @@ class FPHA(ActionVideos):
 
     def read_labels(self, segment, index):
         """See `ActionVideos.read_labels`."""
-        joints = self._joints[segment.recording][:, None]
+        joints, valid = (values[:, None] for values in self._joints[segment.recording])
         rows = np.arange(len(joints))
-        recording = Recording(segment.recording, rows, rows, joints, np.ones(joints.shape[:3], bool))
+        recording = Recording(segment.recording, rows, rows, joints, valid)
         return VideoLabels(recording, layout.COLOUR_CAMERA, layout.COLOUR_SIZE)
 
     def _listed(self, protocol, held_out):
@@ -140,12 +141,16 @@ class FPHA(ActionVideos):
         return [entry for entry in parts['train'] if (entry[0].split('/')[0] in held_out) == wanted]
 
     def _read_skeleton(self, recording):
-        """The joints of a recording; None for the ones known to be empty, and for broken ones under 'skip'."""
+        """The joints (V, 21, 3) of a recording and which are valid (V, 21).
+
+        None for the recordings known to be empty, and for broken ones under 'skip'.
+        """
         path = layout.skeleton_folder(self.root) / recording / 'skeleton.txt'
         try:
             joints = layout.read_skeleton(path)
-            check_hand_size(joints, np.ones(len(joints), bool), path, 'millimetres')
-            return joints
+            valid = plausible_joints(joints, np.ones(joints.shape[:2], bool), path, 'millimetres')
+            check_view(joints[valid[:, 0], 0], path)
+            return np.where(valid[..., None], joints, np.float32(0)), valid
         except DatasetError as error:
             known_empty = recording in layout.EMPTY and isinstance(error, layout.EmptyFile)
             if self.on_broken == 'error' and not known_empty:

@@ -7,11 +7,12 @@ import numpy as np
 
 from handpose.datasets import h2o_layout as layout
 from handpose.datasets.action_labels import taxonomy_of
-from handpose.datasets.action_videos import ActionVideos, VideoLabels, check_hand_size
+from handpose.datasets.action_videos import ActionVideos, VideoLabels
 from handpose.datasets.base import DatasetError, check_choice, hand_model_of
 from handpose.datasets.dexycb_layout import read_hand_model_name
 from handpose.datasets.h2o_labels import H2O_ACTIONS
-from handpose.datasets.pose_recordings import HandParameters, Recording, check_wrists, model_wrist
+from handpose.datasets.plausibility import check_intrinsics, check_view, plausible_joints
+from handpose.datasets.pose_recordings import HandParameters, Recording, model_wrist, usable_fits
 from handpose.registry import DATASETS
 
 
@@ -118,14 +119,15 @@ class H2O(ActionVideos):
         folder, numbers = self.root / segment.recording / self.camera, np.arange(segment.first, segment.stop)
         matrix, size = layout.read_camera(folder)
         joints, valid = self._read(folder / 'hand_pose', numbers, layout.read_joints, layout.NO_JOINTS, index)
-        joints_valid = np.repeat(valid[..., None], 21, -1)
-        check_hand_size(joints, valid, folder / 'hand_pose', 'metres')
+        check_intrinsics(matrix, folder / layout.CAMERA_FILE, size)
+        joints_valid = plausible_joints(joints, np.repeat(valid[..., None], 21, -1), folder / 'hand_pose')
+        check_view(joints[joints_valid[..., 0], 0], folder / 'hand_pose')
         hands = objects = None
         if self.labels == 'full':
             place = layout.mano_folder(folder)
             pose, shape, transl, fitted = self._read(place, numbers, layout.read_mano, layout.NO_MANO, index)
             hands = HandParameters(pose, shape, model_wrist(self.hand_model, shape, transl, self.sides), fitted)
-            check_wrists(hands, joints, joints_valid, place)
+            hands = usable_fits(hands, joints, joints_valid, place)
         if self.objects == 'obj_pose':
             count = len(self.taxonomy.objects)
             read = functools.partial(layout.read_object, count=count)

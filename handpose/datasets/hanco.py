@@ -10,15 +10,18 @@ from mmengine.logging import print_log
 from handpose.datasets import hanco_layout as layout
 from handpose.datasets.base import DatasetError, check_choice, hand_model_of
 from handpose.datasets.dexycb_layout import read_hand_model_name
+from handpose.datasets.plausibility import plausible_joints
 from handpose.datasets.pose_recordings import (
     HandParameters,
     Recording,
     camera_clip,
-    check_wrists,
+    check_cameras,
+    check_cameras_see,
     choose_cameras,
     complete_pose,
     model_wrist,
     timeline,
+    usable_fits,
     with_numbers,
 )
 from handpose.datasets.pose_sequences import PoseSequences
@@ -179,7 +182,9 @@ class HanCo(PoseSequences):
         """Reads the labels of a sequence's frames: a Recording, and its cameras."""
         number, frames = sequence.number, sequence.numbers
         joints = layout.read_joints(self.root, number, frames)[:, None]
-        valid = np.ones(joints.shape[:3], bool)
+        where = f'{self.root}/xyz/{number:04d}'
+        valid = plausible_joints(joints, np.ones(joints.shape[:3], bool), where)
+        joints = np.where(valid[..., None], joints, np.float32(0))
         hands = None
         if self.labels == 'full':
             fitted = self._meta['has_fit'][number][frames]
@@ -187,6 +192,10 @@ class HanCo(PoseSequences):
             pose, shape, transl = values[..., :48], values[..., 48:58], values[..., 58:]
             wrist = model_wrist(self._hand_model, shape, transl, SIDES)
             hands = HandParameters(complete_pose(self._hand_model, pose, SIDES), shape, wrist, fitted[:, None])
-            check_wrists(hands, joints, valid, f'{self.root}/shape/{number:04d}')
+            hands = usable_fits(hands, joints, valid, f'{self.root}/shape/{number:04d}')
         recording = Recording(f'{number:04d}', frames, sequence.rows, joints, valid, hands)
-        return recording, layout.read_cameras(self.root, number, frames)
+        cameras = layout.read_cameras(self.root, number, frames)
+        named = {f'cam{i}': camera for i, camera in enumerate(cameras)}
+        check_cameras(named, f'{self.root}/calib/{number:04d}')
+        check_cameras_see(recording, named, f'{self.root}/calib/{number:04d}')
+        return recording, cameras

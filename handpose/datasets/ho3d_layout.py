@@ -15,6 +15,7 @@ from scipy.spatial.transform import Rotation
 from handpose.datasets.base import DatasetError
 from handpose.datasets.errors import UNPACK
 from handpose.datasets.json_files import numbers
+from handpose.datasets.plausibility import check_extrinsics, check_hand, check_hand_parameters, check_intrinsics
 from handpose.hands.joints import permutation_to_common
 from handpose.hands.pickles import PickleError, load_pickle
 from handpose.reading import read_json, read_text, visible_names
@@ -155,6 +156,8 @@ def read_label(path, part, labels):
         return record
     record['annotated'] = True
     camera = _numbers(found, 'camMat', (3, 3), path)
+    # HO3D states no image size; the principal point lies near the middle of the image.
+    check_intrinsics(camera, f'{path}, camMat', tuple(2 * np.abs(camera[:2, 2])))
     record['camera'] = camera
     if part == 'evaluation':
         record['joints'][0] = FLIP * _numbers(found, 'handJoints3D', (3,), path)
@@ -162,6 +165,7 @@ def read_label(path, part, labels):
     else:
         joints = FLIP * _numbers(found, 'handJoints3D', (21, 3), path)
         record['joints'] = joints[TO_COMMON]
+        check_hand(record['joints'], f'{path}, handJoints3D')
         pixels = _project(record['joints'], camera)
         record['box'] = np.concatenate([pixels.min(0), pixels.max(0)])
     if record['joints'][0, 2] <= 0:
@@ -170,6 +174,7 @@ def read_label(path, part, labels):
         record['pose'] = _opencv_pose(_numbers(found, 'handPose', (48,), path))
         record['shape'] = _numbers(found, 'handBeta', (10,), path)
         record['transl'] = _numbers(found, 'handTrans', (3,), path)
+        check_hand_parameters(record['pose'], record['shape'], record['transl'], path)
     record['object_box'] = _object_box(found, camera, path)
     if found.get('occlusion') is not None:
         record['occlusion'] = _numbers(found, 'occlusion', (), path)
@@ -263,6 +268,7 @@ def read_calibration(root, recording):
     for digit, matrix in matrices.items():
         if matrix.shape != (4, 4):
             raise DatasetError(f'{folder}: the matrix of camera {digit} must be 4 x 4, got {matrix.shape}')
+        check_extrinsics(matrix, f'{folder}, camera {digit}')
     return matrices
 
 

@@ -12,13 +12,15 @@ from handpose.datasets.pose_recordings import (
     HandParameters,
     Recording,
     camera_clip,
-    check_wrists,
+    check_cameras_see,
     choose_cameras,
     commonest_step,
     complete_pose,
     model_wrist,
     timeline,
+    usable_fits,
     with_numbers,
+    without_other_rates,
 )
 from handpose.datasets.pose_sequences import PoseSequences
 from handpose.registry import DATASETS
@@ -90,6 +92,9 @@ class InterHand26M(PoseSequences):
         self._hand_model = hand_model_of(self.hand_model_name, hand_model, self.root) if labels == 'full' else None
         sequences = layout.read_joints(self._file('joint_3d'), lambda: layout.read_sequence_names(self._file('data')))
         self._check_rate(sequences)
+        numbers = {key: frames.numbers for key, frames in sequences.items()}
+        kept = without_other_rates(numbers, self._step, self._file('joint_3d'))
+        sequences = {key: sequences[key] for key in kept}
         visible = layout.read_visible(self._file('data'), sequences) if joint_valid == 'image' else None
         self.recordings = self._make_recordings(sequences)
         self._kinds = [frames.kinds for frames in sequences.values()]  # of each recording
@@ -168,7 +173,7 @@ class InterHand26M(PoseSequences):
                 wrist = model_wrist(self._hand_model, shape, transl, SIDES)
                 hands = HandParameters(complete_pose(self._hand_model, pose, SIDES), shape, wrist, valid)
                 where = f'{self._file("MANO_NeuralAnnot")}, capture {key[0]}, {key[1]}'
-                check_wrists(hands, frames.joints, frames.valid, where)
+                hands = usable_fits(hands, frames.joints, frames.valid, where)
             recordings.append(
                 Recording(
                     name=f'Capture{key[0]}/{key[1]}',
@@ -188,6 +193,8 @@ class InterHand26M(PoseSequences):
             raise DatasetError(f'{path} has no capture {missing[0]!r}, which joint_3d.json has; unpack both again')
         chosen = dict(zip(captures, choose_cameras(captures.values(), cameras, path), strict=True))
         for number, key in enumerate(sequences):
+            used = {name: captures[key[0]][name] for name in chosen[key[0]]}
+            check_cameras_see(self.recordings[number], used, f'{path}, {self.recordings[number].name}')
             for name in chosen[key[0]]:
                 inside = None if visible is None else visible[key].get(name)
                 if visible is None or inside is not None:

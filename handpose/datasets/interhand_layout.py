@@ -15,7 +15,8 @@ import numpy as np
 from handpose.datasets.base import DatasetError
 from handpose.datasets.errors import UNPACK
 from handpose.datasets.json_files import key_of, mano_numbers, numbers, read_json
-from handpose.datasets.pose_recordings import Camera, pinhole
+from handpose.datasets.plausibility import plausible_joints
+from handpose.datasets.pose_recordings import Camera, check_cameras, pinhole
 from handpose.hands.joints import permutation_to_common
 from handpose.reading import visible_paths
 
@@ -71,6 +72,7 @@ def read_cameras(path):
             extrinsics = np.eye(4)
             extrinsics[:3, :3], extrinsics[:3, 3] = rotation, -rotation @ position / 1000
             cameras[name] = Camera(pinhole(focal, centre), extrinsics)
+        check_cameras(cameras, f'{path}, capture {capture}')
     return captures
 
 
@@ -111,7 +113,19 @@ def read_joints(path, sequence_names):
         found[key] = Frames(
             np.array([row[0] for row in rows]), joints, valid, np.array([row[3] for row in rows], np.int8)
         )
-    return found
+    return _plausible(found, path) if found else found
+
+
+def _plausible(found, path):
+    """The sequences without hands of impossible size; the unit is judged by all of them together."""
+    valid = np.concatenate([frames.valid for frames in found.values()])
+    valid = plausible_joints(np.concatenate([f.joints for f in found.values()]), valid, path, 'millimetres')
+    valid &= valid[..., WRIST : WRIST + 1]
+    parts = np.split(valid, np.cumsum([len(frames.numbers) for frames in found.values()])[:-1])
+    return {
+        key: frames._replace(joints=np.where(part[..., None], frames.joints, 0), valid=part)
+        for (key, frames), part in zip(found.items(), parts, strict=True)
+    }
 
 
 def read_mano(path, sequences):

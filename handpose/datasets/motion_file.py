@@ -4,13 +4,19 @@ docs/motion_file.md describes it for those who write one. Metres, OpenCV camera 
 Legend: N frames of all S sequences one after the other, K cameras.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from handpose.datasets.base import DatasetError, check_choice
+from handpose.datasets.plausibility import (
+    check_extrinsics,
+    check_hand_parameters,
+    check_intrinsics,
+    plausible_joints,
+)
 from handpose.files import whole_file
 from handpose.hands import COMMON_JOINTS, JOINT_ORDERS, to_common
 from handpose.npz import read_npz
@@ -176,7 +182,24 @@ def _checked(found):
         **strings,
     )
     _check_objects(motion)
-    return motion
+    return _plausible(motion)
+
+
+def _plausible(motion):
+    """The motion without hands of impossible size; refuses wrong units and cameras that do not fit."""
+    hand = np.where(motion.frame_valid[:, None, None], motion.joints, 0)
+    usable = plausible_joints(hand, np.repeat(motion.frame_valid[:, None], 21, 1), 'joints')
+    if motion.hand_pose is not None:
+        valid = motion.frame_valid
+        check_hand_parameters(motion.hand_pose[valid], motion.hand_shape, motion.hand_transl[valid], 'hand parameters')
+    if motion.camera_serials is not None:
+        for number, serial in enumerate(motion.camera_serials):
+            size = tuple(int(n) for n in motion.camera_sizes[number])
+            check_intrinsics(motion.camera_intrinsics[number], f'camera_intrinsics of {serial}', size)
+        check_extrinsics(motion.camera_extrinsics, 'camera_extrinsics')
+    usable = usable.all(1)
+    _check_whole_sequences(motion.joints, usable, motion.sequence_names, motion.sequence_lengths)
+    return replace(motion, frame_valid=usable)
 
 
 def _check_shapes(found, frames, sequences):
@@ -250,9 +273,6 @@ def _check_whole_sequences(joints, valid, names, lengths):
     for name, count in zip(names, np.add.reduceat(valid, starts, dtype=int), strict=True):
         if not count:
             raise DatasetError(f'sequence {name} has no valid frame: leave it out')
-    extent = np.ptp(joints[valid], axis=1).max()
-    if not 0.02 < extent < 1:
-        raise DatasetError(f'the joints of one hand lie up to {extent:.3g} m apart: joints must be in metres')
 
 
 def _check_hand(found, valid):

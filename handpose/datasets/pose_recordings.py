@@ -4,14 +4,23 @@ Labels lie in the world of a recording, as numpy arrays, for its annotated frame
 camera's frame when it is asked for. Legend: N annotated frames, T frames of a clip, H hands.
 """
 
+import logging
 from dataclasses import dataclass
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from mmengine.logging import print_log
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import DatasetError, nearest_known
+from handpose.datasets.plausibility import (
+    check_extrinsics,
+    check_hand_parameters,
+    check_intrinsics,
+    check_view,
+    possible_parameters,
+)
 from handpose.registry import did_you_mean
 from handpose.structures import HandSequence
 
@@ -23,7 +32,7 @@ class Camera(NamedTuple):
     extrinsics: np.ndarray
 
 
-MAX_WRIST_DISTANCE = 0.2  # metres: fits are within one or two centimetres, wrong units ten times as far off and more
+MAX_WRIST_DISTANCE = 0.1  # metres: fits are within one or two centimetres, 4 at worst; wrong units are far beyond
 
 
 def pinhole(focal, centre):
@@ -86,6 +95,64 @@ def commonest_step(sequences):
     return int(values[counts.argmax()]) if len(values) else None
 
 
+def has_step(numbers, step):
+    """Whether frame numbers (N,), rising, can be those of a sequence whose neighbours are `step` apart.
+
+    Frames may be missing, so multiples of the step fit; where half of the jumps or more are none, the sequence was
+    recorded or numbered at another rate, and no time can be given to its frames.
+    """
+    jumps = np.diff(numbers)
+    return not len(jumps) or 2 * int((jumps % step != 0).sum()) < len(jumps)
+
+
+def without_other_rates(sequences, step, where):
+    """Leaves out the sequences whose frame numbers contradict the step of the release, and says so in the log.
+
+    Args:
+        sequences: {name: frame numbers (N,), rising}.
+        step: from one frame's number to the next.
+        where: names the files in messages.
+
+    Returns:
+        the names of the others.
+
+    Raises:
+        DatasetError: none is left.
+    """
+    wrong = [name for name, numbers in sequences.items() if not has_step(numbers, step)]
+    if not wrong:
+        return list(sequences)
+    found = commonest_step([sequences[wrong[0]]])
+    sentence = (
+        f'{where}: the frame numbers of {len(wrong)} of {len(sequences)} sequences do not rise by multiples of {step}, '
+        f'so their frame rate is not known; the first is {wrong[0]}, whose numbers mostly rise by {found}'
+    )
+    if len(wrong) == len(sequences):
+        raise DatasetError(sentence)
+    print_log(f'Skipped: {sentence}', logger='current', level=logging.WARNING)
+    return [name for name in sequences if name not in set(wrong)]
+
+
+def check_cameras(cameras, where):
+    """Refuses cameras {name: Camera} that are no pinhole cameras in metres; see `plausibility`."""
+    for name, camera in cameras.items():
+        check_intrinsics(camera.intrinsics, f'{where}, camera {name}')
+        check_extrinsics(camera.extrinsics, f'{where}, camera {name}')
+
+
+def check_cameras_see(recording, cameras, where):
+    """Refuses cameras {name: Camera} that cannot see the hands of a Recording; see `plausibility.check_view`."""
+    valid = recording.joints_valid[:, :, 0]
+    rows, hands = np.nonzero(valid)
+    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int)) if len(rows) else []
+    rows, hands = rows[some], hands[some]
+    wrists = recording.joints[rows, hands, 0].astype(np.float64)
+    for name, camera in cameras.items():
+        matrix = _of_frames(camera.extrinsics, rows)
+        points = (matrix[:, :3, :3] @ wrists[..., None])[..., 0] + matrix[:, :3, 3]
+        check_view(points, f'{where}, camera {name}')
+
+
 def choose_cameras(captures, cameras, where):
     """The names of each capture's cameras that the option `cameras` asks for.
 
@@ -142,24 +209,52 @@ def model_wrist(model, shape, transl, sides):
     return transl + rest.double().numpy()
 
 
-def check_wrists(hands, joints, joints_valid, where):
-    """Refuses hand-model parameters whose wrists are not where the joints have them: a sign of a wrong unit.
+def usable_fits(hands, joints, joints_valid, where):
+    """Checks hand-model parameters against the joints, frame by frame.
 
     Args:
-        hands: HandParameters. joints: (N, H, 21, 3) metres. joints_valid: (N, H, 21). where: names them.
+        hands: HandParameters.
+        joints: (N, H, 21, 3) metres.
+        joints_valid: (N, H, 21).
+        where: names them in error messages.
+
+    Returns:
+        HandParameters without (`valid` False, zeros) the fits whose numbers are impossible (see
+        `plausibility.possible_parameters`) or whose wrist is farther than `MAX_WRIST_DISTANCE` from the annotated one;
+        the log says how many they are.
 
     Raises:
-        DatasetError: in half of the frames they are farther apart than `MAX_WRIST_DISTANCE`.
+        DatasetError: half of the fits or more are that far off, which is the sign of another unit or frame, or
+            impossible.
     """
     both = hands.valid & joints_valid[:, :, 0]
-    if not both.any():
-        return
-    distance = float(np.median(np.linalg.norm(hands.wrist - joints[:, :, 0], axis=-1)[both]))
-    if distance > MAX_WRIST_DISTANCE:
+    distance = np.linalg.norm(hands.wrist - joints[:, :, 0], axis=-1)
+    far = both & ~(distance <= MAX_WRIST_DISTANCE)  # NaN too
+    if far.any() and far.sum() * 2 >= both.sum():
         raise DatasetError(
-            f"{where}: the hand model's wrist is {distance:.3g} m from the annotated one (median over the frames), so "
-            f"the two are not in the same unit or frame; read the joints alone by labels='joints_only'"
+            f"{where}: the hand model's wrist is {np.median(distance[both]):.3g} m from the annotated one (median over "
+            f"the frames), so the two are not in the same unit or frame; read the joints alone by labels='joints_only'"
         )
+    wild = hands.valid & ~possible_parameters(hands.pose, hands.shape, hands.wrist)
+    if wild.any() and wild.sum() * 2 >= hands.valid.sum():
+        check_hand_parameters(hands.pose[wild], hands.shape[wild], hands.wrist[wild], where)
+    refused = far | wild
+    if not refused.any():
+        return hands
+    row, hand = np.argwhere(refused)[0]
+    print_log(
+        f'{where}: {refused.sum()} of {hands.valid.sum()} fits are not used, because their parameters are impossible '
+        f"or the hand model's wrist is over {MAX_WRIST_DISTANCE:g} m from the annotated one; the first is that of "
+        f'annotated frame {row} of the sequence, hand {hand}, {distance[row, hand]:.3g} m off',
+        logger='current',
+        level=logging.WARNING,
+    )
+    return HandParameters(
+        pose=np.where(refused[..., None, None], 0, hands.pose),
+        shape=np.where(refused[..., None], 0, hands.shape),
+        wrist=np.where(refused[..., None], 0, hands.wrist),
+        valid=hands.valid & ~refused,
+    )
 
 
 def complete_pose(model, pose, sides):

@@ -10,17 +10,20 @@ from mmengine.logging import print_log
 from handpose.datasets import reinterhand_layout as layout
 from handpose.datasets.base import DatasetError, check_choice, hand_model_of
 from handpose.datasets.dexycb_layout import read_hand_model_name
+from handpose.datasets.plausibility import plausible_joints
 from handpose.datasets.pose_recordings import (
     HandParameters,
     Recording,
     camera_clip,
-    check_wrists,
+    check_cameras_see,
     choose_cameras,
     commonest_step,
     complete_pose,
     model_wrist,
     timeline,
+    usable_fits,
     with_numbers,
+    without_other_rates,
 )
 from handpose.datasets.pose_sequences import PoseSequences
 from handpose.registry import DATASETS, did_you_mean
@@ -135,8 +138,12 @@ class ReInterHand(PoseSequences):
     def _list_segments(self):
         """The segments that have frames with joints; the log says how many have none."""
         segments, empty = [], []
+        numbers = {(p, name): v for p, capture in enumerate(self.captures) for name, v in capture.segments.items()}
+        kept = without_other_rates(numbers, layout.FRAME_STEP, f'{self.root}/*/{layout.FRAME_LIST}')
         for place, capture in enumerate(self.captures):
             for name, listed in capture.segments.items():
+                if (place, name) not in kept:
+                    continue
                 numbers = listed[[any(n in present for present in capture.present) for n in listed.tolist()]]
                 if not len(numbers):
                     empty.append(f'{capture.folder.name}/{name}')
@@ -152,15 +159,19 @@ class ReInterHand(PoseSequences):
         """Reads the labels of a segment's frames: a Recording."""
         capture = self.captures[segment.capture]
         joints, valid = layout.read_joints(capture, segment.numbers, self.source)
+        valid = plausible_joints(joints, valid, f'{capture.folder}, {self.source}, {segment.name}', 'millimetres')
         valid &= valid[..., :1]  # a hand without a wrist is absent
+        joints = np.where(valid[..., None], joints, np.float32(0))
         hands = None
         if self.labels == 'full':
             values, fitted = layout.read_mano(capture, segment.numbers)
             pose, shape, transl = values[..., :48], values[..., 48:58], values[..., 58:]
             wrist = model_wrist(self._hand_model, shape, transl, SIDES)
             hands = HandParameters(complete_pose(self._hand_model, pose, SIDES), shape, wrist, fitted)
-            check_wrists(hands, joints, valid, f'{capture.folder / layout.MANO_FOLDER}, {segment.name}')
-        return Recording(segment.name, segment.numbers, segment.rows, joints, valid, hands)
+            hands = usable_fits(hands, joints, valid, f'{capture.folder / layout.MANO_FOLDER}, {segment.name}')
+        recording = Recording(segment.name, segment.numbers, segment.rows, joints, valid, hands)
+        check_cameras_see(recording, capture.cameras, f'{capture.folder / layout.CAMERAS}, {segment.name}')
+        return recording
 
     def _folders_of_split(self, folders, test_captures, held_out):
         names = {name for folder in folders for name in (layout.capture_id(folder), folder.name)}

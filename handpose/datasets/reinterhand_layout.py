@@ -6,16 +6,18 @@ disk: millimetres (MANO's translation metres), world coordinates. Frame numbers 
 hand first, in the common order.
 """
 
+import logging
 import re
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from mmengine.logging import print_log
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.errors import UNPACK
 from handpose.datasets.json_files import key_of, mano_numbers, numbers, read_json
-from handpose.datasets.pose_recordings import Camera, pinhole
+from handpose.datasets.pose_recordings import Camera, check_cameras, pinhole
 from handpose.hands.joints import permutation_to_common
 from handpose.reading import read_text, visible_names, visible_paths
 
@@ -73,13 +75,24 @@ def capture_id(folder):
 
 def read_capture(folder, source):
     """Reads what is to know of a capture without its labels."""
-    return Capture(folder, read_frame_list(folder), read_cameras(folder), _present(folder, source))
+    capture = Capture(folder, read_frame_list(folder), read_cameras(folder), _present(folder, source))
+    listed = max((int(numbers[-1]) for numbers in capture.segments.values()), default=-1)
+    there = max((frame for present in capture.present for frame in present), default=-1)
+    if there >= listed + FRAME_STEP:
+        print_log(
+            f'{folder / FRAME_LIST} ends with frame {listed}, but {source} has frames up to {there}, which are not '
+            f'read; if the list was cut off, download it again',
+            logger='current',
+            level=logging.WARNING,
+        )
+    return capture
 
 
 def read_frame_list(folder):
     """Reads frame_list.txt, lines '<segment> <frame>', as {segment: frame numbers (N,), rising}."""
     path, segments = folder / FRAME_LIST, {}
-    for count, line in enumerate(read_text(path, error=DatasetError, advice=UNPACK).splitlines(), 1):
+    text = read_text(path, error=DatasetError, advice=UNPACK)
+    for count, line in enumerate(text.splitlines(), 1):
         parts = line.split()
         if not parts:
             continue
@@ -87,6 +100,8 @@ def read_frame_list(folder):
             raise DatasetError(f"{path}, line {count}: expected '<segment> <frame number>', got {line!r}")
         segments.setdefault(parts[0], []).append(int(parts[1]))
     for name, frames in segments.items():
+        if not text.endswith('\n') and name == parts[0] and frames[-1] < max(frames):
+            raise DatasetError(f'{path} ends in the middle of a number, {frames[-1]}; download it again')
         if len(set(frames)) < len(frames):
             raise DatasetError(f'{path} lists a frame of segment {name} twice; download it again')
     return {name: np.array(sorted(frames)) for name, frames in segments.items()}
@@ -104,6 +119,7 @@ def read_cameras(folder):
         extrinsics[:3, 3] = numbers(key_of(found, 't', where), (3,), f'{where}, t', flat=True) / 1000
         focal, centre = (numbers(key_of(found, key, where), (2,), f'{where}, {key}') for key in ('focal', 'princpt'))
         cameras[name] = Camera(pinhole(focal, centre), extrinsics)
+    check_cameras(cameras, path)
     return cameras
 
 

@@ -304,7 +304,9 @@ def test_roots_that_do_not_fit(tmp_path):
     files.write_yaml(root / 'calibration' / 'mano_right' / 'mano.yml', {'beta': []})
     with pytest.raises(DatasetError, match=r"mano.yml has no key 'betas'"):
         DexYCB(root, 'all')
-    files.write_yaml(root / 'calibration' / 'extrinsics_a' / 'extrinsics.yml', {'extrinsics': {'1': [0] * 12}})
+    files.write_yaml(
+        root / 'calibration' / 'extrinsics_a' / 'extrinsics.yml', {'extrinsics': {'1': np.eye(4)[:3].ravel().tolist()}}
+    )
     with pytest.raises(DatasetError, match=rf'extrinsics.yml has no camera {A}'):
         DexYCB(root, 'all', labels='joints_only', frame='world')
 

@@ -108,7 +108,7 @@ SKELETONS = {
     'NaN': (_rows(lambda rows: [rows[0].replace('400.0000', 'nan', 1), *rows[1:]]), 'NaN or infinity'),
     'metres': (
         _rows(lambda rows: [' '.join([r[:4], *(str(float(v) / 1000) for v in r.split()[1:])]) for r in rows]),
-        r'hands are .* m large \(median\); the files must hold millimetres',
+        'must hold millimetres, the numbers look like metres',
     ),
     'absent': (lambda p: p.unlink(), 'does not exist'),
 }  # fmt: skip

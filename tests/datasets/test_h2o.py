@@ -292,7 +292,7 @@ def test_units_that_are_not_metres(tmp_path):
         values = np.array(path.read_text().split(), float).reshape(2, 64)
         values[:, 1:] *= 1000
         path.write_text(files.line(values.ravel()))
-    with pytest.raises(DatasetError, match=r'hands are .* m large \(median\); the files must hold metres'):
+    with pytest.raises(DatasetError, match=r'hand_pose: .* must hold metres, the numbers look like millimetres'):
         H2O(root, 'val')[0]
 
 

@@ -102,9 +102,10 @@ def test_the_world_leads_to_the_camera_and_not_back(root):
     matrix[:3, 3] = 0, 0, 1
     calibration['M'][1] = matrix.tolist()
     (root / 'calib' / '0010' / '00000000.json').write_text(json.dumps(calibration))
-    (root / 'xyz' / '0010' / '00000000.json').write_text(json.dumps([[0, 0, 1]] * 21))
+    hand = [[joint / 128, 0, 1] for joint in range(21)]
+    (root / 'xyz' / '0010' / '00000000.json').write_text(json.dumps(hand))
     track = open_split(root, 'test', cameras=['cam1'], labels='joints_only')[0]
-    assert track.joints_3d[0, 0].tolist() == [[0, 0, 2]] * 21
+    assert track.joints_3d[0, 0].tolist() == [[x, y, z + 1] for x, y, z in hand]
 
 
 def test_mano_parameters(root, tmp_path):
@@ -112,6 +113,10 @@ def test_mano_parameters(root, tmp_path):
     (tmp_path / 'mano').mkdir()
     write_plain(tmp_path / 'mano')
     model = MANO(tmp_path / 'mano')
+    for path in (root / 'shape' / '0010').iterdir():  # the files' hand model has its wrist at rest elsewhere
+        wrist = json.loads((root / 'xyz' / '0010' / path.name).read_text())[0]
+        rest = model.rest_wrist(torch.tensor(json.loads(path.read_text())['shapes'])[0], torch.tensor(1)).numpy()
+        change(path, lambda c, transl=wrist - rest: c.update(global_t=[transl.tolist()]))
     track = open_split(root, 'test', hand_model=model)[1].validate()
     for t in np.flatnonzero(track.hand_pose_valid[:, 0].numpy())[[0, 9, -1]]:
         entry = json.loads((root / 'shape' / '0010' / f'{t:08d}.json').read_text())

@@ -133,7 +133,7 @@ def test_joint_order_and_hands_on_disk(root):
     content = json.loads(path.read_text())
     frames = next(iter(content.values()))
     number, entry = next((n, e) for n, e in frames.items() if all(v[0] for v in e['joint_valid']))
-    entry['world_coord'] = [[joint, 0, 1000] for joint in range(42)]
+    entry['world_coord'] = [[5 * joint, 0, 1000] for joint in range(42)]
     path.write_text(json.dumps(content))
     change(root / PREFIX.format('test', 'camera'), lambda c: c['0'].update(
         campos={n: [0, 0, 0] for n in NAMES}, camrot={n: np.eye(3).tolist() for n in NAMES}))  # fmt: skip
@@ -141,25 +141,28 @@ def test_joint_order_and_hands_on_disk(root):
         t for t in InterHand26M(root, 'test', mode='tracks', labels='joints_only')
         if int(number) in t.meta['official_indices']
     )  # fmt: skip
-    found = track.joints_3d[track.meta['official_indices'].index(int(number)), :, :, 0] * 1000
+    found = track.joints_3d[track.meta['official_indices'].index(int(number)), :, :, 0] * 200
     right = [20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16]
     assert found[1].round().int().tolist() == right
     assert found[0].round().int().tolist() == [j + 21 for j in right]
 
 
 def test_campos_is_a_place_not_a_translation(root):
-    """The camera's own place lies at its origin."""
+    """A hand half a metre before the camera's own place, in the world, is half a metre before it."""
     cameras = json.loads((root / PREFIX.format('test', 'camera')).read_text())['0']
-    place = cameras['campos'][NAMES[1]]
+    place, turn = (np.array(cameras[key][NAMES[1]]) for key in ('campos', 'camrot'))
+    hand = np.stack([5.0 * np.arange(42), np.zeros(42), np.full(42, 500.0)], -1)  # millimetres, the camera's frame
 
     def edit(content):
         for entry in content['0'].values():
-            entry['world_coord'] = [place] * 42
+            entry['world_coord'] = (hand @ turn + place).tolist()
 
     change(root / PREFIX.format('test', 'joint_3d'), edit)
     track = InterHand26M(root, 'test', mode='tracks', cameras=[NAMES[1]], labels='joints_only')[0]
-    assert track.joints_3d[track.joints_valid].abs().max() < 1e-6
-    assert not track.joints_2d_valid.any()  # nothing at the camera has a pixel
+    order = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
+    expected = torch.from_numpy(np.stack([hand[21 + order], hand[order]]) / 1000).float()
+    valid = track.joints_valid
+    assert valid.any() and (track.joints_3d - expected)[valid].abs().max() < 1e-5
 
 
 def test_a_hand_without_a_wrist_is_absent_and_both_shapes_of_flags_are_read(root):
@@ -254,12 +257,16 @@ def test_mano_parameters(root, tmp_path):
     write_plain(tmp_path / 'mano')
     path = root / PREFIX.format('test', 'MANO_NeuralAnnot')
     content, rng = json.loads(path.read_text()), np.random.default_rng(0)
-    for entry in content['0'].values():
-        for side in ('right', 'left'):
-            if entry[side]:
-                entry[side]['shape'] = rng.normal(0, 1, 10).tolist()
-    path.write_text(json.dumps(content))
     model = MANO(tmp_path / 'mano', left_shapedirs='fixed')
+    joints = json.loads((root / PREFIX.format('test', 'joint_3d')).read_text())['0']
+    for number, entry in content['0'].items():
+        for hand, side in enumerate(('left', 'right')):
+            if entry[side]:
+                shape = rng.normal(0, 1, 10)
+                rest = model.rest_wrist(torch.from_numpy(shape).float(), torch.tensor(hand)).numpy()
+                wrist = np.array(joints[number]['world_coord'][(41, 20)[hand]]) / 1000
+                entry[side].update(shape=shape.tolist(), trans=(wrist - rest).tolist())
+    path.write_text(json.dumps(content))
     track = InterHand26M(root, 'test', hand_model=model, mode='tracks')[-1].validate()
     cameras = json.loads((root / PREFIX.format('test', 'camera')).read_text())['0']
     turn, place = (np.array(cameras[key][track.meta['cameras'][0]]) for key in ('camrot', 'campos'))

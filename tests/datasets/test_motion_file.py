@@ -152,7 +152,7 @@ def no_pose_of_the_object(found):
         (lambda f: f.update(fps=np.inf), 'fps must be a positive number'),
         (nan_in_a_valid_frame, f'NaN or infinity in a valid frame: sequence {NAMES[4]}, its frame 1'),
         (lengths_that_do_not_sum, 'sum to the 12 frames of joints.*sum to 11'),
-        (millimetres, 'joints must be in metres'),
+        (millimetres, 'must hold metres, the numbers look like millimetres'),
         (turned_and_stretched, 'camera_extrinsics must be rigid motions'),
         (camera_to_world_rows, 'the last row'),
         (no_hand_at_all, f'sequence {NAMES[4]} has no valid frame'),

@@ -95,11 +95,11 @@ def test_the_24_joints_on_disk(root):
     first = open_split(root, 'test', labels='joints_only')[0].meta
     number = first['official_indices'][0]
     path = capture(root) / 'orig_fits' / 'left' / 'Keypoints' / f'keypoint-{number:06d}.json'
-    path.write_text(json.dumps([[joint, 0, 1000] for joint in range(24)]))
+    path.write_text(json.dumps([[5 * joint, 0, 1000] for joint in range(24)]))
     cameras = capture(root) / 'Mugsy_cameras' / 'cam_params.json'
     change(cameras, lambda c: c[first['cameras'][0]].update(R=np.eye(3).tolist(), t=[100, 0, 0]))
     track = open_split(root, 'test', labels='joints_only')[0]
-    found = (track.joints_3d[0, 0, :, 0] - 0.1) * 1000  # the translation, too, is in millimetres
+    found = (track.joints_3d[0, 0, :, 0] - 0.1) * 200  # the translation, too, is in millimetres
     assert [names[round(float(x))] for x in found] == kept
 
 
