@@ -201,6 +201,13 @@ def test_blurs_keep_the_mean_and_spread_as_far_as_they_say(model):
         assert max(abs(rows - 100).max(), abs(columns - 100).max()) <= reach and len(rows) > 1
 
 
+def test_nothing_is_painted_over_a_hand_that_is_absent(model):
+    clip = make_clip(model)
+    clip.boxes[1], clip.hand_valid[1] = torch.nan, False
+    painted = [RandomOcclusion(probability=1.0)(clip, generator(seed)).images for seed in range(8)]
+    assert torch.stack(painted)[:, ::2].any() and not torch.stack(painted)[:, 1].any()
+
+
 def test_occlusion_is_unknown_where_something_was_painted(model):
     clip = make_clip(model)
     covered = RandomOcclusion(probability=1.0)(clip, generator(0))
