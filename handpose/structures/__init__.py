@@ -1,5 +1,6 @@
 """The data contract: `HandSequence`, the predictions file, and which frames make up a window."""
 
+from handpose.structures.masked_values import fill_masked_values
 from handpose.structures.prediction_checks import PredictionsError
 from handpose.structures.prediction_sources import from_hamer, from_interhand, from_mano, from_mediapipe
 from handpose.structures.predictions import Predictions, load_predictions, save_predictions
@@ -13,6 +14,7 @@ __all__ = [
     'PredictionsError',
     'SequenceError',
     'centred_windows',
+    'fill_masked_values',
     'from_hamer',
     'from_interhand',
     'from_mano',

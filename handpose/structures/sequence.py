@@ -184,8 +184,10 @@ class HandSequence:
             return not value.isinf().any()
         mask = getattr(self, spec.mask) if spec.mask else None
         finite = value.isfinite()
-        if mask is None or name == 'hand_shape':
+        if mask is None:
             return bool(finite.all())
+        if name == 'hand_shape':  # one for all frames: data if any of them is
+            return bool(finite.all(-1)[mask.any(-2)].all())
         trailing = value.ndim - mask.ndim
         return trailing < 0 or bool(finite.flatten(mask.ndim).all(-1)[mask].all() if trailing else finite[mask].all())
 

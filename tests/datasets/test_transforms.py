@@ -122,6 +122,32 @@ def test_two_hands_one_of_them_absent(model):
     assert moved.boxes[1, 0, 1].tolist() == pytest.approx([-0.5, -0.5, 99.5, 99.5])
 
 
+@pytest.mark.parametrize('number', [math.nan, math.inf])
+def test_frames_without_a_hand_may_hold_any_numbers(model, number):
+    clip = make_clip(model)
+    missing = torch.tensor([[True], [False], [True]])
+    clip = clip.replace(
+        hand_valid=missing,
+        joints_valid=clip.joints_valid & missing[..., None],
+        joints_2d_valid=clip.joints_2d_valid & missing[:, None, :, None],
+        hand_pose_valid=missing,
+        input_valid=missing,
+    )
+    crop, broken = HandCrop(size=224, centre_jitter=0.1, rotation=math.pi), {}
+    for name in ('boxes', 'joints_3d', 'joints_2d', 'hand_pose', 'hand_transl', 'input_joints_3d'):
+        broken[name] = getattr(clip, name).clone()
+        broken[name][1] = number
+    expected, found = crop(clip, generator()), crop(clip.replace(**broken), generator()).validate()
+    for name, value in found.present().items():
+        if value.is_floating_point():
+            assert value.isfinite().all(), name
+        if value.shape[0] == 3:
+            assert torch.equal(value[::2], getattr(expected, name)[::2]), name
+    broken['boxes'][2] = number
+    with pytest.raises(SequenceError, match=r"'boxes' is NaN or infinite in frame 2"):
+        crop(clip.replace(**broken), generator())
+
+
 def test_crop_names_what_it_lacks(model):
     with pytest.raises(SequenceError, match="HandCrop needs 'boxes'"):
         HandCrop()(make_clip(model).replace(boxes=None), generator())
@@ -173,6 +199,13 @@ def test_blurs_keep_the_mean_and_spread_as_far_as_they_say(model):
         assert blurred.sum().item() == pytest.approx(255, abs=25)
         rows, columns = (blurred > 0).nonzero().T
         assert max(abs(rows - 100).max(), abs(columns - 100).max()) <= reach and len(rows) > 1
+
+
+def test_nothing_is_painted_over_a_hand_that_is_absent(model):
+    clip = make_clip(model)
+    clip.boxes[1], clip.hand_valid[1] = torch.nan, False
+    painted = [RandomOcclusion(probability=1.0)(clip, generator(seed)).images for seed in range(8)]
+    assert torch.stack(painted)[:, ::2].any() and not torch.stack(painted)[:, 1].any()
 
 
 def test_occlusion_is_unknown_where_something_was_painted(model):

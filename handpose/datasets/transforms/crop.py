@@ -9,7 +9,7 @@ from handpose.geometry.boxes import boxes_from_points, boxes_intersect, scale_bo
 from handpose.geometry.camera import apply_affine, crop_affine, crop_camera
 from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from handpose.registry import TRANSFORMS
-from handpose.structures import SequenceError
+from handpose.structures import SequenceError, fill_masked_values
 
 
 @TRANSFORMS.register_module()
@@ -43,11 +43,12 @@ class HandCrop:
         """Returns the cropped sample.
 
         Raises:
-            SequenceError: `boxes` or `intrinsics` are missing.
+            SequenceError: `boxes` or `intrinsics` are missing, or not finite in a frame with a hand.
         """
         for name in ('boxes', 'intrinsics'):
             if getattr(sample, name) is None:
                 raise SequenceError(f'HandCrop needs {name!r}, which the sample lacks; the reader must give it')
+        sample = fill_masked_values(sample)
         shift = torch.from_numpy(rng.uniform(-self.centre_jitter, self.centre_jitter, 2)).float()
         zoom = float(
             np.clip(1 + self.scale_jitter * rng.standard_normal(), 1 - self.scale_jitter, 1 + self.scale_jitter)

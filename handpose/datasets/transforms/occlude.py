@@ -5,6 +5,7 @@ import torch
 
 from handpose.datasets.transforms.images import to_arrays, to_images
 from handpose.registry import TRANSFORMS
+from handpose.structures import fill_masked_values
 
 
 @TRANSFORMS.register_module()
@@ -29,6 +30,7 @@ class RandomOcclusion:
         noise = rng.integers(0, 256, (8, 8, 3), dtype='uint8')
         if chance >= self.probability or sample.images is None:
             return sample
+        sample = fill_masked_values(sample)
         num_frames = len(sample.images)
         start, stop = sorted((int(first * num_frames), int(last * num_frames)))
         frames = range(start, stop + 1)

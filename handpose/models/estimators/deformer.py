@@ -14,7 +14,7 @@ from handpose.geometry import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec
 from handpose.models.heads import HandParameters, linear_from
 from handpose.models.layers import mirror_poses, pose_to_rotmat, roi_align
 from handpose.registry import HAND_MODELS, MODELS
-from handpose.structures import HandSequence, centred_windows, strided_windows
+from handpose.structures import HandSequence, centred_windows, fill_masked_values, strided_windows
 
 TEST_MODES = ('all', 'centre', 'overlap')
 
@@ -163,6 +163,7 @@ class Deformer(nn.Module):
 
     def loss(self, batch):
         """Losses of a (B, T, K=1, H=1, ...) batch: a dict of scalars, of which those named `loss...` are summed."""
+        batch = fill_masked_values(batch)
         images, boxes, valid = self._inputs(batch)
         output = self(images, boxes, batch.hand_side[:, 0], valid, self._visibility(batch))
         fused_frames = self.head.fused_frames(valid.shape[1], valid.device)
@@ -179,6 +180,7 @@ class Deformer(nn.Module):
             `HandSequence` batch in the 'wrist' frame with joints_3d, vertices, hand-model parameters (one shape a
             track: the mean over its windows), joints_2d and, in frame_confidence, each frame's own vote.
         """
+        batch = fill_masked_values(batch)
         images, boxes, valid = self._inputs(batch)
         visibility = self._visibility(batch)
         mirrored = batch.hand_side[:, 0] == 0

@@ -11,7 +11,7 @@ from torch import nn
 
 from handpose.models.estimators.htt_loss import valid_frames
 from handpose.registry import MODELS
-from handpose.structures import HandSequence, SequenceError, interleaved_clips, sample_name
+from handpose.structures import HandSequence, SequenceError, fill_masked_values, interleaved_clips, sample_name
 
 VOTES = ('sum', 'majority')
 TIE_BREAK = 1e-3  # what probabilities count beside votes
@@ -161,6 +161,7 @@ class HTT(nn.Module):
         """Losses of a batch (B, T, K=1, H, ...) of clips: a dict of scalars to be summed."""
         if self.loss_function is None:
             raise ValueError('this HTT was built without a loss; give its config one, e.g. dict(type="HTTLoss")')
+        batch = fill_masked_values(batch)
         return self.loss_function(self(*self._inputs(batch)), batch)
 
     @torch.no_grad()
@@ -174,7 +175,7 @@ class HTT(nn.Module):
             `HandSequence` batch in the 'camera' frame: joints_3d, joints_2d and object_scores (probabilities) of every
             frame, and action_scores of the video, which sum to 1.
         """
-        videos = []
+        batch, videos = fill_masked_values(batch), []
         for images, intrinsics, valid in zip(*self._inputs(batch), strict=True):
             seen = images[: int(valid.nonzero().max()) + 1] if valid.any() else images  # not the padding at the end
             videos.append(self.decode_video(self.encode_video(seen), intrinsics, valid))

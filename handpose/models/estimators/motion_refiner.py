@@ -16,7 +16,7 @@ from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
 from handpose.hands import fit_hand
 from handpose.models.layers.missing_frames import fill_missing, interpolate_frames
 from handpose.models.layers.pose_fusion import mirror_poses
-from handpose.structures import HandSequence, overlapping_windows
+from handpose.structures import HandSequence, fill_masked_values, overlapping_windows
 from handpose.structures.sequence import sample_name
 
 LEFT, RIGHT = 0, 1
@@ -76,6 +76,7 @@ class MotionRefiner(nn.Module):
 
     def loss(self, batch):
         """Losses of a (B, T, H, ...) batch with inputs and true joints: a dict of scalars."""
+        batch = fill_masked_values(batch)
         joints, valid, side = _inputs(batch)
         self._check_frame_rate(batch)
         b, h = (valid & batch.joints_valid.any(3)).any(1).nonzero(as_tuple=True)  # the N hands there are
@@ -94,6 +95,7 @@ class MotionRefiner(nn.Module):
             `HandSequence` batch in the input's frame: joints_3d of every frame of each hand that has any valid input,
             and, from refiners with a hand model, vertices and hand-model parameters.
         """
+        batch = fill_masked_values(batch)
         joints, valid, side = _inputs(batch)
         relative = batch.frame == 'wrist'
         times = _times(batch)
