@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from datetime import datetime, timezone
 from pathlib import Path
 
@@ -88,6 +89,8 @@ def run(arguments, steps):
         'environment': {},
         'steps': {step: {'status': 'skipped', 'message': 'the run ended before this step'} for step in steps},
     }
+    summarize(report, 0)
+    write(arguments.out, report)
     with tempfile.TemporaryDirectory(prefix='cuda_check_') as scratch:
         for step in steps:
             left = arguments.budget - (time.monotonic() - started)
@@ -146,7 +149,7 @@ def run_step(step, arguments, scratch, left):
         finally:
             kill_group(process)
     record = {'status': 'passed', 'seconds': round(time.monotonic() - started, 1)}
-    if figures.exists():  # what was measured before a failure counts too
+    if figures.exists():  # failed tests have figures too
         record['figures'] = json.loads(figures.read_text())
     if code != 0:
         text = output.read_text(errors='replace').strip()
@@ -174,16 +177,13 @@ def environment(arguments, scratch):
         'PYTHONUNBUFFERED': '1',
         'TMPDIR': str(scratch),
         'TORCHINDUCTOR_CACHE_DIR': str(scratch / 'inductor'),  # empty: the first call has the whole compilation
-        'CUBLAS_WORKSPACE_CONFIG': ':4096:8',  # resuming is compared with deterministic algorithms
     }
 
 
 def kill_group(process):
     """Ends a step and whatever it started."""
-    try:
+    with suppress(ProcessLookupError):  # where all of them have ended
         os.killpg(process.pid, signal.SIGKILL)
-    except ProcessLookupError:
-        pass  # all of them have ended
     process.wait()
 
 

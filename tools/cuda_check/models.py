@@ -23,6 +23,11 @@ FROM_SCRATCH = {
     'htt': {'model.backbone.pretrained': None, 'model.backbone.norm_eval': False},
     'pdtm': {},
 }
+SMALL = {
+    'deformer': {'image_size': 32, 'model.backbone.base_channels': 8},
+    'htt': {},
+    'pdtm': {'test_stride': 1},
+}
 PRECISIONS = {'fp32': {}, 'bf16': {'amp': 'bfloat16'}, 'compiled': {'compile': True}}
 VIDEO = {'htt': 512, 'pdtm': 1800}  # frames of the video that is predicted; Deformer: a clip
 WARM_UP, MOST, SECONDS = 2, 20, 8.0  # calls before timing, timed calls at most, and seconds after which none begins
@@ -58,8 +63,7 @@ def settings(model, small):
     path, options = CONFIGS[model][small], {} if small else dict(FROM_SCRATCH[model])
     if small:
         options |= {'num_frames': 3, 'batch_size': 2}
-    if small and model == 'deformer':
-        options |= {'image_size': 32, 'model.backbone.base_channels': 8}
+        options |= SMALL[model]
     return load_config(str(ROOT / path), options) if model == 'htt' else load(path, options)
 
 
@@ -102,7 +106,7 @@ def inference(model, config, precision, device, small):
 
 
 def training(model, config, precision, device, small):
-    """Optimizer steps on one batch of the config's size, as the Runner does them; adds the first and the last losses."""
+    """Optimizer steps on a batch of the config's size, as the Runner does them; adds the first and the last losses."""
     clips = 1 if model == 'htt' else config.batch_size
     batch = make_batch(model, config, clips, config.num_frames, device)
     step = training_batches(config, device, PRECISIONS[precision], batch=batch)

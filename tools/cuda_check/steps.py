@@ -73,6 +73,7 @@ def train_part(work_dir, epochs, device):
     """Trains random clips to an epoch in this process, going on from what the folder holds, and saves the weights."""
     from run_random_clips import clips, train
 
+    os.environ['CUBLAS_WORKSPACE_CONFIG'] = ':4096:8'  # read when CUDA is first used in this process
     torch.backends.cudnn.allow_tf32 = False
     torch.backends.cudnn.deterministic = True
     torch.backends.cudnn.benchmark = False
