@@ -143,7 +143,7 @@ def test_missing_packages_come_from_wheels(tmp_path, monkeypatch):
     assert wheels.install(folder, site) == []  # it is there now
 
     monkeypatch.setattr(wheels, 'CARRIED', {'other_module': 'other-module'})
-    with pytest.raises(SystemExit, match='no wheel of other-module.*cuda_check.sh pack'):
+    with pytest.raises(SystemExit, match=r'no wheel of other-module.*cuda_check\.sh pack'):
         wheels.install(folder, site)
     monkeypatch.setattr(wheels, 'CARRIED', {})
     monkeypatch.setattr(wheels, 'EXPECTED', ['torch', 'absent_module'])

@@ -30,7 +30,8 @@ SMALL = {
 }
 PRECISIONS = {'fp32': {}, 'bf16': {'amp': 'bfloat16'}, 'compiled': {'compile': True}}
 VIDEO = {'htt': 512, 'pdtm': 1800}  # frames of the video that is predicted; Deformer: a clip
-WARM_UP, MOST, SECONDS = 2, 20, 8.0  # calls before timing, timed calls at most, and seconds after which none begins
+# Calls before timing, timed calls at least and at most, and seconds after which none begins.
+WARM_UP, FEWEST, MOST, SECONDS = 2, 3, 20, 8.0
 
 
 def measure(task, model, precision, device, small):
@@ -75,6 +76,7 @@ def make_batch(model, config, clips, frames, device):
     if model == 'pdtm':
         noise = 0.005 * torch.randn(batch.joints_3d.shape).to(device)
         batch = batch.replace(
+            meta=[{**meta, 'fps': config.frame_rate} for meta in batch.meta],
             input_joints_3d=batch.joints_3d + noise,
             input_valid=batch.hand_valid.clone(),
             input_confidence=torch.ones(batch.joints_3d.shape[:-1], device=device),
@@ -102,7 +104,9 @@ def inference(model, config, precision, device, small):
     joints = predict()
     assert joints.isfinite().all(), 'the predicted joints are not finite'
     figures = {'largest_difference_mm': 1000 * (joints.float() - expected.float()).abs().max().item()}
-    return figures | timed(predict, frames, device) | {'parameters': sum(p.numel() for p in estimator.parameters())}
+    return (
+        figures | timed(predict, frames, device, small) | {'parameters': sum(p.numel() for p in estimator.parameters())}
+    )
 
 
 def training(model, config, precision, device, small):
@@ -117,12 +121,12 @@ def training(model, config, precision, device, small):
         bad = [name for name, value in losses[-1].items() if not math.isfinite(value)]
         assert not bad, f'step {len(losses)}: {", ".join(bad)} not finite'
 
-    figures = timed(run, clips * config.num_frames, device)
+    figures = timed(run, clips * config.num_frames, device, small)
     return figures | {'clips': clips, 'first_losses': losses[0], 'last_losses': losses[-1]}
 
 
-def timed(function, frames, device):
-    """Calls a function to warm up and then for a while; the figures are medians of the calls."""
+def timed(function, frames, device, small):
+    """Calls a function to warm up and then for a while, small sizes a few times; the figures are medians of the calls."""
 
     def seconds():
         synchronize(device)
@@ -135,7 +139,8 @@ def timed(function, frames, device):
     for _ in range(WARM_UP - 1):
         seconds()
     spent = []
-    while len(spent) < 3 or (len(spent) < MOST and sum(spent) < SECONDS):
+    most = FEWEST if small else MOST
+    while len(spent) < FEWEST or (len(spent) < most and sum(spent) < SECONDS):
         spent.append(seconds())
     median = statistics.median(spent)
     figures = {

@@ -84,8 +84,9 @@ def install(folder, target):
     Returns:
         the names of the distributions that were installed.
     """
+    importlib.invalidate_caches()
     absent = [name for name in EXPECTED if importlib.util.find_spec(name) is None]
-    sys.path.append(str(target))
+    sys.path.append(str(target))  # what an earlier run installed
     missing = [name for module, name in CARRIED.items() if importlib.util.find_spec(module) is None]
     wheels = {name: find_wheel(folder, name) for name in missing}
     unpacked = [name for name, wheel in wheels.items() if wheel is None]
