@@ -106,12 +106,12 @@ def random_batch(clips, frames, size, device='cpu', seed=0):
     ).to(device)
 
 
-def training_batches(config, device, options=None, batch_size=None):
+def training_batches(config, device, options=None, batch_size=None, batch=None):
     """A function that trains on one batch as the Runner's loop does, the same random batch every time.
 
     Args:
         config: what `load` returned. device: where. options: the config's `training` options.
-        batch_size: clips, default the config's.
+        batch_size: clips, default the config's. batch: default random pictures of the config's size.
     """
     from mmengine.optim import build_optim_wrapper
 
@@ -126,8 +126,9 @@ def training_batches(config, device, options=None, batch_size=None):
     model = EstimatorAdapter(estimator).to(device).train()
     optimizer = build_optim_wrapper(model, optimizer_settings(config.optim_wrapper, options))
     optimizer.initialize_count_status(model, 0, 10**9)
-    clips = batch_size or config.batch_size
-    data = {'batch': random_batch(clips, config.num_frames, config.image_size, device)}
+    if batch is None:
+        batch = random_batch(batch_size or config.batch_size, config.num_frames, config.image_size, device)
+    data = {'batch': batch}
 
     def run():
         losses = model.train_step(data, optim_wrapper=optimizer)
