@@ -104,7 +104,7 @@ def load_checkpoint_file(filename, map_location='cpu', mmap=False):
     except Exception as error:  # torch raises many kinds; each means that the file cannot be used
         raise ValueError(
             f'{filename} cannot be read as a checkpoint (damaged, or it holds more than plain data): '
-            f'{(str(error) or type(error).__name__).splitlines()[0].split(". ")[0]}'
+            XX
         ) from error
     if not isinstance(checkpoint, dict):
         raise ValueError(f'{filename} holds a {type(checkpoint).__name__}, expected a dict with "state_dict"')
