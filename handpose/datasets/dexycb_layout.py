@@ -12,6 +12,7 @@ import numpy as np
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.errors import UNPACK
+from handpose.datasets.json_files import key_of, numbers
 from handpose.datasets.plausibility import check_extrinsics, check_hand, check_hand_parameters, check_intrinsics
 from handpose.npz import read_npz
 from handpose.reading import inside_root, read_text, read_yaml, visible_names, visible_paths
@@ -146,26 +147,50 @@ def read_sequence(folder, subject, position):
     path = folder / 'meta.yml'
     meta = _read_yaml(path, ('num_frames', 'serials', 'extrinsics', 'ycb_ids', 'ycb_grasp_ind', 'mano_sides'))
     sides = meta['mano_sides']
-    if len(sides) != 1 or sides[0] not in ('left', 'right'):
+    if sides not in (['left'], ['right']):
         raise DatasetError(f"{path}: mano_sides must be ['left'] or ['right'], got {sides}")
+    calibs, synthetic = meta.get('mano_calib', ['']), meta.get('synthetic', {})
+    for key, value, kind in (
+        ('num_frames', meta['num_frames'], int),
+        ('serials', meta['serials'], list),
+        ('ycb_ids', meta['ycb_ids'], list),
+        ('ycb_grasp_ind', meta['ycb_grasp_ind'], int),
+        ('mano_calib', calibs, list),
+        ('synthetic', synthetic, dict),
+    ):
+        if type(value) is not kind:
+            raise DatasetError(f'{path}: {key} must be a {kind.__name__}, got {value!r}; {UNPACK}')
+    objects, grasped = meta['ycb_ids'], meta['ycb_grasp_ind']
+    if not all(type(number) is int for number in objects) or not 0 <= grasped < len(objects):
+        raise DatasetError(f'{path}: ycb_grasp_ind must be a place in ycb_ids, got {grasped} of {objects}; {UNPACK}')
+    if not 0 < meta['num_frames'] < 10**6 or len(calibs) != 1:
+        raise DatasetError(f'{path}: num_frames must be a number of frames, and mano_calib one name; {UNPACK}')
+    fps = synthetic.get('fps')
+    if fps is not None and (type(fps) not in (int, float) or not 0 < fps < 1000):
+        raise DatasetError(f'{path}: fps must be a number of frames a second, got {fps!r}')
     return Sequence(
         name=f'{folder.parent.name}/{folder.name}',
         subject=subject,
         position=position,
-        num_frames=int(meta['num_frames']),
+        num_frames=meta['num_frames'],
         serials=[str(s) for s in meta['serials']],
         hand_side=sides[0],
-        mano_calib=str(meta.get('mano_calib', [''])[0]),
+        mano_calib=str(calibs[0]),
         extrinsics=str(meta['extrinsics']),
-        grasped=int(meta['ycb_ids'][meta['ycb_grasp_ind']]),
-        fps=meta.get('synthetic', {}).get('fps'),
+        grasped=objects[grasped],
+        fps=fps,
     )
 
 
 def read_hand_model_name(root):
     """The hand model that the labels were made with: what hand_model.yml says, or 'mano' where there is none."""
     path = Path(root) / 'hand_model.yml'
-    return _read_yaml(path, ('name',))['name'] if path.exists() else 'mano'
+    if not path.exists():
+        return 'mano'
+    name = _read_yaml(path, ('name',))['name']
+    if not isinstance(name, str):
+        raise DatasetError(f'{path}: name must be the name of a hand model, got {name!r}')
+    return name
 
 
 def read_intrinsics(root):
@@ -177,10 +202,10 @@ def read_intrinsics(root):
         if not match:
             raise DatasetError(f'{path} must be named <serial>_<width>x<height>.yml')
         color = _read_yaml(path, ('color',))['color']
-        try:
-            fx, fy, ppx, ppy = (float(color[key]) for key in ('fx', 'fy', 'ppx', 'ppy'))
-        except (KeyError, TypeError) as error:
-            raise DatasetError(f"{path}: 'color' must hold fx, fy, ppx and ppy, got {color}") from error
+        where = f'{path}, color'
+        fx, fy, ppx, ppy = (
+            float(numbers(key_of(color, key, where), (), f'{where}, {key}')) for key in ('fx', 'fy', 'ppx', 'ppy')
+        )
         matrix, size = np.array([[fx, 0, ppx], [0, fy, ppy], [0, 0, 1]], np.float32), (int(match[2]), int(match[3]))
         check_intrinsics(matrix, path, size)
         cameras[match[1]] = (matrix, size)
@@ -195,11 +220,12 @@ def read_extrinsics(root, name):
     """Reads one calibration session as {serial: (4, 4) float64 camera-to-world}; the world is the master camera's."""
     path = _calibration(root, 'extrinsics', name) / 'extrinsics.yml'
     found = _read_yaml(path, ('extrinsics',))['extrinsics']
+    if not isinstance(found, dict):
+        raise DatasetError(f"{path}: 'extrinsics' must hold cameras by their serial number; {UNPACK}")
     matrices = {}
-    for serial, numbers in found.items():
-        if len(numbers) != 12:
-            raise DatasetError(f'{path}: extrinsics of {serial} must be 12 numbers (3x4, row by row), got {numbers}')
-        matrices[str(serial)] = np.vstack([np.reshape(numbers, (3, 4)), [0, 0, 0, 1]]).astype(np.float64)
+    for serial, values in found.items():
+        matrix = numbers(values, (12,), f'{path}: extrinsics of {serial}, 3x4 row by row,')
+        matrices[str(serial)] = np.vstack([matrix.reshape(3, 4), [0, 0, 0, 1]])
         check_extrinsics(matrices[str(serial)], f'{path}, {serial}')
     return matrices
 
@@ -207,9 +233,7 @@ def read_extrinsics(root, name):
 def read_betas(root, name):
     """Reads the (10,) hand shape of `calibration/mano_<name>/mano.yml`."""
     path = _calibration(root, 'mano', name) / 'mano.yml'
-    betas = np.asarray(_read_yaml(path, ('betas',))['betas'], np.float32)
-    if betas.shape != (10,):
-        raise DatasetError(f"{path}: 'betas' must be 10 numbers, got shape {betas.shape}")
+    betas = numbers(_read_yaml(path, ('betas',))['betas'], (10,), f"{path}: 'betas'").astype(np.float32)
     check_hand_parameters(None, betas, None, path)
     return betas
 
@@ -248,7 +272,7 @@ def read_label(path, grasped, focal):
             raise DatasetError(f'{path}: {key!r} holds NaN or infinity')
     seg = found.get('seg')
     if seg is not None:
-        if seg.ndim != 2 or seg.dtype.kind not in 'iu':
+        if seg.ndim != 2 or not seg.size or seg.dtype.kind not in 'iu':
             raise DatasetError(f"{path}: 'seg' must be an image (h, w) of integers, got {seg.dtype} {seg.shape}")
         record['object_box'] = _mask_box(seg == grasped)
     if (found['joint_3d'] == -1).all():

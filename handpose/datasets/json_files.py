@@ -8,6 +8,8 @@ from handpose.registry import did_you_mean
 
 MANO_PARTS = (('pose', 48), ('shape', 10), ('trans', 3))  # NeuralAnnot's names, and how many numbers each has
 
+LARGEST = 1e30  # fits into float32 and is no label
+
 
 def read_json(path, kind=dict, allow_nan=False):
     """Returns the contents of a JSON file of a dataset.
@@ -27,7 +29,9 @@ def key_of(found, key, where):
     """`found[key]`; a `DatasetError` that names the nearest key where it is missing. `where` names `found`."""
     if not isinstance(found, dict) or key not in found:
         known = ', '.join(map(str, list(found)[:8])) if isinstance(found, dict) else f'a {type(found).__name__}'
-        raise DatasetError(f'{where} has no {key!r} (it has: {known}).{did_you_mean(key, list(found))}')
+        raise DatasetError(
+            f'{where} has no {key!r} (it has: {known}).{did_you_mean(key, list(found) if isinstance(found, dict) else [])}'
+        )
     return found[key]
 
 
@@ -51,6 +55,8 @@ def numbers(value, shape, where, flat=False, missing=False):
         raise DatasetError(f'{where} must have shape {shape}, got {got}')
     if not missing and not np.isfinite(array).all():
         raise DatasetError(f'{where} holds NaN or infinity')
+    if (np.abs(array) > LARGEST).any():
+        raise DatasetError(f'{where} holds {np.nanmax(np.abs(array)):.3g}, and numbers are at most {LARGEST:g}')
     return array.reshape(shape)
 
 

@@ -220,6 +220,9 @@ def _check_shapes(found, frames, sequences):
         if name in found and not any(_fits(found[name].shape, shape) for shape in shapes):
             wanted = ' or '.join(str(tuple('J' if n is None else n for n in shape)) for shape in shapes)
             raise DatasetError(f'{name} must have shape {wanted}, got {found[name].shape}')
+    for name in expected:
+        if name in found and name not in ('hand_side', 'object_names', 'hand_model') and found[name].dtype.kind in 'SU':
+            raise DatasetError(f'{name} must hold numbers, got text')
     if found['frame_valid'].dtype != bool:
         raise DatasetError(f'frame_valid must be bool, got {found["frame_valid"].dtype}')
     if not np.issubdtype(found['sequence_lengths'].dtype, np.integer):

@@ -111,9 +111,14 @@ def damage_arrays(data, rng):
 
 
 def mutate(data, suffix, rng):
-    """Damaged bytes of a file: half the time as bytes, otherwise by its meaning."""
+    """Damaged bytes of a file, and whether they were damaged as bytes (half the time) or by their meaning."""
     if rng.random() < 0.5 or suffix not in ('.json', '.yml', '.npz', '.txt', '.csv'):
-        return damage_bytes(data, rng)
+        return damage_bytes(data, rng), True
+    return damage_meaning(data, suffix, rng), False
+
+
+def damage_meaning(data, suffix, rng):
+    """Damaged bytes of a file that is still of its kind, or nearly."""
     if suffix == '.npz':
         return damage_arrays(data, rng)
     text = data.decode()

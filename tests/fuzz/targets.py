@@ -44,7 +44,8 @@ from handpose.evaluation.summary import load_records
 from handpose.hands.mano_file import load_mano_file
 from handpose.structures import load_predictions
 
-# `files` may be damaged; `read()` gives values to compare; `checked`: changed values are never accepted.
+# `files` may be damaged; `read()` gives values to compare; `checked`: the files carry checksums, so that values changed
+# by damaged bytes are never accepted.
 Target = namedtuple('Target', 'name files read checked', defaults=(False,))
 
 
@@ -90,7 +91,7 @@ def _dexycb(root):
     yield Target('DexYCB betas', [mano], lambda: dexycb_layout.read_betas(root, 'right'))
     yield Target('DexYCB sequence list', [names], lambda: dexycb_layout.read_sequence_list(root))
     yield Target('hand model name', [root / 'hand_model.yml'], lambda: dexycb_layout.read_hand_model_name(root))
-    yield Target('DexYCB index', sorted(index.iterdir()), labels_of_index, True)
+    yield Target('DexYCB index', sorted(index.iterdir()), labels_of_index)
 
 
 def _ho3d(root):
