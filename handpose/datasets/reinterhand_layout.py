@@ -100,7 +100,7 @@ def read_frame_list(folder):
             raise DatasetError(f"{path}, line {count}: expected '<segment> <frame number>', got {line!r}")
         segments.setdefault(parts[0], []).append(int(parts[1]))
     for name, frames in segments.items():
-        if not text.endswith('\n') and name == parts[0] and frames[-1] < max(frames):
+        if not text.endswith('\n') and parts[:1] == [name] and frames[-1] < max(frames):
             raise DatasetError(f'{path} ends in the middle of a number, {frames[-1]}; download it again')
         if len(set(frames)) < len(frames):
             raise DatasetError(f'{path} lists a frame of segment {name} twice; download it again')
