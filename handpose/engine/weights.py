@@ -156,7 +156,27 @@ def _header_of(file, filename):
     lacking = [name for name in HEADER_FIELDS if name not in header]
     if lacking:
         raise ValueError(f'the header of {filename} lacks {", ".join(lacking)}; publish the weights again')
+    _check_kinds(header, filename)
     return header
+
+
+def _check_kinds(header, filename):
+    """Raises ValueError for a field of a kind that `make_header` does not write; all may be None."""
+    classes = header.get('classes')
+    named = classes is None or (isinstance(classes, dict) and {'actions', 'objects'} <= set(classes))
+    if not named:
+        raise ValueError(
+            f"{filename}: 'classes' in its header must name actions and objects; publish the weights again"
+        )
+    fields = [(name, header.get(name), str, 'a list of names') for name in ('joint_order', 'hand_pose_order')]
+    fields += [(name, header[name], (int, float), 'a list of numbers') for name in ('image_mean', 'image_std')]
+    fields += [(f'classes.{name}', classes[name], str, 'a list of names') for name in ('actions', 'objects') if classes]
+    for name, value, kind, expected in fields:
+        if value is not None and not (isinstance(value, list) and all(isinstance(item, kind) for item in value)):
+            got = str(value)[:80]
+            raise ValueError(
+                f'{filename}: {name!r} in its header must be {expected}, got {got}; publish the weights again'
+            )
 
 
 def _check_normalisation(header, state, filename):

@@ -49,3 +49,30 @@ def test_a_header_names_no_files(tmp_path):
 def test_a_header_without_a_model(tmp_path, model):
     with pytest.raises(ValueError, match='describes no model'):
         model_config(write(tmp_path / 'a.safetensors', model))
+
+
+@pytest.mark.parametrize(
+    'fields',
+    [
+        {'joint_order': 3},
+        {'joint_order': [3]},
+        {'image_mean': 'x'},
+        {'image_std': [None]},
+        {'classes': []},
+        {'classes': {'actions': ['a']}},
+        {'classes': {'actions': 'abc', 'objects': []}},
+        {'classes': {'actions': [], 'objects': [1]}},
+    ],
+)
+def test_header_fields_of_another_kind(tmp_path, fields):
+    header = {
+        **dict.fromkeys(HEADER_FIELDS),
+        'format': FORMAT,
+        'format_version': FORMAT_VERSION,
+        'model': PDTM,
+        **fields,
+    }
+    path = tmp_path / 'a.safetensors'
+    path.write_bytes(safetensors.torch.save({'x': torch.zeros(1)}, {HEADER_KEY: json.dumps(header)}))
+    with pytest.raises(ValueError, match=r'a\.safetensors: .* in its header must .*; publish the weights again'):
+        load_refiner(path)
