@@ -31,7 +31,7 @@ SMALL = {
 PRECISIONS = {'fp32': {}, 'bf16': {'amp': 'bfloat16'}, 'compiled': {'compile': True}}
 VIDEO = {'htt': 512, 'pdtm': 1800}  # frames of the video that is predicted; Deformer: a clip
 # Calls before timing, timed calls at least and at most, and seconds after which none begins.
-WARM_UP, FEWEST, MOST, SECONDS = 2, 3, 20, 8.0
+WARM_UP, FEWEST, MOST, SECONDS = 2, 3, 20, 4.0
 
 
 def measure(task, model, precision, device, small):
@@ -126,7 +126,7 @@ def training(model, config, precision, device, small):
 
 
 def timed(function, frames, device, small):
-    """Calls a function to warm up and then for a while, small sizes a few times; the figures are medians of the calls."""
+    """Calls a function to warm up and then for a while (small sizes: a few times); the figures are medians."""
 
     def seconds():
         synchronize(device)
