@@ -148,7 +148,7 @@ def test_a_flip_reaches_a_network_that_sees_both_sides(model):
 def test_mirrored_left_hands_and_flips_are_refused_together(model):
     clip = MotionAugmentation(flip=0.5)(make_clip(model), np.random.default_rng(0))
     clip = with_input(clip)
-    with pytest.raises(ValueError, match='flip=0.5, but Recorder has mirror_left_hands=True'):
+    with pytest.raises(ValueError, match=r'flip=0\.5, but Recorder has mirror_left_hands=True'):
         shown(clip, True)
     shown(clip, False)
     shown(with_input(MotionAugmentation()(make_clip(model), np.random.default_rng(0))), True)
