@@ -1,6 +1,6 @@
 # InterHand2.6M's pose sequences, for refiners: clips of `num_frames` frames for training, whole tracks for testing.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
-train_pipeline = [dict(type='MotionAugmentation', hand_model='$hand_model'), dict(type='EstimatorNoise')]
+train_pipeline = [dict(type='MotionAugmentation', hand_model='$hand_model', flip='$flip'), dict(type='EstimatorNoise')]
 test_pipeline = [dict(type='EstimatorNoise')]
 
 labelled = dict(

@@ -2,6 +2,7 @@
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 num_frames = 27
 frame_rate = 30.0  # of the training motion; the refiners resample other tracks to it
+flip = 0.0  # chance of a flip; for models with mirror_left_hands=False, since others mirror flipped hands back
 test_stride = 9  # frames between test windows, whose answers are averaged where they overlap
 
 loss = dict(

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.transforms.motion_augmentation import AUGMENTED
 from handpose.reading import inside_root
 from handpose.registry import TRANSFORMS
 from handpose.structures import load_predictions
@@ -22,12 +23,15 @@ class LoadPredictions:
     are found by their time: a frame of the clip takes the prediction nearest in time, if that is nearer than half a
     frame, and has none otherwise. Hands are found by their side. Without confidence in the file it is 1.
 
+    Augmentation of the motion comes after it, so that the truth and the input are changed alike.
+
     Args:
         folder: where the files are.
 
     Raises:
-        DatasetError: a file that is not for this clip: another frame than the clip's, no hand of its side, or no frame
-            of its times. PredictionsError: a file that is missing or cannot be read.
+        DatasetError: a clip that `MotionAugmentation` has changed; a file that is not for this clip: another frame than
+            the clip's, no hand of its side, or no frame of its times.
+        PredictionsError: a file that is missing or cannot be read.
     """
 
     def __init__(self, folder):
@@ -36,6 +40,11 @@ class LoadPredictions:
     def __call__(self, sample, rng):
         """Returns the sample with its input; draws nothing."""
         path = self.path_of(sample)
+        if AUGMENTED in sample.meta:
+            raise DatasetError(
+                f'{path} has predictions of the recorded motion, but MotionAugmentation has already changed this clip: '
+                f'put LoadPredictions before MotionAugmentation in the pipeline'
+            )
         found = _load(str(path))
         if found.frame != sample.frame:
             raise DatasetError(f"{path} is in frame {found.frame!r}, but the clip's joints are in {sample.frame!r}")

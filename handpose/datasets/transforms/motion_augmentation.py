@@ -1,9 +1,10 @@
-"""Other places, turns, sizes and sides of recorded motion: one draw a clip, for the truth, before any noise.
+"""Rotates, scales, shifts and flips recorded motion: one draw a clip, for the truth and the input of a refiner alike.
 
-Legend: T frames, H hands, J0 the wrist of the hand model at rest.
+Legend: T frames, H hands, V vertices, J0 the wrist of the hand model at rest.
 """
 
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -13,55 +14,88 @@ from handpose.datasets.base import DatasetError, hand_model_of
 from handpose.hands import ProceduralHand
 from handpose.registry import HAND_MODELS, TRANSFORMS
 
-_REFUSED = ('images', 'vertices', 'input_joints_3d', 'future_joints_3d')
+AUGMENTED = 'motion_augmentation'  # the key of `meta` with what was drawn; later transforms and refiners look for it
+_REFUSED = ('images', 'vertices', 'future_joints_3d')
 _DROPPED = ('boxes', 'object_boxes', 'joints_2d', 'joints_2d_valid')  # places in pictures, where the hand no longer is
 _NEAREST = 0.15  # metres: what comes nearer to the camera's plane is pushed away to it
 _PER_HAND = {
-    1: ('hand_valid', 'joints_3d', 'joints_valid', 'hand_pose', 'hand_transl', 'hand_pose_valid'),
+    1: (
+        'hand_valid',
+        'joints_3d',
+        'joints_valid',
+        'hand_pose',
+        'hand_transl',
+        'hand_pose_valid',
+        'input_joints_3d',
+        'input_valid',
+        'input_confidence',
+    ),
     2: ('occlusion',),
     0: ('hand_shape',),
 }
 _SAME = 1e-4  # metres: two sides of a hand model that differ by less are mirror images
+_SHAPE_TOLERANCE = 2e-3  # metres
 
 
 @TRANSFORMS.register_module()
 class MotionAugmentation:
-    """Turns, scales, moves and mirrors a clip of poses (no pictures) in the camera's frame.
+    """Rotates, scales, shifts and flips a clip of poses (no pictures) in the camera's frame.
 
-    Every hand, in every frame, moves as one: its wrist as a point of the clip, which is turned and scaled about the
-    mean of its joints, and the hand about its wrist. Hand-model parameters stay those of the same hand. Since a hand
-    model has no scale, a clip with hand-model parameters gets only the wrists' paths scaled; a clip of joints alone is
-    scaled whole.
+    All points of a clip, of both hands and of all frames, go through one similarity transform about the mean of the
+    true joints. The input of a refiner, if the clip has one already (`LoadPredictions`), goes through the same
+    transform, so its error is rotated and scaled as the hand is. The noise model comes after this transform, since
+    noise depends on the camera. Boxes and 2D joints are dropped.
+
+    Hand-model parameters follow: rotations and translations exactly, the shape by a least-squares fit to the scaled
+    hand at rest. If no shape comes near enough to it, the parameters of that hand are marked as unknown
+    (`hand_pose_valid`) and its joints are kept.
+
+    A refiner subtracts the mean of the wrist, so it sees nothing of a shift; shifts act through the noise model, whose
+    errors depend on depth.
 
     A flip is x -> -x: the hand becomes one of the other side, with the parameters of its mirror image. If the two sides
-    of the hand model are no mirror images, clips with its parameters are never flipped. The input of a refiner must not
-    be there yet: noise depends on the camera, and comes after this. Boxes and 2D joints are dropped.
+    of the hand model are no mirror images, clips with its parameters are never flipped. A refiner with
+    `mirror_left_hands=True` mirrors a flipped hand back, so a flip would be no more than another rotation: it refuses
+    to train on clips with `flip` above 0.
 
     Args:
         turn: radians, the largest turn about an axis parallel to the optical axis; pi is any turn.
         tilt: radians, the largest turn about the other two axes together.
         scale: (smallest, largest) factor; its logarithm is drawn evenly.
         shift: metres, (largest across, largest along the optical axis).
-        flip: the chance of a flip.
+        flip: the chance of a flip, for refiners with `mirror_left_hands=False`.
         hand_model: the model of the clips' parameters, or its config; default ProceduralHand.
+        shape_tolerance: metres, by which a joint of the fitted hand at rest may differ from the scaled one.
 
     Raises:
-        DatasetError: options that cannot be, a clip with pictures or an input, in another frame, or of another model.
+        DatasetError: options that cannot be, a clip with pictures, in another frame, or of another model.
     """
 
-    def __init__(self, turn=np.pi, tilt=0.5, scale=(0.9, 1.1), shift=(0.1, 0.2), flip=0.5, hand_model=None):
-        if not 0 < scale[0] <= scale[1] or not 0 <= flip <= 1 or min(turn, tilt, *shift) < 0:
+    def __init__(
+        self,
+        turn: float = np.pi,
+        tilt: float = 0.5,
+        scale: tuple[float, float] = (0.9, 1.1),
+        shift: tuple[float, float] = (0.1, 0.2),
+        flip: float = 0.0,
+        hand_model=None,
+        shape_tolerance: float = _SHAPE_TOLERANCE,
+    ):
+        if not 0 < scale[0] <= scale[1] or not 0 <= flip <= 1 or min(turn, tilt, shape_tolerance, *shift) < 0:
             raise DatasetError(
                 f'MotionAugmentation needs 0 < smallest <= largest scale, a chance of flips from 0 to 1, and no '
-                f'negative turn, tilt or shift; got scale={scale}, flip={flip}, turn={turn}, tilt={tilt}, shift={shift}'
+                f'negative turn, tilt, shift or shape_tolerance; got scale={scale}, flip={flip}, turn={turn}, '
+                f'tilt={tilt}, shift={shift}, shape_tolerance={shape_tolerance}'
             )
         self.turn, self.tilt, self.scale, self.shift, self.flip = turn, tilt, scale, shift, flip
+        self.shape_tolerance = shape_tolerance
         self.hand_model = HAND_MODELS.build(hand_model) if isinstance(hand_model, dict) else hand_model
 
     def __call__(self, sample, rng):
-        """Returns the changed clip."""
+        """Returns the changed clip; `meta['motion_augmentation']` says that it was changed."""
         _check(sample)
-        sample = sample.replace(**dict.fromkeys(_DROPPED))
+        meta = {**sample.meta, AUGMENTED: dict(flip=self.flip)}
+        sample = sample.replace(meta=meta, **dict.fromkeys(_DROPPED))
         rotation = self._rotation(rng)
         factor = float(np.exp(rng.uniform(*np.log(self.scale))))
         shift = rng.uniform(-1, 1, 3) * (self.shift[0], self.shift[0], self.shift[1])
@@ -69,7 +103,7 @@ class MotionAugmentation:
         model = self._model_of(sample)
         if flipped and (model is None or are_mirrored(model)):
             sample = flip_clip(sample, model)
-        return move_clip(sample, rotation, factor, shift, model)
+        return move_clip(sample, rotation, factor, shift, model, self.shape_tolerance)
 
     def _rotation(self, rng):
         about_ray, direction, tilt = rng.uniform(-self.turn, self.turn), rng.uniform(-np.pi, np.pi), rng.uniform()
@@ -85,45 +119,87 @@ class MotionAugmentation:
         return hand_model_of(sample.meta.get('hand_model'), self.hand_model, sample.meta.get('sequence'))
 
 
-def move_clip(sample, rotation, factor, shift, model=None):
-    """Turns a clip about the mean of its joints, scales it and shifts it.
+def move_clip(sample, rotation, factor, shift, model=None, shape_tolerance=_SHAPE_TOLERANCE):
+    """Rotates and scales a clip about the mean of its true joints and shifts it, its refiner's input included.
 
     Args:
-        sample: HandSequence in the camera's frame. rotation: scipy Rotation. factor: of scale. shift: (3,) metres.
-        model: the hand model of its parameters; with one, hands keep their size.
+        sample: HandSequence in the camera's frame.
+        rotation: scipy Rotation.
+        factor: of scale.
+        shift: (3,) metres.
+        model: the hand model of its parameters; needed if it has any.
+        shape_tolerance: metres; see `MotionAugmentation`.
+
+    Returns:
+        The moved HandSequence. Its parameters are unknown for hands without a shape near enough to the scaled hand.
     """
     joints, valid = sample.joints_3d.double().numpy(), sample.joints_valid.numpy()
     if not valid.any():
         return sample
     matrix, centre = rotation.as_matrix(), joints[valid].mean(0)
-    # A hand whose wrist is unknown is moved about its known joints' mean.
-    weight = np.where(valid[..., :1], np.arange(21) == 0, valid)[..., None]
-    middle = (weight * joints).sum(2, keepdims=True) / np.maximum(weight.sum(2, keepdims=True), 1)
-    place = factor * (middle - centre) @ matrix.T + centre + shift
-    size = factor if sample.hand_pose is None else 1.0
-    moved = size * (joints - middle) @ matrix.T + place
-    nearest = moved[valid][:, 2].min()
+    away = np.zeros(3)
+
+    def move(points):
+        return factor * (points - centre) @ matrix.T + centre + shift + away
+
+    nearest = move(joints)[valid][:, 2].min()
     away = np.array([0, 0, max(0.0, min(_NEAREST, joints[valid][:, 2].min()) - nearest)])
-    moved, place = np.where(valid[..., None], moved + away, 0), place + away
-    changes = {'joints_3d': torch.from_numpy(moved.astype(np.float32))}
+    changes = {'joints_3d': _float32(np.where(valid[..., None], move(joints), 0))}
+    if sample.input_joints_3d is not None:
+        known = sample.input_valid.numpy()[..., None, None]
+        changes['input_joints_3d'] = _float32(np.where(known, move(sample.input_joints_3d.double().numpy()), 0))
     if sample.hand_pose is not None:
-        pose, rest = sample.hand_pose.double().numpy(), _rest_wrist(model, sample)
-        pose[:, :, 0] = (
-            (rotation * Rotation.from_rotvec(pose[:, :, 0].reshape(-1, 3))).as_rotvec().reshape(*pose.shape[:2], 3)
+        pose = sample.hand_pose.double().numpy()
+        root = rotation * Rotation.from_rotvec(pose[:, :, 0].reshape(-1, 3))
+        pose[:, :, 0] = root.as_rotvec().reshape(*pose.shape[:2], 3)
+        wrist = move(sample.hand_transl.double().numpy() + _rest_wrist(model, sample))
+        shape, error = scale_shape(model, sample.hand_shape, sample.hand_side, factor)
+        sample = sample.replace(
+            hand_shape=shape.to(sample.hand_shape), hand_pose_valid=sample.hand_pose_valid & (error <= shape_tolerance)
         )
-        transl = (sample.hand_transl.double().numpy() + rest - middle[:, :, 0]) @ matrix.T + place[:, :, 0] - rest
-        changes |= _masked(pose, transl, sample.hand_pose_valid)
+        changes |= _masked(pose, wrist - _rest_wrist(model, sample), sample.hand_pose_valid)
     return sample.replace(**changes)
 
 
+def scale_shape(model, hand_shape, hand_side, factor):
+    """Shapes of hands `factor` times as large, by least squares over joints and vertices at rest.
+
+    Both hand models are linear in their shape at rest. Joints and vertices have the same weight as a whole. Shape
+    numbers that are not needed for the change keep their values.
+
+    Args:
+        model: the hand model.
+        hand_shape: (H, 10).
+        hand_side: (H,) 0 left, 1 right.
+        factor: of scale.
+
+    Returns:
+        Shapes (H, 10) float64, and (H,) metres, the largest distance of a joint at rest from its scaled place, both
+        relative to the wrist.
+    """
+    shapes, errors = [], []
+    for shape, side in zip(hand_shape.double(), hand_side.tolist(), strict=True):
+        rest, directions, inverse = _shape_space(model, side)
+        change = (factor - 1) * (rest + directions @ shape)
+        step = inverse @ change
+        off = (directions @ step - change)[: 21 * 3].view(21, 3)
+        shapes.append(shape + step)
+        errors.append(off.norm(dim=-1).max())
+    return torch.stack(shapes), torch.stack(errors)
+
+
 def flip_clip(sample, model=None):
-    """The mirror image of a clip, x -> -x: left hands become right ones; two hands change places.
+    """The mirror image of a clip, x -> -x, its refiner's input included: left hands become right ones.
+
+    Two hands change places, so that the left one stays first.
 
     Args:
         sample: HandSequence in the camera's frame. model: the hand model of its parameters; its sides must be mirror
             images.
     """
-    changes = {'joints_3d': sample.joints_3d * sample.joints_3d.new_tensor([-1.0, 1.0, 1.0])}
+    points = [name for name in ('joints_3d', 'input_joints_3d') if getattr(sample, name) is not None]
+    mirror = sample.joints_3d.new_tensor([-1.0, 1.0, 1.0])
+    changes = {name: getattr(sample, name) * mirror for name in points}
     two = len(sample.hand_side) == 2
     side = sample.hand_side if two else 1 - sample.hand_side
     if sample.hand_pose is not None:
@@ -149,13 +225,36 @@ def are_mirrored(model):
     return bool((left * torch.tensor([-1.0, 1, 1]) - right).abs().max() < _SAME)
 
 
+class _ShapeSpace(NamedTuple):
+    """A hand at rest relative to its wrist, 21 joints and then V vertices, as a linear function of shape."""
+
+    rest: torch.Tensor  # (3 (21 + V),) of the mean shape
+    directions: torch.Tensor  # (3 (21 + V), 10)
+    inverse: torch.Tensor  # (10, 3 (21 + V)), least squares with the joints' weight
+
+
+@lru_cache(maxsize=8)
+def _shape_space(model, side):
+    shapes = torch.cat([torch.zeros(1, 10), torch.eye(10)])
+    with torch.no_grad():
+        hand = model(torch.zeros(11, 16, 3), shapes, torch.zeros(11, 3), torch.full((11,), side))
+    points = (torch.cat([hand.joints, hand.vertices], 1) - hand.joints[:, :1]).double()
+    directions = (points[1:] - points[0]).flatten(1).T
+    weight = torch.ones(points.shape[1], 3, dtype=torch.float64)
+    weight[:21] = (hand.vertices.shape[1] / 21) ** 0.5
+    weight = weight.flatten()
+    inverse = torch.linalg.pinv(weight[:, None] * directions, rtol=1e-5) * weight
+    return _ShapeSpace(points[0].flatten(), directions, inverse)
+
+
+def _float32(values):
+    return torch.from_numpy(values.astype(np.float32))
+
+
 def _masked(pose, transl, valid):
     known = valid.numpy()[..., None]
     pose, transl = np.where(known[..., None], pose, 0), np.where(known, transl, 0)
-    return {
-        'hand_pose': torch.from_numpy(pose.astype(np.float32)),
-        'hand_transl': torch.from_numpy(transl.astype(np.float32)),
-    }
+    return {'hand_pose': _float32(pose), 'hand_transl': _float32(transl)}
 
 
 def _rest_wrist(model, sample):
@@ -168,11 +267,16 @@ def _check(sample):
     for name in _REFUSED:
         if getattr(sample, name) is not None:
             raise DatasetError(
-                f'MotionAugmentation moves poses alone, and this clip has {name}: put it before what makes the input '
-                f'of a refiner, and use it on clips without pictures'
+                f'MotionAugmentation moves poses alone, and this clip has {name}, which it cannot move: use it on '
+                f'clips without pictures, meshes and forecasts'
             )
     if sample.joints_3d is None or sample.joints_valid is None or sample.frame != 'camera':
         raise DatasetError(
             f"MotionAugmentation needs joints_3d in the camera's frame, got a clip in frame {sample.frame!r} "
             f'{"without" if sample.joints_3d is None else "with"} joints_3d'
+        )
+    if sample.input_joints_3d is not None and sample.input_valid is None:
+        raise DatasetError(
+            'MotionAugmentation needs input_valid beside input_joints_3d, and this clip has none: fill both, as '
+            'LoadPredictions does'
         )

@@ -79,6 +79,7 @@ class MotionRefiner(nn.Module):
         batch = fill_masked_values(batch)
         joints, valid, side = _inputs(batch)
         self._check_frame_rate(batch)
+        self._check_flips(batch)
         b, h = (valid & batch.joints_valid.any(3)).any(1).nonzero(as_tuple=True)  # the N hands there are
         frame_valid = batch.frame_valid[b]
         mirrored = (side[b, h] == LEFT) & self.mirror_left_hands
@@ -176,6 +177,17 @@ class MotionRefiner(nn.Module):
         if wrist_at_origin:
             motion = motion - motion[..., :1, :]
         return RefinedMotion(_padded(motion, num_frames), pose, shape)
+
+    def _check_flips(self, batch):
+        """Refuses flips that `mirror_left_hands` would undo."""
+        for meta in batch.meta if self.mirror_left_hands else ():
+            flip = meta.get('motion_augmentation', {}).get('flip', 0)
+            if flip > 0:
+                raise ValueError(
+                    f'{sample_name(meta)}: MotionAugmentation has flip={flip}, but {type(self).__name__} has '
+                    f'mirror_left_hands=True and mirrors every flipped hand back: set flip=0, or '
+                    f'mirror_left_hands=False to train on hands of both sides'
+                )
 
     def _check_frame_rate(self, batch):
         """Refuses to train on clips whose frames come at another rate than the model's."""

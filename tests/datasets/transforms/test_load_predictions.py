@@ -67,3 +67,12 @@ def test_sentences(tmp_path):
         write(folder, **options)
         with pytest.raises(DatasetError, match=sentence):
             load(folder, make_clip())
+
+
+def test_input_comes_before_the_augmentation(tmp_path):
+    write(tmp_path)
+    clip, rng = make_clip(), np.random.default_rng(0)
+    augment = TRANSFORMS.build(dict(type='MotionAugmentation'))
+    augment(load(tmp_path, clip), rng).validate()
+    with pytest.raises(DatasetError, match='put LoadPredictions before MotionAugmentation'):
+        load(tmp_path, augment(clip, rng))

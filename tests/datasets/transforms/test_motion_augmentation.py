@@ -4,8 +4,15 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import DatasetError
-from handpose.datasets.transforms.motion_augmentation import MotionAugmentation, are_mirrored, flip_clip, move_clip
+from handpose.datasets.transforms.motion_augmentation import (
+    MotionAugmentation,
+    are_mirrored,
+    flip_clip,
+    move_clip,
+    scale_shape,
+)
 from handpose.hands import ProceduralHand
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence
 
@@ -58,12 +65,10 @@ def test_parameters_and_joints_stay_one_hand(model, sides):
     check_against_model(model, clip)
     sizes = set()
     for seed in range(8):
-        changed = MotionAugmentation()(clip, np.random.default_rng(seed))
+        changed = MotionAugmentation(flip=0.5)(clip, np.random.default_rng(seed))
         check_against_model(model, changed)
         assert changed.joints_3d[changed.joints_valid][:, 2].min() > 0.14
         sizes.add(tuple(changed.hand_side.tolist()))
-        bones = [(c.joints_3d[0, :, 9] - c.joints_3d[0, :, 0]).norm(dim=-1).sort().values for c in (clip, changed)]
-        torch.testing.assert_close(*bones)  # a hand with parameters keeps its size
     assert sizes == ({(0, 1)} if len(sides) == 2 else {(0,), (1,)})
 
 
@@ -77,15 +82,113 @@ def test_moving_is_a_similarity_of_joints_alone(model):
     np.testing.assert_allclose(moved.joints_3d.numpy()[valid], wanted, atol=1e-6)
 
 
-def test_hands_with_parameters_have_only_their_path_scaled(model):
+class Recorder(MotionRefiner):
+    """Keeps what the network is shown in training."""
+
+    def forward(self, motion, frame_valid=None):
+        self.seen = motion
+        return RefinedMotion(motion)
+
+    def motion_loss(self, output, truth, frame_valid):
+        self.truth, self.truth_valid = truth.joints, truth.joints_valid
+        return {'loss': output.joints.sum()}
+
+
+def with_input(clip, seed=5):
+    """A clip with an estimator's input of known errors; the first hand has none in frame 4."""
+    generator = torch.Generator().manual_seed(seed)
+    valid = clip.hand_valid.clone()
+    valid[4, 0] = False
+    noisy = clip.joints_3d + 0.01 * torch.randn(clip.joints_3d.shape, generator=generator)
+    confidence = torch.rand(clip.joints_valid.shape, generator=generator) * valid[..., None]
+    noisy = torch.where(valid[..., None, None], noisy, 0)
+    return clip.replace(input_joints_3d=noisy, input_valid=valid, input_confidence=confidence).validate()
+
+
+def shown(clip, mirror_left_hands):
+    """(N, T, 21, 3): the motion that a refiner's network is shown of a clip, and the true one."""
+    refiner = Recorder(mirror_left_hands=mirror_left_hands)
+    refiner.loss(HandSequence.stack([clip]))
+    return refiner.seen, refiner.truth
+
+
+def bones_of(motion):
+    """Lengths from the wrist, which is the origin of the other joints of a motion."""
+    return motion[..., 1:, :].norm(dim=-1)
+
+
+@pytest.mark.parametrize('parameters', [True, False])
+def test_scale_reaches_the_network(model, parameters):
+    clip = with_input(make_clip(model, (0, 1), parameters=parameters))
+    moved = move_clip(clip, Rotation.identity(), 1.1, np.zeros(3), model if parameters else None).validate()
+    before, after = shown(clip, True), shown(moved, True)
+    torch.testing.assert_close(bones_of(after[0]), 1.1 * bones_of(before[0]), atol=1e-6, rtol=0)
+    assert (bones_of(after[0]) - bones_of(before[0])).mean() > 5e-3
+    torch.testing.assert_close(after[0], 1.1 * before[0], atol=1e-6, rtol=0)  # the wrist's path too
+    there = clip.hand_valid.T[..., None, None]
+    torch.testing.assert_close(after[1] * there, 1.1 * before[1] * there, atol=1e-6, rtol=0)
+
+
+def test_rotation_reaches_the_network_and_shift_does_not(model):
+    clip = with_input(make_clip(model))
+    rotation = Rotation.from_rotvec([0.2, -0.1, 1.0])
+    moved = move_clip(clip, rotation, 1.0, np.array([0.02, 0.01, 0.1]), model)
+    matrix = torch.from_numpy(rotation.as_matrix()).float()
+    torch.testing.assert_close(shown(moved, True)[0], shown(clip, True)[0] @ matrix.T, atol=1e-6, rtol=0)
+
+
+def test_a_flip_reaches_a_network_that_sees_both_sides(model):
+    clip = with_input(make_clip(model))
+    flipped = flip_clip(clip, model).validate()
+    before, after = shown(clip, False)[0], shown(flipped, False)[0]
+    torch.testing.assert_close(after, before * torch.tensor([-1.0, 1.0, 1.0]), atol=1e-6, rtol=0)
+    assert flipped.hand_side.tolist() == [0] and (after - before).abs().max() > 0.02
+
+
+def test_mirrored_left_hands_and_flips_are_refused_together(model):
+    clip = MotionAugmentation(flip=0.5)(make_clip(model), np.random.default_rng(0))
+    clip = with_input(clip)
+    with pytest.raises(ValueError, match=r'flip=0\.5, but Recorder has mirror_left_hands=True'):
+        shown(clip, True)
+    shown(clip, False)
+    shown(with_input(MotionAugmentation()(make_clip(model), np.random.default_rng(0))), True)
+
+
+@pytest.mark.parametrize('sides', [(0,), (0, 1)])
+def test_real_input_goes_through_the_transform_of_the_truth(model, sides):
+    clip = with_input(make_clip(model, sides))
+    for seed in range(4):
+        changed = MotionAugmentation(scale=(1.2, 1.2), flip=1.0)(clip, np.random.default_rng(seed))
+        check_against_model(model, changed)
+        assert not changed.input_joints_3d[~changed.input_valid].any()
+        order = [1, 0] if len(sides) == 2 else [0]
+        assert torch.equal(changed.input_valid, clip.input_valid[:, order])
+        assert torch.equal(changed.input_confidence, clip.input_confidence[:, order])
+        before, after = (
+            (c.input_joints_3d - c.joints_3d)[:, rows][c.input_valid[:, rows]].norm(dim=-1)
+            for c, rows in ((clip, order), (changed, slice(None)))
+        )
+        torch.testing.assert_close(after, 1.2 * before, atol=1e-6, rtol=0)
+
+
+def test_shape_follows_the_scale(model):
+    clip = make_clip(model, (0, 1))
+    for factor in (0.8, 1.25):
+        shape, error = scale_shape(model, clip.hand_shape, clip.hand_side, factor)
+        assert error.max() < 1e-6
+        sizes = []
+        for numbers in (clip.hand_shape, shape.float()):
+            hand = model(torch.zeros(2, 16, 3), numbers, torch.zeros(2, 3), clip.hand_side)
+            sizes.append(hand.vertices - hand.joints[:, :1])
+        torch.testing.assert_close(sizes[1], factor * sizes[0], atol=2e-6, rtol=0)
+
+
+def test_parameters_without_a_shape_of_that_size_are_unknown(model):
     clip = make_clip(model)
-    moved = move_clip(clip, Rotation.identity(), 1.2, np.zeros(3), model)
-    centre = clip.joints_3d[clip.joints_valid].mean(0)
-    wrist = 1.2 * (clip.joints_3d[:, 0, 0] - centre) + centre
-    there = clip.hand_valid[:, 0]
-    torch.testing.assert_close(moved.joints_3d[there, 0, 0], wrist[there], atol=1e-6, rtol=0)
-    relative = [c.joints_3d[there, 0, 1:] - c.joints_3d[there, 0, :1] for c in (clip, moved)]
-    torch.testing.assert_close(*relative, atol=1e-6, rtol=0)
+    moved = move_clip(clip, Rotation.identity(), 1.1, np.zeros(3), model, shape_tolerance=0.0).validate()
+    kept = move_clip(clip, Rotation.identity(), 1.1, np.zeros(3), model)
+    assert not moved.hand_pose_valid.any() and not moved.hand_pose.any() and not moved.hand_transl.any()
+    assert torch.equal(moved.joints_3d, kept.joints_3d) and torch.equal(kept.hand_pose_valid, clip.hand_pose_valid)
 
 
 def test_two_hands_change_places_in_a_flip_and_back(model):
@@ -136,7 +239,7 @@ def test_sentences(model):
     clip, rng = make_clip(model), np.random.default_rng(0)
     with pytest.raises(DatasetError, match='no negative turn'):
         MotionAugmentation(scale=(1.1, 0.9))
-    with pytest.raises(DatasetError, match='this clip has input_joints_3d'):
+    with pytest.raises(DatasetError, match='needs input_valid beside input_joints_3d'):
         MotionAugmentation()(clip.replace(input_joints_3d=clip.joints_3d), rng)
     with pytest.raises(DatasetError, match="got a clip in frame 'world' with joints_3d"):
         MotionAugmentation()(clip.replace(frame='world'), rng)
