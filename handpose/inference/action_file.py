@@ -45,10 +45,11 @@ def action_record(
         min_score: score below which no action or object is named.
 
     Returns:
-        dict: format, version, video, source, frames, fps (typical, or None), `action` (None if in doubt), `doubts`,
-        `best`, `min_score`, `scores` {action: score, the largest first}, `running` [{time, action, best, score}], what
-        it looked like by then; `objects` [{start, end, object, best, score}], stretches with one most probable object,
-        and its mean score there; times in seconds; `notes`, `caveats`.
+        dict: format, version, video, source, reader (the library that read the video), frames, fps (typical, or None),
+        `action` (None if in doubt), `doubts`, `best`, `min_score`, `scores` {action: score, the largest first},
+        `running` [{time, action, best, score}], what it looked like by then; `objects` [{start, end, object, best,
+        score}], stretches with one most probable object, and its mean score there; times in seconds; `notes`,
+        `caveats`.
     """
     meta, scores, times = sequence.meta, sequence.action_scores, sequence.timestamps.tolist()
     actions, order = meta['actions'], scores.argsort(descending=True, stable=True).tolist()
@@ -62,6 +63,7 @@ def action_record(
         'version': VERSION,
         'video': meta['sequence'],
         'source': source,
+        'reader': meta['reader'],
         'frames': len(times),
         'fps': None if meta['fps'] is None else round(meta['fps'], 3),
         'action': None if reasons else actions[order[0]],

@@ -147,7 +147,7 @@ class ActionRecognizer:
             `HandSequence` (a clip) without images, in the 'camera' frame, of every frame: joints_3d, joints_2d (pixels
             of the video), object_scores (probabilities); and action_scores, which sum to 1. `hand_valid` and
             `joints_valid` are True where a hand is asked for and plausible. `meta` names `actions` and `objects`, and
-            holds `notes` and `still`.
+            holds `notes`, `still` and `reader`.
 
         Raises:
             ValueError: see `encode`; unknown `hands`, or one that the model does not give.
@@ -216,8 +216,6 @@ class ActionRecognizer:
             if progress is not None:
                 progress(times[-1], reader.duration)
         slots = frame_slots(times, self.estimator.frame_rate, LONGEST_PAUSE)
-        if reader.backend == 'OpenCV':
-            notes.append("read with OpenCV; with PyAV (pip install 'handpose[video]') more codecs can be read")
         notes += reader.notes + self._notes(np.array(times), slots)
         still = change < STILL
         features, model_camera = torch.cat(parts), seen.intrinsics[0, 0]
@@ -251,8 +249,8 @@ class ActionRecognizer:
             )
         if slots.own[0].mean() < 0.9:
             notes.append(
-                f'it has {fps:.4g} frames per second or pauses, and the model was trained at {rate:g}: the nearest '
-                f'frame stands for those that are missing'
+                f'its frames are fewer or less regular ({fps:.4g} per second, typically) than the {rate:g} per '
+                f'second that the model was trained at: the nearest frame stands for those that are missing'
             )
         pauses = int((np.diff(times) > LONGEST_PAUSE).sum())
         if pauses:
@@ -288,6 +286,7 @@ class ActionRecognizer:
                 objects=self.objects,
                 notes=list(encoded.notes),
                 still=encoded.still,
+                reader=encoded.reader,
             ),
             frame='camera',
             frame_valid=torch.ones(frames, dtype=torch.bool),

@@ -217,7 +217,8 @@ def test_the_actions_file(tmp_path, recognizer):
     assert found['objects'][0]['start'] == 0 and found['objects'][-1]['end'] == pytest.approx(37 / 30, abs=1e-3)
     ends = [row['end'] for row in found['objects'][:-1]]
     assert ends == [row['start'] for row in found['objects'][1:]]
-    assert found['notes'] == encoded.notes and found['video'] == 'pour' and found['frames'] == 37
+    assert found['reader'] == encoded.reader and found['notes'] == encoded.notes
+    assert found['video'] == 'pour' and found['frames'] == 37
 
 
 CONFIG = """
