@@ -1,12 +1,15 @@
 # make train   .venv, the built-in data, training, test and pictures of CONFIG
 # make test    ruff, the tests, and a short run of the whole `make train`
 # On a machine with a GPU: tools/cuda_check.sh (docs/benchmark.md)
+# make test-lowest   the tests with the lowest versions that setup.py allows, in .venv-lowest
 CONFIG ?= configs/deformer/synthetic.py
 # Overrides for every step, e.g. OPTIONS="batch_size=8 num_workers=4", or OPTIONS="'data_root=my data'"
 OPTIONS ?=
 # Where pip finds torch, for another build than your default index holds (CPU, or one CUDA version).
 TORCH_INDEX ?=
 PYTHON ?= python3
+# What `make test-lowest` runs: test folders or files.
+LOWEST_TESTS ?= tests
 VENV := .venv
 LOWEST := .venv-lowest
 RUN := $(VENV)/bin/python
@@ -54,7 +57,7 @@ $(READY): setup.py constraints.txt
 
 # The tests with the lowest versions that setup.py allows; they have a virtual environment of their own.
 test-lowest: $(LOWEST)/.ready
-	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2
+	OMP_NUM_THREADS=1 $(LOWEST)/bin/python -m pytest -n 2 $(LOWEST_TESTS)
 
 $(LOWEST)/.ready: setup.py constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)

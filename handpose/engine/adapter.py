@@ -2,14 +2,31 @@
 
 import torch
 from mmengine.model import BaseDataPreprocessor, BaseModel
+from torch.utils.data import get_worker_info
 
 from handpose.engine.guards import check_finite
 from handpose.structures import HandSequence
 
 
 def collate(samples):
-    """Stacks the clips of a batch; mmengine passes the result to the model as keyword arguments."""
-    return {'batch': HandSequence.stack(samples)}
+    """Stacks the clips of a batch; mmengine passes the result to the model as keyword arguments.
+
+    Args:
+        samples: list of B `HandSequence` clips.
+
+    Returns:
+        dict with `batch`, a `HandSequence` of (B, T, ...) fields. In a process of a `DataLoader` they are in shared
+        memory.
+
+    Raises:
+        RuntimeError: the shared memory is too small for the batch.
+    """
+    batch = HandSequence.stack(samples)
+    if get_worker_info() is not None:
+        # Left to itself, the loader moves them in a thread whose errors are lost: the main process would wait for ever.
+        for value in batch.present().values():
+            value.share_memory_()
+    return {'batch': batch}
 
 
 def bare(model):

@@ -8,7 +8,7 @@ from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 
 from handpose.engine.compat import WHOLE_FILES, load_checkpoint_file
-from handpose.engine.guards import StopSignal
+from handpose.engine.guards import StopSignal, check_work_dir
 from handpose.files import write_whole
 from handpose.registry import HOOKS
 
@@ -44,10 +44,12 @@ class CheckpointHook(Hook):
         self.interval, self.interval_iters, self.keep = interval, interval_iters, keep
         self.save_best, self.rule = save_best, rule
         self.waiting = False  # an interval has passed in the middle of an optimizer step
+        self.saved = 0  # iterations done when the newest checkpoint was written
         self.stop = StopSignal()
 
     def before_train(self, runner):
         """Makes Ctrl-C and SIGTERM save first; in several processes, which might stop apart, they end at once."""
+        self.saved = runner.iter
         if runner.world_size == 1:
             self.stop.listen()
         best = Path(runner.work_dir) / BEST
@@ -60,6 +62,25 @@ class CheckpointHook(Hook):
     def after_train(self, runner):
         """Gives the signals back."""
         self.stop.deafen()
+
+    def next_batch(self, runner, batches):
+        """The next of an iterator of training batches, None after the last.
+
+        While it is waited for, a signal saves and stops at once, unless an optimizer step is half done.
+        """
+        if runner.iter % runner.train_dataloader.batch_sampler.batches_per_step:
+            return next(batches, None)
+        try:
+            with self.stop.waiting():
+                return next(batches, None)
+        except KeyboardInterrupt:
+            if self.stop.heard and runner.iter > self.saved:
+                self._save(runner, f'iter_{runner.iter}.pth', dict(epoch=runner.epoch, iter=runner.iter))
+            raise
+
+    def before_val_epoch(self, runner):
+        """Lets a signal stop a validation at once where nothing would be lost by it."""
+        self.stop.at_once = runner.iter == self.saved
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Stops a validation, once the epoch before it is saved."""
@@ -96,6 +117,7 @@ class CheckpointHook(Hook):
 
     def after_val_epoch(self, runner, metrics=None):
         """Keeps the best checkpoint by `save_best`."""
+        self.stop.at_once = False
         if self.save_best is None:
             return
         if self.save_best not in metrics:
@@ -112,12 +134,15 @@ class CheckpointHook(Hook):
 
     def _save(self, runner, name, meta):
         self._write(runner, name, meta)
+        self.saved = meta['iter']
         if is_main_process():
             write_whole(Path(runner.work_dir) / POINTER, str(Path(runner.work_dir) / name))
             self._delete_old(Path(runner.work_dir), meta['iter'])
 
     def _write(self, runner, name, meta):
         _check_finite(runner.model)
+        if is_main_process():
+            check_work_dir(runner.work_dir)  # writing would make it again, without what was in it
         path = Path(runner.work_dir) / name
         try:
             runner.save_checkpoint(runner.work_dir, name, meta=meta, backend_args=dict(backend=WHOLE_FILES))
@@ -133,6 +158,14 @@ class CheckpointHook(Hook):
         kept = sorted((p for p, i in iterations.items() if 0 <= i <= newest), key=iterations.get)
         for path in kept[: -self.keep]:
             path.unlink()
+
+
+def next_batch(runner, batches):
+    """The next of an iterator of training batches, None after the last; see `CheckpointHook.next_batch`."""
+    for hook in runner.hooks:
+        if isinstance(hook, CheckpointHook):
+            return hook.next_batch(runner, batches)
+    return next(batches, None)
 
 
 def _check_finite(model):

@@ -8,6 +8,8 @@ from mmengine.dist import broadcast, get_dist_info
 from mmengine.hooks import Hook
 from mmengine.runner import EpochBasedTrainLoop
 
+from handpose.engine.checkpoints import next_batch
+from handpose.engine.guards import check_work_dir
 from handpose.registry import HOOKS
 
 
@@ -62,14 +64,28 @@ class EpochBatches:
 class EpochLoop(EpochBasedTrainLoop):
     """mmengine's loop over epochs, which goes on at the iteration that a checkpoint was saved at."""
 
+    def run(self):
+        """Runs the epochs that are left.
+
+        Raises:
+            ValueError: the work directory was removed meanwhile.
+        """
+        try:
+            return super().run()
+        except OSError:
+            check_work_dir(self.runner.work_dir)
+            raise
+
     def run_epoch(self):
         """Runs what is left of the epoch."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
         first = self._iter - self._epoch * len(self.dataloader)
         self.dataloader.batch_sampler.enter(self._epoch, first)
-        for index, batch in enumerate(self.dataloader, first):
+        batches, index = iter(self.dataloader), first
+        while (batch := next_batch(self.runner, batches)) is not None:
             self.run_iter(index, batch)
+            index += 1
         self.runner.call_hook('after_train_epoch')
         self._epoch += 1
 

@@ -38,11 +38,12 @@ def sentences():
             'before is whole: make room, or choose a folder that can be written'
         )
     except RuntimeError as error:
-        if _lost_a_worker(error) and not os.environ.get('HANDPOSE_TRACEBACK'):
+        what = _loading_trouble(error)
+        if what is not None and not os.environ.get('HANDPOSE_TRACEBACK'):
             sys.exit(
-                'error: a process that loads data has died, as when memory or the shared memory of /dev/shm runs out. '
-                'Load with fewer (--cfg-options num_workers=0), use smaller batches, or give a container more '
-                '(docker run --shm-size=8g); the checkpoints are good: go on with --resume'
+                f'error: {what}. Load with fewer processes (--cfg-options num_workers=0 uses none), use smaller '
+                'batches, or give a container more (docker run --shm-size=8g); the checkpoints are good: go on with '
+                '--resume'
             )
         if os.environ.get('HANDPOSE_TRACEBACK') or not _lost_a_process(error):
             raise
@@ -69,11 +70,14 @@ def _missing_package(error):
     return None
 
 
-def _lost_a_worker(error):
-    """True for what torch's DataLoader raises when one of its processes is gone, or finds no shared memory."""
+def _loading_trouble(error):
+    """Why torch's DataLoader failed, where a process of it is gone or finds no shared memory; else None."""
     words = str(error)
-    worker = 'DataLoader worker' in words and ('killed by signal' in words or 'exited unexpectedly' in words)
-    return worker or 'unable to allocate shared memory' in words or 'unable to write to file </torch_' in words
+    if any(f'unable to {what}' in words for what in ('allocate shared memory', 'write to file </torch_')):
+        return 'the shared memory (/dev/shm) is too small for the batches that the loading processes hand over'
+    if 'DataLoader worker' in words and ('killed by signal' in words or 'exited unexpectedly' in words):
+        return 'a process that loads data has died, as when memory or the shared memory of /dev/shm runs out'
+    return None
 
 
 def _lost_a_process(error):

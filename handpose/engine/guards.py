@@ -6,6 +6,7 @@ import signal
 import socket
 import threading
 import warnings
+from contextlib import contextmanager
 from pathlib import Path
 
 import torch
@@ -63,6 +64,15 @@ class WorkDirLock:
         self.file.close()
 
 
+def check_work_dir(work_dir):
+    """Raises ValueError if the folder `work_dir` of a running training is gone."""
+    if not Path(work_dir).is_dir():
+        raise ValueError(
+            f'the work directory {work_dir} was removed while training ran, with its logs and checkpoints; start the '
+            'training anew'
+        )
+
+
 def _lock(file):
     """Takes the lock of an open file; False where there are no locks.
 
@@ -85,6 +95,7 @@ class StopSignal:
 
     def __init__(self):
         self.heard = False
+        self.at_once = False
         self.before = {}
         self.process = None
 
@@ -100,6 +111,16 @@ class StopSignal:
             signal.signal(number, handler)
         self.before = {}
 
+    @contextmanager
+    def waiting(self):
+        """Within the block, which leaves nothing half done, a signal raises KeyboardInterrupt at once."""
+        self.at_once = True
+        try:
+            self.obey()  # a signal heard just before
+            yield
+        finally:
+            self.at_once = False
+
     def obey(self):
         """Raises KeyboardInterrupt if a signal was heard."""
         if self.heard:
@@ -112,6 +133,8 @@ class StopSignal:
         self.obey()
         self.heard = True
         os.write(2, b'stopping after a checkpoint; once more stops at once\n')  # print may be busy just now
+        if self.at_once:
+            self.obey()
 
 
 class NonFiniteLoss(ValueError):

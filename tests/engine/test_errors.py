@@ -2,13 +2,21 @@
 
 import importlib
 import os
+import shutil
 import signal
+import subprocess
 import sys
+from pathlib import Path
 
 import pytest
+import torch
 from torch.utils.data import DataLoader, Dataset
 
+from handpose.engine.adapter import collate
 from handpose.engine.errors import sentences
+
+sys.path.insert(0, str(Path(__file__).parent))
+from random_clips import RandomClips
 
 
 @pytest.mark.parametrize('package, extra', [('mmcv', 'mmcv'), ('tensorboard', 'train'), ('matplotlib', 'train')])
@@ -39,3 +47,59 @@ class KillsItsLoader(Dataset):
 def test_a_killed_loader_ends_in_a_message():
     with pytest.raises(SystemExit, match=r'num_workers=0.*--shm-size.*--resume'), sentences():
         list(DataLoader(KillsItsLoader(), num_workers=1))
+
+
+SHORT = r'shared memory \(/dev/shm\) is too small .*num_workers=0.*--shm-size.*--resume'
+
+
+def refuse(self):
+    raise RuntimeError('unable to write to file </torch_1_2_3>: No space left on device (28)')
+
+
+def test_a_batch_that_shared_memory_cannot_hold_ends_in_a_message(monkeypatch):
+    clips = RandomClips(2)
+    monkeypatch.setattr(torch.Tensor, 'share_memory_', refuse)
+    assert len(list(DataLoader(clips, batch_size=2, collate_fn=collate))) == 1  # in one process none is needed
+    loader = DataLoader(clips, batch_size=2, collate_fn=collate, num_workers=1, multiprocessing_context='fork')
+    with pytest.raises(SystemExit, match=SHORT), sentences():
+        list(loader)
+
+
+def test_batches_of_loading_processes_are_in_shared_memory():
+    (batch,) = DataLoader(RandomClips(2), batch_size=2, collate_fn=collate, num_workers=1)
+    assert all(value.is_shared() for value in batch['batch'].present().values())
+    assert torch.equal(batch['batch'].images[1], RandomClips(2).read(1).images)
+
+
+LOAD = """
+import sys
+from torch.utils.data import DataLoader
+from random_clips import RandomClips
+from handpose.engine.adapter import collate
+from handpose.engine.errors import sentences
+with sentences():
+    list(DataLoader(RandomClips(8, size=128), batch_size=4, collate_fn=collate, num_workers=2))
+"""
+SMALL = 'mount -t tmpfs -o size=256k tmpfs /dev/shm && exec "$@"'
+
+
+def can_mount():
+    if shutil.which('unshare') is None:
+        return False
+    command = ['unshare', '-m', 'bash', '-c', SMALL, 'bash', 'true']
+    return subprocess.run(command, capture_output=True).returncode == 0
+
+
+@pytest.mark.skipif(not can_mount(), reason='this user cannot mount a small /dev/shm')
+def test_a_small_shared_memory_ends_in_a_message():
+    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    done = subprocess.run(
+        ['unshare', '-m', 'bash', '-c', SMALL, 'bash', sys.executable, '-c', LOAD],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={**os.environ, 'PYTHONPATH': paths},
+    )
+    assert done.returncode == 1
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith('error: ') and 'num_workers=0' in last and '--shm-size' in last, done.stderr

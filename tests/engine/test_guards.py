@@ -2,6 +2,7 @@
 
 import errno
 import os
+import shutil
 import signal
 import subprocess
 import sys
@@ -9,14 +10,15 @@ from pathlib import Path
 
 import pytest
 import torch
+from mmengine.hooks import Hook
 
 sys.path.insert(0, str(Path(__file__).parent))
 from run_random_clips import CONFIG, clips, train
 
 from handpose.engine import build_runner, load_config, run_settings
 from handpose.engine.checkpoints import newest_checkpoint
-from handpose.engine.guards import NonFiniteLoss, WorkDirLock
-from handpose.registry import TRANSFORMS
+from handpose.engine.guards import NonFiniteLoss, StopSignal, WorkDirLock
+from handpose.registry import HOOKS, TRANSFORMS
 
 HOLDER = """
 import sys
@@ -117,12 +119,70 @@ class AskToStop:
         return sample
 
 
+def asking(number, clip=5, length=8):
+    """Options of `train` with a signal while that clip is read; a batch has two."""
+    return clips(length, [dict(type='AskToStop', count=clip, number=int(number))])
+
+
+@HOOKS.register_module()
+class InTheMiddle(Hook):
+    """When the batch of iteration 2 is there, sends this process a signal or removes the work directory."""
+
+    def __init__(self, number=None):
+        self.number = number
+
+    def before_train_iter(self, runner, batch_idx, data_batch=None):
+        if runner.iter == 2 and self.number is None:
+            shutil.rmtree(runner.work_dir)
+        elif runner.iter == 2:
+            os.kill(os.getpid(), self.number)
+
+
 @pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
 def test_stops_after_a_checkpoint_when_asked_to(tmp_path, number):
-    ask = dict(type='RandomClips', pipeline=[dict(type='AskToStop', count=5, number=int(number))], _delete_=True)
     handler = signal.getsignal(number)
     with pytest.raises(KeyboardInterrupt):
-        train(tmp_path, 2, {'epochs': 2, 'train_dataset': ask})
+        train(tmp_path, 2, {'epochs': 2, 'custom_hooks': [dict(type='InTheMiddle', number=int(number))]})
     assert signal.getsignal(number) is handler
     assert newest_checkpoint(tmp_path).endswith('iter_3.pth')
     assert train(tmp_path, 2, {'epochs': 2}).epoch == 2
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_stops_while_it_waits_for_data(tmp_path, number):
+    handler = signal.getsignal(number)
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, 2, {'epochs': 2, **asking(number)})
+    assert signal.getsignal(number) is handler
+    assert newest_checkpoint(tmp_path).endswith('iter_2.pth')
+    assert train(tmp_path, 2, {'epochs': 2}).epoch == 2
+
+
+def test_waits_for_the_end_of_a_half_done_step(tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, 2, {'epochs': 2, 'training.accumulate': 4, **asking(signal.SIGINT, length=16)})
+    assert newest_checkpoint(tmp_path).endswith('iter_4.pth')
+
+
+def test_a_stop_before_the_first_batch_saves_nothing(tmp_path):
+    stop = StopSignal()
+    stop.listen()
+    try:
+        os.kill(os.getpid(), signal.SIGINT)
+        with pytest.raises(KeyboardInterrupt), stop.waiting():
+            raise AssertionError('waits although a signal was heard')
+    finally:
+        stop.deafen()
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path, 1, {'epochs': 2, **asking(signal.SIGINT, clip=1)})
+    assert newest_checkpoint(tmp_path) is None
+
+
+@pytest.mark.parametrize('visualizer', [None, dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])])
+def test_a_removed_work_directory_ends_in_a_message(tmp_path, visualizer):
+    folder = tmp_path / 'run'
+    options = {'epochs': 1, 'visualizer': visualizer, 'default_hooks.logger.interval': 1}
+    options['custom_hooks'] = [dict(type='InTheMiddle')]
+    with pytest.raises(ValueError, match=rf'work directory {folder} was removed'):
+        train(folder, 1, options)
+    assert not list(tmp_path.rglob('*.pth'))

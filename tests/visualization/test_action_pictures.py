@@ -62,7 +62,8 @@ def test_the_banner_tells_right_from_wrong():
     running = RunningAction(torch.tensor([4, 8]), torch.tensor([[0.6, 0.3, 0.1], [0.1, 0.9, 0.0]]))
     banner = ActionBanner(['a', 'b', 'c'], running, [0.1, 0.9, 0], 1, 10, 640)
     colored = lambda t, color: (banner.draw(t) == color).all(-1).sum()  # noqa: E731
-    left = lambda t, color: (banner.draw(t)[:48, :300] == color).all(-1).sum()  # noqa: E731
+    # OpenCV smooths the edges of letters, and thin letters are nothing but edges: their color is not exact.
+    left = lambda t, color: (abs(banner.draw(t)[:48, :300].astype(int) - color) < 40).all(-1).sum()  # noqa: E731
     assert left(3, RIGHT) == left(3, WRONG) == 0  # nothing was said so far
     assert left(4, WRONG) and not left(4, RIGHT)
     assert left(9, RIGHT) and not left(9, WRONG)
