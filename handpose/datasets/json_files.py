@@ -28,10 +28,9 @@ def read_json(path, kind=dict, allow_nan=False):
 def key_of(found, key, where):
     """`found[key]`; a `DatasetError` that names the nearest key where it is missing. `where` names `found`."""
     if not isinstance(found, dict) or key not in found:
-        known = ', '.join(map(str, list(found)[:8])) if isinstance(found, dict) else f'a {type(found).__name__}'
-        raise DatasetError(
-            f'{where} has no {key!r} (it has: {known}).{did_you_mean(key, list(found) if isinstance(found, dict) else [])}'
-        )
+        keys = list(found) if isinstance(found, dict) else []
+        known = ', '.join(map(str, keys[:8])) if isinstance(found, dict) else f'a {type(found).__name__}'
+        raise DatasetError(f'{where} has no {key!r} (it has: {known}).{did_you_mean(key, keys)}')
     return found[key]
 
 

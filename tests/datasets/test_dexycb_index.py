@@ -150,7 +150,7 @@ CALIBRATION = {
 }
 SENTENCES = {
     'negative focal': 'focal lengths must be positive', 'no focal': 'focal lengths must be positive',
-    'of a larger image': r'principal point .* is not in the image of 96x72 pixels', 'betas NaN': 'betas.* must be',
+    'of a larger image': r'principal point .* is not in the image of 96x72 pixels', 'betas NaN': 'betas.* holds NaN',
     'betas 1e9': 'betas.* at most 20', 'scaled': 'hold no rotation', 'mirrored': 'mirror space',
     'millimetres': 'are its numbers millimetres',
 }  # fmt: skip

@@ -216,9 +216,10 @@ def test_what_cannot_be_published(config, header, tmp_path):
     broken.layer.weight.data[0, 0] = torch.nan
     with pytest.raises(ValueError, match=r'layer\.weight is not finite'):
         publish(broken, header, tmp_path / 'a.safetensors')
-    for text in ('no json', '{"untrained": {}}', '{"model": 3}'):
+    row = "no row 'model'"
+    for text, message in (('no json', 'not valid JSON'), ('{"untrained": {}}', row), ('{"model": 3}', row)):
         (tmp_path / 'metrics.json').write_text(text)
-        with pytest.raises(ValueError, match="no row 'model'"):
+        with pytest.raises(ValueError, match=message):
             read_metrics(tmp_path / 'metrics.json')
     assert not list(tmp_path.glob('*.safetensors'))
 
