@@ -55,21 +55,8 @@ Target = namedtuple('Target', 'name files read checked', defaults=(False,))
 
 def make_targets(root):
     """Writes the files below `root`; a list of `Target`."""
-    makers = (
-        _dexycb,
-        _ho3d,
-        _h2o,
-        _fpha,
-        _hanco,
-        _interhand,
-        _reinterhand,
-        _own_files,
-        _results,
-        _weights,
-        _pictures,
-        _conversions,
-        _videos,
-    )
+    datasets = (_dexycb, _ho3d, _h2o, _fpha, _hanco, _interhand, _reinterhand)
+    makers = (*datasets, _own_files, _results, _weights, _pictures, _conversions, _videos)
     return [target for make in makers for target in make(root / make.__name__.strip('_'))]
 
 
@@ -109,7 +96,7 @@ def _dexycb(root):
     yield Target('DexYCB betas', [mano], lambda: dexycb_layout.read_betas(root, 'right'))
     yield Target('DexYCB sequence list', [names], lambda: dexycb_layout.read_sequence_list(root))
     yield Target('hand model name', [root / 'hand_model.yml'], lambda: dexycb_layout.read_hand_model_name(root))
-    yield Target('DexYCB index', [index / 'labels.bin', index / 'status.npy'], labels_of_index)
+    yield Target('DexYCB index', sorted(index.iterdir()), labels_of_index, True)
 
 
 def _ho3d(root):
