@@ -12,6 +12,7 @@ import torch
 
 from handpose.datasets.base import DatasetError, VideoDataset, check_choice, mark_padding, nearest_known
 from handpose.datasets.errors import UNPACK
+from handpose.datasets.json_files import LARGEST
 from handpose.datasets.packed_format import MISSING
 from handpose.datasets.packed_frames import open_packed
 from handpose.datasets.pose_recordings import Camera, Recording, camera_clip
@@ -326,8 +327,8 @@ def read_numbers(path, count, meaning):
         found = np.array(words, np.float64)
     except ValueError as error:
         raise DatasetError(f'{path} must hold {count} numbers ({meaning}), but holds other text; {UNPACK}') from error
-    if len(found) != count or not np.isfinite(found).all():
-        got = f'{len(found)} numbers' if len(found) != count else 'NaN or infinity'
+    if len(found) != count or not (np.abs(found) < LARGEST).all():
+        got = f'{len(found)} numbers' if len(found) != count else f'NaN, infinity or a number beyond {LARGEST:g}'
         raise DatasetError(f'{path} must hold {count} numbers ({meaning}), got {got}')
     return found
 

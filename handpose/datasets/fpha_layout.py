@@ -12,6 +12,7 @@ import numpy as np
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.errors import UNPACK
+from handpose.datasets.json_files import LARGEST
 from handpose.hands.joints import permutation_to_common
 from handpose.reading import inside_root, read_text
 
@@ -142,7 +143,7 @@ def read_skeleton(path):
             f'{path}, line {wrong[0] + 1}: expected frame number {wrong[0]} (they count the lines from 0), got '
             f'{table[wrong[0], 0]:g}'
         )
-    if not np.isfinite(table).all():
-        raise DatasetError(f'{path} holds NaN or infinity; unpack it again')
+    if not (np.abs(table) < LARGEST).all():
+        raise DatasetError(f'{path} holds NaN, infinity or a number beyond {LARGEST:g}; unpack it again')
     joints = table[:, 1:].reshape(-1, 21, 3)[:, TO_COMMON] / 1000
     return (joints @ DEPTH_TO_COLOUR[:3, :3].T + DEPTH_TO_COLOUR[:3, 3]).astype(np.float32)

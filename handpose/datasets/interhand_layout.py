@@ -97,6 +97,8 @@ def read_joints(path, sequence_names):
                 sequence = names.get((capture, int(number)))
                 if sequence is None:
                     raise DatasetError(f"{where} has no 'seq', and no image of data.json says which sequence it is of")
+            if type(sequence) not in (str, int):
+                raise DatasetError(f"{where}: 'seq' must be the name of a sequence, got {sequence!r}; {UNPACK}")
             kind = key_of(entry, 'hand_type', where)
             if kind not in HAND_TYPES:
                 raise DatasetError(f'{where}: hand_type must be one of {HAND_TYPES}, got {kind!r}')

@@ -55,7 +55,7 @@ def numbers(value, shape, where, flat=False, missing=False):
     if not missing and not np.isfinite(array).all():
         raise DatasetError(f'{where} holds NaN or infinity')
     if (np.abs(array) > LARGEST).any():
-        raise DatasetError(f'{where} holds {np.nanmax(np.abs(array)):.3g}, and numbers are at most {LARGEST:g}')
+        raise DatasetError(f'{where} holds a number beyond {LARGEST:g}')
     return array.reshape(shape)
 
 

@@ -37,6 +37,7 @@ from handpose.datasets.packed_frames import PackedFrames, name_under, rebuild_wo
 from handpose.datasets.recoding import Recoding, WrongSizeError
 from handpose.datasets.transforms.load import decode_image
 from handpose.files import remove_unfinished, whole_file, write_whole
+from handpose.reading import read_bytes
 
 SHARD_BYTES = 2**28
 BATCH = 256  # images in memory while they are packed
@@ -265,7 +266,7 @@ def _settle(recoding, header, pool, root, folder):
         return asked
     for name in pool:
         with suppress(DatasetError, OSError):
-            image = decode_image(Path(f'{root}/{name}').read_bytes(), name)
+            image = decode_image(read_bytes(f'{root}/{name}', error=DatasetError), name)
             return {**asked, 'source_size': list(image.shape[1::-1])}
     raise DatasetError(f'none of the {len(pool)} images in {root} can be read; unpack the data set again')
 

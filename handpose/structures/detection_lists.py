@@ -98,7 +98,11 @@ def is_ragged(landmarks):
 def _hands_of(item, t):
     """A list of hands (21, 3) of one frame."""
     expected = f'frame {t} of world_landmarks must be a list of 0 to {MOST_HANDS} hands of 21 points (x, y, z)'
-    if item is None or len(item) == 0:
+    if item is None:
+        return []
+    if not isinstance(item, (list, tuple, np.ndarray)):
+        raise PredictionsError(f'{expected}, got {item!r}')
+    if len(item) == 0:
         return []
     try:
         hands = np.array([np.full((21, 3), np.nan) if hand is None else hand for hand in item], np.float64)

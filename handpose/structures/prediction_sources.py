@@ -97,6 +97,10 @@ def from_hamer(
         num_frames = len(timestamps) if timestamps is not None else int(frames.max(initial=-1)) + 1
     if rows and not 0 <= frames.min() <= frames.max() < num_frames:
         raise PredictionsError(f'frame_index must be from 0 to {num_frames - 1}, got {frames.min()} to {frames.max()}')
+    image_size = numbers('image_size', image_size)
+    for name, value in (('focal_length', focal_length), ('camera_focal_length', camera_focal_length)):
+        if value is not None and not (np.ndim(numbers(name, value)) == 0 and 0 < value < np.inf):
+            raise PredictionsError(f'{name} must be a positive number of pixels, got {value!r}')
     focal_length = focal_length or HAMER_FOCAL_PER_PIXEL * max(image_size)
     if camera_focal_length:
         shift = shift * (1, 1, camera_focal_length / focal_length)
@@ -145,14 +149,22 @@ def from_mano(
     Raises:
         PredictionsError: shapes that do not fit; no time or two.
     """
-    pose = torch.tensor(np.asarray(hand_pose), dtype=torch.float32)
+    pose = torch.tensor(numbers('hand_pose', hand_pose), dtype=torch.float32)
     side = sides_as_numbers(hand_side)
     if pose.ndim not in (4, 5) or pose.shape[1] != len(side):
         raise PredictionsError(
             f'hand_pose must have shape (T, H, 16, 3) or (T, H, 16, 3, 3) with H = {len(side)}, got {tuple(pose.shape)}'
         )
-    shape, transl = (torch.as_tensor(np.asarray(x), dtype=torch.float32) for x in (hand_shape, hand_transl))
-    shape = shape.expand(*pose.shape[:2], 10)
+    shape, transl = numbers('hand_shape', hand_shape), numbers('hand_transl', hand_transl)
+    frames, hands = pose.shape[:2]
+    if pose.shape[2:] not in ((16, 3), (16, 3, 3)) or shape.shape not in ((hands, 10), (frames, hands, 10)):
+        raise PredictionsError(
+            f'hand_pose must have 16 rotations a hand, and hand_shape (H, 10) or (T, H, 10) numbers, got '
+            f'{tuple(pose.shape)} and {shape.shape}'
+        )
+    _check_shapes({'hand_transl': (transl, (frames, hands, 3))})
+    shape, transl = (torch.as_tensor(x, dtype=torch.float32) for x in (shape, transl))
+    shape = shape.expand(frames, hands, 10)
     finite = pose.isfinite().flatten(2).all(2) & shape.isfinite().all(2) & transl.isfinite().all(2)
     pose[~finite], transl = 0, transl.nan_to_num()  # the model shall not compute with what is not there
     shape = torch.where(finite[..., None], shape, 0)
@@ -251,7 +263,8 @@ def _times(num_frames, timestamps, fps):
         raise PredictionsError('give either timestamps (T,) in seconds or fps')
     if fps is None:
         return timestamps
-    if not 0 < fps < np.inf:
+    fps = numbers('fps', fps)
+    if fps.ndim or not 0 < fps < np.inf:
         raise PredictionsError(f'fps must be a positive number, got {fps}')
     return np.arange(num_frames) / fps
 

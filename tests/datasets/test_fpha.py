@@ -105,7 +105,7 @@ SKELETONS = {
     'a line is missing': (_rows(lambda rows: rows[:3] + rows[4:]), r'line 4: expected frame number 3 .* got 4'),
     'a short line': (_rows(lambda rows: [*rows[:3], rows[3][:40]]), 'line 4: expected a frame number and 63 numbers'),
     'text': (_rows(lambda rows: [rows[0].replace('400.0000', 'x', 1), *rows[1:]]), 'that is not a number'),
-    'NaN': (_rows(lambda rows: [rows[0].replace('400.0000', 'nan', 1), *rows[1:]]), 'NaN or infinity'),
+    'NaN': (_rows(lambda rows: [rows[0].replace('400.0000', 'nan', 1), *rows[1:]]), 'NaN, infinity'),
     'metres': (
         _rows(lambda rows: [' '.join([r[:4], *(str(float(v) / 1000) for v in r.split()[1:])]) for r in rows]),
         'must hold millimetres, the numbers look like metres',

@@ -267,7 +267,7 @@ FILES = {
     'absent': (lambda p: p.unlink(), 'does not exist; unpack this part'),
     'MANO parameters': (lambda p: p.write_text('0 ' * 124), r'must hold 128 numbers \(left flag and 21 x y z.*got 124'),
     'text': (lambda p: p.write_text('left ' * 128), 'must hold 128 numbers.*holds other text'),
-    'NaN': (lambda p: p.write_text('nan ' * 128), 'got NaN or infinity'),
+    'NaN': (lambda p: p.write_text('nan ' * 128), 'got NaN, infinity'),
     'without flags': (lambda p: p.write_text('0.2 ' * 128), 'must begin with a flag, .*got 0.2 and'),
     'empty': (lambda p: p.write_text(''), 'got 0 numbers'),
 }  # fmt: skip

@@ -1,6 +1,8 @@
 """Every reader of files, with a small valid file of its own."""
 
 import hashlib
+import importlib.util
+import inspect
 import json
 from collections import namedtuple
 from pathlib import Path
@@ -41,8 +43,10 @@ from handpose.engine.weights import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADE
 from handpose.evaluation.dexycb_results import read_dexycb_results
 from handpose.evaluation.ho3d_submission import read_ho3d_submission
 from handpose.evaluation.summary import load_records
+from handpose.hands import ProceduralHand
 from handpose.hands.mano_file import load_mano_file
-from handpose.structures import load_predictions
+from handpose.structures import PredictionsError, load_predictions
+from handpose.video import VideoReader, VideoWriter
 
 # `files` may be damaged; `read()` gives values to compare; `checked`: the files carry checksums, so that values changed
 # by damaged bytes are never accepted.
@@ -51,7 +55,8 @@ Target = namedtuple('Target', 'name files read checked', defaults=(False,))
 
 def make_targets(root):
     """Writes the files below `root`; a list of `Target`."""
-    makers = (_dexycb, _ho3d, _h2o, _fpha, _hanco, _interhand, _reinterhand, _own_files, _results, _weights, _pictures)
+    datasets = (_dexycb, _ho3d, _h2o, _fpha, _hanco, _interhand, _reinterhand)
+    makers = (*datasets, _own_files, _results, _weights, _pictures, _conversions, _videos)
     return [target for make in makers for target in make(root / make.__name__.strip('_'))]
 
 
@@ -91,7 +96,7 @@ def _dexycb(root):
     yield Target('DexYCB betas', [mano], lambda: dexycb_layout.read_betas(root, 'right'))
     yield Target('DexYCB sequence list', [names], lambda: dexycb_layout.read_sequence_list(root))
     yield Target('hand model name', [root / 'hand_model.yml'], lambda: dexycb_layout.read_hand_model_name(root))
-    yield Target('DexYCB index', sorted(index.iterdir()), labels_of_index)
+    yield Target('DexYCB index', sorted(index.iterdir()), labels_of_index, True)
 
 
 def _ho3d(root):
@@ -256,3 +261,52 @@ def _pictures(root):
 
     yield Target('images', files, lambda: [read_image(file).shape for file in files])
     yield Target('packed store', stored, frames, True)
+
+
+def _conversions(root):
+    """What tools/convert/to_predictions.py turns into predictions; it ends with a message, which counts as an error."""
+    tool = Path(__file__).parents[2] / 'tools' / 'convert' / 'to_predictions.py'
+    spec = importlib.util.spec_from_file_location('to_predictions', tool)
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    hand = ho3d_files.common(0)
+    mediapipe = {'world_landmarks': [hand.tolist(), None, hand.tolist()], 'handedness': 'Right', 'fps': 30}
+    detections = {'world_landmarks': [[hand.tolist()] * 2, [hand.tolist()], []],
+                  'handedness': [['Right', 'Left'], ['Right'], []], 'fps': 30}  # fmt: skip
+    hamer = dict(keypoints_3d=np.stack([hand - hand[0]] * 2), cam_t=np.full((2, 3), 20.0), is_right=np.ones(2),
+                 frame_index=np.arange(2), image_size=np.array([640, 480]), fps=30.0)  # fmt: skip
+    mano = dict(hand_pose=np.zeros((2, 1, 16, 3)), hand_shape=np.zeros((1, 10)), hand_transl=np.full((2, 1, 3), 0.5),
+                hand_side=['right'], fps=30.0)  # fmt: skip
+    root.mkdir()
+    np.savez(root / 'hamer.npz', **hamer)
+    np.savez(root / 'mano.npz', **mano)
+    files = {
+        'mediapipe': put(root / 'mediapipe.json', mediapipe),
+        'mediapipe detections': put(root / 'detections.json', detections),
+        'hamer': root / 'hamer.npz',
+        'mano': root / 'mano.npz',
+    }
+
+    def convert(name, path):
+        kind = name.split()[0]
+        converter = module.CONVERTERS[kind]
+        try:
+            given = module.read_arrays(path, next(iter(inspect.signature(converter).parameters)), [])
+            if kind == 'mano':
+                given['hand_model'] = ProceduralHand()
+            module.check_lists(given, kind)
+            return vars(converter(**module.checked(given, converter, kind)))
+        except (SystemExit, PredictionsError) as error:
+            raise PredictionsError(f'{path}: {error}') from error  # the tool was given one file, and need not name it
+
+    for name, path in files.items():
+        yield Target(f'conversion of {name}', [path], lambda name=name, path=path: convert(name, path))
+
+
+def _videos(root):
+    root.mkdir()
+    path = root / 'video.mp4'
+    with VideoWriter(path, 10) as writer:
+        for value in range(4):
+            writer.write(np.full((32, 48, 3), 60 * value, np.uint8))
+    yield Target('video', [path], lambda: [frame.image.shape for frame in VideoReader(path)])

@@ -68,7 +68,7 @@ def test_lists_that_differ_where_an_array_is_needed(tmp_path):
     assert code != 0 and 'keypoints_3d must be an array, but its lists have different lengths' in said, said
     (tmp_path / 'a.json').write_text('{"world_landmarks": [')
     code, said = run('mediapipe', tmp_path / 'a.json', '-o', tmp_path / 'b.npz', '--fps', 30)
-    assert code != 0 and 'cannot be read as JSON' in said and 'Expecting' not in said, said
+    assert code != 0 and 'is not valid JSON' in said and 'Expecting' not in said, said
 
 
 def test_mano_with_the_procedural_hand(tmp_path):

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import yaml
 
+from handpose.reading import read_yaml, visible_paths
 from handpose.structures import HandSequence
 
 ROOT = Path(__file__).parents[2]
@@ -57,8 +58,8 @@ def _make_square(root, size):
 def _cut_to_height(root, size, height):
     """Cuts the same rows off above and below in all pictures and labels, as a camera with a flatter picture would."""
     top = (size - height) // 2
-    for path in (root / 'calibration' / 'intrinsics').glob(f'*_{size}x{size}.yml'):
-        found = yaml.safe_load(path.read_text())
+    for path in visible_paths(root / 'calibration' / 'intrinsics', f'*_{size}x{size}.yml'):
+        found = read_yaml(path)
         found['color']['ppy'] -= top
         path.with_name(path.name.replace(f'{size}x{size}', f'{size}x{height}')).write_text(yaml.safe_dump(found))
         path.unlink()

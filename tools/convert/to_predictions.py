@@ -6,15 +6,14 @@ lists them; --rename says which key is which), or an .npy, or a .json list, whic
 
 import argparse
 import inspect
-import json
-import zipfile
-import zlib
 from pathlib import Path
 
 import numpy as np
 
 from handpose.engine.errors import sentences
 from handpose.hands import MANO, ProceduralHand
+from handpose.npz import read_npy, read_npz
+from handpose.reading import read_json
 from handpose.structures import (
     from_hamer,
     from_interhand,
@@ -75,10 +74,7 @@ def read_arrays(path, first, renamed):
     if ending not in ('.npz', '.npy', '.json') or not Path(path).is_file():
         raise SystemExit(f'error: INPUT must be an .npz, .npy or .json file that exists, got {path}')
     if ending == '.json':
-        try:
-            found = json.loads(Path(path).read_text(encoding='utf-8-sig'))
-        except (OSError, ValueError, RecursionError):
-            raise SystemExit(f'error: {path} cannot be read as JSON in UTF-8; is it complete?') from None
+        found = read_json(path, (dict, list), allow_nan=True)
         found = found if isinstance(found, dict) else {first: found}
         found = {key: array_of(value, key, path) for key, value in found.items()}
     else:
@@ -91,14 +87,7 @@ def read_arrays(path, first, renamed):
 
 
 def read_numpy(path, first):
-    try:
-        loaded = np.load(path, allow_pickle=False)
-        return {first: loaded} if isinstance(loaded, np.ndarray) else {key: loaded[key] for key in loaded.files}
-    except (ValueError, OSError, EOFError, zipfile.BadZipFile, zlib.error):
-        raise SystemExit(
-            f'error: {path} cannot be read as numpy arrays of numbers and strings: it is damaged, or holds Python '
-            f'objects, which are never loaded'
-        ) from None
+    return read_npz(path) if Path(path).suffix == '.npz' else {first: read_npy(path)}
 
 
 def array_of(value, key, path):

@@ -7,10 +7,10 @@ import io
 import zipfile
 
 import numpy as np
-import yaml
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets.synthetic.layout import PARTIAL, Layout, write_image, write_yaml
+from handpose.reading import read_yaml, visible_paths
 
 _MISSING_OBJECT = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)
 
@@ -53,8 +53,8 @@ class DexYCBLayout(Layout):
 
     def read_facts(self):
         """Yields what the meta.yml of every sequence says under `synthetic`."""
-        for meta in sorted(self.root.glob('*-subject-*/*/meta.yml')):
-            yield yaml.safe_load(meta.read_text(encoding='utf-8'))['synthetic']
+        for meta in visible_paths(self.root, '*-subject-*/*/meta.yml'):
+            yield read_yaml(meta)['synthetic']
 
 
 def write_npz(path, arrays):

@@ -9,7 +9,6 @@ import pickle
 
 import numpy as np
 import torch
-import yaml
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets.synthetic.dexycb_files import move_hand, write_npz
@@ -17,6 +16,8 @@ from handpose.datasets.synthetic.layout import PARTIAL, Layout, write_image, wri
 from handpose.datasets.synthetic.objects import CLASSES
 from handpose.files import write_whole
 from handpose.hands import from_common
+from handpose.npz import read_npz
+from handpose.reading import read_yaml, visible_paths
 
 DEPTH_SCALE = 0.00012498664727900177  # metres per unit of the depth pictures
 TO_OPENGL = np.diag([1.0, -1.0, -1.0, 1.0])
@@ -71,8 +72,8 @@ class HO3DLayout(Layout):
 
     def read_facts(self):
         """Yields the facts of every sequence."""
-        for path in sorted((self.root / 'generator').glob('*.yml')):
-            yield yaml.safe_load(path.read_text(encoding='utf-8'))
+        for path in visible_paths(self.root / 'generator', '*.yml'):
+            yield read_yaml(path)
 
     def finish(self):
         """Writes the lists of annotated frames, and the truth of the evaluation part in their order."""
@@ -86,7 +87,7 @@ class HO3DLayout(Layout):
             (self.root / f'{part}.txt').write_text(''.join(rows), encoding='utf-8')
         for file, key in (('evaluation_xyz.json', 'joints'), ('evaluation_verts.json', 'vertices')):
             if not (self.root / file).exists():
-                arrays = [np.load(self.root / 'generator' / f'{name}.npz')[key] for name in cameras]
+                arrays = [read_npz(self.root / 'generator' / f'{name}.npz', [key])[key] for name in cameras]
                 rows = [json.dumps(np.round(row, 6).tolist()) for array in arrays for row in array.astype(np.float64)]
                 write_whole(self.root / file, f'[{", ".join(rows)}]')
 

@@ -7,11 +7,11 @@
 import json
 
 import numpy as np
-import yaml
 
 from handpose.datasets.synthetic.dexycb_files import write_npz
 from handpose.datasets.synthetic.hand_motion import HandMotion
 from handpose.datasets.synthetic.layout import Layout, write_yaml
+from handpose.reading import read_yaml, visible_paths
 
 MILLIMETRES = 1000.0
 _NAMES = ('left', 'right')
@@ -40,14 +40,14 @@ class PoseLayout(Layout):
     def read_motion(self, subject, sequence):
         """The `HandMotion` of a sequence that is in place."""
         folder = self.root / self.folders(subject, sequence)[-1]
-        name = yaml.safe_load((folder / 'facts.yml').read_text(encoding='utf-8'))['name']
+        name = read_yaml(folder / 'facts.yml')['name']
         with np.load(folder / 'motion.npz') as arrays:
             return HandMotion(**{key: arrays[key] for key in arrays.files}, name=name)
 
     def read_facts(self):
         """Yields the facts of every sequence."""
-        for path in sorted((self.root / 'generator').glob('*/facts.yml')):
-            yield yaml.safe_load(path.read_text(encoding='utf-8'))
+        for path in visible_paths(self.root / 'generator', '*/facts.yml'):
+            yield read_yaml(path)
 
     @property
     def places(self):

@@ -5,6 +5,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
+from handpose.reading import visible_paths
+
 
 def contact_sheet(root, path, rows=6, columns=8, tile=256):
     """Writes a picture of sequences (rows, spread over the data) by time (columns); the camera changes along the row.
@@ -26,13 +28,13 @@ def contact_sheet(root, path, rows=6, columns=8, tile=256):
 
 def _sequences(root):
     """The pictures of every sequence: for each of its cameras a sorted list of paths."""
-    folders = [p.parent for p in sorted(root.glob('*-subject-*/*/meta.yml'))]
-    sequences = [[sorted(c.glob('color_*.jpg')) for c in sorted(f.iterdir()) if c.is_dir()] for f in folders]
+    folders = [p.parent for p in visible_paths(root, '*-subject-*/*/meta.yml')]
+    sequences = [[visible_paths(c, 'color_*.jpg') for c in visible_paths(f) if c.is_dir()] for f in folders]
     recordings = {}  # HO3D's folders are a recording's name and the camera's digit
     for folder in sorted([*root.glob('train/*/rgb'), *root.glob('evaluation/*/rgb')]):
-        recordings.setdefault(folder.parent.name[:-1], []).append(sorted(folder.iterdir()))
+        recordings.setdefault(folder.parent.name[:-1], []).append(visible_paths(folder))
     videos = sorted([*root.glob('subject*/*/*/cam4/rgb'), *root.glob('Video_files/*/*/*/color')])
-    return sequences + list(recordings.values()) + [[sorted(folder.iterdir())] for folder in videos]
+    return sequences + list(recordings.values()) + [[visible_paths(folder)] for folder in videos]
 
 
 def _row(cameras, columns, tile):

@@ -241,7 +241,7 @@ def _check_rows(table):
     for name in ('seeds', 'metrics'):
         values = getattr(table, name)
         kind = int if name == 'seeds' else str
-        if not values or len(set(values)) < len(values) or not all(type(value) is kind for value in values):
+        if not values or not all(type(value) is kind for value in values) or len(set(values)) < len(values):
             raise TableError(f'{table.path}: {name} must be a list of different {kind.__name__}s, got {list(values)}')
 
 
