@@ -27,10 +27,11 @@ def read_json(path, kind=dict, allow_nan=False):
 
 def key_of(found, key, where):
     """`found[key]`; a `DatasetError` that names the nearest key where it is missing. `where` names `found`."""
-    if not isinstance(found, dict) or key not in found:
-        keys = list(found) if isinstance(found, dict) else []
-        known = ', '.join(map(str, keys[:8])) if isinstance(found, dict) else f'a {type(found).__name__}'
-        raise DatasetError(f'{where} has no {key!r} (it has: {known}).{did_you_mean(key, keys)}')
+    if not isinstance(found, dict):
+        raise DatasetError(f'{where} must hold keys with values, {key!r} among them, but is a {type(found).__name__}')
+    if key not in found:
+        known = ', '.join(map(str, list(found)[:8]))
+        raise DatasetError(f'{where} has no {key!r} (it has: {known}).{did_you_mean(key, list(found))}')
     return found[key]
 
 
