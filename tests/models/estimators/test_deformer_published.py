@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from handpose.engine import load_config
-from handpose.engine.config import OptionsAction
+from handpose.engine.options import split_options
 from handpose.registry import MODELS
 from tests.models.estimators.test_deformer import PROCEDURAL, build, make_batch, summed
 
@@ -17,8 +17,7 @@ def documented_options():
     """The overrides of the command in docs/deformer.md."""
     text = Path('docs/deformer.md').read_text()
     command = re.search(r'```\n(python tools/train.py configs/deformer/dexycb.py --cfg-options.*?)```', text, re.S)[1]
-    pairs = (word.split('=', 1) for word in shlex.split(command.replace('\\\n', ' '))[4:])
-    return {key: OptionsAction._parse_iterable(value) for key, value in pairs}
+    return split_options(shlex.split(command.replace('\\\n', ' '))[4:])
 
 
 def test_documented_command_is_the_published_network():

@@ -43,7 +43,7 @@ def deformer_windows(settings):
     """Every window through the whole network."""
     model, batch = track(settings)
     images, boxes, valid = model._inputs(batch)
-    index, present = (torch.as_tensor(part) for part in model._windows(valid[0].cpu().numpy()))
+    index, present, _ = (torch.as_tensor(part) for part in model._windows(valid[0].cpu().numpy()))
     index, present = index.to(settings.device), present.to(settings.device)
     side, centre = batch.hand_side[:, 0], model.num_frames // 2
 
