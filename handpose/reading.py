@@ -29,7 +29,14 @@ _REASONS = {
     errno.EMFILE: 'cannot be opened: this process has too many open files',
     errno.ENFILE: 'cannot be opened: this machine has too many open files',
 }
-_KINDS = {dict: 'keys with values', list: 'a list', str: 'a text', int: 'a whole number', float: 'a number'}
+_KINDS = {
+    bool: 'true or false',
+    dict: 'keys with values',
+    list: 'a list',
+    str: 'a text',
+    int: 'a whole number',
+    float: 'a number',
+}
 
 
 class FileError(ValueError):
@@ -250,6 +257,11 @@ def message(where, what, advice=''):
     return f'{name} {what}; {advice}' if advice else f'{name} {what}'
 
 
+def kind_of(value):
+    """Says in plain words what kind of value JSON or YAML holds: 'a list', 'nothing'."""
+    return 'nothing' if value is None else _KINDS.get(type(value), f'a {type(value).__name__}')
+
+
 def decode(data, where, *, error=FileError, advice=''):
     """Returns UTF-8 bytes as text, without a byte-order mark and with `\\n` at every line's end.
 
@@ -274,8 +286,7 @@ def _of_kind(found, where, kind, error, advice):
     kinds = kind if isinstance(kind, tuple) else (kind,)
     if type(found) not in kinds:  # `type`, because True is an int
         expected = ' or '.join(_KINDS.get(k, k.__name__) for k in kinds)
-        got = 'nothing' if found is None else _KINDS.get(type(found), f'a {type(found).__name__}')
-        raise error(message(where, f'must hold {expected}, but holds {got}', advice))
+        raise error(message(where, f'must hold {expected}, but holds {kind_of(found)}', advice))
     return found
 
 

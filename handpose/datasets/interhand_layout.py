@@ -18,7 +18,7 @@ from handpose.datasets.json_files import key_of, mano_numbers, numbers, read_jso
 from handpose.datasets.plausibility import plausible_joints
 from handpose.datasets.pose_recordings import Camera, check_cameras, pinhole
 from handpose.hands.joints import permutation_to_common
-from handpose.reading import visible_paths
+from handpose.reading import kind_of, visible_paths
 
 SPLITS = ('train', 'val', 'test')
 # From one frame's number to the next: numbers count at 90 a second in the training part, at 30 in the others.
@@ -211,7 +211,7 @@ def flags(value, where):
 
 def _dict(value, where):
     if not isinstance(value, dict):
-        raise DatasetError(f'{where} must hold keys with values, but holds a {type(value).__name__}; {UNPACK}')
+        raise DatasetError(f'{where} must hold keys with values, but holds {kind_of(value)}; {UNPACK}')
     return value
 
 
@@ -219,7 +219,7 @@ def _entries(found, key, path):
     """Gives each entry of a list of dicts, and its name for messages."""
     entries = key_of(found, key, path)
     if not isinstance(entries, list):
-        raise DatasetError(f'{path}: {key!r} must be a list, got a {type(entries).__name__}; {UNPACK}')
+        raise DatasetError(f'{path}: {key!r} must be a list, got {kind_of(entries)}; {UNPACK}')
     return ((_dict(entry, f'{path}, {key} {row}'), f'{path}, {key} {row}') for row, entry in enumerate(entries))
 
 

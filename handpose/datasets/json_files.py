@@ -4,6 +4,7 @@ import numpy as np
 
 from handpose import reading
 from handpose.datasets.errors import UNPACK, DatasetError
+from handpose.reading import kind_of
 from handpose.registry import did_you_mean
 
 MANO_PARTS = (('pose', 48), ('shape', 10), ('trans', 3))  # NeuralAnnot's names, and how many numbers each has
@@ -28,7 +29,7 @@ def read_json(path, kind=dict, allow_nan=False):
 def key_of(found, key, where):
     """`found[key]`; a `DatasetError` that names the nearest key where it is missing. `where` names `found`."""
     if not isinstance(found, dict):
-        raise DatasetError(f'{where} must hold keys with values, {key!r} among them, but is a {type(found).__name__}')
+        raise DatasetError(f'{where} must hold keys with values, {key!r} among them, but is {kind_of(found)}')
     if key not in found:
         known = ', '.join(map(str, list(found)[:8]))
         raise DatasetError(f'{where} has no {key!r} (it has: {known}).{did_you_mean(key, list(found))}')
@@ -51,7 +52,7 @@ def numbers(value, shape, where, flat=False, missing=False):
         array = None
     fits = array is not None and (array.shape == shape or (flat and array.size == np.prod(shape)))
     if not fits:
-        got = f'a {type(value).__name__}' if array is None else array.shape
+        got = kind_of(value) if array is None else array.shape
         raise DatasetError(f'{where} must have shape {shape}, got {got}')
     if not missing and not np.isfinite(array).all():
         raise DatasetError(f'{where} holds NaN or infinity')

@@ -43,10 +43,14 @@ def from_mediapipe(
     points = numbers('world_landmarks', world_landmarks)
     if points.ndim not in (3, 4) or points.shape[-2:] != (21, 3):
         raise PredictionsError(f'world_landmarks must have shape (T, 21, 3) or (T, H, 21, 3), got {points.shape}')
-    names, score = np.asarray(handedness), None if score is None else numbers('score', score)
+    try:
+        names = np.asarray(handedness).astype(str)
+    except ValueError:
+        raise PredictionsError('handedness must be an array of names: lists of one length') from None
+    score = None if score is None else numbers('score', score)
     if points.ndim == 3:
         points, names, score = points[:, None], names.reshape(-1, 1), None if score is None else score.reshape(-1, 1)
-    names = np.char.lower(_broadcast('handedness', names.astype(str), points.shape[:2]))
+    names = np.char.lower(_broadcast('handedness', names, points.shape[:2]))
     score = None if score is None else _broadcast('score', score, points.shape[:2])
     with_hand = np.isfinite(points).all((2, 3)) & (points != 0).any((2, 3)) & (names != '')
     sides = sides_of(names[with_hand])

@@ -97,8 +97,8 @@ def array_of(value, key, path):
     if _is_ragged(value):
         return value
     whole = next((item for item in value if item is not None), None)
-    like = np.asarray(whole, np.float64) if isinstance(whole, list) else None
     try:
+        like = np.asarray(whole, np.float64) if isinstance(whole, list) else None
         return np.array([np.full_like(like, np.nan) if item is None and like is not None else item for item in value])
     except (ValueError, TypeError):
         raise SystemExit(
