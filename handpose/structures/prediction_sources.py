@@ -102,7 +102,7 @@ def from_hamer(
     if rows and not 0 <= frames.min() <= frames.max() < num_frames:
         raise PredictionsError(f'frame_index must be from 0 to {num_frames - 1}, got {frames.min()} to {frames.max()}')
     image_size = numbers('image_size', image_size)
-    _check_focal_lengths(focal_length=focal_length, camera_focal_length=camera_focal_length)
+    _check_focal_lengths(dict(focal_length=focal_length, camera_focal_length=camera_focal_length))
     focal_length = focal_length or HAMER_FOCAL_PER_PIXEL * max(image_size)
     if camera_focal_length:
         shift = shift * (1, 1, camera_focal_length / focal_length)
@@ -128,7 +128,7 @@ def from_hamer(
     )
 
 
-def _check_focal_lengths(**values):
+def _check_focal_lengths(values):
     for name, value in values.items():
         if value is not None and not (np.ndim(numbers(name, value)) == 0 and 0 < value < np.inf):
             raise PredictionsError(f'{name} must be a positive number of pixels, got {value!r}')

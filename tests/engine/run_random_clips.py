@@ -36,7 +36,7 @@ def train(work_dir, epochs, options=None, launcher='none'):
     config.train_cfg.max_epochs = epochs
     config.load_from = newest_checkpoint(work_dir)
     config.resume = config.load_from is not None
-    runner = build_runner(config, experiment_name=f'{Path(work_dir).name}_{epochs}')
+    runner = build_runner(config, experiment_name=f'{work_dir}_{epochs}')
     runner.train()
     return runner
 
