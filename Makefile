@@ -16,6 +16,9 @@ RUN := $(VENV)/bin/python
 READY := $(VENV)/.ready
 NAME := $(notdir $(patsubst %/,%,$(dir $(CONFIG))))_$(basename $(notdir $(CONFIG)))
 WORK_DIR ?= work_dirs/$(NAME)
+# The config of a first stage lies beside the config, as synthetic_frames.py; training starts from what that stage learned.
+FIRST_STAGE = $(wildcard $(CONFIG:.py=_frames.py))
+FIRST_DIR = $(WORK_DIR)_frames
 WITH_OPTIONS = $(if $(OPTIONS),--cfg-options $(OPTIONS))
 # The quickest whole runs: a few short sequences, one epoch; of pictures, of poses, and of actions.
 SMOKE_DIR := work_dirs/smoke
@@ -30,7 +33,9 @@ SMOKE_ACTIONS := data_root=$(SMOKE_DIR)/actions synthetic_data.subjects=4 synthe
 
 train: $(READY)
 	$(RUN) tools/make_synthetic.py --config $(CONFIG) $(WITH_OPTIONS)
-	$(RUN) tools/train.py $(CONFIG) --work-dir $(WORK_DIR) --resume $(WITH_OPTIONS)
+	$(if $(FIRST_STAGE),$(RUN) tools/train.py $(FIRST_STAGE) --work-dir $(FIRST_DIR) --resume $(WITH_OPTIONS))
+	$(RUN) tools/train.py $(CONFIG) --work-dir $(WORK_DIR) --resume \
+		$(if $(FIRST_STAGE)$(OPTIONS),--cfg-options $(if $(FIRST_STAGE),load_from=$(FIRST_DIR)) $(OPTIONS))
 	$(RUN) tools/test.py $(CONFIG) --work-dir $(WORK_DIR) --compare --draw 4 $(WITH_OPTIONS)
 
 test: lint unit smoke

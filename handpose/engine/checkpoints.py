@@ -230,6 +230,21 @@ def newest_checkpoint(work_dir, warn=lambda sentence: None):
     return None
 
 
+def checkpoint_in(work_dir):
+    """The path of the newest checkpoint of the folder `work_dir`, which another training is to start from.
+
+    Raises:
+        ValueError: there is none, or every one is damaged.
+    """
+    path = newest_checkpoint(work_dir)
+    if path is None:
+        raise ValueError(
+            f'load_from names the folder {work_dir}, which holds no checkpoint (epoch_<n>.pth or iter_<n>.pth): train '
+            'what this training is to start from first, or give the path of a file'
+        )
+    return path
+
+
 def choose_checkpoint(wish, work_dir, warn=lambda sentence: None):
     """The path to go on from, or None where there is nothing yet; the first process chooses for all of them.
 

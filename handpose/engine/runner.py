@@ -2,6 +2,7 @@
 
 import copy
 import logging
+import os
 from pathlib import Path
 
 import torch
@@ -52,7 +53,12 @@ class HandposeRunner(Runner):
         resume.check_same_run(self, meta, filename, planned)
 
     def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
-        """Loads weights; unlike mmengine's, refuses those of another model. Returns the checkpoint to resume from."""
+        """Loads weights; unlike mmengine's, refuses those of another model. Returns the checkpoint to resume from.
+
+        A folder stands for the newest checkpoint in it.
+        """
+        if Path(filename).is_dir():
+            filename = checkpoints.checkpoint_in(filename)
         load_weights(bare(self.model).estimator, filename, training=not self._resume)
         self._has_loaded = True
         if not self._resume:
@@ -89,6 +95,8 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
     if launcher != 'none':
         config.model_wrapper_cfg = compat.model_wrapper()
     settings = ConfigDict(config.to_dict())
+    if purpose == 'train':
+        _leave_cores_to_workers(settings.train_dataloader.get('num_workers', 0))
     hooks = [resume.RunRecordHook(), compat.PlainCheckpointHook(), epochs.SeedHook(), epochs.SharedStatisticsHook()]
     arguments = _train_arguments(settings, options) if purpose == 'train' else _test_arguments(settings)
     lock = None
@@ -194,6 +202,13 @@ def _loader_arguments(settings):
         pin_memory=torch.cuda.is_available(),
         worker_init_fn=_one_thread,
     )
+
+
+def _leave_cores_to_workers(workers):
+    """On a CPU, threads of the network that share cores with the loader's workers wait for each other."""
+    if workers and not torch.cuda.is_available() and 'OMP_NUM_THREADS' not in os.environ:
+        cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
+        torch.set_num_threads(max(1, cores - workers))
 
 
 def _one_thread(worker):

@@ -1,5 +1,5 @@
 # A tiny Deformer on random clips, for commands that take a config. Needs tests/engine in PYTHONPATH.
-_base_ = ['../../configs/deformer/synthetic.py']
+_base_ = ['../../configs/deformer/synthetic_paper.py']
 custom_imports = dict(imports=['random_clips'], allow_failed_imports=False)
 
 num_frames = 3

@@ -10,7 +10,7 @@ from handpose.engine import build_runner, compat, load_config, run_settings
 from handpose.engine.checkpoints import newest_checkpoint
 from handpose.engine.options import split_options
 
-CONFIG = Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic.py'
+CONFIG = Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic_paper.py'
 
 
 def clips(length, pipeline=()):

@@ -24,7 +24,7 @@ from handpose.engine.ablation.table import TableError, check_runs, list_runs, op
 from handpose.engine.options import split_options
 from handpose.evaluation.summary import save_columns, save_records
 
-CONFIG = str(Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic.py')
+CONFIG = str(Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic_paper.py')
 CLIPS = {'type': 'RandomClips', '_delete_': True}
 TABLE = {
     'config': CONFIG,

@@ -137,11 +137,11 @@ def test_included_values_follow_the_options(tmp_path):
 @pytest.mark.parametrize(
     'config, option',
     [
-        ('deformer/synthetic', 'transformer.num_layers=3'),
-        ('deformer/synthetic', 'transformer.query_self_attention=True'),
-        ('deformer/synthetic', 'model.spatial_transformer.num_layers=2'),
-        ('deformer/synthetic', 'rotation_space=so3_compose'),
-        ('deformer/synthetic', 'model.head.mode=average'),
+        ('deformer/synthetic_paper', 'transformer.num_layers=3'),
+        ('deformer/synthetic_paper', 'transformer.query_self_attention=True'),
+        ('deformer/synthetic_paper', 'model.spatial_transformer.num_layers=2'),
+        ('deformer/synthetic_paper', 'rotation_space=so3_compose'),
+        ('deformer/synthetic_paper', 'model.head.mode=average'),
         ('htt/synthetic', 'transformer.num_layers=1'),
         ('htt/synthetic', 'num_layers=1'),
         ('htt/synthetic', 'window=1'),

@@ -26,7 +26,7 @@ def answer(weights):
     images = torch.randint(0, 256, (1, 3, 3, 64, 64), generator=draw, dtype=torch.uint8)
     with torch.no_grad():
         output = estimator(images, torch.tensor([8.0, 8.0, 56.0, 56.0]).expand(1, 3, 4), torch.tensor([1]))
-    return hashlib.sha256(b''.join(part.numpy().tobytes() for part in output)).hexdigest()
+    return hashlib.sha256(b''.join(part.numpy().tobytes() for part in output if part is not None)).hexdigest()
 
 
 def publish(*arguments):

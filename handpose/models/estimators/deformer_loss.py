@@ -148,14 +148,14 @@ class DeformerLoss(nn.Module):
         return losses
 
     def _predicted_hands(self, output, side, hand_model, rotation_space):
-        """All predicted hands through the hand model in one call; (B, T, D) poses to {name: Hands}."""
+        """The predicted hands that are compared, through the hand model in one call; (B, T, D) poses to {name: Hands}."""
         pose = output.frame_pose
-        poses = {
-            'fused': output.pose,
-            'frame': pose,
-            'forward': apply_motion(pose, output.forward_motion, rotation_space),
-            'backward': apply_motion(pose, output.backward_motion, rotation_space),
-        }
+        poses = {'fused': output.pose}
+        if self.frame_weight or self.adversarial_hand == 'frame':
+            poses['frame'] = pose
+        if self.motion_weight:
+            poses['forward'] = apply_motion(pose, output.forward_motion, rotation_space)
+            poses['backward'] = apply_motion(pose, output.backward_motion, rotation_space)
         if self.monocular_weight:
             if output.monocular_pose is None:
                 raise ValueError(

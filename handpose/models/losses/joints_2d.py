@@ -9,14 +9,21 @@ from handpose.registry import MODELS
 
 @MODELS.register_module()
 class Joints2DLoss(nn.Module):
-    """Mean squared error of 2D joints in coordinates of the hand's region, over the joints that lie inside it.
+    """Error of 2D joints in coordinates of the hand's region, over the joints that lie inside it.
 
     Args:
+        base: 'mse' (Deformer) or 'l1', the mean absolute difference.
         loss_weight: factor of the result.
+
+    Raises:
+        ValueError: an unknown base.
     """
 
-    def __init__(self, loss_weight: float = 1.0):
+    def __init__(self, base: str = 'mse', loss_weight: float = 1.0):
         super().__init__()
+        if base not in ('mse', 'l1'):
+            raise ValueError(f"base must be 'mse' or 'l1', got {base!r}")
+        self.base = base
         self.loss_weight = loss_weight
 
     def forward(
@@ -28,4 +35,6 @@ class Joints2DLoss(nn.Module):
         """
         inside = ((target >= 0) & (target <= 1)).all(-1)
         valid = inside if valid is None else inside & valid
-        return self.loss_weight * masked_mean(masked_difference(prediction, target, valid).square(), valid)
+        difference = masked_difference(prediction, target, valid)
+        error = difference.square() if self.base == 'mse' else difference.abs()
+        return self.loss_weight * masked_mean(error, valid)

@@ -9,7 +9,7 @@ from handpose.models.estimators.deformer import DeformerOutput
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
-SMALL = 'configs/deformer/synthetic.py'
+SMALL = 'configs/deformer/synthetic_paper.py'
 PROCEDURAL = {'hand_model': dict(type='ProceduralHand', _delete_=True)}
 
 

@@ -1,0 +1,12 @@
+# First stage of the quick start: the network of synthetic.py on single frames. The frames of a clip look alike, so that a
+# network that learns to see from clips learns several times as slowly per image.
+_base_ = './synthetic.py'
+
+num_frames = 1
+batch_size = 30
+epochs = 6
+train_dataset = dict(clip_stride=1)
+# A frame alone has no motion, and its own hand is the fused one.
+model = dict(loss=dict(frame_weight=0.0, motion_weight=0.0))
+train_cfg = dict(val_interval=3)
+optim_wrapper = dict(optimizer=dict(lr=1e-3))
