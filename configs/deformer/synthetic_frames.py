@@ -1,5 +1,5 @@
-# First stage of the quick start: the network of synthetic.py on single frames. The frames of a clip look alike, so that a
-# network that learns to see from clips learns several times as slowly per image.
+# First stage of the quick start: the network of synthetic.py on single frames. The frames of a clip look alike, so a
+# batch of clips holds few different images and teaches the backbone less at the same cost.
 _base_ = './synthetic.py'
 
 num_frames = 1

@@ -1,5 +1,6 @@
 """Turning errors that a user can mend into one sentence and a non-zero exit."""
 
+import dis
 import errno
 import os
 import sys
@@ -54,11 +55,16 @@ def sentences():
 
 
 def _ours(error):
-    """True when the error was raised by this library, so that its message is a sentence for the user."""
+    """True when a `raise` of this library made the error, so that its message is a sentence for the user.
+
+    What a function written in C raises while our code calls it has our frame too, but not that instruction.
+    """
     trace = error.__traceback__
     while trace.tb_next is not None:
         trace = trace.tb_next
-    return trace.tb_frame.f_globals.get('__name__', '').startswith('handpose')
+    instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
+    ours = trace.tb_frame.f_globals.get('__name__', '').startswith('handpose')
+    return ours and dis.opname[instruction] == 'RAISE_VARARGS'
 
 
 def _missing_package(error):

@@ -96,7 +96,7 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
         config.model_wrapper_cfg = compat.model_wrapper()
     settings = ConfigDict(config.to_dict())
     if purpose == 'train':
-        _leave_cores_to_workers(settings.train_dataloader.get('num_workers', 0))
+        leave_cores_to_workers(settings.train_dataloader.get('num_workers', 0))
     hooks = [resume.RunRecordHook(), compat.PlainCheckpointHook(), epochs.SeedHook(), epochs.SharedStatisticsHook()]
     arguments = _train_arguments(settings, options) if purpose == 'train' else _test_arguments(settings)
     lock = None
@@ -204,7 +204,7 @@ def _loader_arguments(settings):
     )
 
 
-def _leave_cores_to_workers(workers):
+def leave_cores_to_workers(workers):
     """On a CPU, threads of the network that share cores with the loader's workers wait for each other."""
     if workers and not torch.cuda.is_available() and 'OMP_NUM_THREADS' not in os.environ:
         cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()

@@ -42,8 +42,8 @@ def load_weights(estimator, filename, model_config=None, training=False):
         The checkpoint's `meta` dict, or the published file's header.
 
     Raises:
-        ValueError: the file is missing, damaged, of a newer format, of another model, hand model or joint order, or
-            it holds code, which is never run.
+        ValueError: the file is missing, damaged, of a newer format, of another model, hand model or joint order, it
+            holds NaN or infinity, or it holds code, which is never run.
     """
     published = Path(filename).suffix == '.safetensors'
     meta, state = _read_published(filename) if published else _read_checkpoint(filename)
@@ -130,7 +130,8 @@ def _open(filename):
         return safe_open(str(filename), framework='pt')
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f'{filename} cannot be read as a safetensors file (cut short or damaged: {error}); fetch it again'
+            f'{filename} cannot be read as a safetensors file: it is cut short, damaged, or of another kind; fetch it '
+            'again'
         ) from error
 
 
@@ -223,6 +224,12 @@ def _check_tensors(estimator, own, state, missing, filename):
             raise ValueError(
                 f'{filename}: tensor {key!r} has shape {tuple(state[key].shape)}, this model needs '
                 f'{tuple(value.shape)}; use the config that the file was trained with'
+            )
+    for key, value in state.items():
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(
+                f'{filename}: tensor {key!r} holds NaN or infinity, so every prediction would too; fetch the file '
+                'again, or use a checkpoint from before the training went wrong'
             )
 
 

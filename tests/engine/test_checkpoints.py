@@ -33,6 +33,16 @@ def test_newest_has_the_most_iterations_whatever_the_clock_says(tmp_path):
     assert newest_checkpoint(tmp_path / 'nowhere') is None
 
 
+def test_training_starts_from_the_newest_checkpoint_of_a_folder(tmp_path):
+    trained = train(tmp_path / 'first', 1).model.state_dict()
+    runner = train(tmp_path / 'second', 1)
+    runner.load_checkpoint(str(tmp_path / 'first'))
+    assert all(torch.equal(value, trained[name]) for name, value in runner.model.state_dict().items())
+    (tmp_path / 'empty').mkdir()
+    with pytest.raises(ValueError, match=rf'load_from names the folder {tmp_path}/empty, which holds no checkpoint'):
+        runner.load_checkpoint(str(tmp_path / 'empty'))
+
+
 def truncate(path):
     os.truncate(path, os.path.getsize(path) // 2)
 

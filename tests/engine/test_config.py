@@ -4,6 +4,7 @@ import pytest
 
 from handpose.engine import ConfigError, OptionsAction, load_config
 from handpose.engine.options import split_options
+from handpose.registry import MODELS
 
 
 @pytest.fixture
@@ -132,6 +133,14 @@ def test_included_values_follow_the_options(tmp_path):
     assert '_include_' not in config.train
     nested = from_command_line(tmp_path, 'labels.names.0=x')
     assert nested.train.names == nested.test.names == ['x', 'b']
+
+
+def test_the_second_stage_can_start_from_the_first():
+    first, second = (
+        MODELS.build(load_config(f'configs/deformer/{name}.py').model).state_dict()
+        for name in ('synthetic_frames', 'synthetic')
+    )
+    assert {name: value.shape for name, value in first.items()} == {name: value.shape for name, value in second.items()}
 
 
 @pytest.mark.parametrize(

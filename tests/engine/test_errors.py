@@ -32,6 +32,22 @@ def test_a_missing_extra_is_named(monkeypatch, package, extra):
             raise ImportError('Please run "pip install future"')  # noqa: B904  (as mmengine does)
 
 
+@pytest.mark.parametrize(
+    'body, expected',
+    [
+        ('raise ValueError("expected 3")', SystemExit),
+        ('try:\n        int("x")\n    except ValueError as e:\n        raise KeyError("not a number") from e', SystemExit),
+        ('int("x")', ValueError),
+        ('try:\n        [].remove(1)\n    finally:\n        1 + 1', ValueError),
+    ],
+)
+def test_what_python_says_inside_our_code_is_no_message_of_ours(body, expected):
+    names = {'__name__': 'handpose.part'}
+    exec(f'def work():\n    {body}', names)
+    with pytest.raises(expected), sentences():
+        names['work']()
+
+
 class KillsItsLoader(Dataset):
     """Its second sample kills the process that loads it."""
 

@@ -1,5 +1,6 @@
 """Options for speed and memory: they run, and those that should not change the numbers do not."""
 
+import os
 import sys
 from pathlib import Path
 
@@ -13,8 +14,25 @@ from run_random_clips import CONFIG, train
 
 from handpose.engine import load_config
 from handpose.engine.adapter import collate
+from handpose.engine.runner import leave_cores_to_workers
 from handpose.engine.training import prepare_estimator, training_options
 from handpose.registry import MODELS
+
+
+def test_the_network_leaves_cores_to_the_workers_of_the_loader(monkeypatch):
+    threads = torch.get_num_threads()
+    monkeypatch.setattr(os, 'sched_getaffinity', lambda process: range(8), raising=False)
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    monkeypatch.delenv('OMP_NUM_THREADS', raising=False)
+    try:
+        for workers, expected in ((3, 5), (9, 1), (0, 1)):  # without workers, all stays as it is
+            leave_cores_to_workers(workers)
+            assert torch.get_num_threads() == expected
+        monkeypatch.setenv('OMP_NUM_THREADS', '1')
+        leave_cores_to_workers(3)
+        assert torch.get_num_threads() == 1
+    finally:
+        torch.set_num_threads(threads)
 
 
 def build(**options):

@@ -87,6 +87,17 @@ def test_other_tensors_are_refused(tmp_path, state, sentence):
         load_weights(Estimator(), tmp_path / 'a.pth')
 
 
+@pytest.mark.parametrize('value', [torch.nan, -torch.inf])
+def test_weights_that_are_not_finite_are_refused(tmp_path, value):
+    broken, own = Estimator(), Estimator()
+    before = own.layer.bias.clone()
+    torch.nn.init.constant_(broken.layer.bias, value)
+    save(tmp_path / 'a.pth', broken, estimator='Estimator')
+    with pytest.raises(ValueError, match=r"a\.pth: tensor 'layer\.bias' holds NaN or infinity"):
+        load_weights(own, tmp_path / 'a.pth')
+    assert torch.equal(own.layer.bias, before)
+
+
 def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(ValueError, match='no checkpoint file'):
         load_checkpoint_file(tmp_path / 'none.pth')

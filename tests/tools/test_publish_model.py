@@ -14,7 +14,7 @@ from handpose.engine import load_config, load_weights
 from handpose.registry import MODELS
 
 ROOT = Path(__file__).parents[2]
-SMALL = 'configs/deformer/synthetic.py'
+SMALL = 'configs/deformer/synthetic_paper.py'
 
 
 def answer(weights):
@@ -26,7 +26,7 @@ def answer(weights):
     images = torch.randint(0, 256, (1, 3, 3, 64, 64), generator=draw, dtype=torch.uint8)
     with torch.no_grad():
         output = estimator(images, torch.tensor([8.0, 8.0, 56.0, 56.0]).expand(1, 3, 4), torch.tensor([1]))
-    return hashlib.sha256(b''.join(part.numpy().tobytes() for part in output if part is not None)).hexdigest()
+    return hashlib.sha256(b''.join(part.numpy().tobytes() for part in output)).hexdigest()
 
 
 def publish(*arguments):
@@ -63,12 +63,12 @@ def test_published_weights_answer_bit_for_bit_as_the_checkpoint(checkpoint, tmp_
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     assert path.stem == f'small-{sha256[:8]}' and f'sha256 {sha256}' in done.stdout
     row = done.stdout.strip().splitlines()[-1]
-    assert row.startswith(f'| {path.name} | `configs/deformer/synthetic.py` |')
+    assert row.startswith(f'| {path.name} | `configs/deformer/synthetic_paper.py` |')
     assert f'| procedural-1 | 9.88 | 36.30 | Apache-2.0 | `{sha256}` |' in row
     fresh = run('-c', f'from test_publish_model import answer; print(answer({str(path)!r}))').stdout.strip()
     assert len(fresh) == 64 and fresh == answer(checkpoint)
     shown = json.loads(publish('--show', str(path)).stdout)
-    assert shown['metrics']['pa_mpjpe_mm'] == 9.876 and shown['config'] == 'deformer/synthetic.py'
+    assert shown['metrics']['pa_mpjpe_mm'] == 9.876 and shown['config'] == 'deformer/synthetic_paper.py'
     assert path.stat().st_size < 0.98 * checkpoint.stat().st_size
 
 

@@ -148,7 +148,7 @@ class DeformerLoss(nn.Module):
         return losses
 
     def _predicted_hands(self, output, side, hand_model, rotation_space):
-        """The predicted hands that are compared, through the hand model in one call; (B, T, D) poses to {name: Hands}."""
+        """The hands that are compared, through the hand model in one call; (B, T, D) poses to {name: Hands}."""
         pose = output.frame_pose
         poses = {'fused': output.pose}
         if self.frame_weight or self.adversarial_hand == 'frame':

@@ -37,6 +37,9 @@ def test_joints_2d_leaves_out_what_lies_outside():
     target = torch.tensor([[[0.5, 0.7], [-1.0, -1.0], [0.3, 1.2], [0.1, 0.5]]])
     valid = torch.tensor([[True, True, True, False]])
     assert Joints2DLoss()(prediction, target, valid).item() == pytest.approx(0.2**2 / 2)
+    assert Joints2DLoss('l1', loss_weight=3)(prediction, target, valid).item() == pytest.approx(3 * 0.2 / 2)
+    with pytest.raises(ValueError, match="'mse' or 'l1', got 'l2'"):
+        Joints2DLoss('l2')
 
 
 def test_motion_loss_compares_with_the_neighbours():
