@@ -8,11 +8,11 @@ synthetic_data = dict(root='$data_root', subjects=10, sequences=25, frames=36, c
 hand_model = dict(type='ProceduralHand')
 image_size = 64
 crop_rotation = 0.2
-batch_size = 6
+batch_size = 10
 num_workers = 1
-num_frames = 5
+num_frames = 3
 frame_gap = 1
-train_dataset = dict(clip_stride=10)  # an epoch sees every 10th frame as the centre of a clip
+train_dataset = dict(clip_stride=6)  # an epoch sees every 6th frame as the centre of a clip
 
 # The built-in pictures vary enough by themselves; the crop is the hand alone, always of the same size.
 train_pipeline = [
@@ -55,8 +55,8 @@ model = dict(
     ),
 )
 
-epochs = 3
-train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=3)
+epochs = 2
+train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=2)
 val_cfg = dict()
 test_cfg = dict()
 optim_wrapper = dict(
