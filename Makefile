@@ -50,7 +50,7 @@ unit: $(READY)
 
 smoke: $(READY)
 	rm -rf $(SMOKE_DIR)
-	$(MAKE) --no-print-directory train CONFIG=configs/deformer/synthetic.py WORK_DIR=$(SMOKE_DIR) OPTIONS="$(SMOKE)"
+	$(MAKE) --no-print-directory train CONFIG=configs/deformer/synthetic.py WORK_DIR=$(SMOKE_DIR)/deformer OPTIONS="$(SMOKE)"
 	$(MAKE) --no-print-directory train CONFIG=configs/pdtm/synthetic.py WORK_DIR=$(SMOKE_DIR)/pdtm OPTIONS="$(SMOKE_POSES)"
 	$(MAKE) --no-print-directory train CONFIG=configs/htt/synthetic.py WORK_DIR=$(SMOKE_DIR)/htt OPTIONS="$(SMOKE_ACTIONS)"
 
