@@ -9,7 +9,7 @@ hand_model = dict(type='ProceduralHand')
 image_size = 64
 crop_rotation = 0.2
 batch_size = 10
-num_workers = 1
+num_workers = 1  # the network leaves it a core
 num_frames = 3
 frame_gap = 1
 train_dataset = dict(clip_stride=6)  # an epoch sees every 6th frame as the centre of a clip

@@ -16,7 +16,7 @@ from handpose.reading import read_yaml, visible_paths
 from handpose.structures import HandSequence
 
 ROOT = Path(__file__).parents[2]
-PAPER, SMALL = 'configs/deformer/dexycb.py', 'configs/deformer/synthetic.py'
+PAPER, SMALL = 'configs/deformer/dexycb.py', 'configs/deformer/synthetic_paper.py'
 PROCEDURAL = {'hand_model': dict(type='ProceduralHand', _delete_=True)}
 SEQUENCES, FRAMES = 5, 24  # of the built-in data made for a benchmark: one subject, one camera
 

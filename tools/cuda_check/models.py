@@ -13,7 +13,7 @@ from handpose.engine.training import prepare_estimator, training_options
 from handpose.registry import MODELS
 
 CONFIGS = {
-    'deformer': ('configs/deformer/dexycb.py', 'configs/deformer/synthetic.py'),
+    'deformer': ('configs/deformer/dexycb.py', 'configs/deformer/synthetic_paper.py'),
     'htt': ('configs/htt/h2o.py', 'configs/htt/synthetic.py'),
     'pdtm': ('configs/pdtm/dexycb.py', 'configs/pdtm/synthetic.py'),
 }
