@@ -11,8 +11,8 @@ from torch import Tensor
 from torch.utils.data import Dataset
 
 from handpose.datasets import FPHA, H2O, HO3D, DexYCB, HanCo, InterHand26M, ReInterHand
-from handpose.datasets.synthetic import EgocentricOptions, SyntheticOptions, write_egocentric, write_synthetic
 from handpose.structures import HandSequence
+from handpose.synthesis import EgocentricOptions, SyntheticOptions, write_egocentric, write_synthetic
 
 META = ('dataset', 'sequence', 'cameras', 'frame_indices', 'fps', 'hand_model')
 
