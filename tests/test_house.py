@@ -10,12 +10,9 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'handpose'
-FLOORS = {
+LAYERS = {
     'geometry': 0,
     'hands': 0,
-    'reading': -2,  # files of any kind; for everyone
-    'npz': -1,
-    'pth': -1,
     'files': -1,
     'structures': 1,
     'registry': 1,
@@ -23,9 +20,12 @@ FLOORS = {
     'datasets': 2,
     'evaluation': 2,
     'video': 2,
-    'engine': 3,
-    'visualization': 3,
-    'inference': 4,
+    'zoo': 3,
+    'engine': 4,
+    'visualization': 4,
+    'synthesis': 4,
+    'inference': 5,
+    'experiments': 5,
 }
 FILES = sorted(PACKAGE.rglob('*.py'))
 # mmengine's own signature, and one whose names are checked against the fields.
@@ -33,7 +33,7 @@ MAY_HAVE_KWARGS = {'build_logger', 'replace'}
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
 
 
-def imported_rooms(path):
+def imported_packages(path):
     for node in ast.walk(ast.parse(path.read_text())):
         names = []
         if isinstance(node, ast.Import):
@@ -48,29 +48,29 @@ def imported_rooms(path):
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_imports_only_go_down(path):
-    room = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
-    if room == '__init__':
-        assert not list(imported_rooms(path))
+    package = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+    if package == '__init__':
+        assert not list(imported_packages(path))
         return
-    for other in imported_rooms(path):
-        if other == room:
+    for other in imported_packages(path):
+        if other == package:
             continue
-        # hands may use geometry, the registry is for all, and the rooms of floor 2 do not know each other.
-        allowed = FLOORS[other] < FLOORS[room] or (room, other) == ('hands', 'geometry') or other == 'registry'
-        allowed = allowed or (room, other) in {('engine', 'visualization'), ('visualization', 'engine')}
-        assert allowed, f'{room} imports {other}'
+        # hands may use geometry, the registry is for all, and the packages of layer 2 do not know each other.
+        allowed = LAYERS[other] < LAYERS[package] or (package, other) == ('hands', 'geometry') or other == 'registry'
+        allowed = allowed or (package, other) in {('engine', 'visualization'), ('visualization', 'engine')}
+        assert allowed, f'{package} imports {other}'
 
 
 def test_no_circles():
     graph = {}
     for path in FILES:
-        room = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
-        graph.setdefault(room, set()).update(other for other in imported_rooms(path) if other != room)
+        package = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
+        graph.setdefault(package, set()).update(other for other in imported_packages(path) if other != package)
 
     def reaches(start, goal, seen):
         return any(n == goal or (n not in seen and reaches(n, goal, seen | {n})) for n in graph.get(start, ()))
 
-    assert [room for room in graph if reaches(room, room, {room})] == []
+    assert [package for package in graph if reaches(package, package, {package})] == []
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(PACKAGE)))

@@ -11,7 +11,8 @@ from pathlib import Path
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn
 
-from handpose.engine.ablation import (
+from handpose.engine.errors import exit_on_user_error
+from handpose.experiments.ablation import (
     Workers,
     check_runs,
     is_tested,
@@ -21,7 +22,6 @@ from handpose.engine.ablation import (
     read_table,
     write_report,
 )
-from handpose.engine.errors import sentences
 
 LINE_EVERY = 60.0  # seconds between two lines of one run where the output is no terminal
 
@@ -123,5 +123,5 @@ class Display:
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

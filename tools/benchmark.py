@@ -6,13 +6,13 @@ import sys
 from datetime import datetime
 from pathlib import Path
 
-from benchmarks.case import FOLDER, BenchmarkError, Settings, load_cases
-from benchmarks.measure import Plan, measure, start_server
-from benchmarks.report import comparison_table, figure, rich_table, write_markdown
-from benchmarks.results import check_same, new_results, read_results, write_results
 from rich.console import Console
 from rich.table import Table
 
+from handpose.experiments.benchmarks.case import FOLDER, BenchmarkError, Settings, load_cases
+from handpose.experiments.benchmarks.measure import Plan, measure, start_server
+from handpose.experiments.benchmarks.report import comparison_table, figure, rich_table, write_markdown
+from handpose.experiments.benchmarks.results import check_same, new_results, read_results, write_results
 from handpose.registry import did_you_mean
 
 CACHE = 'work_dirs/benchmark'

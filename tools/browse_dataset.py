@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 
 from handpose.engine import OptionsAction, load_config
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
 from handpose.registry import DATASETS
 from handpose.structures import sample_name
 from handpose.visualization import (
@@ -76,5 +76,5 @@ def draw_frame(clip, t):
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

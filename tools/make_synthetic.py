@@ -10,7 +10,10 @@ import sys
 
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from handpose.datasets.synthetic import (
+from handpose.engine import OptionsAction, load_config
+from handpose.engine.errors import exit_on_user_error
+from handpose.registry import did_you_mean
+from handpose.synthesis import (
     EgocentricOptions,
     RecordedOptions,
     SyntheticOptions,
@@ -22,11 +25,8 @@ from handpose.datasets.synthetic import (
     write_recorded,
     write_synthetic,
 )
-from handpose.datasets.synthetic.egocentric.options import LAYOUTS as VIDEO_LAYOUTS
-from handpose.datasets.synthetic.options import LAYOUTS, WITHOUT_PICTURES
-from handpose.engine import OptionsAction, load_config
-from handpose.engine.errors import sentences
-from handpose.registry import did_you_mean
+from handpose.synthesis.egocentric.options import LAYOUTS as VIDEO_LAYOUTS
+from handpose.synthesis.options import LAYOUTS, WITHOUT_PICTURES
 
 ROOTS = {layout: f'data/synthetic_{layout}' for layout in (*LAYOUTS, *VIDEO_LAYOUTS)}
 RECORDED_ROOT = 'data/recorded'
@@ -148,5 +148,5 @@ FAMILIES = {
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

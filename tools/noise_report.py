@@ -13,9 +13,9 @@ from rich.table import Table
 
 from handpose.datasets import DatasetError, MotionClips
 from handpose.engine import OptionsAction, load_config
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
 from handpose.evaluation.input_motion import PUBLISHED_WINDOW, InputTrack, input_errors, without_gaps
-from handpose.npz import read_npz
+from handpose.files.npz import read_npz
 from handpose.registry import DATASETS
 from handpose.visualization import motion_spectrum, save_image, spectrum_figure
 
@@ -102,5 +102,5 @@ def spectra(tracks, arguments):
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

@@ -8,10 +8,10 @@ import argparse
 import json
 
 from handpose.engine import OptionsAction, load_config, load_weights
-from handpose.engine.errors import sentences
-from handpose.engine.publish import make_header, publish, read_metrics, zoo_row
-from handpose.engine.weights import read_header
+from handpose.engine.errors import exit_on_user_error
 from handpose.registry import MODELS
+from handpose.zoo.load import read_header
+from handpose.zoo.publish import make_header, publish, read_metrics, zoo_row
 
 
 class ShowHeader(argparse.Action):
@@ -47,5 +47,5 @@ def main():
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

@@ -18,7 +18,7 @@ from rich.table import Table
 
 from handpose.engine import OptionsAction, load_config, run_settings
 from handpose.engine.checkpoints import choose_checkpoint
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
 from handpose.inference import action_record, doubts, load_action_recognizer, save_actions
 from handpose.inference.action_file import CAVEATS, MIN_SCORE, shown_score
 from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS
@@ -158,5 +158,5 @@ def draw(console, video, sequence, running, writer, min_score):
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

@@ -13,7 +13,7 @@ from rich.progress import track
 from rich.table import Table
 
 from handpose.engine import OptionsAction
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
 from handpose.evaluation.motion_summary import motion_summary
 from handpose.inference import DEFAULT_METHOD, METHODS, load_refiner
 from handpose.structures import load_predictions, save_predictions
@@ -126,5 +126,5 @@ def draw(console, before, after, name, writer, pictures):
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

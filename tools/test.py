@@ -10,9 +10,9 @@ from mmengine.runner import set_random_seed
 
 from handpose.engine import OptionsAction, build_runner, compat, load_config, load_weights, run_settings
 from handpose.engine.checkpoints import choose_checkpoint
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
 from handpose.evaluation import load_records, metrics_table
-from handpose.files import write_whole
+from handpose.files.atomic import atomic_write
 from handpose.models import fit_constant_hands
 from handpose.registry import DATASETS, MODELS
 from handpose.visualization.hook import DrawClipsHook
@@ -129,7 +129,7 @@ def record_path(work_dir, name):
 def report(results, work_dir, results_file):
     """Prints the table, and keeps it as metrics.json beside the checkpoints."""
     print(metrics_table(results))
-    write_whole(work_dir / 'metrics.json', json.dumps(results, indent=1, sort_keys=True) + '\n')
+    atomic_write(work_dir / 'metrics.json', json.dumps(results, indent=1, sort_keys=True) + '\n')
     print(f'metrics: {work_dir / "metrics.json"}; of every sample: {work_dir / "records"}')
     if results_file:
         print(f'results: {results_file}')
@@ -149,5 +149,5 @@ def draw(config, estimators, dataset, pictures, count):
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

@@ -6,9 +6,9 @@ import sys
 from mmengine.dist import is_main_process
 
 from handpose.engine import OptionsAction, build_runner, compat, load_config, run_settings
-from handpose.engine.adapter import bare
+from handpose.engine.adapter import unwrap_model
 from handpose.engine.checkpoints import choose_checkpoint
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
 from handpose.engine.resume import is_finished
 
 
@@ -32,7 +32,7 @@ def parse_arguments():
 
 def count_parameters(model):
     """The size of the estimator in words, what only the losses need (a discriminator) apart."""
-    estimator = bare(model).estimator
+    estimator = unwrap_model(model).estimator
     in_losses = sum(p.numel() for name, p in estimator.named_parameters() if name.startswith('loss_function.'))
     everything = sum(p.numel() for p in estimator.parameters())
     return f'{(everything - in_losses) / 1e6:.2f} M parameters, and {in_losses / 1e6:.2f} M in its losses'
@@ -46,8 +46,12 @@ def main():
         config.training.amp = True
     compat.join_process_group(arguments.launcher)
     say = print if is_main_process() else lambda sentence: None
-    wish = arguments.resume or (config.resume and (config.load_from or 'auto'))
-    found = choose_checkpoint(wish, config.work_dir, lambda sentence: say(f'not used: {sentence}')) if wish else None
+    requested = arguments.resume or (config.resume and (config.load_from or 'auto'))
+    found = (
+        choose_checkpoint(requested, config.work_dir, lambda sentence: say(f'not used: {sentence}'))
+        if requested
+        else None
+    )
     config.resume = found is not None
     if config.resume:
         config.load_from = found
@@ -65,5 +69,5 @@ def main():
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

@@ -11,7 +11,7 @@ from rich.progress import track
 
 from handpose.engine import OptionsAction, load_config
 from handpose.engine.adapter import EstimatorAdapter, collate
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
 from handpose.registry import DATASETS, METRICS, MODELS
 
 # In seconds and hertz, whatever the frame rate of the data.
@@ -63,5 +63,5 @@ def words(pair):
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

@@ -2,14 +2,14 @@
 
 from handpose.datasets import transforms
 from handpose.datasets.base import BrokenFrames, DatasetError, VideoDataset
-from handpose.datasets.dexycb import DexYCB
-from handpose.datasets.fpha import FPHA
-from handpose.datasets.h2o import H2O
-from handpose.datasets.hanco import HanCo
-from handpose.datasets.ho3d import HO3D
-from handpose.datasets.interhand import InterHand26M
-from handpose.datasets.recorded_motion import MotionClips
-from handpose.datasets.reinterhand import ReInterHand
+from handpose.datasets.dexycb.reader import DexYCB
+from handpose.datasets.fpha.reader import FPHA
+from handpose.datasets.h2o.reader import H2O
+from handpose.datasets.hanco.reader import HanCo
+from handpose.datasets.ho3d.reader import HO3D
+from handpose.datasets.interhand.reader import InterHand26M
+from handpose.datasets.motion.reader import MotionClips
+from handpose.datasets.reinterhand.reader import ReInterHand
 
 __all__ = [
     'FPHA',

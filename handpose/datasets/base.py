@@ -7,8 +7,8 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
-from handpose.datasets.errors import BrokenFrames, DatasetError
-from handpose.datasets.packed_frames import open_packed
+from handpose.datasets.io.errors import BrokenFrames, DatasetError
+from handpose.datasets.io.packed_frames import open_packed
 from handpose.geometry.rigid import transform_points
 from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from handpose.hands import COMMON_JOINTS

@@ -1,7 +1,7 @@
 """What mmengine's Runner needs from this library: config loading, the model adapter, safe checkpoints, progress."""
 
 from handpose.engine.config import ConfigError, OptionsAction, load_config, run_settings
-from handpose.engine.weights import load_weights, read_header
+from handpose.zoo.load import load_weights, read_header
 
 __all__ = [
     'ConfigError',

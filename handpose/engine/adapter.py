@@ -29,7 +29,7 @@ def collate(samples):
     return {'batch': batch}
 
 
-def bare(model):
+def unwrap_model(model):
     """The adapter itself, out of the wrapper that several processes put around it."""
     return getattr(model, 'module', model)
 

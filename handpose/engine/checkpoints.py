@@ -7,10 +7,11 @@ from pathlib import Path
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
 
-from handpose.engine.compat import WHOLE_FILES, load_checkpoint_file
+from handpose.engine.compat import WHOLE_FILES
 from handpose.engine.guards import StopSignal, check_work_dir
-from handpose.files import write_whole
+from handpose.files.atomic import atomic_write
 from handpose.registry import HOOKS
+from handpose.zoo.checkpoint_file import load_checkpoint_file
 
 POINTER = 'last_checkpoint'  # the file that names the newest checkpoint, as in every mmengine project
 BEST = 'best.pth'
@@ -51,9 +52,9 @@ class CheckpointHook(Hook):
         """Makes Ctrl-C and SIGTERM save first; in several processes, which might stop apart, they end at once."""
         self.saved = runner.iter
         if runner.world_size == 1:
-            self.stop.listen()
+            self.stop.install()
         best = Path(runner.work_dir) / BEST
-        if self.save_best is not None and runner.iter > 0 and damage(best) is None:
+        if self.save_best is not None and runner.iter > 0 and find_corruption(best) is None:
             # Written after the last checkpoint, it may be newer than what that knows.
             meta = load_checkpoint_file(best, mmap=True)['meta']
             if meta['iter'] <= runner.iter and self.save_best in meta.get('best', {}):
@@ -61,7 +62,7 @@ class CheckpointHook(Hook):
 
     def after_train(self, runner):
         """Gives the signals back."""
-        self.stop.deafen()
+        self.stop.restore()
 
     def next_batch(self, runner, batches):
         """The next of an iterator of training batches, None after the last.
@@ -74,7 +75,7 @@ class CheckpointHook(Hook):
             with self.stop.waiting():
                 return next(batches, None)
         except KeyboardInterrupt:
-            if self.stop.heard and runner.iter > self.saved:
+            if self.stop.requested and runner.iter > self.saved:
                 self._save(runner, f'iter_{runner.iter}.pth', dict(epoch=runner.epoch, iter=runner.iter))
             raise
 
@@ -84,9 +85,9 @@ class CheckpointHook(Hook):
 
     def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Stops a validation, once the epoch before it is saved."""
-        if self.stop.heard:
+        if self.stop.requested:
             self._save(runner, f'epoch_{runner.epoch}.pth', dict(epoch=runner.epoch, iter=runner.iter))
-            self.stop.obey()
+            self.stop.raise_if_requested()
 
     def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
         """Saves between epochs' ends."""
@@ -94,7 +95,7 @@ class CheckpointHook(Hook):
         batches = runner.train_dataloader.batch_sampler
         if self.interval_iters is not None:
             self.waiting |= done % self.interval_iters == 0
-        self.waiting |= self.stop.heard
+        self.waiting |= self.stop.requested
         at_step, at_end = done % batches.batches_per_step == 0, batch_idx + 1 == len(batches)
         if self.waiting and at_step and not at_end:
             self.save_now(runner)
@@ -103,17 +104,17 @@ class CheckpointHook(Hook):
         """Saves after an iteration that ended an optimizer step."""
         self.waiting = False
         self._save(runner, f'iter_{runner.iter + 1}.pth', dict(epoch=runner.epoch, iter=runner.iter + 1))
-        self.stop.obey()
+        self.stop.raise_if_requested()
 
     def after_train_epoch(self, runner):
         """Saves at the end of an epoch."""
         self.waiting = False
         done = runner.epoch + 1
-        stopping = self.stop.heard
+        stopping = self.stop.requested
         if done % self.interval == 0 or done == runner.max_epochs or stopping:
             self._save(runner, f'epoch_{done}.pth', dict(epoch=done, iter=runner.iter))
         if stopping:
-            self.stop.obey()
+            self.stop.raise_if_requested()
 
     def after_val_epoch(self, runner, metrics=None):
         """Keeps the best checkpoint by `save_best`."""
@@ -136,7 +137,7 @@ class CheckpointHook(Hook):
         self._write(runner, name, meta)
         self.saved = meta['iter']
         if is_main_process():
-            write_whole(Path(runner.work_dir) / POINTER, str(Path(runner.work_dir) / name))
+            atomic_write(Path(runner.work_dir) / POINTER, str(Path(runner.work_dir) / name))
             self._delete_old(Path(runner.work_dir), meta['iter'])
 
     def _write(self, runner, name, meta):
@@ -191,7 +192,7 @@ def iteration_of(path):
         return -1
 
 
-def damage(path):
+def find_corruption(path):
     """Says in a sentence why the checkpoint `path` cannot be used, or None when it can; reads the whole file."""
     try:
         load_checkpoint_file(path, mmap=True)
@@ -218,7 +219,7 @@ def newest_checkpoint(work_dir, warn=lambda sentence: None):
     unreadable = sorted(path for path, iteration in iterations.items() if iteration < 0)
     readable = sorted((path for path in iterations if path not in unreadable), key=iterations.get, reverse=True)
     for path in unreadable + readable:  # all that cannot be read are named, and the damaged before the good
-        sentence = damage(path)
+        sentence = find_corruption(path)
         if sentence is None and path in readable:
             return str(path)
         warn(sentence or f'{path} does not say at which iteration it was saved')
@@ -245,11 +246,11 @@ def checkpoint_in(work_dir):
     return path
 
 
-def choose_checkpoint(wish, work_dir, warn=lambda sentence: None):
+def choose_checkpoint(requested, work_dir, warn=lambda sentence: None):
     """The path to go on from, or None where there is nothing yet; the first process chooses for all of them.
 
     Args:
-        wish: 'auto' for the newest good checkpoint of `work_dir`, or the path of one.
+        requested: 'auto' for the newest good checkpoint of `work_dir`, or the path of one.
         work_dir, warn: see `newest_checkpoint`.
 
     Raises:
@@ -257,14 +258,14 @@ def choose_checkpoint(wish, work_dir, warn=lambda sentence: None):
     """
     choice = [None]
     if is_main_process():
-        choice = [newest_checkpoint(work_dir, warn) if wish == 'auto' else _whole(wish)]
+        choice = [newest_checkpoint(work_dir, warn) if requested == 'auto' else _whole(requested)]
     # Folders may differ between nodes, and training may go on in this one.
     broadcast_object_list(choice)
     return choice[0]
 
 
 def _whole(path):
-    sentence = damage(path)
+    sentence = find_corruption(path)
     if sentence is not None:
         raise ValueError(f'{sentence}. --resume alone takes the newest good checkpoint of the work directory')
     return str(path)

@@ -3,7 +3,6 @@
 Nothing else in the library patches anything, and importing `handpose` does not import this module.
 """
 
-import os
 import warnings
 from contextlib import contextmanager
 
@@ -16,19 +15,16 @@ from mmengine.logging import HistoryBuffer
 from mmengine.optim import OptimWrapper
 from mmengine.runner.checkpoint import CheckpointLoader
 
-from handpose.files import write_whole
-from handpose.pth import read_pth
+from handpose.files.atomic import atomic_write
 from handpose.registry import HOOKS, OPTIM_WRAPPERS
+from handpose.zoo.checkpoint_file import load_checkpoint_file
 
 # Older iterations of a logged scalar are only smoothed over, and copying them all makes long runs slow.
 KEPT_HISTORY = 1000
 MOST_HISTORY = 10**8  # `max_length` of a history, by which nothing is allocated
-_DAMAGED = 'use another checkpoint, or fetch this one again'
 _OTHER = 'resume from another checkpoint, or start anew from the weights of this one with load_from=...'
 # The name of the file backend below, as mmengine's `backend_args` ask for it.
 WHOLE_FILES = 'handpose_whole'
-# Of the checkpoints that training writes; raised when older code can no longer read them.
-CHECKPOINT_FORMAT = 1
 
 
 class WholeFiles(LocalBackend):
@@ -40,7 +36,7 @@ class WholeFiles(LocalBackend):
 
     def put(self, obj, filepath):
         """Writes bytes to `filepath`."""
-        write_whole(filepath, obj)
+        atomic_write(filepath, obj)
 
 
 @HOOKS.register_module()
@@ -102,37 +98,6 @@ def install_safe_loading():
     """
     CheckpointLoader.register_scheme(prefixes='', loader=load_checkpoint_file, force=True)
     register_backend(WHOLE_FILES, WholeFiles, force=True)
-
-
-def load_checkpoint_file(filename, map_location='cpu', mmap=False):
-    """Reads a checkpoint of this library: plain data only.
-
-    Args:
-        filename: path of a `.pth` file.
-        map_location: as for `torch.load`.
-        mmap: True reads tensors only when they are touched, for a look at the rest of the file.
-
-    Returns:
-        The checkpoint dict, without `meta['config']`.
-
-    Raises:
-        ValueError: the file is missing, damaged, of a newer version of the library, or holds anything but plain data.
-    """
-    if not os.path.isfile(filename):
-        raise ValueError(f'no checkpoint file {filename}; give the path of a .pth file that training wrote')
-    checkpoint = read_pth(filename, map_location=map_location, mmap=mmap, error=ValueError, advice=_DAMAGED)
-    if not isinstance(checkpoint, dict):
-        raise ValueError(f'{filename} holds a {type(checkpoint).__name__}, expected a dict with "state_dict"')
-    meta = checkpoint.get('meta')
-    if isinstance(meta, dict):
-        meta.pop('config', None)
-        version = meta.get('format', CHECKPOINT_FORMAT)
-        if not isinstance(version, int) or version > CHECKPOINT_FORMAT:
-            raise ValueError(
-                f'{filename} has format {version!r}, written by handpose {meta.get("handpose_version")}; this '
-                f'version reads up to format {CHECKPOINT_FORMAT}: update handpose'
-            )
-    return checkpoint
 
 
 @OPTIM_WRAPPERS.register_module()

@@ -16,7 +16,7 @@ EXTRAS = {'mmcv': 'mmcv', 'tensorboard': 'train', 'matplotlib': 'train'}
 
 
 @contextmanager
-def sentences():
+def exit_on_user_error():
     """Ends the program with the sentence of a user's error instead of a traceback.
 
     `HANDPOSE_TRACEBACK=1` shows the traceback too. Errors that are not about input or files keep theirs.

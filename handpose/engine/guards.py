@@ -11,7 +11,7 @@ from pathlib import Path
 
 import torch
 
-from handpose.files import remove_unfinished
+from handpose.files.atomic import remove_unfinished
 from handpose.structures import sample_name
 
 try:
@@ -94,18 +94,18 @@ class StopSignal:
     """Hears Ctrl-C and SIGTERM, so that training can save before it obeys; a second Ctrl-C stops at once."""
 
     def __init__(self):
-        self.heard = False
+        self.requested = False
         self.at_once = False
         self.before = {}
         self.process = None
 
-    def listen(self):
+    def install(self):
         """Takes the signals over; only the main thread of a process can."""
         self.process = os.getpid()
         if threading.current_thread() is threading.main_thread():
             self.before = {s: signal.signal(s, self._hear) for s in (signal.SIGINT, signal.SIGTERM)}
 
-    def deafen(self):
+    def restore(self):
         """Gives the signals back to whoever had them before."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
@@ -116,25 +116,25 @@ class StopSignal:
         """Within the block, which leaves nothing half done, a signal raises KeyboardInterrupt at once."""
         self.at_once = True
         try:
-            self.obey()  # a signal heard just before
+            self.raise_if_requested()  # a stop requested just before
             yield
         finally:
             self.at_once = False
 
-    def obey(self):
-        """Raises KeyboardInterrupt if a signal was heard."""
-        if self.heard:
-            self.deafen()
+    def raise_if_requested(self):
+        """Raises KeyboardInterrupt if a stop was requested."""
+        if self.requested:
+            self.restore()
             raise KeyboardInterrupt
 
     def _hear(self, number, frame):
         if os.getpid() != self.process:
             return  # a loader worker, which ends with its main process
-        self.obey()
-        self.heard = True
+        self.raise_if_requested()
+        self.requested = True
         os.write(2, b'stopping after a checkpoint; once more stops at once\n')  # print may be busy just now
         if self.at_once:
-            self.obey()
+            self.raise_if_requested()
 
 
 class NonFiniteLoss(ValueError):

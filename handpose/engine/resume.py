@@ -8,9 +8,10 @@ from mmengine.hooks import Hook
 from mmengine.runner import Runner
 
 import handpose
-from handpose.engine.adapter import bare
-from handpose.engine.compat import CHECKPOINT_FORMAT, load_checkpoint_file, replay_schedule
+from handpose.engine.adapter import unwrap_model
+from handpose.engine.compat import replay_schedule
 from handpose.registry import HOOKS
+from handpose.zoo.checkpoint_file import CHECKPOINT_FORMAT, load_checkpoint_file
 
 # What must be equal for the same iteration to see the same clips; how a sentence calls it.
 SAME = {
@@ -32,7 +33,7 @@ class RunRecordHook(Hook):
 
     def before_save_checkpoint(self, runner, checkpoint):
         """Writes `meta['hand_model']`, `['estimator']`, `['format']`, `['handpose_version']` and `['run']`."""
-        estimator = bare(runner.model).estimator
+        estimator = unwrap_model(runner.model).estimator
         hand_model = getattr(estimator, 'hand_model', None)
         checkpoint['meta'].update(
             hand_model=hand_model.name if hand_model is not None else None,

@@ -14,11 +14,12 @@ from mmengine.runner import Runner, set_random_seed
 from torch.utils.data import DataLoader
 
 from handpose.engine import checkpoints, compat, epochs, progress, resume  # noqa: F401  (they register their hooks)
-from handpose.engine.adapter import EstimatorAdapter, bare, collate
+from handpose.engine.adapter import EstimatorAdapter, collate, unwrap_model
 from handpose.engine.guards import WorkDirLock
 from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
-from handpose.engine.weights import load_weights
 from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
+from handpose.zoo.checkpoint_file import load_checkpoint_file
+from handpose.zoo.load import load_weights
 
 
 class HandposeRunner(Runner):
@@ -45,7 +46,7 @@ class HandposeRunner(Runner):
     def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True, map_location='default'):
         """Goes on from a checkpoint; see `resume.check_same_run` for what is refused."""
         planned = resume.initial_rates(self)
-        checkpoint = compat.load_checkpoint_file(filename, mmap=True)
+        checkpoint = load_checkpoint_file(filename, mmap=True)
         meta = checkpoint.get('meta', {})
         resume.check_has_record(meta, filename)
         resume.check_complete(self, checkpoint, filename)
@@ -59,11 +60,11 @@ class HandposeRunner(Runner):
         """
         if Path(filename).is_dir():
             filename = checkpoints.checkpoint_in(filename)
-        load_weights(bare(self.model).estimator, filename, training=not self._resume)
+        load_weights(unwrap_model(self.model).estimator, filename, training=not self._resume)
         self._has_loaded = True
         if not self._resume:
             return {}
-        checkpoint = compat.load_checkpoint_file(filename, map_location)
+        checkpoint = load_checkpoint_file(filename, map_location)
         self.call_hook('after_load_checkpoint', checkpoint=checkpoint)
         return checkpoint
 

@@ -2,7 +2,6 @@
 
 from handpose.evaluation.actions import ActionMetric
 from handpose.evaluation.bootstrap import PairedDifference, paired_bootstrap
-from handpose.evaluation.dexycb_results import DexYCBResults, read_dexycb_results, score_dexycb_results
 from handpose.evaluation.functional import (
     acceleration_errors,
     align_pair,
@@ -17,10 +16,11 @@ from handpose.evaluation.functional import (
     pck_scores,
     point_errors,
 )
-from handpose.evaluation.h2o_submission import H2OSubmission, write_h2o_submission
-from handpose.evaluation.ho3d_submission import HO3DSubmission, read_ho3d_submission, score_ho3d_submission
 from handpose.evaluation.interhand import InterHandMetric
 from handpose.evaluation.metrics import HandMeshMetric, HandPoseMetric
+from handpose.evaluation.submissions.dexycb import DexYCBResults, read_dexycb_results, score_dexycb_results
+from handpose.evaluation.submissions.h2o import H2OSubmission, write_h2o_submission
+from handpose.evaluation.submissions.ho3d import HO3DSubmission, read_ho3d_submission, score_ho3d_submission
 from handpose.evaluation.summary import load_records
 from handpose.evaluation.table import metrics_table
 

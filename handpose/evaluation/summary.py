@@ -4,9 +4,9 @@ import numpy as np
 
 from handpose.evaluation.functional import joint_mean
 from handpose.evaluation.records import SIDES
-from handpose.files import whole_file
+from handpose.files.atomic import atomic_file
+from handpose.files.npz import read_npz
 from handpose.hands.joints import COMMON_JOINTS
-from handpose.npz import read_npz
 
 BREAKDOWNS = ('side', 'occlusion', 'joint')
 OCCLUSION_BINS = ((0, 25), (25, 50), (50, 75), (75, 100))  # percent; the last three are Deformer's
@@ -83,7 +83,7 @@ def save_records(path, records, arrays=None):
 
 def save_columns(path, columns):
     """Writes {name: (N, ...) array} to an .npz file, without pickled objects; whole or not at all."""
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         np.savez_compressed(file, **columns)
 
 

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.hands.pickles import ARRAY_NAMES, OrderedMapping, PickleError, StandIn, load_pickle, refuse
+from handpose.files.pickles import ARRAY_NAMES, OrderedMapping, PickleError, StandIn, load_pickle, refuse
 
 REQUIRED = {
     'v_template': (778, 3),

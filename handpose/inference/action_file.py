@@ -3,7 +3,7 @@
 import itertools
 import json
 
-from handpose.files import write_whole
+from handpose.files.atomic import atomic_write
 from handpose.models.estimators.running_action import RunningAction
 from handpose.structures import HandSequence
 
@@ -80,7 +80,7 @@ def action_record(
 
 def save_actions(path, record):
     """Writes what `action_record` gave, whole or not at all."""
-    write_whole(path, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
+    atomic_write(path, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
 
 
 def _missing_evidence(sequence):

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handpose.files import whole_file
+from handpose.files.atomic import atomic_file
+from handpose.files.npz import read_npz
 from handpose.hands.joints import COMMON_JOINTS, JOINT_ORDERS, to_common
-from handpose.npz import read_npz
 from handpose.registry import did_you_mean
 from handpose.structures.prediction_checks import (
     FRAMES,
@@ -211,7 +211,7 @@ def save_predictions(path, predictions):
     values = {name: value for name, value in vars(predictions).items() if isinstance(value, np.ndarray) or value}
     values['hand_side'] = np.array(SIDES)[predictions.hand_side]
     values |= dict(joint_order='common', unit='metre', format=FORMAT, version=VERSION)
-    with whole_file(path) as file:
+    with atomic_file(path) as file:
         np.savez_compressed(file, **values)
 
 

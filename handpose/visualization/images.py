@@ -4,7 +4,7 @@ from pathlib import Path
 
 import cv2
 
-from handpose.files import write_whole
+from handpose.files.atomic import atomic_write
 from handpose.visualization.draw import contact_sheet
 
 
@@ -19,4 +19,4 @@ def save_image(path, image):
     if path.suffix not in ('.png', '.jpg'):
         raise ValueError(f'{path}: a picture must end in .png or .jpg')
     _, encoded = cv2.imencode(path.suffix, cv2.cvtColor(image, cv2.COLOR_RGB2BGR))
-    write_whole(path, encoded.tobytes())
+    atomic_write(path, encoded.tobytes())

@@ -3,9 +3,9 @@ import re
 import pytest
 
 from handpose.datasets import DatasetError
-from handpose.datasets.action_labels import ActionTaxonomy, read_taxonomy, taxonomy_of
-from handpose.datasets.fpha_labels import FPHA_ACTIONS
-from handpose.datasets.h2o_labels import H2O_ACTIONS
+from handpose.datasets.fpha.labels import FPHA_ACTIONS
+from handpose.datasets.h2o.labels import H2O_ACTIONS
+from handpose.datasets.io.action_labels import ActionTaxonomy, read_taxonomy, taxonomy_of
 
 
 @pytest.mark.parametrize(

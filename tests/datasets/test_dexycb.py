@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from torch.utils.data import DataLoader
 
 from handpose.datasets import BrokenFrames, DatasetError, DexYCB
-from handpose.datasets.dexycb_layout import hidden_share, read_intrinsics
-from handpose.datasets.dexycb_splits import in_split
+from handpose.datasets.dexycb.layout import hidden_share, read_intrinsics
+from handpose.datasets.dexycb.splits import in_split
 from handpose.geometry.camera import project_points
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence
@@ -188,7 +188,7 @@ def test_index_is_built_once_and_again_when_the_tree_changes(tmp_path, monkeypat
     root = files.write_root(tmp_path / 'root', sequences=1, serials=(A,), frames=2)
     cache = tmp_path / 'cache'
     assert len(DexYCB(root, 'all', cache_dir=cache)) == 2 and not (root / '.handpose_index').exists()
-    monkeypatch.setattr('handpose.datasets.dexycb_layout.read_label', None)  # would fail if called
+    monkeypatch.setattr('handpose.datasets.dexycb.layout.read_label', None)  # would fail if called
     dataset = DexYCB(root, 'all', cache_dir=cache)
     assert len(dataset) == 2 and len(pickle.dumps(dataset.index)) < 5000  # what a spawned worker gets
     monkeypatch.undo()

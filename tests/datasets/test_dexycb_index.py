@@ -8,8 +8,8 @@ import numpy as np
 import pytest
 
 from handpose.datasets import DatasetError, DexYCB
-from handpose.datasets.dexycb_index import open_index
-from handpose.datasets.dexycb_layout import read_intrinsics
+from handpose.datasets.dexycb.index import open_index
+from handpose.datasets.dexycb.layout import read_intrinsics
 
 A = '932122061900'
 FILES = ('labels.bin', 'status.bin', 'tracks.json')

@@ -6,8 +6,8 @@ import dexycb_files as files
 import pytest
 
 from handpose.datasets import DexYCB
-from handpose.datasets import dexycb_layout as layout
 from handpose.datasets.base import DatasetError
+from handpose.datasets.dexycb import layout as layout
 
 SUBJECT = '20200709-subject-03'
 

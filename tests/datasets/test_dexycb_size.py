@@ -11,7 +11,9 @@ import sys
 import dexycb_files as files
 import numpy as np
 
-from handpose.datasets import DexYCB, dexycb_index, dexycb_layout
+from handpose.datasets import DexYCB
+from handpose.datasets.dexycb import index as dexycb_index
+from handpose.datasets.dexycb import layout as dexycb_layout
 
 FRAMES = 73
 MEASURE = """

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from handpose.datasets import FPHA, DatasetError
-from handpose.datasets.fpha_labels import FPHA_ACTIONS
+from handpose.datasets.fpha.labels import FPHA_ACTIONS
 from handpose.registry import DATASETS
 
 LOAD = [{'type': 'LoadImages'}]

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handpose.datasets import H2O, DatasetError
-from handpose.datasets.frame_features import load_features, save_features
+from handpose.datasets.io.frame_features import load_features, save_features
 from handpose.datasets.transforms import LoadFeatures
 from handpose.structures import HandSequence
 

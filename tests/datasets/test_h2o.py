@@ -9,9 +9,9 @@ import pytest
 import torch
 
 from handpose.datasets import H2O, DatasetError
-from handpose.datasets.h2o_labels import H2O_ACTIONS
-from handpose.datasets.h2o_layout import read_segments
-from handpose.datasets.packing import Recoding, pack_frames
+from handpose.datasets.h2o.labels import H2O_ACTIONS
+from handpose.datasets.h2o.layout import read_segments
+from handpose.datasets.io.packing import Recoding, pack_frames
 from handpose.datasets.transforms import ResizeFrames
 from handpose.geometry.camera import project_points
 from handpose.hands import ProceduralHand

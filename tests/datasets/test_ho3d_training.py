@@ -8,12 +8,12 @@ import pytest
 import torch
 
 from handpose.datasets import DatasetError
-from handpose.datasets.synthetic import SyntheticOptions, write_synthetic
 from handpose.engine import load_config
 from handpose.evaluation import score_ho3d_submission
 from handpose.hands.mano_file import MANOFileError
 from handpose.registry import DATASETS, METRICS, MODELS
 from handpose.structures import HandSequence
+from handpose.synthesis import SyntheticOptions, write_synthetic
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'deformer'
 

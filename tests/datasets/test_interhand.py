@@ -11,7 +11,7 @@ from pose_layouts import CAMERAS, FRAMES, change, check_hands_of_clip, true_join
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets import DatasetError, InterHand26M
-from handpose.datasets.pose_recordings import choose_cameras, timeline
+from handpose.datasets.io.pose_recordings import choose_cameras, timeline
 from handpose.hands import MANO
 from handpose.hands.joints import JOINT_ORDERS
 

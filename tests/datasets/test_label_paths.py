@@ -8,11 +8,11 @@ import torch
 import yaml
 
 from handpose.datasets import DatasetError, DexYCB
-from handpose.datasets.dexycb_layout import read_betas, read_extrinsics
-from handpose.datasets.fpha_labels import FPHA_ACTIONS
-from handpose.datasets.fpha_layout import read_splits
-from handpose.datasets.h2o_labels import H2O_ACTIONS
-from handpose.datasets.h2o_layout import read_segments
+from handpose.datasets.dexycb.layout import read_betas, read_extrinsics
+from handpose.datasets.fpha.labels import FPHA_ACTIONS
+from handpose.datasets.fpha.layout import read_splits
+from handpose.datasets.h2o.labels import H2O_ACTIONS
+from handpose.datasets.h2o.layout import read_segments
 from handpose.datasets.transforms import LoadPredictions
 from handpose.structures import HandSequence
 

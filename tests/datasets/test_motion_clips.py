@@ -9,9 +9,9 @@ from motions import NAMES, WITHOUT_SURROUNDINGS, make_motion
 
 from handpose.datasets import MotionClips
 from handpose.datasets.base import DatasetError
-from handpose.datasets.fitted_motion import fit_motion
-from handpose.datasets.motion_file import read_motion, write_motion
+from handpose.datasets.motion.motion_file import read_motion, write_motion
 from handpose.hands import ProceduralHand
+from handpose.synthesis.recorded.fitting import fit_motion
 
 ROOT = Path(__file__).parents[2]
 

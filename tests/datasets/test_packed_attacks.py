@@ -6,10 +6,17 @@ import cv2
 import numpy as np
 import pytest
 
-from handpose.datasets.errors import DatasetError
-from handpose.datasets.packed_format import INDEX_FILE, SHARD_MAGIC, TRAILER, map_table, read_shard_table, table_bytes
-from handpose.datasets.packed_frames import PackedFrames
-from handpose.datasets.packing import pack_frames
+from handpose.datasets.io.errors import DatasetError
+from handpose.datasets.io.packed_format import (
+    INDEX_FILE,
+    SHARD_MAGIC,
+    TRAILER,
+    map_table,
+    read_shard_table,
+    table_bytes,
+)
+from handpose.datasets.io.packed_frames import PackedFrames
+from handpose.datasets.io.packing import pack_frames
 
 
 @pytest.fixture

@@ -20,10 +20,11 @@ import pytest
 import torch
 from torch.utils.data import DataLoader
 
-from handpose.datasets import FPHA, H2O, HO3D, BrokenFrames, DatasetError, DexYCB, packed_format, packed_frames, packing
-from handpose.datasets.packed_frames import PackedFrames
-from handpose.datasets.packing import check_store, pack_frames
-from handpose.datasets.recoding import Recoding
+from handpose.datasets import FPHA, H2O, HO3D, BrokenFrames, DatasetError, DexYCB
+from handpose.datasets.io import packed_format, packed_frames, packing
+from handpose.datasets.io.packed_frames import PackedFrames
+from handpose.datasets.io.packing import check_store, pack_frames
+from handpose.datasets.io.recoding import Recoding
 from handpose.datasets.transforms import LoadImages, ResizeFrames
 from handpose.structures import HandSequence
 
@@ -463,7 +464,7 @@ def test_a_full_disk_leaves_what_was(store, originals, monkeypatch):
     def full(path, data):
         raise OSError(28, 'No space left on device', str(path))
 
-    monkeypatch.setattr(packing, 'write_whole', full)
+    monkeypatch.setattr(packing, 'atomic_write', full)
     with pytest.raises(OSError, match='No space'):
         pack_frames(store, store.parent / 'data')
     assert contents(PackedFrames(store, check=False), originals) == before

@@ -8,7 +8,7 @@ from motions import hand_joints
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets import DatasetError
-from handpose.datasets.plausibility import (
+from handpose.datasets.io.plausibility import (
     check_extrinsics,
     check_hand,
     check_hand_parameters,
@@ -17,7 +17,7 @@ from handpose.datasets.plausibility import (
     plausible_joints,
     possible_parameters,
 )
-from handpose.datasets.pose_recordings import HandParameters, has_step, usable_fits, without_other_rates
+from handpose.datasets.io.pose_recordings import HandParameters, has_step, usable_fits, without_other_rates
 
 HANDS = hand_joints(10, 1, 0)  # (10, 21, 3) metres
 VALID = np.ones((10, 21), bool)

@@ -10,8 +10,8 @@ from pose_layouts import CAMERAS, FRAMES, change, check_hands_of_clip, true_join
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets import DatasetError, ReInterHand
-from handpose.datasets.synthetic.reinterhand_files import CAMERAS as NAMES
 from handpose.hands import MANO
+from handpose.synthesis.reinterhand_files import CAMERAS as NAMES
 
 TEST, VAL = 'm--20221215--0949--RNS217', 'm--20230317--1433--TRO760'
 

@@ -5,21 +5,18 @@ Prints the peak memory and the seconds a step takes. On the CPU, with activation
 
 import argparse
 import resource
-import sys
 import tempfile
 import time
 from pathlib import Path
 
+import fpha_files
+import h2o_files
 import torch
 
 from handpose.engine import load_config
 from handpose.engine.adapter import collate
 from handpose.engine.training import prepare_estimator, training_options
 from handpose.registry import DATASETS, MODELS
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'datasets'))
-import fpha_files
-import h2o_files
 
 PARAMETERS = {'h2o': 25_496_810, 'fpha': 25_466_054}
 FROM_SCRATCH = {'model.backbone.pretrained': None, 'model.backbone.norm_eval': False}

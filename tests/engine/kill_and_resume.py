@@ -16,12 +16,10 @@ import time
 from pathlib import Path
 
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from run_random_clips import clips, train
 
 from handpose.engine.checkpoints import newest_checkpoint
-from handpose.files import TEMPORARY
+from handpose.files.atomic import TEMPORARY
 
 EPOCHS = 3
 LAST = f'epoch_{EPOCHS}.pth'

@@ -1,16 +1,13 @@
 """What is saved, when, and which file is used again."""
 
 import os
-import sys
 from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from run_random_clips import clips, train
 
-from handpose.engine.checkpoints import CheckpointHook, choose_checkpoint, damage, newest_checkpoint
+from handpose.engine.checkpoints import CheckpointHook, choose_checkpoint, find_corruption, newest_checkpoint
 
 KEEP = 'default_hooks.checkpoint.keep'
 EVERY = 'default_hooks.checkpoint.interval_iters'
@@ -68,7 +65,7 @@ def test_a_damaged_newest_file_is_named_and_the_one_before_it_used(tmp_path, har
 
 
 def test_a_good_file_has_no_damage(tmp_path):
-    assert damage(save(tmp_path / 'epoch_1.pth', 10)) is None
+    assert find_corruption(save(tmp_path / 'epoch_1.pth', 10)) is None
 
 
 def test_keeps_the_newest_of_both_kinds(tmp_path):
@@ -109,7 +106,7 @@ def test_a_disk_that_fills_up_loses_nothing(tmp_path, monkeypatch):
     def full(handle):
         raise OSError(28, 'No space left on device')
 
-    monkeypatch.setattr('handpose.files.os.fsync', full)
+    monkeypatch.setattr('handpose.files.atomic.os.fsync', full)
     with pytest.raises(ValueError, match=r'epoch_2\.pth could not be written \(No space left on device\)'):
         train(tmp_path, 2, {'epochs': 2})
     assert names(tmp_path) == ['epoch_1.pth'] and (tmp_path / 'epoch_1.pth').read_bytes() == before

@@ -1,12 +1,7 @@
 """The same on a GPU as on the CPU: numbers, mixed precision, resume and compile. Skipped where there is none."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from random_clips import RandomClips
 from run_random_clips import CONFIG, clips, train
 

@@ -10,8 +10,6 @@ from pathlib import Path
 
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from processes import CONFIG, HERE, ROOT, finish, start, start_training, wait_for, workers
 from shared_work import ESTIMATORS, SHARES, make_batch, make_estimator, metrics_of
 

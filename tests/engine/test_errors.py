@@ -10,13 +10,11 @@ from pathlib import Path
 
 import pytest
 import torch
+from random_clips import RandomClips
 from torch.utils.data import DataLoader, Dataset
 
 from handpose.engine.adapter import collate
-from handpose.engine.errors import sentences
-
-sys.path.insert(0, str(Path(__file__).parent))
-from random_clips import RandomClips
+from handpose.engine.errors import exit_on_user_error
 
 
 @pytest.mark.parametrize('package, extra', [('mmcv', 'mmcv'), ('tensorboard', 'train'), ('matplotlib', 'train')])
@@ -24,7 +22,7 @@ def test_a_missing_extra_is_named(monkeypatch, package, extra):
     monkeypatch.setitem(sys.modules, package, None)
     with (
         pytest.raises(SystemExit, match=rf"needs the Python package {package}: pip install 'handpose\[{extra}\]'"),
-        sentences(),
+        exit_on_user_error(),
     ):
         try:
             importlib.import_module(package)
@@ -44,7 +42,7 @@ def test_a_missing_extra_is_named(monkeypatch, package, extra):
 def test_what_python_says_inside_our_code_is_no_message_of_ours(body, expected):
     names = {'__name__': 'handpose.part'}
     exec(f'def work():\n    {body}', names)
-    with pytest.raises(expected), sentences():
+    with pytest.raises(expected), exit_on_user_error():
         names['work']()
 
 
@@ -61,7 +59,7 @@ class KillsItsLoader(Dataset):
 
 
 def test_a_killed_loader_ends_in_a_message():
-    with pytest.raises(SystemExit, match=r'num_workers=0.*--shm-size.*--resume'), sentences():
+    with pytest.raises(SystemExit, match=r'num_workers=0.*--shm-size.*--resume'), exit_on_user_error():
         list(DataLoader(KillsItsLoader(), num_workers=1))
 
 
@@ -77,7 +75,7 @@ def test_a_batch_that_shared_memory_cannot_hold_ends_in_a_message(monkeypatch):
     monkeypatch.setattr(torch.Tensor, 'share_memory_', refuse)
     assert len(list(DataLoader(clips, batch_size=2, collate_fn=collate))) == 1  # in one process none is needed
     loader = DataLoader(clips, batch_size=2, collate_fn=collate, num_workers=1, multiprocessing_context='fork')
-    with pytest.raises(SystemExit, match=SHORT), sentences():
+    with pytest.raises(SystemExit, match=SHORT), exit_on_user_error():
         list(loader)
 
 
@@ -92,8 +90,8 @@ import sys
 from torch.utils.data import DataLoader
 from random_clips import RandomClips
 from handpose.engine.adapter import collate
-from handpose.engine.errors import sentences
-with sentences():
+from handpose.engine.errors import exit_on_user_error
+with exit_on_user_error():
     list(DataLoader(RandomClips(8, size=128), batch_size=4, collate_fn=collate, num_workers=2))
 """
 SMALL = 'mount -t tmpfs -o size=256k tmpfs /dev/shm && exec "$@"'

@@ -6,13 +6,10 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from mmengine.hooks import Hook
-
-sys.path.insert(0, str(Path(__file__).parent))
 from run_random_clips import CONFIG, clips, train
 
 from handpose.engine import build_runner, load_config, run_settings
@@ -166,13 +163,13 @@ def test_waits_for_the_end_of_a_half_done_step(tmp_path):
 
 def test_a_stop_before_the_first_batch_saves_nothing(tmp_path):
     stop = StopSignal()
-    stop.listen()
+    stop.install()
     try:
         os.kill(os.getpid(), signal.SIGINT)
         with pytest.raises(KeyboardInterrupt), stop.waiting():
-            raise AssertionError('waits although a signal was heard')
+            raise AssertionError('waits although a stop was requested')
     finally:
-        stop.deafen()
+        stop.restore()
     with pytest.raises(KeyboardInterrupt):
         train(tmp_path, 1, {'epochs': 2, **asking(signal.SIGINT, clip=1)})
     assert newest_checkpoint(tmp_path) is None

@@ -1,12 +1,7 @@
 """The configs of HTT at the paper's size: two steps on data in the official layouts, and what they need."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from htt_at_paper_size import FROM_SCRATCH, PARAMETERS, two_steps, write_roots
 
 from handpose.engine import load_config

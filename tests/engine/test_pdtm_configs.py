@@ -3,10 +3,10 @@
 import pytest
 import torch
 
-from handpose.datasets.synthetic import SyntheticOptions, write_synthetic
 from handpose.engine import load_config
 from handpose.engine.adapter import collate
 from handpose.registry import DATASETS, MODELS
+from handpose.synthesis import SyntheticOptions, write_synthetic
 
 OPTIONS = {
     'interhand': dict(subjects=3),

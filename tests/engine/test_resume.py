@@ -1,14 +1,10 @@
 """Resuming gives what an unbroken run gives, or says why it cannot."""
 
 import copy
-import sys
-from pathlib import Path
 
+import kill_and_resume
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
-import kill_and_resume
 from run_random_clips import clips, train
 
 from handpose.engine.checkpoints import newest_checkpoint

@@ -1,16 +1,12 @@
 """Options for speed and memory: they run, and those that should not change the numbers do not."""
 
 import os
-import sys
-from pathlib import Path
 
 import pytest
 import torch
-from torch import nn
-
-sys.path.insert(0, str(Path(__file__).parent))
 from random_clips import RandomClips
 from run_random_clips import CONFIG, train
+from torch import nn
 
 from handpose.engine import load_config
 from handpose.engine.adapter import collate

@@ -122,10 +122,6 @@ def test_a_constant_offset_and_extra_lines(tmp_path):
 
 def test_official_index_counts_every_frame_of_the_split(tmp_path):
     """Subject, sequence, camera in the published order, frame; cameras left out and frames without a hand count too."""
-    import sys
-    from pathlib import Path
-
-    sys.path.insert(0, str(Path(__file__).parents[1] / 'datasets'))
     import dexycb_files as files
 
     serials = ('932122062010', '932122061900')  # meta.yml's order is not the published one

@@ -29,7 +29,7 @@ def submit(path, segments, size=None, **options):
 @pytest.fixture
 def said(monkeypatch):
     sentences = []
-    where = 'handpose.evaluation.h2o_submission.print_log'
+    where = 'handpose.evaluation.submissions.h2o.print_log'
     monkeypatch.setattr(where, lambda sentence, logger, level: sentences.append(sentence))
     return sentences
 

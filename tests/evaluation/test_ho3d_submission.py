@@ -140,7 +140,7 @@ def test_nothing_is_written_when_something_is_wrong(tmp_path):
 
 @pytest.mark.parametrize(('version', 'count'), [(2, 11_524), (3, 20_137)])
 def test_the_official_lists(tmp_path, monkeypatch, version, count):
-    monkeypatch.setattr('handpose.evaluation.ho3d_submission.MANO_VERTICES', 1)  # a mesh of one point: a small file
+    monkeypatch.setattr('handpose.evaluation.submissions.ho3d.MANO_VERTICES', 1)  # a mesh of one point: a small file
     lines = [f'SM1/{frame:04d}' for frame in range(count)]
     write_list(tmp_path, lines)
     frames = list(range(len(lines)))

@@ -1,14 +1,10 @@
-import sys
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
+from predicted_hands import make_predictions
 
 from handpose.evaluation.motion_summary import accelerations, motion_summary
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'structures'))
-from predicted_hands import make_predictions
 
 
 def moved(predictions, path):

@@ -18,35 +18,33 @@ import safetensors.torch
 import torch
 import yaml
 
-from handpose.datasets import (
-    dexycb_layout,
-    fpha_layout,
-    h2o_layout,
-    hanco_layout,
-    ho3d_layout,
-    interhand_layout,
-    reinterhand_layout,
-)
-from handpose.datasets.action_labels import read_taxonomy
-from handpose.datasets.dexycb_index import open_index
-from handpose.datasets.fpha_labels import FPHA_ACTIONS
-from handpose.datasets.frame_features import load_features, save_features
-from handpose.datasets.h2o_labels import H2O_ACTIONS
-from handpose.datasets.motion_file import read_motion
-from handpose.datasets.packed_frames import PackedFrames
-from handpose.datasets.packing import pack_frames
+from handpose.datasets.dexycb import layout as dexycb_layout
+from handpose.datasets.dexycb.index import open_index
+from handpose.datasets.fpha import layout as fpha_layout
+from handpose.datasets.fpha.labels import FPHA_ACTIONS
+from handpose.datasets.h2o import layout as h2o_layout
+from handpose.datasets.h2o.labels import H2O_ACTIONS
+from handpose.datasets.hanco import layout as hanco_layout
+from handpose.datasets.ho3d import layout as ho3d_layout
+from handpose.datasets.interhand import layout as interhand_layout
+from handpose.datasets.io.action_labels import read_taxonomy
+from handpose.datasets.io.frame_features import load_features, save_features
+from handpose.datasets.io.packed_frames import PackedFrames
+from handpose.datasets.io.packing import pack_frames
+from handpose.datasets.motion.motion_file import read_motion
+from handpose.datasets.reinterhand import layout as reinterhand_layout
 from handpose.datasets.transforms.load import read_image
-from handpose.engine.ablation.table import read_table
-from handpose.engine.compat import load_checkpoint_file
-from handpose.engine.publish import read_metrics
-from handpose.engine.weights import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADER_KEY, _read_published, read_header
-from handpose.evaluation.dexycb_results import read_dexycb_results
-from handpose.evaluation.ho3d_submission import read_ho3d_submission
+from handpose.evaluation.submissions.dexycb import read_dexycb_results
+from handpose.evaluation.submissions.ho3d import read_ho3d_submission
 from handpose.evaluation.summary import load_records
+from handpose.experiments.ablation.table import read_table
 from handpose.hands import ProceduralHand
 from handpose.hands.mano_file import load_mano_file
 from handpose.structures import PredictionsError, load_predictions
 from handpose.video import VideoReader, VideoWriter
+from handpose.zoo.checkpoint_file import load_checkpoint_file
+from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADER_KEY, _read_published, read_header
+from handpose.zoo.publish import read_metrics
 
 # `files` may be damaged; `read()` gives values to compare; `checked`: the files carry checksums, so that values changed
 # by damaged bytes are never accepted.

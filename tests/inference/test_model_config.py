@@ -4,9 +4,9 @@ import pytest
 import safetensors.torch
 import torch
 
-from handpose.engine.weights import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADER_KEY
 from handpose.inference import load_action_recognizer, load_refiner
 from handpose.inference.weights import model_config
+from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADER_KEY
 
 PDTM = {'type': 'PDTM', 'hand_model': {'type': 'ProceduralHand'}}
 

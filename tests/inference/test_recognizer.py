@@ -1,23 +1,20 @@
 """`ActionRecognizer` against the estimator's own prediction of the same frames; cameras, rates, shapes, bad files."""
 
 import json
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from action_clips import HEIGHT, WIDTH, build, give_plausible_hands, model_config
 
 from handpose.engine import load_config
-from handpose.engine.publish import make_header, publish
 from handpose.geometry import project_points
 from handpose.inference import ActionRecognizer, action_record, doubts, load_action_recognizer, save_actions
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, Predictions
 from handpose.video import VideoFrames, VideoReader, save_clip_video
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'models' / 'estimators'))
-from action_clips import HEIGHT, WIDTH, build, give_plausible_hands, model_config
+from handpose.zoo.publish import make_header, publish
 
 ACTIONS, OBJECTS = [f'do {i}' for i in range(7)], [f'thing {i}' for i in range(5)]
 ROOT = Path(__file__).parents[2]

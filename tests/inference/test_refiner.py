@@ -1,22 +1,19 @@
 """`Refiner`: whole tracks against plain loops, live frames against whole tracks."""
 
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from predicted_hands import make_predictions
 from scipy.signal import savgol_filter
 
 from handpose.engine import load_config
-from handpose.engine.publish import make_header, publish
 from handpose.inference import METHODS, Refiner, load_refiner
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.registry import MODELS
 from handpose.structures import PredictionsError, overlapping_windows
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'structures'))
-from predicted_hands import make_predictions
+from handpose.zoo.publish import make_header, publish
 
 WINDOW = 7
 

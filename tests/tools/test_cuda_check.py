@@ -9,11 +9,9 @@ from pathlib import Path
 
 import pytest
 import torch
+from cuda_check import driver, models, steps, wheels
 
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / 'tools'))
-
-from cuda_check import driver, models, steps, wheels  # noqa: E402
 
 
 @pytest.fixture

@@ -1,21 +1,17 @@
 """tools/convert/extract_features.py, from a trained config to a training on its features."""
 
-import sys
 from pathlib import Path
 
+import extract_features as tool
+import h2o_files
 import pytest
 import torch
 
+from handpose.engine import load_config
+from handpose.registry import DATASETS, MODELS
+from handpose.structures import HandSequence
+
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / 'tests' / 'datasets'))
-sys.path.append(str(ROOT / 'tools' / 'convert'))
-
-import extract_features as tool  # noqa: E402
-import h2o_files  # noqa: E402
-
-from handpose.engine import load_config  # noqa: E402
-from handpose.registry import DATASETS, MODELS  # noqa: E402
-from handpose.structures import HandSequence  # noqa: E402
 
 pytest.importorskip('mmcv')
 IMAGES, FEATURES = 'configs/htt/synthetic.py', 'configs/htt/synthetic_features.py'

@@ -9,6 +9,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
+from action_clips import build
+from predicted_hands import make_predictions
 
 from handpose.datasets import H2O
 from handpose.datasets.base import DatasetError
@@ -18,10 +20,6 @@ from handpose.structures import save_predictions
 from handpose.video import save_clip_video
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests' / 'structures'))
-sys.path.insert(0, str(ROOT / 'tests' / 'models' / 'estimators'))
-from action_clips import build  # noqa: E402
-from predicted_hands import make_predictions  # noqa: E402
 
 
 def block(kind, number=0):

@@ -5,19 +5,16 @@ import subprocess
 import sys
 from pathlib import Path
 
+import dexycb_files
+import pack_frames as tool
 import pytest
 import torch
 
+from handpose.datasets import DatasetError
+from handpose.engine import load_config
+from handpose.registry import DATASETS
+
 ROOT = Path(__file__).parents[2]
-sys.path.append(str(ROOT / 'tests' / 'datasets'))
-sys.path.append(str(ROOT / 'tools' / 'convert'))
-
-import dexycb_files  # noqa: E402
-import pack_frames as tool  # noqa: E402
-
-from handpose.datasets import DatasetError  # noqa: E402
-from handpose.engine import load_config  # noqa: E402
-from handpose.registry import DATASETS  # noqa: E402
 
 CONFIG = 'configs/deformer/dexycb.py'
 

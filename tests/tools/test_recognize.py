@@ -6,22 +6,19 @@ import sys
 from pathlib import Path
 
 import cv2
+import h2o_files
 import numpy as np
 import pytest
 import torch
+from action_clips import give_plausible_hands
 
 from handpose.engine import load_config
-from handpose.engine.publish import make_header, publish
 from handpose.registry import MODELS
 from handpose.structures import load_predictions
 from handpose.video import VideoReader, VideoWriter, save_clip_video
+from handpose.zoo.publish import make_header, publish
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests' / 'datasets'))
-import h2o_files  # noqa: E402
-
-sys.path.insert(0, str(ROOT / 'tests' / 'models' / 'estimators'))
-from action_clips import give_plausible_hands  # noqa: E402
 
 BASES = {'runtime': '_base_/runtime.py', 'h2o': '_base_/h2o.py', 'htt': 'htt/_base_.py'}
 CONFIG = """

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handpose.datasets import DexYCB
-from handpose.datasets.synthetic import SyntheticOptions, write_synthetic
+from handpose.synthesis import SyntheticOptions, write_synthetic
 
 ROOT = Path(__file__).parents[2]
 CONVERT, MAKE = 'tools/convert/dexycb_to_motion.py', 'tools/make_synthetic.py'

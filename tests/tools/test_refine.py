@@ -8,18 +8,17 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
+from predicted_hands import make_predictions
 
 from handpose.engine import load_config
-from handpose.engine.publish import make_header, publish
 from handpose.inference import load_refiner
 from handpose.registry import MODELS
 from handpose.structures import load_predictions, save_predictions
 from handpose.video import save_clip_video
+from handpose.zoo.publish import make_header, publish
 
 ROOT = Path(__file__).parents[2]
 REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', '')) / 'hand_video'
-sys.path.insert(0, str(ROOT / 'tests' / 'structures'))
-from predicted_hands import make_predictions  # noqa: E402
 
 CONFIG = """
 model = dict(

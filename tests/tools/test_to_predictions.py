@@ -7,12 +7,11 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from predicted_hands import hand_motion
 
 from handpose.structures import load_predictions
 
 ROOT = Path(__file__).parents[2]
-sys.path.insert(0, str(ROOT / 'tests' / 'structures'))
-from predicted_hands import hand_motion  # noqa: E402
 
 
 def run(*arguments):

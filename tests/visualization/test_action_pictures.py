@@ -1,12 +1,12 @@
 """The running action and the attention of a video, with a tiny HTT; and that a test draws them."""
 
-import sys
-from pathlib import Path
 from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from action_clips import build
+from labelled_videos import NAMES, make_video
 
 from handpose.engine.adapter import EstimatorAdapter, collate
 from handpose.models.estimators.running_action import RunningAction, running_action
@@ -16,12 +16,6 @@ from handpose.visualization.action_banner import RIGHT, WRONG, ActionBanner
 from handpose.visualization.action_pictures import action_story, draw_attention, under_frames
 from handpose.visualization.hook import DrawClipsHook
 from handpose.visualization.report import draw_actions
-
-sys.path.insert(0, str(Path(__file__).parent))
-from labelled_videos import NAMES, make_video
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'models' / 'estimators'))
-from action_clips import build
 
 
 def predict(estimator, video):

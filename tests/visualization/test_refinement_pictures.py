@@ -1,17 +1,12 @@
 """Traces and videos of a track before and after refining."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
+from predicted_hands import make_predictions
 
 from handpose.inference import load_refiner
 from handpose.visualization.skeleton_video import ComparisonVideo
 from handpose.visualization.traces import busiest, joint_traces
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'structures'))
-from predicted_hands import make_predictions
 
 CAMERA = [[300, 0, 160], [0, 300, 120], [0, 0, 1]]
 

@@ -2,8 +2,8 @@
 
 import argparse
 
-from handpose.datasets.synthetic.recorded import choose_sequences, motion_from_dexycb, motion_from_packed, write_motion
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
+from handpose.synthesis.recorded import choose_sequences, motion_from_dexycb, motion_from_packed, write_motion
 
 
 def parse_arguments():
@@ -41,5 +41,5 @@ def main():
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

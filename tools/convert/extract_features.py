@@ -8,10 +8,10 @@ import sys
 
 from rich.progress import track
 
-from handpose.datasets.frame_features import image_names, save_features
+from handpose.datasets.io.frame_features import image_names, save_features
 from handpose.engine import OptionsAction, load_config, load_weights, run_settings
 from handpose.engine.checkpoints import choose_checkpoint
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
 from handpose.registry import DATASETS, MODELS
 
 SPLITS = ('train', 'val', 'test')
@@ -65,7 +65,7 @@ def extract(estimator, videos, split):
 
 if __name__ == '__main__':
     try:
-        with sentences():
+        with exit_on_user_error():
             main()
     except KeyboardInterrupt:
         sys.exit('interrupted; nothing was written')

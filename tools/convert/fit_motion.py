@@ -5,9 +5,9 @@ import argparse
 import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
-from handpose.datasets.fitted_motion import fit_motion
-from handpose.datasets.motion_file import read_motion, write_motion
-from handpose.engine.errors import sentences
+from handpose.datasets.motion.motion_file import read_motion, write_motion
+from handpose.engine.errors import exit_on_user_error
+from handpose.synthesis.recorded.fitting import fit_motion
 
 
 def parse_arguments():
@@ -43,5 +43,5 @@ def main():
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

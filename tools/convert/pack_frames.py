@@ -10,10 +10,10 @@ import sys
 
 from rich.progress import track
 
-from handpose.datasets.packing import SHARD_BYTES, check_store, pack_frames
-from handpose.datasets.recoding import ENCODINGS, Recoding
+from handpose.datasets.io.packing import SHARD_BYTES, check_store, pack_frames
+from handpose.datasets.io.recoding import ENCODINGS, Recoding
 from handpose.engine import OptionsAction, load_config
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
 from handpose.registry import DATASETS
 
 SPLITS = ('train', 'val', 'test')
@@ -119,7 +119,7 @@ def watch(items, words, total):
 
 if __name__ == '__main__':
     try:
-        with sentences():
+        with exit_on_user_error():
             main()
     except KeyboardInterrupt:
         sys.exit('interrupted; the same command goes on with what is not packed yet')

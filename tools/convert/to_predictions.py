@@ -10,10 +10,10 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.engine.errors import sentences
+from handpose.engine.errors import exit_on_user_error
+from handpose.files.npz import read_npy, read_npz
+from handpose.files.reading import read_json
 from handpose.hands import MANO, ProceduralHand
-from handpose.npz import read_npy, read_npz
-from handpose.reading import read_json
 from handpose.structures import (
     from_hamer,
     from_interhand,
@@ -146,5 +146,5 @@ def checked(given, converter, kind):
 
 
 if __name__ == '__main__':
-    with sentences():
+    with exit_on_user_error():
         main()

@@ -5,11 +5,11 @@ import statistics
 import time
 
 import torch
-from benchmarks.cases.htt import random_video
-from benchmarks.inputs import ROOT, load, random_batch, training_batches
 
 from handpose.engine import load_config
 from handpose.engine.training import prepare_estimator, training_options
+from handpose.experiments.benchmarks.cases.htt import random_video
+from handpose.experiments.benchmarks.inputs import ROOT, load, random_batch, training_batches
 from handpose.registry import MODELS
 
 CONFIGS = {

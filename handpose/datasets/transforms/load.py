@@ -3,8 +3,8 @@
 import cv2
 import numpy as np
 
-from handpose.datasets.errors import BrokenFrames, DatasetError
-from handpose.datasets.packed_frames import open_packed
+from handpose.datasets.io.errors import BrokenFrames, DatasetError
+from handpose.datasets.io.packed_frames import open_packed
 from handpose.datasets.transforms.frame import ResizeFrames
 from handpose.datasets.transforms.images import to_images
 from handpose.registry import TRANSFORMS

@@ -2,8 +2,8 @@
 
 import torch
 
-from handpose.datasets.errors import DatasetError
-from handpose.datasets.frame_features import load_features
+from handpose.datasets.io.errors import DatasetError
+from handpose.datasets.io.frame_features import load_features
 from handpose.registry import TRANSFORMS
 
 

@@ -8,7 +8,7 @@ import torch
 
 from handpose.datasets.base import DatasetError
 from handpose.datasets.transforms.motion_augmentation import AUGMENTED
-from handpose.reading import inside_root
+from handpose.files.reading import inside_root
 from handpose.registry import TRANSFORMS
 from handpose.structures import load_predictions
 

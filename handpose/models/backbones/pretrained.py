@@ -6,7 +6,7 @@ from urllib.parse import urlparse
 
 import torch
 
-from handpose.pth import read_pth
+from handpose.files.pth import read_pth
 
 _OLD = ', or give its sha256, with which the format of old PyTorch is read too'
 

@@ -1,25 +1,22 @@
 import os
-import sys
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
+from motions import hand_joints, make_motion
 
 from handpose.datasets import MotionClips
 from handpose.datasets.base import DatasetError
-from handpose.datasets.motion_file import write_motion
-from handpose.datasets.synthetic.recorded import motion_from_packed
+from handpose.datasets.motion.motion_file import write_motion
 from handpose.datasets.transforms import EstimatorNoise
 from handpose.datasets.transforms.estimator_noise import fill_gaps, noise_options
 from handpose.datasets.transforms.noise_model import PRESETS, SHARE_OF_FINGER, estimate, relaxed_hand
 from handpose.evaluation.input_motion import InputTrack, input_errors
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence
-
-sys.path.insert(0, str(Path(__file__).parents[1]))
-from motions import hand_joints, make_motion
+from handpose.synthesis.recorded import motion_from_packed
 
 FPS = 30.0
 HANDS = {side: hand_joints(12, side, 3).astype(np.float64) + (0.05, -0.1, 0.7) for side in (0, 1)}

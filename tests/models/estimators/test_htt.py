@@ -1,12 +1,7 @@
 """HTT as a whole: the paper's size, every row of its ablations, videos of any length."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from action_clips import ACTIONS, OBJECTS, build, make_batch, model_config, summed
 
 from handpose.engine.training import checkpoint_activations

@@ -1,12 +1,7 @@
 """HTT's loss against the paper's equations, frame by frame, and what happens where labels are missing."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from action_clips import ACTIONS, OBJECTS, make_batch, summed
 
 from handpose.models import HTTLoss, HTTOutput

@@ -1,15 +1,10 @@
 """NaN and infinity where masks say that there is no data change nothing; where there is data, they are refused."""
 
-import sys
-from pathlib import Path
-
-import pytest
-import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 import action_clips
 import motion_clips
+import pytest
 import test_deformer
+import torch
 
 from handpose.registry import MODELS
 from handpose.structures import SPECS, HandSequence, SequenceError

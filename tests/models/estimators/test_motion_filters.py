@@ -3,16 +3,13 @@ frames, against what the code published with SmoothNet does; in seconds, at many
 
 import math
 import os
-import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
-from scipy.ndimage import gaussian_filter1d
-
-sys.path.insert(0, str(Path(__file__).parent))
 from motion_clips import clip, track
+from scipy.ndimage import gaussian_filter1d
 
 from handpose.inference import METHODS
 from handpose.models import GaussianFilter, InputMotion, OneEuroFilter, SavitzkyGolayFilter, StillHand

@@ -1,13 +1,8 @@
 """What all refiners share: windows and their average, missing frames and hands, mirrors, frames of reference."""
 
-import sys
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from motion_clips import build, clip, summed, track, with_random_weights
 
 from handpose.geometry import rot6d_to_rotmat

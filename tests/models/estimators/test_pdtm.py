@@ -1,12 +1,7 @@
 """PDTM and DSTformer as a whole: every row of the paper's tables, sizes, supervision, training steps."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from motion_clips import build, clip, summed, with_random_weights
 
 from handpose.engine import load_config

@@ -1,13 +1,8 @@
 """SmoothNet: its published size, and that every coordinate is refined by itself by the same layers."""
 
-import sys
-from pathlib import Path
-
 import torch
-from torch.nn import functional as F
-
-sys.path.insert(0, str(Path(__file__).parent))
 from motion_clips import LOSS, clip, summed, track
+from torch.nn import functional as F
 
 from handpose.models import SmoothNet
 from handpose.structures import HandSequence

@@ -1,12 +1,7 @@
 """Deformable sampling against the form that is written down, in float64."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from deformable_reference import gather_sample_1d
 
 from handpose.models.layers.deformable_sampling import BLOCK, deformable_sample_1d

@@ -1,12 +1,7 @@
 """Fused attention with memory tokens against attention written out, in float64."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-
-sys.path.insert(0, str(Path(__file__).parent))
 from attention_reference import attention_over, softmax_attention
 
 from handpose.models.layers.fused_attention import BranchFusion, FeedForward, FusedSelfAttention

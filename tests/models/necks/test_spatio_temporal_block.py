@@ -1,15 +1,10 @@
 """Every order of branches against a plain computation of the same layers, in float64, and what masks and memory do."""
 
-import sys
-from pathlib import Path
-
 import pytest
 import torch
-from torch.nn import functional as F
-
-sys.path.insert(0, str(Path(__file__).parents[1] / 'layers'))
 from attention_reference import attention_over
 from deformable_reference import gather_sample_1d
+from torch.nn import functional as F
 
 from handpose.models import DynamicSpatioTemporalBlock, GlobalTemporalBlock
 

@@ -1,0 +1,1 @@
+"""DexYCB: reader, file layout, index and splits."""

@@ -1,0 +1,1 @@
+"""FPHA: reader, file layout and labels."""

@@ -1,0 +1,1 @@
+"""H2O: reader, file layout and labels."""

@@ -1,0 +1,1 @@
+"""HanCo: reader and file layout."""

@@ -1,0 +1,1 @@
+"""InterHand2.6M: reader and file layout."""

@@ -1,0 +1,1 @@
+"""What several dataset layouts share: label formats, packed images, checks of values."""

@@ -1,0 +1,1 @@
+"""Motion files: recorded hand motion of any origin in one `.npz`."""

@@ -1,0 +1,1 @@
+"""Re:InterHand: reader and file layout."""

@@ -1,0 +1,1 @@
+"""Official submission files of the datasets, and their scores."""

@@ -1,0 +1,55 @@
+"""Deformer as a whole: at the paper's size, and the small one over a track."""
+
+import torch
+
+from handpose.experiments.benchmarks.case import Work, case
+from handpose.experiments.benchmarks.inputs import PAPER, SMALL, load, random_batch, training_batches
+from handpose.registry import MODELS
+
+BOTH = ('cpu', 'cuda')
+
+
+@case('clip', shows='time', devices=BOTH, when='full')
+def deformer_paper_inference(settings):
+    """Deformer at the paper's size, prediction of one clip: 7 frames of 512 x 512, meshes included."""
+    config = load(PAPER)
+    model = MODELS.build(config.model).to(settings.device).eval()
+    batch = random_batch(1, config.num_frames, config.image_size, settings.device)
+    return Work(lambda: model.predict(batch), 1)
+
+
+@case('step', shows='time', devices=BOTH, when='full')
+def deformer_paper_training(settings):
+    """Deformer at the paper's size, one optimizer step on one clip: 7 frames of 512 x 512, float32."""
+    return Work(training_batches(load(PAPER), settings.device), 1)
+
+
+def track(settings):
+    """The small model, tested at every frame, and a track that is three of its windows long."""
+    config = load(SMALL, {'model.test_mode': 'centre'})
+    model = MODELS.build(config.model).to(settings.device).eval()
+    return model, random_batch(1, 3 * config.num_frames * config.frame_gap, config.image_size, settings.device)
+
+
+@case('frame', devices=BOTH)
+def deformer_track(settings):
+    """The small Deformer over a track, a window around every frame, every frame encoded once."""
+    model, batch = track(settings)
+    return Work(lambda: model.predict(batch).hand_pose, batch.images.shape[1])
+
+
+@deformer_track.reference
+def deformer_windows(settings):
+    """Every window through the whole network."""
+    model, batch = track(settings)
+    images, boxes, valid = model._inputs(batch)
+    index, present, _ = (torch.as_tensor(part) for part in model._windows(valid[0].cpu().numpy()))
+    index, present = index.to(settings.device), present.to(settings.device)
+    side, centre = batch.hand_side[:, 0], model.num_frames // 2
+
+    @torch.no_grad()
+    def run():
+        parts = zip(index, present, strict=True)
+        return torch.stack([model(images[:, i], boxes[:, i], side, p[None]).pose[0, centre] for i, p in parts])
+
+    return Work(run, len(index))

@@ -1,0 +1,75 @@
+"""The renderer of the built-in data."""
+
+import shutil
+import tempfile
+
+import numpy as np
+import torch
+
+from handpose.experiments.benchmarks.case import Work, case
+from handpose.geometry.raster import rasterize, rasterize_exact
+from handpose.hands import ProceduralHand
+from handpose.synthesis import SyntheticOptions, write_synthetic
+
+SIZE = 256
+
+
+@case('frame')
+def render_frames(settings):
+    """Rendering 256 x 256 frames of one scene: colour, depth, segmentation, occlusion; nothing written."""
+    from handpose.synthesis.appearance import draw_look
+    from handpose.synthesis.bodies import SceneBodies
+    from handpose.synthesis.generate import camera_frames
+    from handpose.synthesis.scene import build_scene, draft_block, draw_intrinsics
+
+    options = SyntheticOptions('nowhere', subjects=1, sequences=5, frames=24, cameras=1, size=SIZE)
+    model, intrinsics = ProceduralHand(), draw_intrinsics(options)
+    scene = build_scene(options, model, draft_block(options, model, 0, 0)[0], intrinsics)
+    look = draw_look(np.random.default_rng(0), scene.vertices.shape[1], len(scene.objects))
+    bodies = SceneBodies(scene, look, model)
+
+    def run():
+        return sum(1 for _ in camera_frames(scene, bodies, look, 0, SIZE, np.random.default_rng(0)))
+
+    return Work(run, options.frames)
+
+
+@case('frame', when='full')
+def built_in_data(settings):
+    """Making built-in data from nothing: search for grasps, motion, rendering and files (5 sequences, 1 camera)."""
+    options = dict(subjects=1, sequences=5, frames=60, cameras=1, size=SIZE, workers=1)
+
+    def run():
+        folder = tempfile.mkdtemp(prefix='benchmark_')
+        try:
+            write_synthetic(SyntheticOptions(folder, **options))
+        finally:
+            shutil.rmtree(folder)
+
+    return Work(run, options['sequences'] * options['frames'])
+
+
+def hand_picture():
+    """A posed hand that fills most of a picture: vertices (V, 2), depth (V,), faces."""
+    model = ProceduralHand()
+    pose = 0.2 * torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
+    mesh = model(pose, torch.zeros(10), torch.tensor([0.0, 0.0, 0.6]), torch.tensor(1))
+    vertices = mesh.vertices.double().numpy()
+    flat = vertices[:, :2] / vertices[:, 2:]
+    low, high = flat.min(0), flat.max(0)
+    flat = (flat - (low + high) / 2) / (high - low).max() * 0.8 * SIZE + SIZE / 2
+    return flat, vertices[:, 2], model.faces.numpy()
+
+
+@case('hand')
+def rasterize_hand(settings):
+    """Rasterising a hand mesh into 256 x 256 pixels with the painter's algorithm."""
+    vertices, depth, faces = hand_picture()
+    return Work(lambda: rasterize(vertices, depth, faces, (SIZE, SIZE)), 1)
+
+
+@rasterize_hand.reference
+def z_buffer(settings):
+    """An exact z-buffer, face by face."""
+    vertices, depth, faces = hand_picture()
+    return Work(lambda: rasterize_exact(vertices, depth, faces, (SIZE, SIZE)), 1)

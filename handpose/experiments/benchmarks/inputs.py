@@ -1,0 +1,138 @@
+"""What several cases are fed: a little built-in data, random batches, and training as the library does it."""
+
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import cv2
+import numpy as np
+import torch
+import yaml
+
+from handpose.files.reading import read_yaml, visible_paths
+from handpose.structures import HandSequence
+
+ROOT = Path(__file__).parents[3]
+PAPER, SMALL = 'configs/deformer/dexycb.py', 'configs/deformer/synthetic_paper.py'
+PROCEDURAL = {'hand_model': dict(type='ProceduralHand', _delete_=True)}
+SEQUENCES, FRAMES = 5, 24  # of the built-in data made for a benchmark: one subject, one camera
+
+
+def load(config, options=None):
+    """A config of the repository, with the procedural hand."""
+    from handpose.engine import load_config
+
+    return load_config(str(ROOT / config), {**PROCEDURAL, **(options or {})})
+
+
+def dexycb_root(settings, width, height):
+    """A folder of built-in data with pictures of width x height, made if it is not in the cache yet."""
+    from handpose.synthesis import generate
+
+    root = Path(settings.cache) / f'dexycb_{generate.VERSION}_{width}x{height}'
+    if root.exists():
+        return root
+    root.parent.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory(dir=root.parent) as folder:
+        made = Path(folder) / 'made'
+        _make_square(made, width)
+        if height < width:
+            _cut_to_height(made, width, height)
+        os.replace(made, root)
+    return root
+
+
+def _make_square(root, size):
+    # In a process of its own: its memory is not the case's.
+    options = {'subjects': 1, 'sequences': SEQUENCES, 'frames': FRAMES, 'cameras': 1, 'size': size, 'workers': 1}
+    words = [word for name, value in options.items() for word in (f'--{name}', str(value))]
+    tool = ROOT / 'tools' / 'make_synthetic.py'
+    done = subprocess.run([sys.executable, str(tool), '--root', str(root), *words], capture_output=True, text=True)
+    if done.returncode:
+        raise RuntimeError(f'the built-in data could not be made: {(done.stderr or done.stdout).strip()[-300:]}')
+
+
+def _cut_to_height(root, size, height):
+    """Cuts the same rows off above and below in all pictures and labels, as a camera with a flatter picture would."""
+    top = (size - height) // 2
+    for path in visible_paths(root / 'calibration' / 'intrinsics', f'*_{size}x{size}.yml'):
+        found = read_yaml(path)
+        found['color']['ppy'] -= top
+        path.with_name(path.name.replace(f'{size}x{size}', f'{size}x{height}')).write_text(yaml.safe_dump(found))
+        path.unlink()
+    for path in root.glob('*/*/*/color_*.jpg'):
+        picture = cv2.imread(str(path))[top : top + height]
+        cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    for path in root.glob('*/*/*/labels_*.npz'):
+        with np.load(path) as stored:
+            labels = dict(stored)
+        labels['seg'] = labels['seg'][top : top + height]
+        if not (labels['joint_3d'] == -1).all():
+            labels['joint_2d'][..., 1] -= top
+        np.savez_compressed(path, **labels)
+    shutil.rmtree(root / '.handpose_index', ignore_errors=True)
+
+
+def random_batch(clips, frames, size, device='cpu', seed=0):
+    """Random pictures of hands that are none, with all labels: a (B, T, 1, 1, ...) batch of `size` pixels."""
+    draw = torch.Generator().manual_seed(seed)
+
+    def normal(*shape):
+        return torch.randn(clips, *shape, generator=draw)
+
+    ones = torch.ones(clips, frames, 1, dtype=torch.bool)
+    box = torch.tensor([0.2, 0.2, 0.8, 0.8]) * size
+    return HandSequence(
+        meta=[
+            {'sequence': f'random {i}', 'cameras': ['0'], 'frame_indices': list(range(frames))} for i in range(clips)
+        ],
+        batched=True,
+        frame_valid=ones[..., 0].clone(),
+        hand_side=torch.arange(clips)[:, None] % 2,
+        hand_valid=ones.clone(),
+        images=torch.randint(0, 256, (clips, frames, 1, 3, size, size), dtype=torch.uint8, generator=draw),
+        boxes=box.expand(clips, frames, 1, 1, 4).clone(),
+        joints_3d=normal(frames, 1, 21, 3) * 0.05,
+        joints_valid=ones[..., None].repeat(1, 1, 1, 21),
+        joints_2d=(normal(frames, 1, 1, 21, 2) * 0.1 + 0.5) * size,
+        joints_2d_valid=ones[..., None, None].repeat(1, 1, 1, 1, 21),
+        hand_pose=normal(frames, 1, 16, 3) * 0.3,
+        hand_shape=normal(1, 10),
+        hand_transl=normal(frames, 1, 3) * 0.1,
+        hand_pose_valid=ones.clone(),
+        occlusion=torch.full((clips, frames, 1, 1), 0.5),
+    ).to(device)
+
+
+def training_batches(config, device, options=None, batch_size=None, batch=None):
+    """A function that trains on one batch as the Runner's loop does, the same random batch every time.
+
+    Args:
+        config: what `load` returned. device: where. options: the config's `training` options.
+        batch_size: clips, default the config's. batch: default random pictures of the config's size.
+    """
+    from mmengine.optim import build_optim_wrapper
+
+    from handpose.engine.adapter import EstimatorAdapter
+    from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
+    from handpose.registry import MODELS
+
+    config.training = {**config.get('training', {}), **(options or {})}
+    options = training_options(config)
+    estimator = MODELS.build(config.model)
+    prepare_estimator(estimator, options)
+    model = EstimatorAdapter(estimator).to(device).train()
+    optimizer = build_optim_wrapper(model, optimizer_settings(config.optim_wrapper, options))
+    optimizer.initialize_count_status(model, 0, 10**9)
+    if batch is None:
+        batch = random_batch(batch_size or config.batch_size, config.num_frames, config.image_size, device)
+    data = {'batch': batch}
+
+    def run():
+        losses = model.train_step(data, optim_wrapper=optimizer)
+        return {name: value.detach().item() for name, value in losses.items()}
+
+    return run

@@ -1,0 +1,284 @@
+"""Measures a case: every form in a process of its own, the forms taking turns, round by round.
+
+The processes are forked from a server that has imported the libraries and done nothing else (for CUDA they are new),
+so a form's peak memory is its own, and a form that crashes is a line in the results.
+"""
+
+import importlib
+import multiprocessing
+import os
+import resource
+import signal
+import sys
+import tempfile
+import time
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, replace
+from multiprocessing import forkserver
+from pathlib import Path
+
+from handpose.experiments.benchmarks.case import CASES, load_file
+from handpose.experiments.benchmarks.results import ratios, spread
+
+MEGABYTE = 2**20
+PRELOADED = ['torch', 'cv2', 'scipy.spatial', 'handpose.models', 'handpose.datasets', 'handpose.evaluation']
+
+
+class FormError(Exception):
+    """A form that could not be measured; the sentence says why."""
+
+
+@dataclass(frozen=True)
+class Plan:
+    """How long to measure.
+
+    `repeats` rounds, in each of which every form has its turn; after `seconds` no new round of a case begins, but there
+    are two at least; a form that is quicker than `least` seconds runs several times in its turn; one that needs more
+    than `limit` seconds for setting up or for a turn has failed.
+    """
+
+    repeats: int = 7
+    seconds: float = 25.0
+    least: float = 0.2
+    limit: float = 900.0
+
+
+def start_server(threads):
+    """Starts the process that others are forked from; before it, `threads` goes to the libraries that ask at import."""
+    for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
+        os.environ[name] = str(threads)
+    multiprocessing.get_context('forkserver').set_forkserver_preload(PRELOADED)
+    forkserver.ensure_running()
+
+
+def measure(case, settings, plan):
+    """Measures one case and returns its record (see docs/benchmark.md); what fails in it is said there."""
+    settings = replace(settings, device=case.device(settings.device))
+    record = {
+        'about': case.form.about,
+        'unit': case.unit,
+        'shows': case.shows,
+        'target': case.target,
+        'device': settings.device,
+        'forms': {name: {'about': form.about} for name, form in case.forms.items()},
+    }
+    running = {}
+    try:
+        for name in case.forms:
+            with _failure_goes_to(record['forms'][name], running, name):
+                running[name] = _Form(case, name, settings, plan)
+                record['forms'][name] |= running[name].ready
+            if 'case' not in running:
+                break
+        _take_turns(running, record['forms'], plan)
+        for name in list(running):
+            with _failure_goes_to(record['forms'][name], running, name):
+                record['forms'][name] |= running[name].finish()
+    finally:
+        for form in running.values():
+            form.kill()
+    return _with_figures(record)
+
+
+def _take_turns(running, forms, plan):
+    """Runs the forms one after the other until the repeats or the time are used up."""
+    start, done = time.perf_counter(), 0
+    while 'case' in running and done < plan.repeats and (done < 2 or time.perf_counter() - start < plan.seconds):
+        for name in list(running):
+            with _failure_goes_to(forms[name], running, name):
+                seconds, cpu_seconds = running[name].ask('run')
+                forms[name].setdefault('seconds', []).append(seconds)
+                forms[name].setdefault('cpu_seconds', []).append(cpu_seconds)
+        done += 1
+
+
+@contextmanager
+def _failure_goes_to(record, running, name):
+    try:
+        yield
+    except FormError as error:
+        record['failed'] = str(error)
+        if name in running:
+            running.pop(name).kill()
+
+
+def _with_figures(record):
+    """Adds what follows from the seconds and the megabytes: spreads, and the ratio of case and reference."""
+    for form in record['forms'].values():
+        if 'seconds' in form and 'failed' not in form:
+            form['rate'] = spread([form['count'] / s for s in form['seconds']])
+            form['time'] = spread([s / form['count'] for s in form['seconds']])
+    record['failed'] = record['forms']['case'].get('failed')
+    if all('rate' in record['forms'].get(name, {}) for name in ('case', 'reference')):
+        record |= ratios(record['forms']['case'], record['forms']['reference'])
+    return record
+
+
+def start_method(device):
+    """How a form's process comes to be: where CUDA was looked at, as some libraries do, no fork can use it."""
+    return 'spawn' if device == 'cuda' else 'forkserver'
+
+
+@contextmanager
+def _uninterrupted():
+    """Keeps a Ctrl-C waiting until the end of the block."""
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+class _Form:
+    """A form in its own process, set up and warm; `ready` is what it said of itself."""
+
+    def __init__(self, case, name, settings, plan):
+        context = multiprocessing.get_context(start_method(settings.device))
+        self.limit = plan.limit
+        self.output = tempfile.NamedTemporaryFile(prefix='benchmark_', suffix='.txt')  # noqa: SIM115  (until `kill`)
+        self.pipe, theirs = context.Pipe()
+        job = (case.file, case.name, name, settings, plan.least, self.output.name)
+        self.process = context.Process(target=_serve, args=(theirs, *job))
+        try:
+            with _uninterrupted():  # else the process could be there and unknown to us
+                self.process.start()
+            theirs.close()
+            self.ready = self._answer()
+        except BaseException:
+            self.kill()
+            raise
+
+    def ask(self, question):
+        """Sends 'run' or 'stop' and returns the answer."""
+        try:
+            self.pipe.send(question)
+        except OSError:
+            raise FormError(self._last_words()) from None
+        return self._answer()
+
+    def finish(self):
+        """Ends the process and returns {'memory_mb', 'notes'}."""
+        answer = self.ask('stop')
+        self.process.join(10)
+        return answer
+
+    def kill(self):
+        """Ends the process at once."""
+        if self.process.is_alive():
+            with suppress(ProcessLookupError):  # it ended by itself, or has not become a group yet
+                os.killpg(self.process.pid, signal.SIGKILL)  # its compilers and loaders too
+            self.process.kill()
+        if self.process.pid is not None:
+            self.process.join()
+        self.pipe.close()
+        self.output.close()
+
+    def _answer(self):
+        if not self.pipe.poll(self.limit):
+            raise FormError(f'no answer within {self.limit:g} s')
+        try:
+            kind, answer = self.pipe.recv()
+        except (EOFError, OSError):
+            raise FormError(self._last_words()) from None
+        if kind == 'failed':
+            raise FormError(answer)
+        return answer
+
+    def _last_words(self):
+        """Why a process that said nothing more has ended: its signal or exit code, and its last line of output."""
+        self.process.join(10)
+        code = self.process.exitcode
+        ended = f'died by {signal.Signals(-code).name}' if code and code < 0 else f'ended with exit code {code}'
+        lines = [line.strip() for line in Path(self.output.name).read_text(errors='replace').splitlines()]
+        lines = [line for line in lines if line]
+        return f'{ended}: {lines[-1][:200]}' if lines else ended
+
+
+def _serve(pipe, file, case_name, form_name, settings, least, output):
+    """The life of a form's process: set up, warm up, run when asked, tell the peak memory."""
+    os.setsid()  # Ctrl-C is for the parent, which ends this process and what it started
+    with open(output, 'w') as words:
+        os.dup2(words.fileno(), 1)
+        os.dup2(words.fileno(), 2)
+    try:
+        for module in PRELOADED:
+            importlib.import_module(module)
+        _settle(settings.threads)
+        start = peak_memory()[0]
+        load_file(file)
+        work = CASES[case_name].forms[form_name].set_up(settings)
+        first, _ = _timed(work, 1, settings.device)
+        inner = max(1, min(10_000, round(least / max(first, 1e-6))))
+        if inner > 1:  # the first call may have been slow for reasons of its own
+            inner = max(1, min(10_000, round(least / max(_timed(work, 1, settings.device)[0], 1e-6))))
+        pipe.send(('ready', {'count': work.count, 'inner': inner, 'first_seconds': first}))
+        while pipe.recv() == 'run':
+            pipe.send(('seconds', _timed(work, inner, settings.device)))
+        memory = {'start': start, 'peak': peak_memory()[1]}
+        if settings.device == 'cuda':
+            memory |= _cuda_memory()
+        pipe.send(('finished', {'memory_mb': memory, 'notes': work.notes()}))
+    except Exception as error:  # whatever a case does wrong is a line of the results
+        pipe.send(('failed', f'{type(error).__name__}: {(str(error) or "no message").splitlines()[0][:300]}'))
+
+
+def _settle(threads):
+    import cv2
+    import numpy as np
+    import torch
+
+    torch.set_num_threads(threads)
+    cv2.setNumThreads(threads if threads > 1 else 0)
+    torch.manual_seed(0)
+    np.random.seed(0)
+
+
+def _timed(work, times, device):
+    """Seconds of one call, by the clock and of the processor (of this process and those it started)."""
+    if work.before is not None:
+        return _timed_apart(work, times, device)
+    _synchronise(device)
+    start, cpu_start = time.perf_counter(), _cpu_seconds()
+    for _ in range(times):
+        work.run()
+    _synchronise(device)
+    return (time.perf_counter() - start) / times, (_cpu_seconds() - cpu_start) / times
+
+
+def _timed_apart(work, times, device):
+    spent = []
+    for _ in range(times):
+        work.before()
+        spent.append(_timed(replace(work, before=None), 1, device))
+    return tuple(sum(seconds) / times for seconds in zip(*spent, strict=True))
+
+
+def _cpu_seconds():
+    children = resource.getrusage(resource.RUSAGE_CHILDREN)
+    return time.process_time() + children.ru_utime + children.ru_stime
+
+
+def _synchronise(device):
+    if device == 'cuda':
+        import torch
+
+        torch.cuda.synchronize()
+
+
+def _cuda_memory():
+    import torch
+
+    return {'cuda_peak': torch.cuda.max_memory_allocated() / MEGABYTE}
+
+
+def peak_memory():
+    """Resident memory of this process now and at its peak, MB; where there is no /proc, the peak twice.
+
+    `ru_maxrss` would be wrong on Linux: a new process inherits its parent's peak.
+    """
+    status = Path('/proc/self/status')
+    if status.exists():
+        lines = dict(line.split(':', 1) for line in status.read_text().splitlines())
+        return tuple(int(lines[name].split()[0]) / 1024 for name in ('VmRSS', 'VmHWM'))
+    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MEGABYTE if sys.platform == 'darwin' else 1024)
+    return peak, peak

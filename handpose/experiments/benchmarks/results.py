@@ -1,0 +1,127 @@
+"""The figures and the file that keeps them: medians, ratios, the machine, and reading and writing JSON."""
+
+import json
+import os
+import platform
+import statistics
+from datetime import datetime
+from importlib.metadata import PackageNotFoundError, version
+from pathlib import Path
+
+from handpose.experiments.benchmarks.case import BenchmarkError
+from handpose.files.atomic import atomic_write
+from handpose.files.reading import read_json
+
+FORMAT = 'handpose-benchmark-1'
+PACKAGES = ('handpose', 'torch', 'numpy', 'scipy', 'opencv-python', 'mmengine')
+SAME = ('format', 'machine', 'versions', 'settings')  # what must agree for results to go into one file
+
+
+def spread(values):
+    """{'median', 'low', 'high'} of numbers: low and high are the smallest and the largest."""
+    return {'median': statistics.median(values), 'low': min(values), 'high': max(values)}
+
+
+def ratios(case, reference):
+    """How many times the reference's speed and memory the case has.
+
+    Speed: one ratio a round, of the two forms' rates in that round, so that what slows a machine down for a while slows
+    both. Memory: what each added to its process at the peak; on a GPU, the peak of allocated memory.
+
+    Returns:
+        {'speed_ratio': spread, 'memory_ratio': float or None where the reference added less than 1 MB}.
+    """
+    rates = [[form['count'] / seconds for seconds in form['seconds']] for form in (case, reference)]
+    speed = spread([a / b for a, b in zip(*rates, strict=True)])
+    added = [added_memory(form['memory_mb']) for form in (case, reference)]
+    return {'speed_ratio': speed, 'memory_ratio': added[0] / added[1] if added[1] >= 1 else None}
+
+
+def added_memory(memory):
+    """MB that a form needed beyond the libraries it stands on: of the GPU where it ran there."""
+    return memory.get('cuda_peak', memory['peak'] - memory['start'])
+
+
+def new_results(settings, plan):
+    """An empty results dict that says where, when and how it was measured."""
+    return {
+        'format': FORMAT,
+        'started': datetime.now().astimezone().isoformat(timespec='seconds'),
+        'machine': machine(settings.device),
+        'versions': {'python': platform.python_version()} | {name: _version(name) for name in PACKAGES},
+        'settings': {
+            'device': settings.device,
+            'threads': settings.threads,
+            'quick': settings.quick,
+            'repeats': plan.repeats,
+            'seconds': plan.seconds,
+        },
+        'load_average': {},
+        'cases': {},
+    }
+
+
+def machine(device):
+    """Describes this machine in plain values."""
+    described = {
+        'system': f'{platform.system()} {platform.machine()}',
+        'cpu': _cpu_name(),
+        'cores': os.cpu_count(),
+        'memory_gb': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30),
+    }
+    if device == 'cuda':
+        import torch
+
+        described['gpu'] = torch.cuda.get_device_name()
+        described['cuda'] = torch.version.cuda
+    return described
+
+
+def write_results(path, results):
+    """Writes the file whole or not at all, so that an interrupted write leaves the one before."""
+    atomic_write(path, json.dumps(results, indent=1) + '\n')
+
+
+def read_results(path):
+    """Reads a results file.
+
+    Raises:
+        BenchmarkError: no such file, or not one of `tools/benchmark.py`.
+    """
+    advice = 'give a file that tools/benchmark.py wrote'
+    results = read_json(path, allow_nan=True, error=BenchmarkError, advice=advice)
+    if results.get('format') != FORMAT:
+        raise BenchmarkError(f'{path} is not a file of tools/benchmark.py in the format {FORMAT}')
+    return results
+
+
+def check_same(path, old, new, names=SAME):
+    """Raises a `BenchmarkError` where two results differ in one of `names`: machine, versions, settings."""
+    for name in names:
+        if old[name] != new[name]:
+            raise BenchmarkError(
+                f'{path} was measured with another {name}: {_differences(old[name], new[name])}; choose another file'
+            )
+
+
+def _differences(old, new):
+    if not isinstance(old, dict):
+        return f'{old}, now {new}'
+    keys = [key for key in {**old, **new} if old.get(key) != new.get(key)]
+    return ', '.join(f'{key} {old.get(key)!r}, now {new.get(key)!r}' for key in keys)
+
+
+def _version(name):
+    try:
+        return version(name)
+    except PackageNotFoundError:
+        return None
+
+
+def _cpu_name():
+    info = Path('/proc/cpuinfo')
+    if info.exists():
+        for line in info.read_text().splitlines():
+            if line.startswith('model name'):
+                return line.split(':', 1)[1].strip()
+    return platform.processor() or platform.machine()

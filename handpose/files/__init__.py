@@ -1,0 +1,1 @@
+"""Reading untrusted files safely, and writing files atomically."""

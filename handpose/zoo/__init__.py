@@ -1,0 +1,1 @@
+"""Weight files: writing, checking and loading them."""

@@ -1,0 +1,155 @@
+"""Writing weights for others: one safetensors file that says what it is."""
+
+import hashlib
+import json
+import math
+from pathlib import Path
+
+import safetensors.torch
+import torch
+
+import handpose
+from handpose.datasets.io.taxonomies import configured_taxonomy
+from handpose.files.atomic import atomic_write
+from handpose.files.reading import FileError, read_json
+from handpose.hands import COMMON_JOINTS, MANO_JOINTS
+from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_KEY, LOSS_PREFIX, plain
+
+UNITS = {
+    'length': 'metre',
+    'image': 'pixel, RGB in [0, 255]',
+    'angle': 'radian',
+    'camera_axes': 'x right, y down, z forward',
+}
+
+
+def make_header(estimator, config, licence, options=None, metrics=None):
+    """Describes weights for `publish`: plain values that JSON can hold, and no date, so that it can be made again.
+
+    Args:
+        estimator: the module that holds the weights.
+        config: the loaded config that it was built from.
+        licence: terms of the weights; those of the data that they were trained on are a part of it.
+        options: {key: value} overrides that the config was loaded with.
+        metrics: {name: number} of the weights on the config's test split, see `read_metrics`.
+
+    Raises:
+        ValueError: the licence is empty, or the config holds something that JSON cannot.
+    """
+    if not licence.strip():
+        raise ValueError(
+            'weights need a licence, e.g. Apache-2.0 for weights trained on the built-in data alone; data and hand '
+            'models with terms of their own (DexYCB: CC BY-NC 4.0) pass them on'
+        )
+    normalizer, hand_model = getattr(estimator, 'normalizer', None), getattr(estimator, 'hand_model', None)
+    return {
+        'format': FORMAT,
+        'format_version': FORMAT_VERSION,
+        'handpose_version': handpose.__version__,
+        'config': config_name(config.filename),
+        'config_options': plain(options or {}),
+        'estimator': type(estimator).__name__,
+        'model': plain(config.model),
+        'hand_model': None if hand_model is None else hand_model.name,
+        'image_mean': None if normalizer is None else normalizer.mean.flatten().tolist(),
+        'image_std': None if normalizer is None else normalizer.std.flatten().tolist(),
+        'test_pipeline': plain(config.get('test_pipeline')),
+        'joint_order': list(COMMON_JOINTS),
+        'hand_pose_order': list(MANO_JOINTS),
+        'units': UNITS,
+        'data': data_name(config),
+        'classes': class_names(config),
+        'metrics': metrics,
+        'licence': licence.strip(),
+    }
+
+
+def publish(estimator, header, path):
+    """Writes the weights and their header, whole or not at all; the same weights and header give the same bytes.
+
+    What only the losses need (`loss_function.*`, a discriminator say) is left out.
+
+    Args:
+        estimator: the module that holds the weights.
+        header: what `make_header` gave.
+        path: `<name>.safetensors`; `-` and the first 8 digits of the sha256 are put behind the name.
+
+    Returns:
+        The path of the file, and its sha256 (64 hex digits).
+
+    Raises:
+        ValueError: the path ends in something else, or a weight is NaN or infinite.
+    """
+    path = Path(path)
+    if path.suffix != '.safetensors':
+        raise ValueError(f'weights are published as <name>.safetensors, got {path}')
+    state = {}
+    for key, value in estimator.state_dict().items():
+        if key.startswith(LOSS_PREFIX):
+            continue
+        if value.is_floating_point() and not value.isfinite().all():
+            raise ValueError(f'{key} is not finite, so these weights cannot work; publish another checkpoint')
+        state[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    # One entry alone: safetensors would write several in an order that changes from run to run.
+    text = json.dumps(header, allow_nan=False)
+    data = safetensors.torch.save(state, metadata={HEADER_KEY: text})
+    sha256 = hashlib.sha256(data).hexdigest()
+    path = path.with_name(f'{path.stem}-{sha256[:8]}.safetensors')
+    atomic_write(path, data)
+    return path, sha256
+
+
+def read_metrics(path, row='model'):
+    """Reads one row of the `metrics.json` that `tools/test.py` wrote: {name: number}, None for NaN.
+
+    Raises:
+        ValueError: no such file, no JSON, or no such row.
+    """
+    advice = 'give the metrics.json that tools/test.py wrote for these weights'
+    numbers = read_json(path, allow_nan=True, advice=advice).get(row)
+    if not isinstance(numbers, dict) or not all(type(value) in (int, float) for value in numbers.values()):
+        raise FileError(f'{path} has no row {row!r} of metrics; {advice}')
+    return {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
+
+
+def config_name(path):
+    """The place of a config below the folder `configs`: '/here/configs/deformer/dexycb.py' -> 'deformer/dexycb.py'.
+
+    A file elsewhere keeps its own name alone.
+    """
+    parts = Path(path).parts
+    if 'configs' not in parts:
+        return parts[-1]
+    return '/'.join(parts[len(parts) - parts[::-1].index('configs') :])
+
+
+def data_name(config):
+    """What a config is tested on: 'DexYCB s0 test, from the folder synthetic_dexycb'; None without a test set."""
+    test = config.get('test_dataset')
+    if test is None:
+        return None
+    words = [str(test[key]) for key in ('type', 'setup', 'split') if key in test]
+    folder = f', from the folder {Path(test["data_root"]).name}' if 'data_root' in test else ''
+    return ' '.join(words) + folder
+
+
+def class_names(config):
+    """The names of actions, verbs and objects of a config's test set, {kind: list}, or None where it has none."""
+    taxonomy = configured_taxonomy(config.get('test_dataset'))
+    return None if taxonomy is None else plain(taxonomy.metainfo())
+
+
+def zoo_row(path, sha256, header):
+    """The line of model_zoo.md for a published file."""
+    metrics = header['metrics'] or {}
+    numbers = [metrics.get(name) for name in ('pa_mpjpe_mm', 'mpjpe_ra_wrist_mm')]
+    cells = [
+        Path(path).name,
+        f'`configs/{header["config"]}`' + ''.join(f' `{k}={v}`' for k, v in header['config_options'].items()),
+        header['data'],
+        header['hand_model'],
+        *('' if number is None else f'{number:.2f}' for number in numbers),
+        header['licence'],
+        f'`{sha256}`',
+    ]
+    return '| ' + ' | '.join(str(cell) for cell in cells) + ' |'
