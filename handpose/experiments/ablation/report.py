@@ -269,7 +269,7 @@ def _difference_parts(table, results):
         f'interval of a paired bootstrap over sequences ({NUM_RESAMPLES:,} resamples of at most {clusters} sequences, '
         f'each with all its cameras and frames; values of a frame are averaged over seeds first), followed by the '
         f'differences of the individual seeds. **Bold**: the interval excludes zero, and two or more seeds agree. '
-        f'The interval covers the choice of test sequences. The variation between trainings is visible only in the '
+        f'The interval covers the choice of test sequences. The variation between training runs is visible only in the '
         f'seeds, and few seeds estimate it poorly. Intervals are not corrected for multiple comparisons.',
     ]
 
@@ -288,7 +288,7 @@ def _how_made(table, results):
         f'`python tools/ablate.py {_shown(table.path)}`\n\n'
         + '\n'.join(option_lines)
         + f'\n\nCommon options `{" ".join(option_words(table.budget))}`{test}; seeds '
-        f'{", ".join(map(str, table.seeds))}. {training["runs"]} trainings of {low / 60:.1f} to {high / 60:.1f} '
+        f'{", ".join(map(str, table.seeds))}. {training["runs"]} training runs of {low / 60:.1f} to {high / 60:.1f} '
         f'minutes with one thread each ({"; ".join(training["machines"])}), with other work in parallel.'
     )
 
