@@ -15,7 +15,7 @@ _BARS_START = 0.56  # share of the width where the bars begin
 
 
 class ActionBanner:
-    """A dark strip: the action recognized so far with its score, that of the whole video, the true one, and the progress.
+    """A dark strip: the action recognized so far with its score, that of the whole video, the truth, and the progress.
 
     Args:
         names: of the A actions.
