@@ -28,7 +28,7 @@ def test_boxes_contain_their_mapped_corners():
     boxes = torch.tensor([[2.0, 3, 9, 5], [0, 0, 1, 8], [-4, -4, -1, -2]])
     for matrix, box, found in zip(affine, boxes, transform_boxes(boxes, affine), strict=True):
         x1, y1, x2, y2 = box.tolist()
-        corners = [matrix @ torch.tensor([x, y, 1.0]) for x in (x1, x2) for y in (y1, y2)]
+        corners = [(matrix @ torch.tensor([x, y, 1.0])).tolist() for x in (x1, x2) for y in (y1, y2)]
         expected = [min(c[0] for c in corners), min(c[1] for c in corners)]
         expected += [max(c[0] for c in corners), max(c[1] for c in corners)]
         assert found.tolist() == pytest.approx(expected, abs=1e-5)
