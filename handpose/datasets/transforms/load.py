@@ -97,7 +97,7 @@ def read_image(path: str, size: Size | None = None) -> NDArray:
     return _decode(*next(read_files([path])), size)
 
 
-def decode_image(data: bytes, path: str) -> NDArray:
+def decode_image(data: bytes | memoryview, path: str) -> NDArray:
     """Decodes the content of an image file.
 
     Args:
@@ -112,7 +112,7 @@ def decode_image(data: bytes, path: str) -> NDArray:
     """
     encoded = np.frombuffer(data, np.uint8)
     # OpenCV fills the missing rows of a truncated JPEG with grey without a warning, so look for the end marker.
-    complete = data[:2] != b'\xff\xd8' or b'\xff\xd9' in data[-64:]
+    complete = encoded[:2].tobytes() != b'\xff\xd8' or b'\xff\xd9' in encoded[-64:].tobytes()
     image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) and complete else None
     if image is None:
         raise DatasetError(f'image {path} is truncated or not an image ({len(data)} bytes); unpack the dataset again')
