@@ -82,6 +82,7 @@ MODELS = Registry('model', parent=mm.MODELS, scope='handpose', locations=['handp
 HAND_MODELS = Registry('hand_model', scope='handpose', locations=['handpose.hands'])
 DATASETS = Registry('dataset', parent=mm.DATASETS, scope='handpose', locations=['handpose.datasets'])
 TRANSFORMS = Registry('transform', parent=mm.TRANSFORMS, scope='handpose', locations=['handpose.datasets'])
+SAMPLINGS = Registry('sampling', scope='handpose', locations=['handpose.datasets'])
 METRICS = Registry('metric', parent=mm.METRICS, scope='handpose', locations=['handpose.evaluation'])
 HOOKS = Registry(
     'hook', parent=mm.HOOKS, scope='handpose', locations=['handpose.engine.runner', 'handpose.visualization']
@@ -153,7 +154,7 @@ def defaults_of(type_name):
     """Default arguments of a registered part or its class, {name: value}; empty for a name that no registry knows."""
     found = type_name
     if isinstance(type_name, str):
-        registries = (MODELS, HAND_MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, OPTIM_WRAPPERS)
+        registries = (MODELS, HAND_MODELS, DATASETS, TRANSFORMS, SAMPLINGS, METRICS, HOOKS, OPTIM_WRAPPERS)
         found = next((part for registry in registries if (part := registry.get(type_name)) is not None), None)
     if found is None:
         return {}

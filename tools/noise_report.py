@@ -58,7 +58,7 @@ def read_tracks(arguments, split):
     """The tracks of a split as `InputTrack`s, one for each hand."""
     if arguments.source.endswith('.npz'):
         noise = [dict(type='EstimatorNoise')]
-        options = dict(split=split, mode='tracks', labels='joints_only', seed=arguments.seed, pipeline=noise)
+        options = dict(split=split, labels='joints_only', seed=arguments.seed, pipeline=noise)
         dataset = MotionClips(arguments.source, **options)
     else:
         config = load_config(arguments.source, arguments.cfg_options)

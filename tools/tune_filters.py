@@ -34,7 +34,7 @@ def parse_arguments():
 def main():
     arguments = parse_arguments()
     config = load_config(arguments.config, arguments.cfg_options)
-    settings = {**config.train_dataset, 'mode': 'tracks', 'pipeline': config.test_pipeline}
+    settings = {**config.train_dataset, 'sampling': {'type': 'Tracks'}, 'pipeline': config.test_pipeline}
     dataset = DATASETS.build(settings)
     batches = [collate([dataset[i]])['batch'] for i in track(range(0, len(dataset), arguments.every), 'reading')]
     print(f'{len(batches)} of {len(dataset)} tracks of the train split; {ERROR} | {ACCELERATION}')

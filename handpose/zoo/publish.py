@@ -9,7 +9,7 @@ import safetensors.torch
 import torch
 
 import handpose
-from handpose.datasets.io.taxonomies import configured_taxonomy
+from handpose.datasets.io.action_videos import configured_taxonomy
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import FileError, read_json
 from handpose.hands import COMMON_JOINTS, MANO_JOINTS

@@ -18,9 +18,10 @@ import ho3d_files
 import numpy as np
 import pytest
 import torch
+from samplings import centred
 from torch.utils.data import DataLoader
 
-from handpose.datasets import FPHA, H2O, HO3D, BrokenFrames, DatasetError, DexYCB
+from handpose.datasets import FPHA, H2O, HO3D, ActionClips, BrokenFrames, DatasetError, DexYCB
 from handpose.datasets.io import packed_format, packed_frames, packing
 from handpose.datasets.io.packed_frames import PackedFrames
 from handpose.datasets.io.packing import check_store, pack_frames
@@ -530,10 +531,10 @@ def test_a_truncated_original_is_what_it_was(tmp_path, originals):
 
 
 READERS = {
-    'dexycb': (dexycb_files.write_root, lambda root, **o: DexYCB(root, setup='all', num_frames=3, gap=2, **o)),
-    'ho3d': (ho3d_files.write_root, lambda root, **o: HO3D(root, num_frames=3, gap=2, **o)),
-    'h2o': (h2o_files.write_root, lambda root, **o: H2O(root, num_frames=4, spacing=2, window=2, **o)),
-    'fpha': (fpha_files.write_root, lambda root, **o: FPHA(root, num_frames=3, spacing=2, window=1, **o)),
+    'dexycb': (dexycb_files.write_root, lambda root, **o: DexYCB(root, setup='all', **o, sampling=centred(3, 2))),
+    'ho3d': (ho3d_files.write_root, lambda root, **o: HO3D(root, **o, sampling=centred(3, 2, across_gaps=True))),
+    'h2o': (h2o_files.write_root, lambda root, **o: H2O(root, **o, sampling=ActionClips(4, 2, window=2))),
+    'fpha': (fpha_files.write_root, lambda root, **o: FPHA(root, **o, sampling=ActionClips(3, 2))),
 }
 
 
@@ -577,7 +578,7 @@ def test_every_reader(name, tmp_path):
 
 def test_a_damaged_frame_is_left_out_on_request(tmp_path):
     root, store = dexycb_files.write_root(tmp_path / 'data'), tmp_path / 'store'
-    options = dict(setup='all', mode='tracks', pipeline=LOAD, on_broken='skip')
+    options = dict(setup='all', pipeline=LOAD, on_broken='skip')
     paths = DexYCB(root, **options).image_paths()
     pack_frames(store, root, paths)
     dataset = DexYCB(root, **options, packed=store)

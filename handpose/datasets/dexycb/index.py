@@ -24,8 +24,8 @@ import numpy as np
 from mmengine.logging import print_log
 from rich.progress import track as progress_bar
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.dexycb import layout as layout
+from handpose.datasets.dexycb import layout
+from handpose.datasets.io.errors import DatasetError
 from handpose.files.atomic import flush_folder
 from handpose.files.reading import inside_root
 from handpose.registry import did_you_mean

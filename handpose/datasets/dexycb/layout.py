@@ -10,8 +10,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import key_of, numbers
 from handpose.datasets.io.plausibility import check_extrinsics, check_hand, check_hand_parameters, check_intrinsics
 from handpose.files.npz import read_npz
@@ -180,17 +179,6 @@ def read_sequence(folder, subject, position):
         grasped=objects[grasped],
         fps=fps,
     )
-
-
-def read_hand_model_name(root):
-    """The hand model that the labels were made with: what hand_model.yml says, or 'mano' where there is none."""
-    path = Path(root) / 'hand_model.yml'
-    if not path.exists():
-        return 'mano'
-    name = _read_yaml(path, ('name',))['name']
-    if not isinstance(name, str):
-        raise DatasetError(f'{path}: name must be the name of a hand model, got {name!r}')
-    return name
 
 
 def read_intrinsics(root):

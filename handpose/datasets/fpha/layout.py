@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import LARGEST
 from handpose.files.reading import inside_root, read_text
 from handpose.hands.joints import permutation_to_common
@@ -19,7 +18,7 @@ from handpose.hands.joints import permutation_to_common
 TO_COMMON = permutation_to_common('fpha')
 SPLIT_FILE = 'data_split_action_recognition.txt'
 SPLIT_TITLES = {'train': 'Training', 'test': 'Test'}
-PICTURES = ('Video_files', 'Video_files_480')  # the original, and a copy at the size that HTT works on
+IMAGE_FOLDERS = ('Video_files', 'Video_files_480')  # the original, and a copy at the size that HTT works on
 SKELETONS = ('Hand_pose_annotation_v1', 'Hand_pose_annotation_v1_1')  # as the download names it, and its description
 FPS = 30.0
 # The three sequences that the data set itself says to ignore: their skeleton files are empty.

@@ -9,15 +9,15 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.action_videos import Segment, read_numbers
+from handpose.datasets.io.action_videos import ActionSegment, read_numbers
+from handpose.datasets.io.errors import DatasetError
 from handpose.files.reading import inside_root, read_text
 
 EGOCENTRIC = 'cam4'
 CAMERAS = ('cam0', 'cam1', 'cam2', 'cam3', EGOCENTRIC)
 SPLITS = ('train', 'val', 'test')
 # Folders of pictures: the original, the release's small copy, and a copy at the size that HTT works on.
-PICTURES = ('rgb', 'rgb256', 'rgb480_270')
+IMAGE_FOLDERS = ('rgb', 'rgb256', 'rgb480_270')
 LIST_FOLDER = 'label_split'
 LIST_COLUMNS = ('id', 'path', 'action_label', 'start_act', 'end_act', 'start_frame', 'end_frame')
 TEST_COLUMNS = tuple(name for name in LIST_COLUMNS if name != 'action_label')  # the labels are withheld
@@ -54,7 +54,7 @@ def read_segments(path, taxonomy):
         path: the list. taxonomy: `ActionTaxonomy` that its numbers belong to.
 
     Returns:
-        a list of `Segment`, in the order of the list.
+        a list of `ActionSegment`, in the order of the list.
 
     Raises:
         DatasetError: no list, other columns or another order of columns, an action outside the taxonomy, frames that
@@ -99,7 +99,7 @@ def _segment(words, columns, taxonomy, where):
             f'{found["start_frame"]} to {found["end_frame"]}; the columns must stand in the order {" ".join(columns)}'
         )
     action = taxonomy.label_of(found['action_label'], where) if 'action_label' in found else -1
-    return Segment(recording, found['id'], action, first, last + 1)
+    return ActionSegment(recording, found['id'], action, first, last + 1)
 
 
 def mano_folder(folder):

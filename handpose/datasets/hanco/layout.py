@@ -10,8 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import key_of, mano_numbers, numbers, read_json
 from handpose.datasets.io.pose_recordings import Camera
 from handpose.files.reading import visible_names

@@ -10,10 +10,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import numbers
 from handpose.datasets.io.plausibility import check_extrinsics, check_hand, check_hand_parameters, check_intrinsics
 from handpose.files.pickles import PickleError, load_pickle
@@ -44,12 +44,18 @@ FRAME = np.dtype(
 
 
 @dataclass
-class Track:
-    """One sequence, which is one camera's view: `lines` {frame: its line in the list, from 0}, `frames` on disk."""
+class SequenceFiles:
+    """One sequence, which is one camera's view.
+
+    Attributes:
+        name: of the sequence.
+        lines: {frame: its line in the list, from 0}, annotated frames.
+        frames: those on disk.
+    """
 
     name: str
-    lines: dict
-    frames: list
+    lines: dict[int, int]
+    frames: list[int]
 
 
 def check_root(root):
@@ -92,12 +98,12 @@ def find_version(root, part, sequence):
     raise DatasetError(f'{folder} holds no .png (version 2) or .jpg (version 3) pictures; unpack HO3D again')
 
 
-def find_track(root, part, name, lines, version):
+def find_files(root, part, name, lines, version):
     """Looks up the files of a sequence.
 
     Returns:
-        `Track` of the frames whose picture and, where listed, label file are there; and sentences about listed ones
-        that are not.
+        `SequenceFiles` of the frames whose image and, where listed, label file are there; and messages about listed
+        ones that are not.
     """
     present = {}
     for folder, suffix in (('rgb', SUFFIX[version]), ('meta', '.pkl')):
@@ -114,7 +120,7 @@ def find_track(root, part, name, lines, version):
     lost = {frame for frame, _ in missing}
     kept = {frame: line for frame, line in lines.items() if frame not in lost}
     frames = sorted(present['rgb'] - (set(lines) - set(kept)))
-    return Track(name, kept, frames), [sentence for _, sentence in missing]
+    return SequenceFiles(name, kept, frames), [sentence for _, sentence in missing]
 
 
 def image_path(root, part, sequence, frame, version):
@@ -270,6 +276,19 @@ def read_calibration(root, recording):
             raise DatasetError(f'{folder}: the matrix of camera {digit} must be 4 x 4, got {matrix.shape}')
         check_extrinsics(matrix, f'{folder}, camera {digit}')
     return matrices
+
+
+def read_camera_to_world(root: Path, sequence: str) -> NDArray:
+    """(4, 4) float64 from the camera of a sequence to the reference camera of its recording, version 3, OpenCV axes.
+
+    Raises:
+        DatasetError: see `read_calibration`; or the calibration lacks the camera.
+    """
+    recording, camera = recording_and_camera(sequence)
+    matrices = read_calibration(root, recording)
+    if camera not in matrices:
+        raise DatasetError(f'{root}/calibration/{recording} has no camera {camera}, that of {sequence}; {UNPACK}')
+    return matrices[camera]
 
 
 def _table(path):

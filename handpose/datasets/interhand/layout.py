@@ -12,8 +12,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import key_of, mano_numbers, numbers, read_json
 from handpose.datasets.io.plausibility import plausible_joints
 from handpose.datasets.io.pose_recordings import Camera, check_cameras, pinhole
@@ -27,9 +26,10 @@ SIDES = ('left', 'right')  # ours; the files' is the other way round
 TO_COMMON = np.array(permutation_to_common('interhand'))
 HAND_TYPES = ('right', 'left', 'interacting')
 WRIST = 0
+Key = tuple[str, str]  # capture, sequence
 
 
-class Frames(NamedTuple):
+class AnnotatedFrames(NamedTuple):
     """One sequence's annotated frames: `numbers` (N,), `joints` (N, 2, 21, 3) float32 metres, world, `valid`
     (N, 2, 21), `kinds` (N,) places in `HAND_TYPES`."""  # fmt: skip
 
@@ -83,8 +83,8 @@ def read_joints(path, sequence_names):
         path: the file. sequence_names: called for {(capture, frame number): sequence} where entries do not name theirs.
 
     Returns:
-        {(capture, sequence): Frames}, by capture and sequence, frames by number. Joints of a hand whose wrist is not
-        annotated do not count, as in the official evaluation.
+        {(capture, sequence): AnnotatedFrames}, by capture and sequence, frames by number. Joints of a hand whose wrist
+        is not annotated do not count, as in the official evaluation.
     """
     groups, names = {}, None
     for capture, frames in read_json(path).items():
@@ -112,7 +112,7 @@ def read_joints(path, sequence_names):
         valid = to_common(np.stack([row[2] for row in rows]))
         valid &= valid[..., WRIST : WRIST + 1]
         joints = np.where(valid[..., None], to_common(np.stack([row[1] for row in rows])) / np.float32(1000), 0)
-        found[key] = Frames(
+        found[key] = AnnotatedFrames(
             np.array([row[0] for row in rows]), joints, valid, np.array([row[3] for row in rows], np.int8)
         )
     return _plausible(found, path) if found else found
@@ -131,11 +131,11 @@ def _plausible(found, path):
 
 
 def read_mano(path, sequences):
-    """Reads `*_MANO_NeuralAnnot.json` for the frames of `sequences` {(capture, sequence): Frames}.
+    """Reads `*_MANO_NeuralAnnot.json` for the frames of `sequences` {(capture, sequence): AnnotatedFrames}.
 
     Returns:
-        {(capture, sequence): (pose (N, 2, 48) without the mean pose, shape (N, 2, 10), translation (N, 2, 3) metres,
-        valid (N, 2))}, world; zeros where there is none.
+        {(capture, sequence): (values (N, 2, 61), valid (N, 2))}, world; zeros where there is none. Values are pose (48,
+        without the mean pose), shape (10) and translation (3, metres).
     """
     found = read_json(path)
     result = {}
@@ -152,7 +152,7 @@ def read_mano(path, sequences):
                 where = f'{path}, capture {key[0]}, frame {number}, {side}'
                 values[row, hand] = mano_numbers(entry, where)
                 valid[row, hand] = True
-        result[key] = values[..., :48], values[..., 48:58], values[..., 58:], valid
+        result[key] = values, valid
     return result
 
 

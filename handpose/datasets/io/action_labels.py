@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from pathlib import Path
 
-from handpose.datasets.base import DatasetError
+from handpose.datasets.io.errors import DatasetError
 from handpose.files.reading import read_yaml
 from handpose.registry import did_you_mean
 

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handpose.datasets.base import DatasetError, check_choice
+from handpose.datasets.io.errors import DatasetError, check_choice
 from handpose.datasets.io.plausibility import (
     check_extrinsics,
     check_hand_parameters,

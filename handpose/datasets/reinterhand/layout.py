@@ -14,8 +14,7 @@ from typing import NamedTuple
 import numpy as np
 from mmengine.logging import print_log
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import key_of, mano_numbers, numbers, read_json
 from handpose.datasets.io.pose_recordings import Camera, check_cameras, pinhole
 from handpose.files.reading import read_text, visible_names, visible_paths

@@ -11,7 +11,7 @@ from handpose.datasets.fpha.layout import (
     COLOUR_CAMERA,
     COLOUR_SIZE,
     DEPTH_TO_COLOUR,
-    PICTURES,
+    IMAGE_FOLDERS,
     SKELETONS,
     SPLIT_FILE,
     SPLIT_TITLES,
@@ -61,7 +61,7 @@ class FPHAVideos(VideoLayout):
     def folders(self, subject, video):
         """See `Layout.folders`."""
         name = self._name(subject, video)
-        folders = [f'{PICTURES[0]}/{name}', f'{SKELETONS[0]}/{name}']
+        folders = [f'{IMAGE_FOLDERS[0]}/{name}', f'{SKELETONS[0]}/{name}']
         return folders + [f'{_OBJECT_POSES}/{name}'] * (self.plan(subject, video).thing in _WITH_OBJECT)
 
     def _name(self, subject, video):

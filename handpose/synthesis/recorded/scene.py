@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from handpose.datasets.base import nearest_known
+from handpose.datasets.io.label_frames import nearest_valid
 from handpose.geometry import look_at
 from handpose.geometry.raster import NEAR
 from handpose.hands import fit_hand
@@ -126,7 +126,7 @@ def _object_of(motion, sequence, to_table, rng):
     rotvec, transl = (np.asarray(v[frames], np.float64) for v in (motion.object_rotvec, motion.object_transl))
     known = np.isfinite(rotvec).all(1) & np.isfinite(transl).all(1)
     pose = np.tile(np.eye(4), (count, 1, 1))
-    nearest = nearest_known(known)
+    nearest = nearest_valid(known)
     pose[:, :3, :3] = Rotation.from_rotvec(rotvec[nearest]).as_matrix()
     pose[:, :3, 3] = transl[nearest]
     return (ycb_object(motion.object_names[sequence]),), (to_table @ pose)[:, None]
@@ -149,7 +149,7 @@ def _shift_to_table(things, poses, joints):
 
 def _with_hand(fit, model, valid, side):
     """The scene with only the hand in it; frames without one repeat the nearest (and are not shown)."""
-    known = nearest_known(valid)
+    known = nearest_valid(valid)
     pose, transl, sides = fit.hand_pose[known], fit.hand_transl[known], torch.tensor(side)
     with torch.no_grad():
         mesh = model(pose.float(), fit.hand_shape.float(), transl.float(), sides)
