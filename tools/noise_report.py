@@ -73,7 +73,7 @@ def dataset_config(config, split, seed):
     noise = [step for step in found.get('pipeline', ()) if step['type'] == 'EstimatorNoise']
     if not noise:
         raise DatasetError(f'the {split} dataset has no EstimatorNoise in its pipeline, so there is nothing to report')
-    return {**found, 'mode': 'tracks', 'pipeline': noise, 'seed': seed}
+    return {**found, 'sampling': {'type': 'Tracks'}, 'pipeline': noise, 'seed': seed}
 
 
 def hands_of(clip):

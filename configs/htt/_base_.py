@@ -19,7 +19,7 @@ transformer = dict(
 model = dict(
     type='HTT',
     num_frames='$num_frames',
-    spacing='$frame_step',
+    frame_step='$frame_step',
     cascaded=True,  # Table 5: False sets P and A side by side
     vote='sum',  # of the clips of a video, by their probabilities; or 'majority'
     normalizer=dict(type='ImageNormalizer', mean=(127.5, 127.5, 127.5), std=(255.0, 255.0, 255.0)),

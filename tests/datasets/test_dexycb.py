@@ -130,7 +130,7 @@ def test_tracks_keep_frames_without_a_hand(root):
     assert not track.joints_3d[4].any() and torch.equal(track.boxes[4], track.boxes[3])
 
 
-def test_clip_stride_counts_annotated_frames_of_each_track(root):
+def test_clip_step_counts_frames_of_each_track(root):
     dataset = DexYCB(root, 'test', setup='s2', sampling=centred(1, clip_step=4))
     assert [dataset[i].meta['frame_indices'] for i in range(4)] == [[1], [6], [10], [1]]
 

@@ -8,7 +8,7 @@ from handpose.experiments.benchmarks.case import Work, case, cases_of_length
 from handpose.experiments.benchmarks.cases.parts import trained
 from handpose.experiments.benchmarks.inputs import ROOT
 from handpose.geometry import project_points
-from handpose.models import WindowedTransformer
+from handpose.models import TrainingStep, WindowedTransformer
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
@@ -84,7 +84,7 @@ def training(settings, checkpointing):
     batch = random_video(config, frames_of(settings, config.num_frames), settings.device)
 
     def run():
-        losses = model.loss(batch)
+        losses = model.loss(batch, TrainingStep())
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()
