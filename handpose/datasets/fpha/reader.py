@@ -3,7 +3,6 @@
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from mmengine.logging import print_log
@@ -51,7 +50,7 @@ class FPHA(ActionVideos):
     sides = (1,)
     image_prefix = 'color_'
     fps = layout.FPS
-    choices: ClassVar = {
+    choices = {
         'split': ('train', 'val', 'test'),
         'protocol': ('actions', 'subjects'),
         'images': layout.IMAGE_FOLDERS,

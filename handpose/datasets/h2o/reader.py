@@ -4,7 +4,7 @@ import functools
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -46,7 +46,7 @@ class H2O(HandModelOptions, ActionVideos):
 
     name = 'h2o'
     official_taxonomy = H2O_ACTIONS
-    choices: ClassVar = {
+    choices = {
         'split': layout.SPLITS,
         'camera': layout.CAMERAS,
         'images': layout.IMAGE_FOLDERS,

@@ -6,7 +6,6 @@ Legend: N annotated frames of a sequence, T frames of a sample.
 import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 from mmengine.logging import print_log
@@ -61,7 +60,7 @@ class HanCo(HandModelOptions, VideoDataset):
     """
 
     name = 'hanco'
-    choices: ClassVar = {'split': ('train', 'val', 'test'), 'annotated': layout.ANNOTATED}
+    choices = {'split': ('train', 'val', 'test'), 'annotated': layout.ANNOTATED}
 
     train_sequences: int = 1200
     held_out: int = 0

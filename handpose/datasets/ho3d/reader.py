@@ -5,7 +5,6 @@ Legend: T frames of a sample, K cameras.
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -57,7 +56,7 @@ class HO3D(HandModelOptions, VideoDataset):
     """
 
     name = 'ho3d'
-    choices: ClassVar = {
+    choices = {
         'split': ('train', 'val', 'evaluation'),
         'version': (None, 2, 3),
         'frame': ('camera', 'world'),

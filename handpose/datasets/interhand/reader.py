@@ -6,7 +6,6 @@ Legend: N annotated frames of a sequence, T frames of a sample, K cameras.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 
@@ -63,7 +62,7 @@ class InterHand26M(HandModelOptions, VideoDataset):
     """
 
     name = 'interhand'
-    choices: ClassVar = {
+    choices = {
         'split': layout.SPLITS,
         'fps': tuple(layout.STEPS),
         'hand_type': tuple(HAND_TYPES),

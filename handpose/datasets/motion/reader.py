@@ -5,7 +5,6 @@ Legend: N frames of a sequence, T frames of a sample, J0 the wrist of the hand m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -48,7 +47,7 @@ class MotionClips(HandModelOptions, VideoDataset):
     """
 
     name = 'MotionClips'
-    choices: ClassVar = {'setup': SETUPS, 'split': SPLITS}
+    choices = {'setup': SETUPS, 'split': SPLITS}
 
     setup: str = 's0'
     cameras: Sequence[str] | None = None

@@ -7,7 +7,6 @@ import logging
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import ClassVar
 
 import numpy as np
 from mmengine.logging import print_log
@@ -64,7 +63,7 @@ class ReInterHand(HandModelOptions, VideoDataset):
     """
 
     name = 'reinterhand'
-    choices: ClassVar = {'split': ('train', 'val', 'test'), 'joints': layout.SOURCES}
+    choices = {'split': ('train', 'val', 'test'), 'joints': layout.SOURCES}
 
     test_captures: Sequence[str] = TEST_CAPTURES
     held_out: Sequence[str] = ()
