@@ -1,7 +1,7 @@
 """The base of every reader: it samples the tracks that a reader lists, and runs the transforms.
 
 A reader is a dataclass: the fields are its options, those of the base are inherited and not repeated. It lists its
-tracks (`list_tracks`) and reads frames of one (`read_frames`); docs/own_dataset.md builds one.
+tracks (`list_tracks`) and reads frames of one (`read_frames`); tests/datasets/test_own_reader.py has an example.
 Legend: T frames of a sample, K cameras.
 """
 
@@ -151,7 +151,7 @@ class VideoDataset(Dataset):
             'cameras': list(track.cameras),
             'frame_indices': numbers.tolist(),
             'fps': track.fps,
-            **clip.meta,
+            **dict(clip.meta),
         }
         if paths := self.frame_paths(track, frames):
             meta['paths'] = [row[0] for row in paths] if len(track.cameras) == 1 else paths
@@ -212,7 +212,7 @@ class VideoDataset(Dataset):
         epoch = 0 if self._sampling.whole_tracks else int(self._epoch)
         rng = np.random.default_rng([self.seed, epoch, index])
         if self.packed is not None:
-            sample = sample.replace(meta={**sample.meta, 'packed': str(self.packed), 'data_root': str(self.root)})
+            sample = sample.replace(meta={**dict(sample.meta), 'packed': str(self.packed), 'data_root': str(self.root)})
         for transform in self.pipeline:
             sample = transform(sample, rng)
         return sample

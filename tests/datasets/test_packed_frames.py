@@ -135,7 +135,7 @@ def test_names_whose_hashes_are_one(monkeypatch):
     """Sixteen hashes for a hundred names: the names decide."""
     monkeypatch.setattr(packed_format, 'name_hash', lambda name: zlib.crc32(name) % 16)
     names = [f'{i}.jpg' for i in range(100)]
-    data = packed_format.table_bytes({'root': '/', 'pictures': None}, np.zeros(100, packed_format.RECORD), names)
+    data = packed_format.table_bytes({'root': '/', 'image_changes': None}, np.zeros(100, packed_format.RECORD), names)
     table = packed_format.parse_table(data, 'it')
     assert table.find(names) == list(range(100)) and table.find(['x', '100.jpg']) == [-1, -1]
 
@@ -596,7 +596,7 @@ def test_smaller_pictures(name, tmp_path):
     size = (32, 18) if name == 'h2o' else (48, 36)
     plain = build(root, pipeline=[*LOAD, ResizeFrames(size)])
     pack_frames(store, root, plain.image_paths(), Recoding(size, 'png'))
-    assert PackedFrames(store).pictures['source_size'] == ([64, 36] if name == 'h2o' else [96, 72])
+    assert PackedFrames(store).image_changes['source_size'] == ([64, 36] if name == 'h2o' else [96, 72])
     packed = build(root, pipeline=LOAD, packed=store)
     clip, expected = packed[0], plain[0]
     assert_same(expected, clip)  # PNG: not even the pictures differ

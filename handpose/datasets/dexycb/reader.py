@@ -72,7 +72,7 @@ class DexYCB(HandModelOptions, VideoDataset):
             raise DatasetError(f'fps must be a positive number or None, got {self.fps}')
         layout.check_root(self.root)
         self.open_hand_model(read_hand_model_name(self.root), self.root)
-        self._pose_space = None if self.hand_model is None else _pose_space(self.hand_model)
+        self._pose_space = None if self.model is None else _pose_space(self.model)
         self.intrinsics = layout.read_intrinsics(self.root)
         self.index = open_index(self.root, self.intrinsics, self.cache_dir)
         chosen = self._chosen_tracks()
@@ -134,15 +134,17 @@ class DexYCB(HandModelOptions, VideoDataset):
             occlusion=torch.from_numpy(records['occlusion'])[..., None],
         )
         if self._pose_space is not None:
-            sample = self._with_hand_parameters(sample, sequence, records['pose_m'][:, 0], *self._pose_space)
+            sample = self._with_hand_parameters(sample, sequence, records['pose_m'][:, 0], hand_valid)
         if self.frame == 'camera':
             return sample
         return to_world(sample, self._extrinsics[sequence.extrinsics][track.cameras[0]])
 
     def _with_hand_parameters(
-        self, sample: HandSequence, sequence: layout.Sequence, pose_m: NDArray, mean: Tensor, basis: Tensor
+        self, sample: HandSequence, sequence: layout.SequenceInfo, pose_m: NDArray, hand_valid: Tensor
     ) -> HandSequence:
         """Adds hand pose, shape and translation. pose_m (T, 51): wrist rotvec, 45 coefficients, translation."""
+        assert self._pose_space is not None
+        mean, basis = self._pose_space
         values = torch.from_numpy(pose_m)
         side = int(sequence.hand_side == 'right')
         fingers = mean[side] + values[:, 3:48] @ basis[side]
@@ -150,7 +152,7 @@ class DexYCB(HandModelOptions, VideoDataset):
             hand_pose=torch.cat([values[:, :3], fingers], 1).reshape(-1, 1, 16, 3),
             hand_shape=torch.from_numpy(self._betas[sequence.mano_calib]).clone()[None],
             hand_transl=values[:, None, 48:],
-            hand_pose_valid=sample.hand_valid & (values != 0).any(1)[:, None],
+            hand_pose_valid=hand_valid & (values != 0).any(1)[:, None],
         )
 
     def _chosen_tracks(self) -> NDArray[np.bool_]:
@@ -195,7 +197,7 @@ class DexYCB(HandModelOptions, VideoDataset):
             cameras=serials,
             fps=float(self.fps or sequence.fps or layout.FPS),
             annotated=(status == HAND).all(0),
-            readable=(status > BROKEN).all(0),
+            readable=np.asarray((status > BROKEN).all(0)),
             source=numbers,
         )
 
@@ -226,7 +228,7 @@ class DexYCB(HandModelOptions, VideoDataset):
                         f'{missing[0]}, which {sequence.name} was recorded with; unpack the calibration again'
                     )
 
-    def _from_camera_0(self, sequence: layout.Sequence, cameras: tuple[str, ...]) -> Tensor:
+    def _from_camera_0(self, sequence: layout.SequenceInfo, cameras: tuple[str, ...]) -> Tensor:
         """(K, 4, 4) from the frame of camera 0 to each camera's."""
         matrices = [np.eye(4)]
         if len(cameras) > 1:

@@ -68,7 +68,7 @@ def official_starts(index: DexYCBIndex, tracks: NDArray[np.bool_], numbers: dict
         tracks: (M,), those of the split.
         numbers: of the cameras, from `camera_numbers`.
     """
-    order = np.lexsort(([numbers[s] for s in index.track_serial], index.track_sequence))
+    order = np.lexsort((np.array([numbers[s] for s in index.track_serial]), index.track_sequence))
     order = order[tracks[order]]
     lengths = np.diff(index.track_start)[order]
     starts = np.full(len(tracks), -1)

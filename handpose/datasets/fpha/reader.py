@@ -46,7 +46,6 @@ class FPHA(ActionVideos):
 
     name = 'fpha'
     official_taxonomy = FPHA_ACTIONS
-    camera_id = 'color'
     sides = (1,)
     image_prefix = 'color_'
     fps = layout.FPS
@@ -59,6 +58,11 @@ class FPHA(ActionVideos):
     protocol: str = 'actions'
     held_out: Sequence[str] = ()
     images: str = 'Video_files'
+
+    @property
+    def camera_id(self) -> str:
+        """See `ActionVideos.camera_id`."""
+        return 'color'
 
     def list_segments(self) -> list[ActionSegment]:
         """See `ActionVideos.list_segments`."""

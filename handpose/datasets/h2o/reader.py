@@ -82,17 +82,17 @@ class H2O(HandModelOptions, ActionVideos):
         joints_valid = plausible_joints(joints, np.repeat(valid[..., None], 21, -1), folder / 'hand_pose')
         check_view(joints[joints_valid[..., 0], 0], folder / 'hand_pose')
         hands = objects = None
-        if self.hand_model is not None:
+        if self.model is not None:
             where = layout.mano_folder(folder)
             pose, shape, transl, fitted = self._read(where, numbers, layout.read_mano, layout.NO_MANO)
-            hands = FittedHands(pose, shape, model_wrist(self.hand_model, shape, transl, self.sides), fitted)
+            hands = FittedHands(pose, shape, model_wrist(self.model, shape, transl, self.sides), fitted)
             hands = usable_fits(hands, joints, joints_valid, where)
         if self.objects == 'obj_pose':
             read = functools.partial(layout.read_object, count=len(self.actions.objects))
             (objects,) = self._read(folder / 'obj_pose', numbers, read, layout.NO_OBJECT)
         rows, name = np.arange(len(numbers)), self.segment_name(segment)
         recording = Recording(name, numbers, rows, joints.astype(np.float32), joints_valid, hands)
-        return SegmentLabels(recording, matrix, size, objects, self.hand_model, self.hand_model_name)
+        return SegmentLabels(recording, matrix, size, objects, self.model, self.hand_model_name)
 
     def _read(self, folder: Path, numbers: NDArray, read: Callable[[str], Any], absent: Any) -> list[NDArray]:
         """What `read` finds in the files of frames (N,), as arrays (N, ...); `absent` where on_broken='skip' must."""

@@ -110,7 +110,7 @@ class HanCo(HandModelOptions, VideoDataset):
             self._recordings[number] = self._read_sequence(number, annotated)
         recording, cameras = self._recordings[number]
         meta = {'hand_model': self.hand_model_name, 'official_indices': official_indices(recording, frames)}
-        return camera_clip(recording, frames, [cameras[camera]], SIDES, self.hand_model).replace(meta=meta)
+        return camera_clip(recording, frames, [cameras[camera]], SIDES, self.model).replace(meta=meta)
 
     def _numbers_of_split(self) -> range:
         """The numbers of the split's sequences."""
@@ -157,11 +157,11 @@ class HanCo(HandModelOptions, VideoDataset):
         valid = plausible_joints(joints, np.ones(joints.shape[:3], bool), f'{self.root}/xyz/{number:04d}')
         joints = np.where(valid[..., None], joints, np.float32(0))
         hands = None
-        if self.hand_model is not None:
+        if self.model is not None:
             fitted = self._flags['has_fit'][number][frames]
             values = layout.read_mano(self.root, number, frames, fitted)[:, None]
             where = f'{self.root}/shape/{number:04d}'
-            hands = fitted_hands(self.hand_model, values, fitted[:, None], joints, valid, SIDES, where)
+            hands = fitted_hands(self.model, values, fitted[:, None], joints, valid, SIDES, where)
         recording = Recording(f'{number:04d}', frames, timeline(frames, 1), joints, valid, hands)
         cameras = layout.read_cameras(self.root, number, frames)
         named = {f'cam{i}': camera for i, camera in enumerate(cameras)}

@@ -138,6 +138,7 @@ class HO3D(HandModelOptions, VideoDataset):
     def read(self, index: int) -> HandSequence:
         """See `VideoDataset.read`; the pixels of joints without a label, those of padding included, are zeros."""
         sample = super().read(index)
+        assert sample.joints_2d is not None and sample.joints_2d_valid is not None
         return sample.replace(joints_2d=torch.where(sample.joints_2d_valid[..., None], sample.joints_2d, 0.0))
 
     def _read_records(self, view: layout.SequenceFiles, frames: Frames) -> NDArray:
@@ -181,7 +182,8 @@ class HO3D(HandModelOptions, VideoDataset):
 
     def _rest_wrist(self, shape: Tensor) -> Tensor:
         """The model's wrist at rest (N, 3) of shapes (N, 10), float64."""
-        return self.hand_model.rest_wrist(shape, torch.tensor(RIGHT)).double()
+        assert self.model is not None
+        return self.model.rest_wrist(shape, torch.tensor(RIGHT)).double()
 
     def _from_camera_0(self, track: Track) -> Tensor:
         """(K, 4, 4) from the frame of camera 0 to each camera's."""
@@ -226,7 +228,7 @@ class HO3D(HandModelOptions, VideoDataset):
         if self.truth_file is not None and self.split != 'evaluation':
             raise DatasetError(f'truth_file is of the evaluation part; split {self.split!r} has its own labels')
 
-    def _checked_version(self, sequence: str) -> int:
+    def _checked_version(self, sequence: str) -> int | None:
         found = layout.find_version(self.root, self.part, sequence)
         if self.version not in (None, found):
             raise DatasetError(

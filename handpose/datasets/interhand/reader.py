@@ -108,7 +108,7 @@ class InterHand26M(HandModelOptions, VideoDataset):
             'hand_types': [layout.HAND_TYPES[types[row]] if row >= 0 else None for row in rows.tolist()],
         }
         cameras = [self._cameras[key[0]][name] for name in track.cameras]
-        return camera_clip(recording, frames, cameras, SIDES, self.hand_model).replace(meta=meta)
+        return camera_clip(recording, frames, cameras, SIDES, self.model).replace(meta=meta)
 
     def _file(self, name: str) -> Path:
         return layout.find_file(self.root, self.annotations.format(split=self.split), name)
@@ -128,16 +128,16 @@ class InterHand26M(HandModelOptions, VideoDataset):
 
     def _make_recordings(self, sequences: dict[layout.Key, layout.AnnotatedFrames]) -> dict[layout.Key, Recording]:
         parameters = {}
-        if self.hand_model is not None:
+        if self.model is not None:
             parameters = layout.read_mano(self._file('MANO_NeuralAnnot'), sequences)
         recordings = {}
         types = [layout.HAND_TYPES.index(kind) for kind in HAND_TYPES[self.hand_type]]
         for key, frames in sequences.items():
             hands = None
-            if self.hand_model is not None:
+            if self.model is not None:
                 where = f'{self._file("MANO_NeuralAnnot")}, capture {key[0]}, {key[1]}'
                 values, fitted = parameters.pop(key)
-                hands = fitted_hands(self.hand_model, values, fitted, frames.joints, frames.valid, SIDES, where)
+                hands = fitted_hands(self.model, values, fitted, frames.joints, frames.valid, SIDES, where)
             recordings[key] = Recording(
                 name=f'Capture{key[0]}/{key[1]}',
                 numbers=frames.numbers,
@@ -171,14 +171,14 @@ class InterHand26M(HandModelOptions, VideoDataset):
         """A track; joints that are not `in_image` (N, 2, 21) do not count, nor do those of a hand without its wrist."""
         recording = self.recordings[key]
         if in_image is not None:
-            valid = recording.joints_valid & in_image
+            valid = np.asarray(recording.joints_valid & in_image)
             recording = replace(recording, joints_valid=valid & valid[..., layout.WRIST : layout.WRIST + 1])
         return Track(
             name=f'{recording.name}/cam{"+".join(cameras)}',
             sequence=recording.name,
             cameras=cameras,
             fps=float(self.fps),
-            annotated=(recording.rows >= 0) & recording.joints_valid.any((1, 2))[recording.rows],
+            annotated=(recording.rows >= 0) & np.asarray(recording.joints_valid.any((1, 2)))[recording.rows],
             first_number=int(recording.numbers[0]) // self._step,
             source=(key, recording),
         )

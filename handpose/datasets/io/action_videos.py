@@ -5,6 +5,7 @@ Legend: N frames of a segment, T frames of a sample, H hands, A actions, O objec
 """
 
 import os
+from collections.abc import Collection, Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -90,14 +91,12 @@ class ActionVideos(VideoDataset):
 
     Attributes:
         official_taxonomy: the dataset's own actions.
-        camera_id: what `meta['cameras']` says.
         sides: (H,) 0 left, 1 right.
         image_prefix: images are called `<image_prefix><frame number>`, with any suffix.
         fps: frames per second.
     """
 
     official_taxonomy: ClassVar[ActionTaxonomy]
-    camera_id: ClassVar[str]
     sides: ClassVar[tuple[int, ...]] = (0, 1)
     image_prefix: ClassVar[str] = ''
     fps: ClassVar[float] = 30.0
@@ -108,6 +107,11 @@ class ActionVideos(VideoDataset):
     def metainfo(self) -> dict[str, Any]:
         """See `VideoDataset`; and the names of actions, verbs and objects."""
         return {**super().metainfo, **self.actions.metainfo()}
+
+    @property
+    def camera_id(self) -> str:
+        """What `meta['cameras']` says."""
+        raise NotImplementedError(f'{type(self).__name__} must define camera_id')
 
     def list_segments(self) -> list[ActionSegment]:
         """Opens the dataset and lists the segments of the split."""
@@ -215,6 +219,7 @@ class ActionVideos(VideoDataset):
     def _names_in_store(self, folder: str) -> list[str]:
         """The files of a folder as the packed store has them: the files themselves may be gone."""
         if self._packed_names is None:
+            assert self.packed is not None
             table, self._packed_names = open_packed(self.packed, self.root).table, {}
             states = table.records['state'].tolist()
             for name, state in zip(table.all_names(), states, strict=True):
@@ -230,9 +235,10 @@ class ActionVideos(VideoDataset):
         return self._sizes[recording]
 
     def _packed_size(self, path: str) -> Size:
+        assert self.packed is not None
         store = open_packed(self.packed, self.root)
-        if store.pictures is not None and store.pictures['source_size'] is not None:
-            return tuple(store.pictures['source_size'])
+        if store.image_changes is not None and store.image_changes['source_size'] is not None:
+            return tuple(store.image_changes['source_size'])
         _, data, error = next(store.read([path]))
         if error is not None:
             raise error
@@ -245,7 +251,9 @@ def configured_taxonomy(dataset: dict[str, Any] | None) -> ActionTaxonomy | None
     Raises:
         DatasetError: its own list of actions cannot be read.
     """
-    reader = DATASETS.get(dataset['type']) if dataset and isinstance(dataset.get('type'), str) else None
+    if dataset is None:
+        return None
+    reader = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else None
     if not (isinstance(reader, type) and issubclass(reader, ActionVideos)):
         return None
     return taxonomy_of(dataset.get('taxonomy'), reader.official_taxonomy)
@@ -301,7 +309,7 @@ def read_numbers(path: str | Path, count: int, meaning: str) -> NDArray:
     return found
 
 
-def check_names(kind: str, wanted: list[str], available: list[str], where: object) -> None:
+def check_names(kind: str, wanted: Iterable[str], available: Collection[str], where: object) -> None:
     """Raises a `DatasetError` for the first of the `wanted` names that is not among the `available` ones of `where`."""
     for name in wanted:
         if name not in available:

@@ -29,7 +29,7 @@ def choose_cameras(
     available = [sorted(names) for names in captures]
     if cameras is None:
         return available
-    if isinstance(cameras, int) and not isinstance(cameras, bool):
+    if isinstance(cameras, int):
         if cameras < 1:
             raise DatasetError(f'cameras must be at least 1, got {cameras}')
         places = [np.linspace(0, len(names) - 1, min(cameras, len(names))).round().astype(int) for names in available]

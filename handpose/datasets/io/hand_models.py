@@ -55,6 +55,7 @@ class HandModelOptions:
 
     Attributes:
         hand_model_name: the name of the model that the data was made with.
+        model: the `HandModel` of the labels; None where they are joints only.
     """
 
     _: KW_ONLY
@@ -62,7 +63,7 @@ class HandModelOptions:
     hand_model: HandModel | dict | None = None
 
     def open_hand_model(self, name: str | None, where: object) -> None:
-        """Builds `hand_model` where the labels need one; it is None otherwise.
+        """Sets `hand_model_name`, and `model` to the hand model where the labels need one, else to None.
 
         Args:
             name: the model that the data was made with.
@@ -73,7 +74,4 @@ class HandModelOptions:
         """
         check_choice('labels', self.labels, ('full', 'joints_only'))
         self.hand_model_name = name
-        if self.labels == 'joints_only':
-            self.hand_model = None
-            return
-        self.hand_model = matching_hand_model(name, self.hand_model, where)
+        self.model = None if self.labels == 'joints_only' else matching_hand_model(name, self.hand_model, where)

@@ -138,13 +138,13 @@ def without_other_rates(sequences: Mapping[Key, NDArray], step: int, where: obje
     if not wrong:
         return list(sequences)
     found = commonest_step([sequences[wrong[0]]])
-    sentence = (
+    message = (
         f'{where}: the frame numbers of {len(wrong)} of {len(sequences)} sequences do not rise by multiples of {step}, '
         f'so their frame rate is not known; the first is {wrong[0]}, whose numbers mostly rise by {found}'
     )
     if len(wrong) == len(sequences):
-        raise DatasetError(sentence)
-    print_log(f'Skipped: {sentence}', logger='current', level=logging.WARNING)
+        raise DatasetError(message)
+    print_log(f'Skipped: {message}', logger='current', level=logging.WARNING)
     return [name for name in sequences if name not in set(wrong)]
 
 
@@ -159,8 +159,9 @@ def check_cameras_see(recording: Recording, cameras: Mapping[str, Camera], where
     """Refuses cameras {name: Camera} that cannot see the hands of a Recording; see `plausibility.check_view`."""
     valid = recording.joints_valid[:, :, 0]
     rows, hands = np.nonzero(valid)
-    some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int)) if len(rows) else []
-    rows, hands = rows[some], hands[some]
+    if len(rows):
+        some = np.unique(np.linspace(0, len(rows) - 1, min(len(rows), 50)).astype(int))
+        rows, hands = rows[some], hands[some]
     wrists = recording.joints[rows, hands, 0].astype(np.float64)
     for name, camera in cameras.items():
         matrix = _of_frames(camera.extrinsics, rows)

@@ -5,6 +5,7 @@ Legend: N frames of a sequence, T frames of a sample, J0 the wrist of the hand m
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 import torch
@@ -75,7 +76,7 @@ class MotionClips(HandModelOptions, VideoDataset):
             for number, name in enumerate(motion.sequence_names)
             for camera, serial in enumerate(serials)
             if (not self.cameras or serial in self.cameras)
-            and in_split(self.setup, self.split, *motion.position_of(number), camera)
+            and in_split(self.setup, self.split, *motion.position_of(number), camera=camera)
         ]
 
     def empty_message(self) -> str:
@@ -92,7 +93,7 @@ class MotionClips(HandModelOptions, VideoDataset):
         rows = motion.frames_of(sequence).start + frames
         valid = torch.from_numpy(motion.frame_valid[rows])
         matrix = torch.eye(4, dtype=torch.float64)
-        fields = {}
+        fields: dict[str, Any] = {}
         if motion.camera_extrinsics is not None and motion.camera_intrinsics is not None:
             matrix = torch.from_numpy(np.asarray(motion.camera_extrinsics[sequence, camera], np.float64))
             intrinsics = torch.from_numpy(np.asarray(motion.camera_intrinsics[camera], np.float32))
@@ -100,7 +101,7 @@ class MotionClips(HandModelOptions, VideoDataset):
         joints = torch.from_numpy(motion.joints[rows].astype(np.float64))
         joints = transform_points(torch.where(valid[:, None, None], joints, 0), matrix).float()
         return HandSequence(
-            meta={'hand_model': None if self.hand_model is None else motion.hand_model},
+            meta={'hand_model': None if self.model is None else motion.hand_model},
             hand_side=torch.tensor([int(motion.hand_side[sequence])]),
             hand_valid=valid[:, None],
             extrinsics=torch.eye(4).expand(len(rows), 1, 4, 4).clone(),
@@ -110,11 +111,12 @@ class MotionClips(HandModelOptions, VideoDataset):
             **self._hand_fields(sequence, rows, valid, matrix),
         )
 
-    def _hand_fields(self, sequence: int, rows: NDArray, valid: Tensor, matrix: Tensor) -> dict[str, Tensor]:
+    def _hand_fields(self, sequence: int, rows: NDArray, valid: Tensor, matrix: Tensor) -> dict[str, Any]:
         """The hand-model parameters moved from the world to the camera by `matrix` (4, 4) float64."""
         if self._rest_wrists is None:
             return {}
         motion = self.motion
+        assert motion.hand_pose is not None and motion.hand_transl is not None and motion.hand_shape is not None
         pose, transl = (torch.from_numpy(v[rows].astype(np.float64)) for v in (motion.hand_pose, motion.hand_transl))
         pose = torch.where(valid[:, None, None], pose, 0)
         turned = Rotation.from_matrix(matrix[:3, :3].numpy()) * Rotation.from_rotvec(pose[:, 0].numpy())
@@ -124,7 +126,7 @@ class MotionClips(HandModelOptions, VideoDataset):
         transl = torch.where(valid[:, None], transform_points(transl + rest, matrix) - rest, 0)
         return {
             'hand_pose': pose.float()[:, None],
-            'hand_shape': torch.from_numpy(self.motion.hand_shape[sequence].astype(np.float32))[None],
+            'hand_shape': torch.from_numpy(motion.hand_shape[sequence].astype(np.float32))[None],
             'hand_transl': transl.float()[:, None],
             'hand_pose_valid': valid[:, None],
         }
@@ -138,7 +140,7 @@ class MotionClips(HandModelOptions, VideoDataset):
                 f"python tools/convert/fit_motion.py {self.root} -o FITTED.npz, or use labels='joints_only'"
             )
         self.open_hand_model(motion.hand_model, self.root)
-        if self.hand_model is not None:
+        if self.model is not None:
             with torch.no_grad():
                 shape = torch.from_numpy(np.asarray(motion.hand_shape, np.float32))
-                self._rest_wrists = self.hand_model.rest_wrist(shape, torch.from_numpy(motion.hand_side)).double()
+                self._rest_wrists = self.model.rest_wrist(shape, torch.from_numpy(motion.hand_side)).double()

@@ -108,7 +108,7 @@ class ReInterHand(HandModelOptions, VideoDataset):
         recording = self._recordings[track.sequence]
         camera = capture.cameras[track.cameras[0]]
         meta = {'hand_model': self.hand_model_name, 'official_indices': official_indices(recording, frames)}
-        return camera_clip(recording, frames, [camera], SIDES, self.hand_model).replace(meta=meta)
+        return camera_clip(recording, frames, [camera], SIDES, self.model).replace(meta=meta)
 
     def _list_segments(self) -> list[tuple[int, str, NDArray]]:
         """The segments that have frames with joints: (capture's place, name, frame numbers); the log counts others."""
@@ -133,10 +133,10 @@ class ReInterHand(HandModelOptions, VideoDataset):
         valid &= valid[..., :1]  # a hand without a wrist is absent
         joints = np.where(valid[..., None], joints, np.float32(0))
         hands = None
-        if self.hand_model is not None:
+        if self.model is not None:
             values, fitted = layout.read_mano(capture, numbers)
             where = f'{capture.folder / layout.MANO_FOLDER}, {name}'
-            hands = fitted_hands(self.hand_model, values, fitted, joints, valid, SIDES, where)
+            hands = fitted_hands(self.model, values, fitted, joints, valid, SIDES, where)
         recording = Recording(name, numbers, timeline(numbers, layout.FRAME_STEP), joints, valid, hands)
         check_cameras_see(recording, capture.cameras, f'{capture.folder / layout.CAMERAS}, {name}')
         return recording
