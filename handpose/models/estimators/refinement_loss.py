@@ -77,30 +77,25 @@ class RefinementLoss(nn.Module):
             'loss_joints': self.joint_weight * self.point_loss(*joints),
             'loss_acceleration': self.acceleration_weight * self.acceleration_loss(*joints),
         }
-        if output.pose is None:
+        if output.pose is None or output.shape is None:
             return losses
-        if target.pose is None:  # what would learn from hand-model parameters stays in the graph
+        if target.pose is None or target.shape is None or target.pose_valid is None:
+            # What would learn from hand-model parameters stays in the graph.
             unused = sum(x.sum() for x in output[1:] if x is not None)
             return losses | {'loss_parameters': 0.0 * unused}
-        return losses | self._parameter_losses(output, target, step, hand_model)
-
-    def _parameter_losses(
-        self, output: RefinedMotion, target: MotionTarget, step: TrainingStep, hand_model: HandModel | None
-    ) -> dict[str, Tensor]:
         valid = target.pose_valid & target.frame_valid
         rotations, true_rotations = rot6d_to_rotmat(output.pose.float()), rotvec_to_rotmat(target.pose)
         shapes = [output.shape] if output.block_shapes is None else output.block_shapes.unbind(1)
         shape_losses = [self.shape_loss(shape.float(), target.shape, valid.any(1)) for shape in shapes]
-        losses = {
-            'loss_pose': self.pose_weight * self.pose_loss(rotations, true_rotations, valid),
-            'loss_shape': self.shape_weight * sum(shape_losses) / len(shapes),
-        }
+        losses['loss_pose'] = self.pose_weight * self.pose_loss(rotations, true_rotations, valid)
+        losses['loss_shape'] = self.shape_weight * sum(shape_losses) / len(shapes)
         if self.vertex_weight:
+            if hand_model is None:
+                raise ValueError('vertices are compared (vertex_weight is not 0), so the refiner needs a hand_model')
             frames = self._frames(valid.shape[1], step).to(valid.device)
-            pairs = zip((rotations, true_rotations), (output.shape.float(), target.shape), strict=True)
             predicted, true = (
                 make_hands(hand_model, r[:, frames], s[:, None].expand(-1, len(frames), -1), target.side).vertices
-                for r, s in pairs
+                for r, s in ((rotations, output.shape.float()), (true_rotations, target.shape))
             )
             losses['loss_vertices'] = self.vertex_weight * self.point_loss(predicted, true, valid[:, frames])
         return losses
