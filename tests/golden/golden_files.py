@@ -53,9 +53,16 @@ def as_json(value: Any, indent: int = 0) -> str:
     return '{\n' + ',\n'.join(entries) + '\n' + ' ' * indent + '}'
 
 
-def assert_golden(name: str, content: dict[str, Any]) -> None:
-    """Asserts that new content is the golden file's: bit-equal on the same machine, close on another one."""
+def assert_golden(name: str, content: dict[str, Any], entry: str | None = None) -> None:
+    """Asserts that new content is the golden file's, bit-equal on the same machine and close on another one.
+
+    Args:
+        name: of the golden file.
+        content: what it should hold.
+        entry: the entry of the file that `content` is; None: all of it.
+    """
     exact, expected = read_golden(name)
+    expected = expected if entry is None else expected[entry]
     found = json.loads(as_json(content))  # with JSON's types: lists instead of tuples
     differences = list_differences(expected, found, exact)
     assert not differences, (
