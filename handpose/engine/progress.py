@@ -7,6 +7,7 @@ from mmengine.hooks import Hook
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
+from handpose.evaluation import headlines, specs_of
 from handpose.registry import HOOKS
 
 
@@ -40,10 +41,11 @@ class ProgressHook(Hook):
         self._stop()
 
     def after_val_epoch(self, runner, metrics=None):
-        """Prints the headline figures of a validation."""
+        """Prints the headlines of a validation."""
         if is_main_process() and metrics:
-            shown = [f'{k.split("/")[-1]} {v:.2f}' for k, v in metrics.items() if k.endswith(HEADLINES)]
-            self.console.print(f'  validation after epoch {runner.epoch}: ' + '  '.join(shown), highlight=False)
+            specs = headlines(specs_of(runner.val_loop.evaluator.metrics))
+            shown = [f'{s.title} {s.format(metrics[s.name])} {s.unit}'.rstrip() for s in specs if s.name in metrics]
+            self.console.print(f'  validation after epoch {runner.epoch}: ' + ', '.join(shown), highlight=False)
 
     def before_test(self, runner):
         """Starts the bar of a test."""
@@ -81,12 +83,3 @@ class ProgressHook(Hook):
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
-
-
-HEADLINES = (
-    'action_accuracy',
-    'pa_mpjpe_mm',
-    'mpjpe_ra_wrist_mm',
-    'mpjpe_ra_wrist_20_joints_mm',
-    'accel_error_mm_per_frame2',
-)

@@ -1,14 +1,19 @@
-"""Pictures that explain results: confidence of a window's frames, error curves, errors on a hand and by occlusion.
+"""Plots of results: confidence of a window's frames, error curves, errors on a hand and by occlusion.
 
 Every function returns an RGB image (h, w, 3) uint8. Plots use Matplotlib, without its global state.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
 import cv2
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from handpose.hands.joints import BONES, COMMON_JOINTS
 from handpose.visualization.draw import BACKGROUND, add_caption, side_by_side
 
+Image: TypeAlias = NDArray[np.uint8]
 _BAR, _HIDDEN = (255, 190, 60), (120, 160, 220)
 # A right hand, palm towards the viewer, in arbitrary units (x right, y down): a place for each of the 21 joints.
 _HAND_MAP = np.array(
@@ -22,11 +27,18 @@ _HAND_MAP = np.array(
 )
 
 
-def confidence_strip(frames, confidences, labels=None, occlusions=None, frame_width=160):
-    """The film strip of a window with the confidence that the fusion gives each frame as bars below (Deformer, Fig. 6).
+def confidence_strip(
+    frames: Sequence[Image],
+    confidences: ArrayLike,
+    labels: Sequence[str] | None = None,
+    occlusions: Sequence[float] | NDArray[np.floating] | None = None,
+    frame_width: int = 160,
+) -> Image:
+    """The frames of a window with the confidence that the fusion gives each of them as bars below (Deformer, Fig. 6).
 
     Args:
-        frames: T images (h, w, 3) uint8 RGB. confidences: (T,), the tallest bar is the largest.
+        frames: T images (h, w, 3) uint8 RGB.
+        confidences: (T,), the tallest bar is the largest.
         labels: T strings above the frames, such as 't-10'; default none.
         occlusions: (T,) share hidden from 0 to 1, drawn as a second bar; NaN draws none.
         frame_width: pixels that every frame is scaled to.
@@ -50,7 +62,7 @@ def confidence_strip(frames, confidences, labels=None, occlusions=None, frame_wi
     return np.vstack([strip, _legend(legend, strip.shape[1])])
 
 
-def _bars(bars, width, height=110):
+def _bars(bars: Sequence[tuple[float, str, tuple[int, int, int]]], width: int, height: int = 110) -> Image:
     """Bars of shares 0 to 1 with their text on top."""
     panel = np.full((height, width, 3), BACKGROUND, np.uint8)
     step = width // (len(bars) + 1)
@@ -63,7 +75,7 @@ def _bars(bars, width, height=110):
     return panel
 
 
-def _legend(entries, width):
+def _legend(entries: Sequence[tuple[str, tuple[int, int, int]]], width: int) -> Image:
     strip = np.full((30, width, 3), BACKGROUND, np.uint8)
     x = 10
     for text, color in entries:
@@ -73,31 +85,36 @@ def _legend(entries, width):
     return strip
 
 
-def pck_curve(errors, low=0, high=50, title='PCK'):
+def pck_curve(
+    errors: Mapping[str, NDArray[np.floating] | None], low: float = 0, high: float = 50, title: str = 'PCK'
+) -> Image:
     """Share of keypoints within a threshold, for several models.
 
     Args:
-        errors: {model name: array of errors in mm, NaN left out; or None, which only keeps its colour free}.
-        low, high: thresholds in mm. title: above.
+        errors: {model: errors in mm, NaN left out; or None, which only keeps its colour free}.
+        low: lowest threshold, mm.
+        high: highest threshold, mm.
+        title: above the curves.
     """
     figure, axes = figure_with_axes(title)
     thresholds = np.linspace(low, high, 200)
     for i, (name, values) in enumerate(errors.items()):
         if values is None:
             continue
-        values = np.sort(np.asarray(values, float)[~np.isnan(values)])
-        share = np.searchsorted(values, thresholds, side='right') / max(len(values), 1)
+        found = np.sort(np.asarray(values, float)[~np.isnan(values)])
+        share = np.searchsorted(found, thresholds, side='right') / max(len(found), 1)
         axes.plot(thresholds, share, label=name, lw=2, color=f'C{i}')
     axes.set(xlabel='threshold (mm)', ylabel='share of keypoints', xlim=(low, high), ylim=(0, 1))
     figure.legend(loc='outside lower center', ncols=len(errors), frameon=False)
     return picture_of(figure)
 
 
-def error_per_joint_hand(errors, title='error per joint (mm)', top=None):
+def error_per_joint_hand(errors: ArrayLike, title: str = 'error per joint (mm)', top: float | None = None) -> Image:
     """The error of each joint drawn on a map of the hand: larger and redder is worse.
 
     Args:
-        errors: (21,) mm, NaN leaves a joint grey. title: above the hand.
+        errors: (21,) mm, NaN leaves a joint grey.
+        title: above the hand.
         top: the error of the darkest red, so that several hands share one scale; default the largest error.
     """
     errors = np.asarray(errors, float)
@@ -120,11 +137,15 @@ def error_per_joint_hand(errors, title='error per joint (mm)', top=None):
     return picture_of(figure)
 
 
-def error_by_occlusion_bar(errors, ylabel='PA-MPJPE (mm)', title='error by share of the hand hidden'):
-    """Grouped bars: one group a share of occlusion, one bar a model.
+def error_by_occlusion_bar(
+    errors: Mapping[str, Mapping[str, float | None]], ylabel: str, title: str = 'error by share of the hand hidden'
+) -> Image:
+    """Grouped bars: one group for each share of occlusion, one bar for each model.
 
     Args:
-        errors: {model name: {group such as '25-50 %': error, or None where there is none}}.
+        errors: {model: {group such as '25-50 %': error, or None where there is none}}.
+        ylabel: name and unit of the error.
+        title: above the bars.
     """
     figure, axes = figure_with_axes(title)
     groups = list(dict.fromkeys(group for values in errors.values() for group in values))
@@ -141,8 +162,16 @@ def error_by_occlusion_bar(errors, ylabel='PA-MPJPE (mm)', title='error by share
     return picture_of(figure)
 
 
-def figure_with_axes(title, size=(6.4, 4.4)):
-    """A Matplotlib figure of `size` inches without the library's global state, and its axes."""
+def figure_with_axes(title: str, size: tuple[float, float] = (6.4, 4.4)) -> tuple[Any, Any]:
+    """Makes a Matplotlib figure without the library's global state.
+
+    Args:
+        title: above the axes.
+        size: inches.
+
+    Returns:
+        The figure and its axes.
+    """
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=120, layout='constrained')
@@ -153,8 +182,12 @@ def figure_with_axes(title, size=(6.4, 4.4)):
     return figure, axes
 
 
-def picture_of(figure):
-    """A Matplotlib figure as an RGB image."""
+def picture_of(figure: Any) -> Image:
+    """Renders a Matplotlib figure as an RGB image (h, w, 3) uint8.
+
+    Args:
+        figure: as `figure_with_axes` gives it.
+    """
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

@@ -30,7 +30,7 @@ class ResultFile(Metric):
         collect_device: 'cpu' or 'gpu', how processes exchange their results.
     """
 
-    fields = ('joints_3d',)
+    fields: ClassVar[tuple[str, ...]] = ('joints_3d',)
     specs = (SUBMITTED,)
     arrays: ClassVar[tuple[str, ...]] = ('joints',)
     tolerance: ClassVar[float] = SAME_WITHIN  # in the unit of the arrays
