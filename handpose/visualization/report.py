@@ -10,12 +10,12 @@ from typing import Any, NamedTuple
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import nn
 
 from handpose.datasets.base import VideoDataset
 from handpose.engine.adapter import EstimatorAdapter, collate
 from handpose.evaluation import ActionMetric, Metric, MetricSpec, joint_mean
 from handpose.evaluation.summary import BREAKDOWNS, SIDES, sample_groups
+from handpose.models.estimators.base import Estimator
 from handpose.structures import HandSequence
 from handpose.visualization.action_figures import confusion_matrix
 from handpose.visualization.draw import contact_sheet, side_by_side
@@ -39,7 +39,7 @@ class Track(NamedTuple):
 def draw_test(
     folder: str | Path,
     metrics: Mapping[str, Sequence[Metric]],
-    estimator: nn.Module,
+    estimator: Estimator,
     dataset: VideoDataset,
     count: int,
     say: Callable[[str], None],
@@ -114,7 +114,7 @@ def draw_worst_tracks(
     folder: str | Path,
     records: Mapping[str, Records],
     error: MetricSpec,
-    estimator: nn.Module,
+    estimator: Estimator,
     dataset: VideoDataset,
     count: int,
 ) -> None:
@@ -174,7 +174,7 @@ def choose_moments(errors: NDArray[np.floating], num: int = NUM_MOMENTS) -> NDAr
 
 
 def _draw_track(
-    track: Track, records: Mapping[str, Records], error: MetricSpec, estimator: nn.Module, dataset: VideoDataset
+    track: Track, records: Mapping[str, Records], error: MetricSpec, estimator: Estimator, dataset: VideoDataset
 ) -> NDArray[np.uint8]:
     rows = {name: _rows(record, track, error.name) for name, record in records.items()}
     times, errors, occlusion = (next(iter(rows.values()))[name] for name in ('frame', error.name, 'occlusion'))
@@ -193,11 +193,13 @@ def _draw_track(
 
 
 def _frame_images(
-    track: Track, frames: NDArray[np.integer], estimator: nn.Module, dataset: VideoDataset
+    track: Track, frames: NDArray[np.integer], estimator: Estimator, dataset: VideoDataset
 ) -> tuple[dict[int, Any], str]:
     """{frame number: (prediction, truth)} of some frames of a track, read and predicted again, and a label."""
-    faces = getattr(getattr(estimator, 'hand_model', None), 'faces', None)
-    wanted, images = set(frames.tolist()), {}
+    hand_model = estimator.gives.hand_model
+    faces = None if hand_model is None else hand_model.faces
+    wanted: set[int] = set(frames.tolist())
+    images: dict[int, Any] = {}
     for index in range(len(dataset)):
         meta = dataset.read(index).meta
         if (str(meta['sequence']), '+'.join(map(str, meta['cameras']))) != track[:2]:
@@ -217,7 +219,7 @@ def _frame_images(
     raise ValueError(f'the dataset has no frames {sorted(wanted)} of {track}; the records are of another test split')
 
 
-def _predict(estimator: nn.Module, clip: HandSequence) -> dict[str, HandSequence]:
+def _predict(estimator: Estimator, clip: HandSequence) -> dict[str, HandSequence]:
     device = next((p.device for p in estimator.parameters()), torch.device('cpu'))
     batch = collate([clip])['batch'].to(device)
     return EstimatorAdapter(estimator).eval()(batch, mode='predict')[0]

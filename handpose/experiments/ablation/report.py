@@ -131,8 +131,8 @@ def _difference_parts(table: AblationTable, results: Mapping[str, Any], columns:
         f'up. In brackets the {100 * LEVEL:.0f} % interval of a paired bootstrap over sequences ({NUM_RESAMPLES:,} '
         f'resamples of at most {clusters} sequences, each with all its cameras and frames; the numbers of a frame are '
         f'averaged over seeds first); after it the differences of the single seeds. **Bold**: the interval excludes '
-        f'zero, and seeds (two or more) agree. The interval shows how much depends on the sequences that were tested; the '
-        f'variation between trainings shows only in the seeds, and few of them show it poorly. Intervals are not '
+        f'zero, and seeds (two or more) agree. The interval shows how much depends on the sequences that were tested; '
+        f'the variation between trainings shows only in the seeds, and few of them show it poorly. Intervals are not '
         f'widened for the number of comparisons.',
     ]
 
