@@ -15,8 +15,8 @@ class MetricSpec:
     """One number that a metric reports.
 
     Args:
-        name: its key in the results of the metric and in metrics.json, e.g. 'pa_mpjpe_mm'.
-        title: what headings and legends call it, e.g. 'PA-MPJPE'.
+        name: its key in the results of the metric and in metrics.json, e.g. 'mpjpe_mm'.
+        title: what headings and legends call it, e.g. 'MPJPE'.
         unit: unit of the number, e.g. 'mm'; empty for shares from 0 to 1 and for counts.
         lower_is_better: which direction is better; None for counts, of which neither is.
         headline: whether validation prints it. The first headline of a config stands for a model as a whole: plots
@@ -58,12 +58,12 @@ class MetricSpec:
 
     @property
     def group(self) -> str:
-        """The group of samples that the number is of: 'left' in 'pa_mpjpe_mm/left', empty for all samples."""
+        """The group of samples that the number is of: 'left' in 'mpjpe_mm/left', empty for all samples."""
         return self.name.partition('/')[2]
 
     @property
     def label(self) -> str:
-        """Title and unit, e.g. 'PA-MPJPE (mm)'."""
+        """Title and unit, e.g. 'MPJPE (mm)'."""
         return f'{self.title} ({self.unit})' if self.unit else self.title
 
     @property
