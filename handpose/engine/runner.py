@@ -22,6 +22,7 @@ from handpose.engine import checkpoints, compat, epochs, progress, resume  # noq
 from handpose.engine.adapter import EstimatorAdapter, TrainingStepHook, collate, unwrap_model
 from handpose.engine.guards import WorkDirLock
 from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
+from handpose.models.estimators.base import Estimator
 from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 from handpose.zoo.load import load_weights
@@ -83,7 +84,7 @@ class HandposeRunner(Runner):
 
 
 def build_runner(
-    config: Config, estimator: nn.Module | None = None, experiment_name: str | None = None, purpose: str = 'train'
+    config: Config, estimator: Estimator | None = None, experiment_name: str | None = None, purpose: str = 'train'
 ) -> 'HandposeRunner':
     """Builds a Runner whose datasets, estimator and metrics come from this library's registries.
 

@@ -37,7 +37,7 @@ ACTION = _accuracy('action_accuracy', 'action accuracy', headline=True)
 PER_CLASS = _accuracy('action_accuracy_per_class', 'action accuracy per class')
 VERB = _accuracy('verb_accuracy', 'verb accuracy')
 OBJECT = _accuracy('object_accuracy', 'object accuracy', count=None)
-PAIR = _accuracy('pair_accuracy', 'accuracy in pairs', count=None)
+PAIR = _accuracy('pair_accuracy', 'pair accuracy', count=None)
 ACTION_IN_PAIRS = ACTION.of_group('pairs', 'videos of pairs', in_table=True)
 
 

@@ -22,7 +22,7 @@ OCCLUSION_BINS = ((0, 25), (25, 50), (50, 75), (75, 100))  # percent; the last t
 # {breakdown: {group: title}}; a group follows the name of a number and a slash.
 BREAKDOWNS = {
     'side': {side: f'{side} hands' for side in SIDES},
-    'occlusion': {f'occlusion_{low}_{high}': f'{low}-{high} % hidden' for low, high in OCCLUSION_BINS},
+    'occlusion': {f'occlusion_{low}_{high}': f'{low}-{high} % occluded' for low, high in OCCLUSION_BINS},
     'joint': {f'joint_{joint}': joint.replace('_', ' ') for joint in COMMON_JOINTS},
 }
 

@@ -1,19 +1,17 @@
-"""Plots of results: confidence of a window's frames, error curves, errors on a hand and by occlusion.
+"""Pictures that explain results: confidence of a window's frames, error curves, errors on a hand and by occlusion.
 
 Every function returns an RGB image (h, w, 3) uint8. Plots use Matplotlib, without its global state.
 """
 
 from collections.abc import Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any
 
 import cv2
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from handpose.hands.joints import BONES, COMMON_JOINTS
-from handpose.visualization.draw import BACKGROUND, add_caption, side_by_side
+from handpose.visualization.draw import BACKGROUND, Color, add_caption, side_by_side
 
-Image: TypeAlias = NDArray[np.uint8]
 _BAR, _HIDDEN = (255, 190, 60), (120, 160, 220)
 # A right hand, palm towards the viewer, in arbitrary units (x right, y down): a place for each of the 21 joints.
 _HAND_MAP = np.array(
@@ -28,17 +26,16 @@ _HAND_MAP = np.array(
 
 
 def confidence_strip(
-    frames: Sequence[Image],
-    confidences: ArrayLike,
+    frames: Sequence[np.ndarray],
+    confidences: np.ndarray,
     labels: Sequence[str] | None = None,
-    occlusions: Sequence[float] | NDArray[np.floating] | None = None,
+    occlusions: np.ndarray | None = None,
     frame_width: int = 160,
-) -> Image:
-    """The frames of a window with the confidence that the fusion gives each of them as bars below (Deformer, Fig. 6).
+) -> np.ndarray:
+    """The film strip of a window with the confidence that the fusion gives each frame as bars below (Deformer, Fig. 6).
 
     Args:
-        frames: T images (h, w, 3) uint8 RGB.
-        confidences: (T,), the tallest bar is the largest.
+        frames: T images (h, w, 3) uint8 RGB. confidences: (T,), the tallest bar is the largest.
         labels: T strings above the frames, such as 't-10'; default none.
         occlusions: (T,) share hidden from 0 to 1, drawn as a second bar; NaN draws none.
         frame_width: pixels that every frame is scaled to.
@@ -50,19 +47,19 @@ def confidence_strip(
     cells = []
     for t, frame in enumerate(frames):
         height = round(frame.shape[0] * frame_width / frame.shape[1])
-        picture = cv2.resize(frame, (frame_width, height), interpolation=cv2.INTER_AREA)
+        panel = cv2.resize(frame, (frame_width, height), interpolation=cv2.INTER_AREA)
         if labels is not None:
-            picture = add_caption(picture, str(labels[t]))
+            panel = add_caption(panel, str(labels[t]))
         bars = [(confidences[t] / top, f'{confidences[t]:.2f}', _BAR)]
         if occlusions is not None and np.isfinite(occlusions[t]):
             bars.append((occlusions[t], f'{100 * occlusions[t]:.0f}%', _HIDDEN))
-        cells.append(np.vstack([picture, _bars(bars, frame_width)]))
+        cells.append(np.vstack([panel, _bars(bars, frame_width)]))
     strip = side_by_side(cells, pad=6)
     legend = [('confidence', _BAR)] + [('share of the hand hidden', _HIDDEN)] * (occlusions is not None)
     return np.vstack([strip, _legend(legend, strip.shape[1])])
 
 
-def _bars(bars: Sequence[tuple[float, str, tuple[int, int, int]]], width: int, height: int = 110) -> Image:
+def _bars(bars: Sequence[tuple[float, str, Color]], width: int, height: int = 110) -> np.ndarray:
     """Bars of shares 0 to 1 with their text on top."""
     panel = np.full((height, width, 3), BACKGROUND, np.uint8)
     step = width // (len(bars) + 1)
@@ -75,7 +72,7 @@ def _bars(bars: Sequence[tuple[float, str, tuple[int, int, int]]], width: int, h
     return panel
 
 
-def _legend(entries: Sequence[tuple[str, tuple[int, int, int]]], width: int) -> Image:
+def _legend(entries: Sequence[tuple[str, Color]], width: int) -> np.ndarray:
     strip = np.full((30, width, 3), BACKGROUND, np.uint8)
     x = 10
     for text, color in entries:
@@ -86,35 +83,34 @@ def _legend(entries: Sequence[tuple[str, tuple[int, int, int]]], width: int) -> 
 
 
 def pck_curve(
-    errors: Mapping[str, NDArray[np.floating] | None], low: float = 0, high: float = 50, title: str = 'PCK'
-) -> Image:
+    errors: Mapping[str, np.ndarray | None], low: float = 0, high: float = 50, title: str = 'PCK'
+) -> np.ndarray:
     """Share of keypoints within a threshold, for several models.
 
     Args:
-        errors: {model: errors in mm, NaN left out; or None, which only keeps its colour free}.
-        low: lowest threshold, mm.
-        high: highest threshold, mm.
-        title: above the curves.
+        errors: {model name: array of errors in mm, NaN left out; or None, which only keeps its colour free}.
+        low, high: thresholds in mm. title: above.
     """
     figure, axes = figure_with_axes(title)
     thresholds = np.linspace(low, high, 200)
     for i, (name, values) in enumerate(errors.items()):
         if values is None:
             continue
-        found = np.sort(np.asarray(values, float)[~np.isnan(values)])
-        share = np.searchsorted(found, thresholds, side='right') / max(len(found), 1)
+        values = np.sort(np.asarray(values, float)[~np.isnan(values)])
+        share = np.searchsorted(values, thresholds, side='right') / max(len(values), 1)
         axes.plot(thresholds, share, label=name, lw=2, color=f'C{i}')
     axes.set(xlabel='threshold (mm)', ylabel='share of keypoints', xlim=(low, high), ylim=(0, 1))
     figure.legend(loc='outside lower center', ncols=len(errors), frameon=False)
-    return picture_of(figure)
+    return figure_image(figure)
 
 
-def error_per_joint_hand(errors: ArrayLike, title: str = 'error per joint (mm)', top: float | None = None) -> Image:
+def error_per_joint_hand(
+    errors: np.ndarray, title: str = 'error per joint (mm)', top: float | None = None
+) -> np.ndarray:
     """The error of each joint drawn on a map of the hand: larger and redder is worse.
 
     Args:
-        errors: (21,) mm, NaN leaves a joint grey.
-        title: above the hand.
+        errors: (21,) mm, NaN leaves a joint grey. title: above the hand.
         top: the error of the darkest red, so that several hands share one scale; default the largest error.
     """
     errors = np.asarray(errors, float)
@@ -134,12 +130,12 @@ def error_per_joint_hand(errors: ArrayLike, title: str = 'error per joint (mm)',
     figure.colorbar(colored, ax=axes, shrink=0.7)
     axes.set(aspect='equal', xlim=(-72, 62), ylim=(14, -152))
     axes.axis('off')
-    return picture_of(figure)
+    return figure_image(figure)
 
 
 def error_by_occlusion_bar(
-    errors: Mapping[str, Mapping[str, float | None]], ylabel: str, title: str = 'error by share of the hand hidden'
-) -> Image:
+    errors: Mapping[str, Any], ylabel: str, title: str = 'error by share of the hand hidden'
+) -> np.ndarray:
     """Grouped bars: one group for each share of occlusion, one bar for each model.
 
     Args:
@@ -159,19 +155,11 @@ def error_by_occlusion_bar(
     axes.set(xlabel='share of the hand hidden', ylabel=ylabel)
     axes.margins(y=0.1)
     figure.legend(loc='outside lower center', ncols=len(errors), frameon=False)
-    return picture_of(figure)
+    return figure_image(figure)
 
 
 def figure_with_axes(title: str, size: tuple[float, float] = (6.4, 4.4)) -> tuple[Any, Any]:
-    """Makes a Matplotlib figure without the library's global state.
-
-    Args:
-        title: above the axes.
-        size: inches.
-
-    Returns:
-        The figure and its axes.
-    """
+    """A Matplotlib figure of `size` inches without the library's global state, and its axes."""
     from matplotlib.figure import Figure
 
     figure = Figure(figsize=size, dpi=120, layout='constrained')
@@ -182,12 +170,8 @@ def figure_with_axes(title: str, size: tuple[float, float] = (6.4, 4.4)) -> tupl
     return figure, axes
 
 
-def picture_of(figure: Any) -> Image:
-    """Renders a Matplotlib figure as an RGB image (h, w, 3) uint8.
-
-    Args:
-        figure: as `figure_with_axes` gives it.
-    """
+def figure_image(figure: Any) -> np.ndarray:
+    """A Matplotlib figure as an RGB image."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 
     canvas = FigureCanvasAgg(figure)

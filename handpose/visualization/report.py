@@ -266,5 +266,5 @@ def _by_occlusion(record: Records, spec: MetricSpec) -> dict[str, float | None]:
     rows = sample_groups(record['hand'], record['occlusion'])
     for group, title in BREAKDOWNS['occlusion'].items():
         values = record[spec.name][rows[group] & ~np.isnan(record[spec.name])]
-        groups[f'{title.removesuffix(" hidden")}\n{len(values):,} hands'] = values.mean() if len(values) else None
+        groups[f'{title.removesuffix(" occluded")}\n{len(values):,} hands'] = values.mean() if len(values) else None
     return groups

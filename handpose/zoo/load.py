@@ -10,10 +10,11 @@ from typing import Any
 import torch
 from mmengine.logging import print_log
 from safetensors import SafetensorError, safe_open
-from torch import Tensor, nn
+from torch import Tensor
 
 from handpose.hands import COMMON_JOINTS, MANO_JOINTS
 from handpose.models.backbones.pretrained import check_sha256
+from handpose.models.estimators.base import Estimator
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 
 ADAPTER_PREFIX = 'estimator.'
@@ -29,7 +30,7 @@ NOT_COMPARED = ('loss', 'pretrained', 'model_path', 'test_mode', 'vote')
 
 
 def load_weights(
-    estimator: nn.Module, filename: str | Path, model_config: Mapping[str, Any] | None = None, training: bool = False
+    estimator: Estimator, filename: str | Path, model_config: Mapping[str, Any] | None = None, training: bool = False
 ) -> dict[str, Any]:
     """Loads `filename` into `estimator` and returns what the file says about itself.
 
@@ -197,7 +198,7 @@ def _check_normalisation(header: dict[str, Any], state: dict[str, Tensor], filen
             )
 
 
-def _check_made_for(estimator: nn.Module, meta: dict[str, Any], filename: str | Path) -> None:
+def _check_made_for(estimator: Estimator, meta: dict[str, Any], filename: str | Path) -> None:
     trained, own = meta.get('estimator'), type(estimator).__name__
     if trained and trained != own:
         raise ValueError(f'{filename} holds weights of another model: of {trained}, and this config builds {own}')
@@ -218,7 +219,7 @@ def _check_made_for(estimator: nn.Module, meta: dict[str, Any], filename: str | 
 
 
 def _check_tensors(
-    estimator: nn.Module, own: dict[str, Tensor], state: dict[str, Tensor], missing: list[str], filename: str | Path
+    estimator: Estimator, own: dict[str, Tensor], state: dict[str, Tensor], missing: list[str], filename: str | Path
 ) -> None:
     extra = sorted(set(state) - set(own))
     if missing or extra:

@@ -10,7 +10,6 @@ from typing import Any
 import safetensors.torch
 import torch
 from mmengine.config import Config
-from torch import nn
 
 import handpose
 from handpose.datasets.io.taxonomies import configured_taxonomy
@@ -18,6 +17,7 @@ from handpose.evaluation import MetricSpec, headlines
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import FileError, read_json
 from handpose.hands import COMMON_JOINTS, MANO_JOINTS
+from handpose.models.estimators.base import Estimator
 from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_KEY, LOSS_PREFIX, plain
 
 UNITS = {
@@ -29,7 +29,7 @@ UNITS = {
 
 
 def make_header(
-    estimator: nn.Module,
+    estimator: Estimator,
     config: Config,
     licence: str,
     options: Mapping[str, Any] | None = None,
@@ -75,7 +75,7 @@ def make_header(
     }
 
 
-def publish(estimator: nn.Module, header: dict[str, Any], path: str | Path) -> tuple[Path, str]:
+def publish(estimator: Estimator, header: dict[str, Any], path: str | Path) -> tuple[Path, str]:
     """Writes the weights and their header atomically; the same weights and header give the same bytes.
 
     What only the losses need (`loss_function.*`, e.g. a discriminator) is left out.

@@ -55,7 +55,7 @@ def markdown(table: AblationTable, results: Mapping[str, Any], specs: Mapping[st
         _how_to_read_values(columns[0], results),
         f'## Difference to "{table.compare_to}"',
         *_difference_parts(table, results, columns),
-        '## How it was made',
+        '## How to reproduce',
         _how_made(table, results),
     ]
     if table.notes:
@@ -70,8 +70,8 @@ def _introduction(table: AblationTable, results: Mapping[str, Any]) -> str:
     split += '' if tested['sequences'] is None else f' in {tested["sequences"]} sequences'
     return (
         f'Options of `{table.config}`, each row trained from scratch for {iterations} iterations '
-        f'(`{" ".join(option_words(budget))}`), which is a small budget: the table compares components under it and '
-        f'says nothing about the published figures.' + (f' Test split: {split.strip()}.' if split else '')
+        f'(`{" ".join(option_words(budget))}`), which is a small budget: the table compares the rows with this '
+        f'budget and says nothing about the published figures.' + (f' Test split: {split.strip()}.' if split else '')
     )
 
 
@@ -88,13 +88,13 @@ def _value_lines(
 
 
 def _how_to_read_values(first: MetricSpec, results: Mapping[str, Any]) -> str:
-    lines = ['Mean over seeds, and in brackets the smallest and the largest of them. Arrows point to better values.']
+    lines = ['Mean over seeds, with the smallest and the largest value in brackets. Arrows point to better values.']
     if any(row['weights_of'] for row in results['rows'].values()):
         lines.append('¹ Not trained: the weights of another row, tested with other options.')
     if any(row['untrained'] for row in results['rows'].values()):
         lines.append('³ Has no parameters, so it is tested once.')
     if results['constants']:
-        lines.append('² One fixed hand for each side, fitted on the train split: what ignoring the image gives.')
+        lines.append('² One constant hand per side, fitted on the train split: the accuracy without using the image.')
         lines.append(_beaten_by_constants(first, results))
     if results['missing']:
         waiting = (f'{name} (seed {", ".join(map(str, seeds))})' for name, seeds in results['missing'].items())
@@ -112,14 +112,14 @@ def _beaten_by_constants(spec: MetricSpec, results: Mapping[str, Any]) -> str:
     losers = [name for name, spread in spreads.items() if spread and not spec.is_better(spread['mean'], best)]
     if not losers:
         return f'Every row beats the constant hands in {spec.title}.'
-    return f'In {spec.title}, the better constant hand is not beaten by: {"; ".join(losers)}.'
+    return f'Rows that do not beat the better constant hand in {spec.title}: {"; ".join(losers)}.'
 
 
 def _difference_parts(table: AblationTable, results: Mapping[str, Any], columns: Sequence[MetricSpec]) -> list[str]:
     rows = {name: row for name, row in results['rows'].items() if row['difference']}
     specs = [spec for spec in columns if any(spec.name in row['difference'] for row in rows.values())]
     if not rows:
-        return ['No row shares a finished seed with it yet.']
+        return ['No other row has a finished seed in common with it yet.']
     lines = [
         [name, *(_difference_cell(spec, row['difference'].get(spec.name)) for spec in specs), str(_num_seeds(row))]
         for name, row in rows.items()
@@ -128,12 +128,12 @@ def _difference_parts(table: AblationTable, results: Mapping[str, Any], columns:
     return [
         _table(['', *(_heading(spec, results['tested']) for spec in specs), 'seeds'], lines),
         f'Row minus "{table.compare_to}": positive is worse where the arrow points down, and better where it points '
-        f'up. In brackets the {100 * LEVEL:.0f} % interval of a paired bootstrap over sequences ({NUM_RESAMPLES:,} '
-        f'resamples of at most {clusters} sequences, each with all its cameras and frames; the numbers of a frame are '
-        f'averaged over seeds first); after it the differences of the single seeds. **Bold**: the interval excludes '
-        f'zero, and seeds (two or more) agree. The interval shows how much depends on the sequences that were tested; '
-        f'the variation between trainings shows only in the seeds, and few of them show it poorly. Intervals are not '
-        f'widened for the number of comparisons.',
+        f'up. Brackets: {100 * LEVEL:.0f} % interval of a paired bootstrap over sequences ({NUM_RESAMPLES:,} resamples '
+        f'of at most {clusters} sequences, each with all its cameras and frames; values of a frame are averaged over '
+        f'seeds first), followed by the differences of the individual seeds. **Bold**: the interval excludes zero, and '
+        f'two or more seeds agree. The interval covers the choice of test sequences. The variation between training '
+        f'runs is visible only in the seeds, and few seeds estimate it poorly. Intervals are not corrected for '
+        f'multiple comparisons.',
     ]
 
 
@@ -143,16 +143,16 @@ def _how_made(table: AblationTable, results: Mapping[str, Any]) -> str:
     option_lines = [
         f'- {name}: '
         + (f'weights of "{row.weights_of}", ' if row.weights_of else '')
-        + (f'`{" ".join(option_words(row.options))}`' if row.options else 'the config as it is')
+        + (f'`{" ".join(option_words(row.options))}`' if row.options else 'the unmodified config')
         for name, row in ((row.name, row) for row in table.rows)
     ]
-    test = f', and in every test `{" ".join(option_words(table.test))}`' if table.test else ''
+    test = f', additionally in every test `{" ".join(option_words(table.test))}`' if table.test else ''
     return (
         f'`python tools/ablate.py {_shown(table.path)}`\n\n'
         + '\n'.join(option_lines)
         + f'\n\nCommon options `{" ".join(option_words(table.budget))}`{test}; seeds '
-        f'{", ".join(map(str, table.seeds))}. {training["runs"]} trainings of {low / 60:.1f} to {high / 60:.1f} '
-        f'minutes of one thread each ({"; ".join(training["machines"])}), beside other work.'
+        f'{", ".join(map(str, table.seeds))}. {training["runs"]} training runs of {low / 60:.1f} to {high / 60:.1f} '
+        f'minutes with one thread each ({"; ".join(training["machines"])}), with other work in parallel.'
     )
 
 
@@ -165,9 +165,11 @@ def _num_seeds(row: Mapping[str, Any]) -> int:
 
 
 def _heading(spec: MetricSpec, tested: Mapping[str, Any]) -> str:
+    """Title of a number, its unit, the number of samples of a group, and the better direction."""
     count = tested['groups'].get(spec.name)
-    counted = '' if count is None else f' ({count:,} {tested["counted"][spec.name]})'
-    return f'{spec.label}{counted} {spec.arrow}'.rstrip()
+    details = [spec.unit, '' if count is None else f'{count:,} {tested["counted"][spec.name]}']
+    within = ', '.join(detail for detail in details if detail)
+    return ' '.join(word for word in (spec.title, f'({within})' if within else '', spec.arrow) if word)
 
 
 def _cell(spec: MetricSpec, spread: Mapping[str, Any] | None) -> str:
