@@ -156,7 +156,7 @@ def test_nothing_is_written_when_something_is_missing(tmp_path):
         (
             [(whole, target.replace(meta={'sequence': 'a'}))],
             1,
-            r'gives no official_indices \(the split is not whole on disk\)',
+            r'gives no official_indices \(the split is not complete on disk\)',
         ),
     ):
         with pytest.raises(SequenceError, match=sentence):
