@@ -1,7 +1,7 @@
 # How a run is logged, saved and seeded.
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20),
-    # Epochs between checkpoints; interval_iters adds some within an epoch; save_best='pa_mpjpe_mm' keeps the best too.
+    # Epochs between checkpoints; interval_iters adds some within an epoch; save_best='headline' keeps the best too.
     checkpoint=dict(type='handpose.CheckpointHook', interval=1, interval_iters=None, keep=2, save_best=None),
 )
 custom_hooks = [dict(type='ProgressHook')]
