@@ -15,23 +15,22 @@ def add_arguments(parser: ArgumentParser) -> None:
     Args:
         parser: of the command.
     """
-    meanings: dict[str, dict[str, list[str]]] = {}
     types: dict[str, Any] = {}
+    texts: dict[str, dict[str, list[str]]] = {}  # {option: {its meaning: the kinds of data that it is of}}
     for options in OPTIONS:
-        documented = _documentation(options)
+        meanings = _documentation(options)
         for name, annotation in inspect.get_annotations(options).items():
             types[name] = annotation
-            meanings.setdefault(name, {}).setdefault(documented[name], []).append(options.kind.removeprefix('the '))
-    for name, kinds in meanings.items():
-        if len(kinds) == 1 and len(OPTIONS) == sum(map(len, kinds.values())):
-            text = next(iter(kinds))
-        else:
-            text = ' | '.join(f'{" and ".join(who)}: {meaning}' for meaning, who in kinds.items())
-        flag, text = f'--{name.replace("_", "-")}', text.replace('%', '%%')
-        if types[name] is int:
-            parser.add_argument(flag, type=int, help=text)
-        else:
-            parser.add_argument(flag, nargs=None if types[name] is str else '+', help=text)
+            texts.setdefault(name, {}).setdefault(meanings[name], []).append(options.kind.removeprefix('the '))
+    for name, kinds in texts.items():
+        of_all = sum(map(len, kinds.values())) == len(OPTIONS) and len(kinds) == 1
+        parts = [text if of_all else f'{" and ".join(who)}: {text}' for text, who in kinds.items()]
+        parser.add_argument(
+            f'--{name.replace("_", "-")}',
+            type=int if types[name] is int else str,
+            nargs=None if types[name] in (int, str) else '+',
+            help=' | '.join(parts).replace('%', '%%'),
+        )
 
 
 def options_from_arguments(arguments: Namespace, config: Mapping[str, Any] | None = None) -> DatasetOptions:

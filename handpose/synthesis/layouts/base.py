@@ -1,7 +1,6 @@
 """What the writer asks of a layout: which sequences there are, where they lie, and which files they consist of."""
 
 import shutil
-from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -12,12 +11,11 @@ from scipy.spatial.transform import Rotation
 from handpose.hands import ProceduralHand
 from handpose.synthesis.layouts.files import write_yaml
 from handpose.synthesis.options import DatasetOptions
-from handpose.synthesis.rendering.drawing import Frame
+from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Place, Scene, Size
 
 PARTIAL = '.partial'  # where unfinished sequences lie
 RECORD = 'generator.yml'
-Render = Callable[[int], Iterator[Frame]]
 
 
 class Layout:

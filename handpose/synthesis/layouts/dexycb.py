@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from handpose.files.reading import read_yaml, visible_paths
-from handpose.synthesis.layouts.base import Render, move_hand
+from handpose.synthesis.layouts.base import move_hand
 from handpose.synthesis.layouts.files import write_image, write_npz, write_yaml
 from handpose.synthesis.layouts.multi_view import RenderedLayout
-from handpose.synthesis.rendering.drawing import Frame
+from handpose.synthesis.rendering.drawing import Frame, Render
 from handpose.synthesis.scene import Scene, Size
 
 # DexYCB's own folder names, so that tools which list them by name work on the built-in data too.

@@ -21,10 +21,10 @@ from handpose.files.atomic import atomic_write
 from handpose.geometry.camera import resize_affine, transform_intrinsics
 from handpose.hands import from_common
 from handpose.hands.model import RIGHT
-from handpose.synthesis.layouts.base import Render
 from handpose.synthesis.layouts.files import write_image
 from handpose.synthesis.layouts.videos import VideoLayout
 from handpose.synthesis.options import EgocentricOptions
+from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Scene
 
 _OBJECT_POSES = 'Object_6D_pose_annotation_v1'

@@ -13,11 +13,12 @@ from handpose.datasets.h2o.labels import H2O_ACTIONS
 from handpose.datasets.h2o.layout import CAMERA_FILE, EGOCENTRIC, LABEL_FOLDERS, LIST_COLUMNS, LIST_FOLDER, SPLITS
 from handpose.files.atomic import atomic_write
 from handpose.synthesis.cameras import head_camera_intrinsics
-from handpose.synthesis.layouts.base import Render, move_hand
+from handpose.synthesis.layouts.base import move_hand
 from handpose.synthesis.layouts.files import write_image
 from handpose.synthesis.layouts.videos import VideoLayout
 from handpose.synthesis.options import EgocentricOptions
 from handpose.synthesis.person import Plan
+from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Scene
 
 SCENES = ('h1', 'h2', 'k1', 'k2', 'o1', 'o2')

@@ -4,9 +4,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handpose.hands.model import RIGHT
-from handpose.synthesis.layouts.base import Render
 from handpose.synthesis.layouts.files import write_json
 from handpose.synthesis.layouts.poses import PoseLayout
+from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Scene
 
 FILL = 0.65  # of an image's width, that the hand takes: HanCo's images are crops around it, frame by frame

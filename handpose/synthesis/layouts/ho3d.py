@@ -20,11 +20,11 @@ from handpose.files.npz import read_npz
 from handpose.files.reading import read_yaml, visible_paths
 from handpose.hands import from_common
 from handpose.hands.model import RIGHT
-from handpose.synthesis.layouts.base import Render, move_hand
+from handpose.synthesis.layouts.base import move_hand
 from handpose.synthesis.layouts.files import write_image, write_npz, write_yaml
 from handpose.synthesis.layouts.multi_view import RenderedLayout
 from handpose.synthesis.objects.graspable import CLASSES
-from handpose.synthesis.rendering.drawing import Frame
+from handpose.synthesis.rendering.drawing import Frame, Render
 from handpose.synthesis.scene import Scene
 
 DEPTH_SCALE = 0.00012498664727900177  # metres per unit of the depth images

@@ -76,7 +76,7 @@ class InterHandLayout(PoseLayout):
         first = (1000 + sequence * (options.frames + 300)) * step
         joints, valid = both_hands(scene)
         pixels = _project(scene, joints)
-        inside = np.logical_and(pixels > -0.5, pixels < options.size - 0.5).all(-1)
+        inside = np.all((pixels > -0.5) & (pixels < options.size - 0.5), axis=-1)
         for frame in np.flatnonzero(scene.hand_valid.any(1)).tolist():
             if frame % (30 // options.interhand_fps):
                 continue

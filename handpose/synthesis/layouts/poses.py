@@ -13,10 +13,10 @@ from numpy.typing import NDArray
 from handpose.files.reading import read_yaml
 from handpose.hands import from_common
 from handpose.hands.model import LEFT, RIGHT
-from handpose.synthesis.layouts.base import Render
 from handpose.synthesis.layouts.files import write_npz, write_yaml
 from handpose.synthesis.layouts.multi_view import MultiViewLayout
 from handpose.synthesis.motion.posing import PosedHand
+from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Scene
 
 MILLIMETRES = 1000.0

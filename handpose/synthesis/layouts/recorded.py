@@ -12,10 +12,11 @@ from handpose.datasets.dexycb.layout import SEQUENCE_FOLDER, SEQUENCE_LIST, SUBJ
 from handpose.datasets.motion.motion_file import RecordedMotion, read_motion
 from handpose.registry import did_you_mean
 from handpose.synthesis.cameras import RECORDED_FOCAL
-from handpose.synthesis.layouts.base import Layout, Render
+from handpose.synthesis.layouts.base import Layout
 from handpose.synthesis.layouts.dexycb import SERIALS, sequence_folder, write_intrinsics, write_sequence
 from handpose.synthesis.layouts.files import write_npz
 from handpose.synthesis.options import RecordedOptions
+from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Place, Scene, Size
 
 FIT_FILE = 'fit.npz'
@@ -102,10 +103,10 @@ class RecordedCameras(NamedTuple):
 
 def recorded_cameras(motion: RecordedMotion) -> RecordedCameras | None:
     """The cameras of a motion file, which has all arrays or none."""
-    arrays = motion.camera_sizes, motion.camera_intrinsics, motion.camera_extrinsics
-    if motion.camera_serials is None or arrays[0] is None or arrays[1] is None or arrays[2] is None:
+    names, sizes, intrinsics = motion.camera_serials, motion.camera_sizes, motion.camera_intrinsics
+    if names is None or sizes is None or intrinsics is None or motion.camera_extrinsics is None:
         return None
-    return RecordedCameras(motion.camera_serials, *arrays)
+    return RecordedCameras(names, sizes, intrinsics, motion.camera_extrinsics)
 
 
 def _choose_cameras(motion: RecordedMotion, options: RecordedOptions) -> tuple[tuple[int, ...], tuple[str, ...]]:

@@ -8,9 +8,9 @@ from numpy.typing import NDArray
 from handpose.files.atomic import atomic_write
 from handpose.hands import joint_order
 from handpose.hands.model import LEFT, RIGHT
-from handpose.synthesis.layouts.base import Render
 from handpose.synthesis.layouts.files import write_json
 from handpose.synthesis.layouts.poses import BOTH_SIDES, MILLIMETRES, SIDE_NAMES, PoseLayout, both_hands, mano_entry
+from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Scene
 
 # Re:InterHand's own: RNS217, NKC880 and QZX685 are tested.

@@ -5,6 +5,7 @@ x -> -x (the halves of an open book mirror each other): a left hand's grip is th
 """
 
 from collections.abc import Callable, Iterable
+from functools import partial
 
 import numpy as np
 from numpy.random import Generator
@@ -66,14 +67,6 @@ def _bottle(
     texture = painted_texture(rng, base, ((0.2, 0.55, band),), label=0.6 * np.asarray(base))
     body = _object('bottle', [Revolved(profile)], texture, (0.42 * shoulder + 0.01, radius), height + 0.008)
     return body, _cap(rng, *cap_size, cap)
-
-
-def _milk(rng: Generator) -> Objects:
-    return _carton(rng, (0.93, 0.94, 0.96), (0.12, 0.3, 0.8), (0.1, 0.2, 0.75))
-
-
-def _lotion(rng: Generator) -> Objects:
-    return _bottle(rng, (0.95, 0.62, 0.72), (0.97, 0.93, 0.93), (0.72, 0.12, 0.35))
 
 
 def _chips(rng: Generator) -> Objects:
@@ -138,18 +131,6 @@ def _open_book(rng: Generator) -> Objects:
     return tuple(pieces)
 
 
-def _juice(rng: Generator) -> Objects:
-    return _bottle(rng, (0.97, 0.6, 0.1), (0.2, 0.6, 0.15), (0.15, 0.5, 0.12), 0.033, 0.185, (0.018, 0.026))
-
-
-def _soap(rng: Generator) -> Objects:
-    return _bottle(rng, (0.25, 0.7, 0.65), (0.85, 0.95, 0.95), (0.95, 0.95, 0.9), 0.031, 0.14, (0.015, 0.03))
-
-
-def _jar(rng: Generator) -> Objects:
-    return _bottle(rng, (0.6, 0.38, 0.16), (0.85, 0.75, 0.5), (0.75, 0.1, 0.1), 0.035, 0.085, (0.031, 0.022))
-
-
 def _sponge(rng: Generator) -> Objects:
     half, depth, height = _sizes(rng, 0.045, 0.03, 0.032)
     block = Box((half, depth, height / 2), (0, 0, height / 2), 0.004)
@@ -174,9 +155,16 @@ def _envelope(rng: Generator) -> Objects:
 
 
 _MAKERS: dict[str, Callable[[Generator], Objects]] = {
-    'milk': _milk, 'lotion': _lotion, 'chips': _chips, 'spray': _spray, 'cocoa': _cocoa, 'book': _book,
-    'juice_bottle': _juice, 'liquid_soap': _soap, 'peanut_butter': _jar, 'sponge': _sponge, 'letter': _letter,
-    'envelope': _envelope, 'tin': _tin, 'cup': _cup, 'open_book': _open_book,
+    'milk': partial(_carton, base=(0.93, 0.94, 0.96), band=(0.12, 0.3, 0.8), cap=(0.1, 0.2, 0.75)),
+    'lotion': partial(_bottle, base=(0.95, 0.62, 0.72), band=(0.97, 0.93, 0.93), cap=(0.72, 0.12, 0.35)),
+    'juice_bottle': partial(_bottle, base=(0.97, 0.6, 0.1), band=(0.2, 0.6, 0.15), cap=(0.15, 0.5, 0.12),
+                            radius=0.033, height=0.185, cap_size=(0.018, 0.026)),
+    'liquid_soap': partial(_bottle, base=(0.25, 0.7, 0.65), band=(0.85, 0.95, 0.95), cap=(0.95, 0.95, 0.9),
+                           radius=0.031, height=0.14, cap_size=(0.015, 0.03)),
+    'peanut_butter': partial(_bottle, base=(0.6, 0.38, 0.16), band=(0.85, 0.75, 0.5), cap=(0.75, 0.1, 0.1),
+                             radius=0.035, height=0.085, cap_size=(0.031, 0.022)),
+    'chips': _chips, 'spray': _spray, 'cocoa': _cocoa, 'book': _book, 'open_book': _open_book, 'sponge': _sponge,
+    'letter': _letter, 'envelope': _envelope, 'tin': _tin, 'cup': _cup,
 }  # fmt: skip
 
 

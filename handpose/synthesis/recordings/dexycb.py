@@ -39,7 +39,7 @@ def motion_from_dexycb(
     """Reads a download (or the built-in data): labels and calibration, no MANO files.
 
     Args:
-        root: DexYCB's folder, or part of it with `sequence_names.txt` (see `datasets.dexycb.layout.read_sequence_list`).
+        root: DexYCB's folder, or part of it with `sequence_names.txt` (see `read_sequence_list`).
         camera: serial of the camera whose labels are taken; default: in each frame the first that has any.
         cache_dir: where the index of the labels goes when `root` cannot be written.
 

@@ -3,7 +3,7 @@
 Table frame, metres, pixels, RGB float 0 to 1.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Iterator
 from typing import NamedTuple
 
 import cv2
@@ -58,6 +58,9 @@ class Frame(NamedTuple):
     seg: NDArray
     depth: NDArray = np.zeros((0, 0), np.uint16)
     occlusion: float = float('nan')
+
+
+Render = Callable[[int], Iterator[Frame]]  # of a camera's number; cameras are asked for in order, each to its end
 
 
 class Layer(NamedTuple):

@@ -61,7 +61,7 @@ class MovingCameraRenderer:
         self._faces = {RIGHT: faces, LEFT: faces[:, ::-1]}
         self._face_colours = self._bodies.skin[self._used][faces].mean(1).astype(np.float32)
 
-    def frames(self) -> Iterator[Frame]:
+    def frames(self, camera: int = 0) -> Iterator[Frame]:
         """Yields the frames: image and labels (`HAND_LABELS`, `ARM_LABELS`) at `OVERSAMPLING` times its size."""
         for index in range(len(self.extrinsics)):
             yield self._render(index)

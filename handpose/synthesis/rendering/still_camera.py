@@ -11,11 +11,13 @@ import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
 
+from handpose.hands import ProceduralHand
 from handpose.synthesis.objects.textures import flat_texture
 from handpose.synthesis.rendering import drawing
-from handpose.synthesis.rendering.appearance import draw_sensor
+from handpose.synthesis.rendering.appearance import draw_look, draw_sensor
 from handpose.synthesis.rendering.bodies import SceneBodies
-from handpose.synthesis.rendering.drawing import Body, Canvas, Exposure, Frame, Layer, project
+from handpose.synthesis.rendering.drawing import Body, Canvas, Exposure, Frame, Layer, Render, project
+from handpose.synthesis.scene import Scene
 
 _WALL_PIXELS = 256
 _MAX_BLUR = 21  # pixels
@@ -118,3 +120,23 @@ class StillCameraRenderer:
         front = cv2.filter2D(np.concatenate([colour[window] * alpha, alpha], 2), -1, kernel)
         colour[window] = front[..., :3] + behind[window] * (1 - front[..., 3:])
         return colour
+
+
+def still_cameras(scene: Scene, model: ProceduralHand, rng: Generator, drawn: NDArray | None = None) -> Render:
+    """Makes the renderer of a scene of one hand and cameras that stand still.
+
+    Args:
+        scene: of one hand.
+        model: the hand model that posed it.
+        rng: numpy Generator, for the look, the sensors, the walls and the noise.
+        drawn: (F, K) where the hand and its arm are drawn; None: always.
+
+    Returns:
+        what yields the frames of a camera's number; cameras must be asked for in order, each to its end.
+    """
+    bodies = SceneBodies(scene, draw_look(rng, model.num_vertices, len(scene.objects)), model)
+
+    def render(camera: int) -> Iterator[Frame]:
+        return StillCameraRenderer(bodies, camera, rng).frames(None if drawn is None else drawn[:, camera])
+
+    return render

@@ -1,12 +1,11 @@
 """What the writer asks of a source of scenes."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 
 from handpose.hands import ProceduralHand
-from handpose.synthesis.rendering.drawing import Frame
+from handpose.synthesis.rendering.drawing import Frame, Render
 from handpose.synthesis.scene import Place, Scene
 
-Render = Callable[[int], Iterator[Frame]]  # of a camera's number; cameras are asked for in order, each to its end
 Job = Sequence[Place]
 
 

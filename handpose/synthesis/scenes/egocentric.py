@@ -9,16 +9,17 @@ from numpy.typing import NDArray
 from handpose.hands import ProceduralHand
 from handpose.synthesis.cameras import head_camera_extrinsics
 from handpose.synthesis.layouts.videos import VideoLayout
-from handpose.synthesis.motion.actions import ScriptContext, play_script
+from handpose.synthesis.motion.action_script import ScriptContext
+from handpose.synthesis.motion.actions import play_script
 from handpose.synthesis.motion.posing import pose_hand
 from handpose.synthesis.motion.trajectories import pose
 from handpose.synthesis.objects.household import make_household_object
 from handpose.synthesis.objects.shapes import SceneObject
 from handpose.synthesis.person import Plan, draw_person
-from handpose.synthesis.rendering.drawing import Frame
+from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.rendering.moving_camera import MovingCameraRenderer
 from handpose.synthesis.scene import Place, Scene, Size
-from handpose.synthesis.scenes.base import Job, Render, SceneSource
+from handpose.synthesis.scenes.base import Job, SceneSource
 
 _BYSTANDERS = ('cup', 'tin', 'chips', 'lotion', 'cup', 'milk')
 _CAP_DEPTH = 0.012  # metres by which a cap sits on its bottle
@@ -42,15 +43,7 @@ class EgocentricScenes(SceneSource):
             plan = layout.plan(*place)
             scene = build_egocentric_scene(seed, place, plan, self.model, layout.intrinsics, layout.options.size)
             person, rng = draw_person(seed, place[0]), np.random.default_rng([seed, 74, *place])
-            renderer = MovingCameraRenderer(scene, person.skin, person.arm, self.model, rng)
-            yield place, scene, _only_camera(renderer)
-
-
-def _only_camera(renderer: MovingCameraRenderer) -> Render:
-    def render(camera: int) -> Iterator[Frame]:
-        return renderer.frames()
-
-    return render
+            yield place, scene, MovingCameraRenderer(scene, person.skin, person.arm, self.model, rng).frames
 
 
 def build_egocentric_scene(

@@ -30,12 +30,10 @@ from handpose.synthesis.motion.posing import mirrored, pose_hand
 from handpose.synthesis.objects.graspable import CLASSES, make_object
 from handpose.synthesis.objects.shapes import SceneObject
 from handpose.synthesis.options import SEQUENCES_PER_BLOCK, MultiViewOptions
-from handpose.synthesis.rendering.appearance import draw_look
-from handpose.synthesis.rendering.bodies import SceneBodies
-from handpose.synthesis.rendering.drawing import Frame
-from handpose.synthesis.rendering.still_camera import StillCameraRenderer
+from handpose.synthesis.rendering.drawing import Render
+from handpose.synthesis.rendering.still_camera import still_cameras
 from handpose.synthesis.scene import Place, Scene
-from handpose.synthesis.scenes.base import Job, Render, SceneSource
+from handpose.synthesis.scenes.base import Job, SceneSource
 from handpose.synthesis.scenes.bystanders import add_bystanders
 
 MAX_ROUNDS, DRAWS_PER_ROUND = 12, 2  # two draws cost little more than one: the search is batched
@@ -75,16 +73,7 @@ class GraspScenes(SceneSource):
         for place in job:
             draft = drafts[place[1] - block * SEQUENCES_PER_BLOCK]
             scene = build_grasp_scene(self.layout, self.model, draft)
-            yield place, scene, self._renderer(scene, [options.seed, *place, 1])
-
-    def _renderer(self, scene: Scene, seed: list[int]) -> Render:
-        rng = np.random.default_rng(seed)
-        bodies = SceneBodies(scene, draw_look(rng, self.model.num_vertices, len(scene.objects)), self.model)
-
-        def render(camera: int) -> Iterator[Frame]:
-            return StillCameraRenderer(bodies, camera, rng).frames()
-
-        return render
+            yield place, scene, still_cameras(scene, self.model, np.random.default_rng([options.seed, *place, 1]))
 
     def measure(self) -> dict[str, float]:
         """The number of holding frames, and the shares that fulfil both guarantees."""

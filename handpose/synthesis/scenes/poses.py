@@ -18,8 +18,9 @@ from handpose.synthesis.motion.gestures import HandMotion, plan_gestures
 from handpose.synthesis.motion.grasp_search import Candidate, search_grasps, types_for
 from handpose.synthesis.motion.posing import mirrored, pose_hand
 from handpose.synthesis.objects.graspable import CLASSES, make_object
+from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Place, Scene
-from handpose.synthesis.scenes.base import Job, Render, SceneSource, render_nothing
+from handpose.synthesis.scenes.base import Job, SceneSource, render_nothing
 from handpose.synthesis.scenes.grasping import Draft, plan_draft
 
 GRASP_SHARE = 0.4  # of the hands take an object

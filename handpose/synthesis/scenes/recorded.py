@@ -24,12 +24,10 @@ from handpose.synthesis.motion.posing import PosedHand
 from handpose.synthesis.objects.graspable import CLASSES, make_object
 from handpose.synthesis.objects.shapes import SceneObject
 from handpose.synthesis.objects.ycb import ycb_object
-from handpose.synthesis.rendering.appearance import draw_look
-from handpose.synthesis.rendering.bodies import SceneBodies
-from handpose.synthesis.rendering.drawing import Frame
-from handpose.synthesis.rendering.still_camera import StillCameraRenderer
+from handpose.synthesis.rendering.drawing import Render
+from handpose.synthesis.rendering.still_camera import still_cameras
 from handpose.synthesis.scene import Place, Scene
-from handpose.synthesis.scenes.base import Job, Render, SceneSource
+from handpose.synthesis.scenes.base import Job, SceneSource
 from handpose.synthesis.scenes.bystanders import add_bystanders
 
 REST_CLEARANCE = 0.01  # metres from the lowest joint to a table that the recording does not give
@@ -55,15 +53,7 @@ class RecordedScenes(SceneSource):
         for place in job:
             rng = np.random.default_rng([self.layout.options.seed, *place])
             scene = build_recorded_scene(self.layout, place, self.model, rng)
-            yield place, scene, self._renderer(scene, rng)
-
-    def _renderer(self, scene: Scene, rng: Generator) -> Render:
-        bodies = SceneBodies(scene, draw_look(rng, self.model.num_vertices, len(scene.objects)), self.model)
-
-        def render(camera: int) -> Iterator[Frame]:
-            return StillCameraRenderer(bodies, camera, rng).frames(scene.visible[:, camera, 0])
-
-        return render
+            yield place, scene, still_cameras(scene, self.model, rng, scene.visible[:, :, 0])
 
     def measure(self) -> dict[str, float]:
         """How far the rendered hands' joints are from the recorded ones, over all joints of frames with a hand."""
@@ -157,7 +147,7 @@ def _object_of(motion: RecordedMotion, sequence: int, to_table: NDArray, rng: Ge
         pose = np.eye(4)
         pose[:3, 3] = [*_far_corner(motion.joints[frames][motion.frame_valid[frames]], to_table), 0]
         return make_object(int(rng.choice(list(CLASSES))), rng), np.tile(pose, (count, 1, 1))
-    rotvec, transl = (np.asarray(v[frames], np.float64) for v in (motion.object_rotvec, motion.object_transl))
+    rotvec, transl = (np.asarray(v, np.float64)[frames] for v in (motion.object_rotvec, motion.object_transl))
     nearest = nearest_known(np.isfinite(rotvec).all(1) & np.isfinite(transl).all(1))
     poses = np.tile(np.eye(4), (count, 1, 1))
     poses[:, :3, :3] = Rotation.from_rotvec(rotvec[nearest]).as_matrix()

@@ -8,14 +8,15 @@ import torch
 import yaml
 
 from handpose.hands import ProceduralHand
-from handpose.synthesis import SyntheticOptions, contact_sheet, options_from_dict, write_synthetic
+from handpose.synthesis import MultiViewOptions, contact_sheet, options_from_dict, write_dataset
+from handpose.synthesis.layouts.dexycb import sequence_folder, subject_name
 
 SIZE, FRAMES = 96, 24
 
 
 def options(root, **changes):
     values = dict(root=str(root), subjects=1, sequences=5, frames=FRAMES, cameras=2, size=SIZE, seed=3, workers=1)
-    return SyntheticOptions(**{**values, **changes})
+    return MultiViewOptions(**{**values, **changes})
 
 
 def digest(root):
@@ -26,9 +27,9 @@ def digest(root):
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('synthetic') / 'data'
-    summary = write_synthetic(options(root))
+    summary = write_dataset(options(root))
     assert summary.frames == 5 * FRAMES * 2
-    assert summary.touching_share >= 0.99 and summary.clear_share >= 0.99
+    assert summary.measured['fingertips_within_3_mm'] >= 0.99 and summary.measured['penetration_below_2_mm'] >= 0.99
     return root
 
 
@@ -134,29 +135,29 @@ def test_no_two_sequences_share_a_hand_or_an_object(root):
 
 
 def test_same_seed_same_bytes_with_two_workers_and_after_an_interruption(root, tmp_path):
-    write_synthetic(options(tmp_path / 'two', workers=2))
+    write_dataset(options(tmp_path / 'two', workers=2))
     assert digest(tmp_path / 'two') == digest(root)
     for folder in sequences(tmp_path / 'two')[1:3]:
         for file in sorted(folder.rglob('*'), reverse=True):
             file.unlink() if file.is_file() else file.rmdir()
         folder.rmdir()
-    assert write_synthetic(options(tmp_path / 'two')).frames == 2 * FRAMES * 2
+    assert write_dataset(options(tmp_path / 'two')).frames == 2 * FRAMES * 2
     assert digest(tmp_path / 'two') == digest(root)
-    assert write_synthetic(options(tmp_path / 'two')).frames == 0
+    assert write_dataset(options(tmp_path / 'two')).frames == 0
 
 
 def test_refuses_foreign_folders_and_other_options(root, tmp_path):
     with pytest.raises(ValueError, match='other options'):
-        write_synthetic(options(root, seed=4))
+        write_dataset(options(root, seed=4))
     (tmp_path / 'letter.txt').write_text('mine')
     with pytest.raises(ValueError, match='not empty'):
-        write_synthetic(options(tmp_path))
+        write_dataset(options(tmp_path))
 
 
 @pytest.mark.parametrize(
     ('values', 'sentence'),
     [
-        ({}, 'need a root'),
+        ({}, 'need root'),
         ({'root': 'x', 'sequences': 7}, 'multiple of 5'),
         ({'root': 'x', 'cameras': 9}, 'cameras must be a whole number from 1 to 8'),
         ({'root': 'x', 'camera': 2}, "'camera' is not an option"),
@@ -169,11 +170,10 @@ def test_options_are_checked(values, sentence):
 
 
 def test_names_sort_in_order():
-    many = SyntheticOptions('x', subjects=12, sequences=100)
-    subjects = [many.subject_name(s) for s in range(12)]
-    names = [many.sequence_name(3, s) for s in range(100)]
-    assert subjects == sorted(set(subjects)) and names == sorted(set(names))
-    assert subjects[0] == '20200709-subject-01' and names[0] == '20200903_090000'
+    subjects = [subject_name(s) for s in range(12)]
+    folders = [sequence_folder(3, s) for s in range(100)]
+    assert subjects == sorted(set(subjects)) and folders == sorted(set(folders))
+    assert subjects[0] == '20200709-subject-01' and folders[0] == '20200903-subject-04/20200903_090000'
 
 
 def test_contact_sheet(root, tmp_path):

@@ -3,20 +3,21 @@ import pytest
 import torch
 
 from handpose.hands import ProceduralHand
-from handpose.synthesis.grasps import (
+from handpose.synthesis.layouts.dexycb import DexYCBLayout
+from handpose.synthesis.motion.grasp_search import (
     GRASP_TYPES,
     MAX_GAP,
     MAX_PENETRATION,
     Candidate,
-    angles_to_pose,
-    contact_of_scene,
-    solve,
+    measure_contact,
+    search_grasps,
     types_for,
 )
-from handpose.synthesis.motion import minimum_jerk
-from handpose.synthesis.objects import CLASSES, make_object
-from handpose.synthesis.options import SyntheticOptions
-from handpose.synthesis.scene import Draft, build_scene, draw_intrinsics
+from handpose.synthesis.motion.posing import angles_to_rotvecs
+from handpose.synthesis.motion.trajectories import minimum_jerk
+from handpose.synthesis.objects.graspable import CLASSES, make_object
+from handpose.synthesis.options import MultiViewOptions
+from handpose.synthesis.scenes.grasping import Draft, build_grasp_scene
 
 
 @pytest.fixture(scope='module')
@@ -31,7 +32,7 @@ def drafts(model):
         rng = np.random.default_rng(class_id)
         target = make_object(class_id, rng)
         candidates = [Candidate(types_for(target.kind)[0], target, rng.normal(0, 0.5, 10), rng) for _ in range(4)]
-        grasps = solve(model, candidates)
+        grasps = search_grasps(model, candidates)
         drafts += [
             Draft(np.random.default_rng(i), target, c.shape, g)
             for i, (c, g) in enumerate(zip(candidates, grasps, strict=True))
@@ -65,12 +66,14 @@ def test_sound_grasps_are_common_and_within_joint_limits(model, drafts):
 
 
 def test_held_objects_stay_in_the_rendered_hand(model, drafts):
-    options = SyntheticOptions('unused', frames=30, cameras=2)
+    layout = DexYCBLayout(MultiViewOptions('unused', frames=30, cameras=2))
     sides = set()
     for draft in drafts[:4]:
-        scene = build_scene(options, model, draft, draw_intrinsics(options))
-        sides.add(scene.side)
-        gap, depth = contact_of_scene(scene, model)
+        scene = build_grasp_scene(layout, model, draft)
+        sides |= set(scene.sides.tolist())
+        poses, vertices = scene.object_poses[scene.holding, 0], scene.vertices[scene.holding, 0]
+        gap, depth = measure_contact(model, draft.grasp.type, draft.target, poses, vertices)
+        assert scene.facts['holding_frames'] == scene.facts['touching_frames'] == len(gap)
         assert len(gap) == scene.holding.sum() > 8
         assert gap.max() <= MAX_GAP and depth.max() <= MAX_PENETRATION
         lowest = min((o.mesh().vertices @ p[:3, :3].T + p[:3, 3])[:, 2].min()
@@ -78,13 +81,13 @@ def test_held_objects_stay_in_the_rendered_hand(model, drafts):
                      for p in poses)  # fmt: skip
         assert lowest > -1e-6
         assert not scene.moving[0] and scene.moving[scene.holding].mean() > 0.5
-        assert scene.present.any()
+        assert scene.visible.any()
     assert sides <= {0, 1}
 
 
 def test_angles_turn_about_the_models_axes(model):
     angles = torch.zeros(15, 3)
     angles[4, 2] = 0.7
-    pose = angles_to_pose(model, angles)
+    pose = angles_to_rotvecs(model, angles)
     torch.testing.assert_close(pose[4], 0.7 * model.joint_axes[4, :, 2])
     assert pose.abs().sum(1).nonzero().flatten().tolist() == [4]

@@ -10,15 +10,15 @@ from scipy.spatial.transform import Rotation
 from handpose.datasets.base import DatasetError
 from handpose.datasets.motion.motion_file import read_motion, write_motion
 from handpose.hands import ProceduralHand
-from handpose.synthesis import SyntheticOptions, write_synthetic
-from handpose.synthesis.recorded.sources import choose_sequences, motion_from_dexycb, motion_from_packed
+from handpose.synthesis import MultiViewOptions, write_dataset
+from handpose.synthesis.recordings.dexycb import choose_sequences, motion_from_dexycb, motion_from_packed
 
 
 @pytest.fixture(scope='module')
 def built_in(tmp_path_factory):
     root = tmp_path_factory.mktemp('built_in') / 'data'
-    options = SyntheticOptions(str(root), subjects=1, sequences=5, frames=24, cameras=2, size=64, seed=3, workers=1)
-    write_synthetic(options)
+    options = MultiViewOptions(str(root), subjects=1, sequences=5, frames=24, cameras=2, size=64, seed=3, workers=1)
+    write_dataset(options)
     return root
 
 

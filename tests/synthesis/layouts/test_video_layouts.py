@@ -13,13 +13,8 @@ from handpose.datasets.fpha.labels import FPHA_ACTIONS
 from handpose.datasets.fpha.layout import DEPTH_TO_COLOUR
 from handpose.datasets.h2o.labels import H2O_ACTIONS
 from handpose.hands import ProceduralHand
-from handpose.synthesis import (
-    EgocentricOptions,
-    contact_sheet,
-    egocentric_options_from_dict,
-    write_egocentric,
-)
-from handpose.synthesis.egocentric import write
+from handpose.synthesis import EgocentricOptions, contact_sheet, options_from_dict, write_dataset
+from handpose.synthesis.layouts.h2o import H2OLayout
 
 ACTIONS = ('grab milk', 'open lotion', 'put in cocoa')
 CHOSEN = {'h2o': ACTIONS, 'fpha': ('close_milk', 'flip_sponge')}
@@ -45,10 +40,10 @@ def roots(tmp_path_factory):
     for layout in CHOSEN:
         made[layout] = tmp_path_factory.mktemp('egocentric') / layout
         progress = Mock()
-        summary = write_egocentric(options(made[layout], layout), progress)
-        progress.assert_called_with(summary.videos, summary.videos)
-        assert progress.call_count == summary.videos
-        assert 16 * summary.videos <= summary.frames <= 24 * summary.videos
+        summary = write_dataset(options(made[layout], layout), progress)
+        progress.assert_called_with(summary.sequences, summary.sequences)
+        assert progress.call_count == summary.sequences + 1
+        assert 16 * summary.sequences <= summary.frames <= 24 * summary.sequences
     return made
 
 
@@ -108,7 +103,7 @@ def test_h2o_files_fit_each_other(roots):
 
 
 def test_official_split_of_four_subjects():
-    layout = write.LAYOUTS['h2o'](EgocentricOptions('x', subjects=4, videos=6, test_videos=14))
+    layout = H2OLayout(EgocentricOptions('x', subjects=4, videos=6, test_videos=14))
     where = {}
     for place in layout.places:
         (folder,) = layout.folders(*place)
@@ -122,7 +117,7 @@ def test_official_split_of_four_subjects():
     assert len({layout.folders(*place)[0] for place in layout.places}) == len(layout.places)
     tested = [place for place in layout.places if layout.split_of(*place) == 'test']
     assert len(tested) == 14 * len(layout.actions) >= 240
-    usual = write.LAYOUTS['h2o'](EgocentricOptions('x'))
+    usual = H2OLayout(EgocentricOptions('x'))
     assert sum(usual.split_of(*place) == 'test' for place in usual.places) >= 240 and len(usual.places) < 620
 
 
@@ -163,11 +158,11 @@ def test_same_seed_same_bytes_with_two_workers_and_after_an_interruption(roots, 
     for folder in ('subject1/h1/0', 'subject2/h1/0', 'label_split'):
         shutil.rmtree(again / folder)
     (again / '.partial/subject1/h1/0/cam4').mkdir(parents=True)
-    summary = write_egocentric(options(again, workers=2))
-    assert summary.videos == 2 and digest(again) == first
-    assert write_egocentric(options(again)).videos == 0
+    summary = write_dataset(options(again, workers=2))
+    assert summary.sequences == 2 and digest(again) == first
+    assert write_dataset(options(again)).sequences == 0
     with pytest.raises(ValueError, match='other options'):
-        write_egocentric(options(again, seed=6))
+        write_dataset(options(again, seed=6))
 
 
 def test_contact_sheet(roots, tmp_path):
@@ -188,11 +183,11 @@ def test_contact_sheet(roots, tmp_path):
 )
 def test_bad_options(changes, words):
     with pytest.raises(ValueError, match=words):
-        egocentric_options_from_dict({'root': 'x', **changes})
+        options_from_dict({'root': 'x', 'layout': 'h2o', **changes})
 
 
 def test_an_unknown_action(tmp_path):
     with pytest.raises(ValueError, match=r"'grab milc' is not an action .*Did you mean 'grab milk'"):
-        write_egocentric(options(tmp_path / 'x', actions=('grab milc',)))
-    with pytest.raises(ValueError, match='need a root folder'):
-        egocentric_options_from_dict({'layout': 'h2o'})
+        write_dataset(options(tmp_path / 'x', actions=('grab milc',)))
+    with pytest.raises(ValueError, match='need root'):
+        options_from_dict({'layout': 'h2o'})

@@ -10,11 +10,10 @@ from pose_layouts import CAMERAS, FRAMES, SEQUENCES, SUBJECTS, digest, options, 
 
 from handpose.hands import ProceduralHand
 from handpose.hands.joints import JOINT_ORDERS
-from handpose.synthesis import SyntheticOptions, options_from_dict, write_synthetic
-from handpose.synthesis.gestures import POSTURES, plan_gestures, posture_angles
-from handpose.synthesis.hand_motion import draw_motion, hands_of
-from handpose.synthesis.interhand_files import split_sizes
-from handpose.synthesis.scene import draw_intrinsics
+from handpose.synthesis import MultiViewOptions, options_from_dict, write_dataset
+from handpose.synthesis.layouts.interhand import split_sizes
+from handpose.synthesis.motion.gestures import POSTURES, plan_gestures, posture_angles
+from handpose.synthesis.writer import open_dataset
 
 LAYOUTS = ('interhand', 'reinterhand', 'hanco')
 
@@ -43,19 +42,19 @@ def test_the_record_names_hand_model_and_options(roots, layout):
 def test_same_seed_same_bytes_with_two_workers_and_after_an_interruption(roots, tmp_path, layout):
     root, _ = roots[layout]
     again = tmp_path / 'two'
-    write_synthetic(options(again, layout, workers=2 if layout == 'interhand' else 1))
+    write_dataset(options(again, layout, workers=2 if layout == 'interhand' else 1))
     assert digest(again) == digest(root)
     for folder in sorted((again / 'generator').iterdir())[3:5]:
         shutil.rmtree(folder)
     lost = next(p for p in sorted(again.rglob('*.json')) if 'xyz' not in p.parts and 'calib' not in p.parts)
     if layout != 'hanco':
         lost.unlink()
-    assert write_synthetic(options(again, layout)).frames >= 2 * FRAMES * CAMERAS
+    assert write_dataset(options(again, layout)).frames >= 2 * FRAMES * CAMERAS
     if layout != 'reinterhand':  # files of a frame are not looked for one by one
         assert digest(again) == digest(root)
-    assert write_synthetic(options(again, layout)).frames == 0
+    assert write_dataset(options(again, layout)).frames == 0
     with pytest.raises(ValueError, match='made with other options'):
-        write_synthetic(options(again, layout, seed=4))
+        write_dataset(options(again, layout, seed=4))
 
 
 def test_interhand_files(roots):
@@ -118,11 +117,11 @@ def test_splits():
     assert split_sizes(10) == {'train': 7, 'val': 1, 'test': 2}
     assert split_sizes(3) == {'train': 1, 'val': 1, 'test': 1}
     with pytest.raises(ValueError, match="'interhand' needs at least 3 subjects"):
-        SyntheticOptions('x', layout='interhand', subjects=2)
+        MultiViewOptions('x', layout='interhand', subjects=2)
     with pytest.raises(ValueError, match='interhand_fps must be 5 or 30'):
         options_from_dict({'root': 'x', 'layout': 'interhand', 'interhand_fps': 10})
     with pytest.raises(ValueError, match=r"layout must be one of .* Did you mean 'interhand'"):
-        SyntheticOptions('x', layout='interhands')
+        MultiViewOptions('x', layout='interhands')
 
 
 def test_reinterhand_and_hanco_files(roots):
@@ -168,13 +167,14 @@ def test_gestures_keep_the_limits_and_are_smooth():
 
 
 def test_hands_of_a_recording():
-    model, chosen = ProceduralHand(), options('x', 'interhand')
-    assert [hands_of(s) for s in range(5)] == [(1,), (0,), (0, 1), (0, 1), (0, 1)]
-    motion = draw_motion(chosen, model, 0, 2, (0, 1), draw_intrinsics(chosen))
-    assert motion.joints.shape == (FRAMES, 2, 21, 3) and motion.annotated.shape == (FRAMES, 2)
-    missing = (~motion.annotated).sum(0)
+    model = ProceduralHand()
+    layout, scenes = open_dataset(options('x', 'interhand'))
+    assert [layout.hands(s) for s in range(5)] == [(1,), (0,), (0, 1), (0, 1), (0, 1)]
+    motion = scenes.build((0, 2))
+    assert motion.joints.shape == (FRAMES, 2, 21, 3) and motion.hand_valid.shape == (FRAMES, 2)
+    missing = (~motion.hand_valid).sum(0)
     assert sorted(missing)[0] == FRAMES // 12 < sorted(missing)[1] or (missing == FRAMES // 12).all()
-    assert motion.annotated[[0, -1]].all()
+    assert motion.hand_valid[[0, -1]].all()
     for hand, side in enumerate((0, 1)):
         pose, transl = (torch.from_numpy(v[:, hand]).float() for v in (motion.hand_pose, motion.hand_transl))
         mesh = model(pose, torch.from_numpy(motion.hand_shape).float(), transl, torch.tensor(side))
@@ -186,9 +186,9 @@ def test_hands_of_a_recording():
         assert np.sign((palm * bend).sum(-1).mean()) == (1 if side == 1 else -1)
     left, right = motion.joints.mean((0, 2))
     assert left[0] > right[0]  # the person sits at +y and looks towards -y
-    same = draw_motion(chosen, model, 0, 3, (0, 1), draw_intrinsics(chosen))
+    same = scenes.build((0, 3))
     assert np.array_equal(same.extrinsics, motion.extrinsics)  # one rig a subject
-    other = draw_motion(chosen, model, 1, 2, (0, 1), draw_intrinsics(chosen))
+    other = scenes.build((1, 2))
     assert not np.array_equal(other.hand_shape, motion.hand_shape)
     assert not np.array_equal(other.extrinsics, motion.extrinsics)
 
@@ -202,7 +202,7 @@ def test_the_tool(tmp_path, monkeypatch, capsys):
 
     monkeypatch.chdir(tmp_path)
     run('--subjects', '1', '--sequences', '5', '--frames', '24', '--cameras', '1', '--workers', '1')
-    assert 'data/synthetic_hanco: wrote 120 labelled views' in capsys.readouterr().out
+    assert 'data/synthetic_hanco: wrote 5 sequences, 120 frames' in capsys.readouterr().out
     assert (tmp_path / 'data' / 'synthetic_hanco' / 'meta.json').exists()
-    with pytest.raises(SystemExit, match="the layout 'hanco' has no pictures"):
+    with pytest.raises(SystemExit, match="the layout 'hanco' has no images"):
         run('--sheet', 'x.png')

@@ -8,7 +8,7 @@ import pytest
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets.base import DatasetError
-from handpose.synthesis.recorded.sources import motion_from_dexycb
+from handpose.synthesis.recordings.dexycb import motion_from_dexycb
 
 SUBJECT = '20200709-subject-01'
 

@@ -2,16 +2,17 @@ import numpy as np
 import pytest
 import torch
 
-from handpose.synthesis.objects import CLASSES, Ball, Box, ObjectBatch, Revolved, cylinder_profile, make_object
+from handpose.synthesis.objects.graspable import CLASSES, make_object
+from handpose.synthesis.objects.shapes import Ball, Box, ObjectBatch, Revolved, SceneObject, cylinder_profile
 
 
 @pytest.mark.parametrize('class_id', sorted(CLASSES))
 def test_mesh_lies_on_the_distance_and_faces_outward(class_id):
-    thing = make_object(class_id, np.random.default_rng(class_id))
+    item = make_object(class_id, np.random.default_rng(class_id))
     distances = []
-    for part in thing.parts:
-        mesh = part.mesh()
-        on = ObjectBatch([thing.__class__(1, 'part', (part,), 0.1, (0, 0, 0))])
+    for shape in item.shapes:
+        mesh = shape.mesh()
+        on = ObjectBatch([SceneObject('shape', (shape,), 0.1, (0, 0, 0))])
         points = torch.from_numpy(mesh.vertices)[None]
         assert on.distance(points).abs().max() < 1e-6
         corners = mesh.vertices[mesh.faces]
@@ -23,14 +24,14 @@ def test_mesh_lies_on_the_distance_and_faces_outward(class_id):
         assert (step[0] > step[1]).all()
         distances.append(on.distance(torch.from_numpy(centres)[None]).abs().max())
     assert max(distances) < 6e-4  # chords cut a little inside round sides
-    assert thing.mesh().vertices[:, 2].min() == pytest.approx(0, abs=1e-9)
+    assert item.mesh().vertices[:, 2].min() == pytest.approx(0, abs=1e-9)
 
 
 @pytest.mark.parametrize('class_id', sorted(CLASSES))
 def test_objects_are_their_own_mirror_image(class_id):
-    thing = make_object(class_id, np.random.default_rng(class_id))
+    item = make_object(class_id, np.random.default_rng(class_id))
     points = torch.from_numpy(np.random.default_rng(0).uniform(-0.1, 0.2, (500, 3)))
-    torch.testing.assert_close(thing.distance(points), thing.distance(points * torch.tensor([-1, 1, 1])))
+    torch.testing.assert_close(item.distance(points), item.distance(points * torch.tensor([-1, 1, 1])))
 
 
 def cylinder_distance(p, radius, low, high):
@@ -39,7 +40,7 @@ def cylinder_distance(p, radius, low, high):
 
 
 @pytest.mark.parametrize(
-    ('part', 'reference'),
+    ('shape', 'reference'),
     [
         (Ball(0.03), lambda p: np.linalg.norm(p - [0, 0, 0.03]) - 0.03),
         (Revolved(cylinder_profile(0.03, 0.0, 0.1, 1e-7)), lambda p: cylinder_distance(p, 0.03, 0.0, 0.1)),
@@ -51,14 +52,14 @@ def cylinder_distance(p, radius, low, high):
         ),
     ],
 )
-def test_distances_match_closed_forms(part, reference):
+def test_distances_match_closed_forms(shape, reference):
     points = np.random.default_rng(1).uniform(-0.08, 0.14, (400, 3))
-    thing = make_object(1, np.random.default_rng(0)).__class__(1, 'part', (part,), 0.1, (0, 0, 0))
-    found = thing.distance(torch.from_numpy(points)).numpy()
+    item = SceneObject('shape', (shape,), 0.1, (0, 0, 0))
+    found = item.distance(torch.from_numpy(points)).numpy()
     np.testing.assert_allclose(found, [reference(p) for p in points], atol=1e-6)
 
 
 def test_batches_refuse_mixed_objects():
     rng = np.random.default_rng(0)
-    with pytest.raises(ValueError, match='same parts'):
+    with pytest.raises(ValueError, match='same shapes'):
         ObjectBatch([make_object(1, rng), make_object(2, rng)])
