@@ -1,6 +1,6 @@
-"""Parts (plain modules: tensors and masks in, tensors out) and the systems built from them."""
+"""Components (plain modules: tensors and masks in, tensors out) and the systems built from them."""
 
-from handpose.models.backbones import PooledResNet, PretrainableResNet, ResNetFPN
+from handpose.models.backbones import PooledResNet, ResNetFPN, ResNetStages
 from handpose.models.estimators import (
     HTT,
     PDTM,
@@ -32,7 +32,6 @@ from handpose.models.heads import (
     ActionTokenizer,
     DynamicFusionHead,
     FusedPoses,
-    HandParameters,
     HandRegressionHead,
     MotionDiscriminator,
     MotionRefinementHead,
@@ -40,6 +39,7 @@ from handpose.models.heads import (
     ObjectHead,
     Pose25D,
     Pose25DHead,
+    RegressedHand,
 )
 from handpose.models.layers import (
     MLP,
@@ -60,6 +60,7 @@ from handpose.models.layers import (
     fill_missing,
     fuse_deformed_poses,
     fusion_weights,
+    mean_over_frames,
     mirror_poses,
     pose_to_rotmat,
     roi_align,
@@ -83,10 +84,13 @@ from handpose.models.losses import (
 )
 from handpose.models.necks import (
     DeformableTemporalConv,
+    DSTformerEncoder,
     DynamicSpatioTemporalBlock,
     DynamicTemporalConv,
     GlobalTemporalBlock,
     HandPriorMemory,
+    MotionFeatures,
+    PDTMEncoder,
     SpatialFeatures,
     SpatialTransformer,
     TemporalFeatures,
@@ -107,6 +111,7 @@ __all__ = [
     'BranchFusion',
     'ConstantHand',
     'DSTformer',
+    'DSTformerEncoder',
     'DeformableTemporalConv',
     'Deformer',
     'DeformerLoss',
@@ -121,7 +126,6 @@ __all__ = [
     'GlobalTemporalBlock',
     'HTTLoss',
     'HTTOutput',
-    'HandParameters',
     'HandPoseLoss',
     'HandPriorMemory',
     'HandRegressionHead',
@@ -133,6 +137,7 @@ __all__ = [
     'MaxMSELoss',
     'MotionDiscriminator',
     'MotionEmbedding',
+    'MotionFeatures',
     'MotionLoss',
     'MotionRefinementHead',
     'MotionRefiner',
@@ -140,16 +145,18 @@ __all__ = [
     'MultiHeadAttention',
     'ObjectHead',
     'OneEuroFilter',
+    'PDTMEncoder',
     'PointMSELoss',
     'PooledResNet',
     'Pose25D',
     'Pose25DHead',
     'PreNormEncoder',
-    'PretrainableResNet',
     'QueryDecoder',
     'RefinedMotion',
     'RefinementLoss',
+    'RegressedHand',
     'ResNetFPN',
+    'ResNetStages',
     'RunningAction',
     'SavitzkyGolayFilter',
     'SmoothL1KeypointLoss',
@@ -172,6 +179,7 @@ __all__ = [
     'fuse_deformed_poses',
     'fusion_weights',
     'generator_adversarial_loss',
+    'mean_over_frames',
     'mirror_poses',
     'pose_to_rotmat',
     'roi_align',

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 
 from handpose.geometry import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, scale_boxes
-from handpose.models.heads import HandParameters, linear_from
+from handpose.models.heads import RegressedHand, linear_from
 from handpose.models.layers import mirror_poses, pose_to_rotmat, roi_align
 from handpose.registry import HAND_MODELS, MODELS
 from handpose.structures import HandSequence, centred_windows, fill_masked_values, strided_windows
@@ -136,7 +136,7 @@ class Deformer(nn.Module):
         if self.joints_to_head:
             attended = torch.cat([attended, joints_2d.flatten(-2)], dim=-1)  # (B, T, C + 2J)
         fused = self.head(attended, frame_valid, visibility)
-        monocular = HandParameters(None, None) if self.monocular_head is None else self.monocular_head(features_btc)
+        monocular = RegressedHand(None, None) if self.monocular_head is None else self.monocular_head(features_btc)
         return DeformerOutput(
             pose=fused.fused_pose,
             frame_pose=fused.pose,
