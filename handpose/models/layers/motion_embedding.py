@@ -79,9 +79,9 @@ class MotionEmbedding(nn.Module):
         check_features('joints', joints, 'N T J D', self.num_coordinates)
         num_joints, max_frames = len(self.joint_code), len(self.frame_code)
         if joints.shape[2] != num_joints:
-            raise ValueError(f'joints must have {num_joints} joints (num_joints), got {tuple(joints.shape)}')
+            raise ValueError(f'expected {num_joints} joints (num_joints), got {joints.shape[2]}')
         if joints.shape[1] > max_frames:
-            raise ValueError(f'sequences have at most {max_frames} frames (max_frames), got {joints.shape[1]}')
+            raise ValueError(f'sequences may have at most {max_frames} frames, got {joints.shape[1]}: raise max_frames')
         check_mask('joints_valid', joints_valid, joints.shape[:3], 'N T J')
         if (confidence is not None) != self.with_confidence:
             raise ValueError(

@@ -72,4 +72,4 @@ def check_leading_axes(valid: Tensor | None, shape: Sequence[int]) -> None:
         return
     check_bool('valid', valid)
     if tuple(valid.shape) != tuple(shape[: valid.ndim]):
-        raise ValueError(f'valid {tuple(valid.shape)} must be the leading axes of {tuple(shape)}')
+        raise ValueError(f'valid must have the leading axes of {tuple(shape)}, got the shape {tuple(valid.shape)}')
