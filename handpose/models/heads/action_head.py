@@ -51,7 +51,7 @@ class ActionHead(nn.Module):
         position: str = 'per_layer',
     ) -> None:
         super().__init__()
-        self.channels = channels
+        self.channels, self.num_actions = channels, num_actions
         self.token = nn.Parameter(torch.randn(channels))
         self.encoder = PreNormEncoder(channels, num_layers, num_heads, feedforward_channels, dropout, position)
         self.classifier = nn.Linear(channels, num_actions)

@@ -19,7 +19,7 @@ NUM_SHAPE = 10
 class RegressedHand(NamedTuple):
     """Output of `HandRegressionHead`: pose (..., D), and shape (..., 10) or None without a shape."""
 
-    pose: Tensor | None
+    pose: Tensor
     shape: Tensor | None
 
 
