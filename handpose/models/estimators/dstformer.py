@@ -9,7 +9,7 @@ from torch import Tensor, nn
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.models.layers.hand_motion import rest_hand
 from handpose.models.layers.missing_frames import mean_over_frames
-from handpose.models.necks.motion_encoders import DSTformerEncoder, run_blocks
+from handpose.models.necks.motion_encoders import DSTformerEncoder
 from handpose.registry import HAND_MODELS, MODELS
 
 
@@ -61,7 +61,9 @@ class DSTformer(MotionRefiner):
 
     def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
         """Motion (N, T, J, 3), metres, and (N, T) bool -> `RefinedMotion`."""
-        x, _ = run_blocks(self.embedding(motion), self.blocks, frame_valid=frame_valid)  # (N, T, J, C)
+        x = self.embedding(motion)  # (N, T, J, C)
+        for block in self.blocks:
+            x, _ = block(x, None, frame_valid)
         update = self.head(x, motion)
         joints = motion + update.joints if self.residual else update.joints
         shape = None if self.shape is None else self.shape(mean_over_frames(x.mean(2), frame_valid))

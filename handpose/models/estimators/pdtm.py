@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.models.layers.hand_motion import rest_hand
 from handpose.models.layers.missing_frames import mean_over_frames
-from handpose.models.necks.motion_encoders import PDTMEncoder, run_blocks
+from handpose.models.necks.motion_encoders import PDTMEncoder, run_block
 from handpose.registry import HAND_MODELS, MODELS
 
 SHAPE_SUPERVISION = ('final', 'every_block')
@@ -108,18 +108,15 @@ class PDTM(MotionRefiner):
 
     def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
         """Motion (N, T, J, 3), metres, and (N, T) bool -> `RefinedMotion`."""
-        x, memories = run_blocks(
-            self.embedding(motion),  # (N, T, J, C)
-            self.blocks,
-            self.global_blocks,
-            self.memory,
-            self.global_mode == 'parallel',
-            frame_valid,
-        )  # (N, T, J, C), and (N, M, C) after every block
-        every_block = self.shape_supervision == 'every_block'
-        shapes = [self.shape(memory.flatten(1)) for memory in memories] if every_block else []
+        x = self.embedding(motion)  # (N, T, J, C)
+        memory = None if self.memory is None else self.memory.start(len(x))  # (N, M, C)
+        shapes = []
+        for number in range(len(self.blocks)):
+            x, memory = run_block(self, number, x, memory, frame_valid)
+            if memory is not None and self.shape_supervision == 'every_block':
+                shapes.append(self.shape(memory.flatten(1)))
         update = self.head(x, motion)  # joints (N, T, J, 3), pose (N, T, 16, 6)
         joints = motion + update.joints if self.residual else update.joints
-        pooled = memories[-1].flatten(1) if memories else mean_over_frames(x.mean(2), frame_valid)
+        pooled = mean_over_frames(x.mean(2), frame_valid) if memory is None else memory.flatten(1)
         block_shapes = torch.stack(shapes, 1) if shapes else None
         return RefinedMotion(joints, update.pose, self.shape(pooled), block_shapes)

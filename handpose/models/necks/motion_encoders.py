@@ -5,8 +5,7 @@ refiner has learned can be loaded into its encoder.
 Legend: N sequences, T frames, J joints, D coordinates, M memory tokens, C channels.
 """
 
-from collections.abc import Iterable
-from typing import NamedTuple
+from typing import NamedTuple, Protocol
 
 from torch import Tensor, nn
 
@@ -86,9 +85,10 @@ class DSTformerEncoder(nn.Module):
             TypeError: a mask is not bool.
             ValueError: shapes that do not fit.
         """
-        tokens = _embed(self.embedding, joints, frame_valid, joints_valid, confidence)
-        features, _ = run_blocks(tokens, self.blocks, frame_valid=frame_valid)
-        return MotionFeatures(features)
+        x = _embed(self.embedding, joints, frame_valid, joints_valid, confidence)  # (N, T, J, C)
+        for block in self.blocks:
+            x, _ = block(x, None, frame_valid)
+        return MotionFeatures(x)
 
 
 @MODELS.register_module()
@@ -193,48 +193,53 @@ class PDTMEncoder(nn.Module):
             TypeError: a mask is not bool.
             ValueError: shapes that do not fit.
         """
-        tokens = _embed(self.embedding, joints, frame_valid, joints_valid, confidence)
-        features, memories = run_blocks(
-            tokens, self.blocks, self.global_blocks, self.memory, self.global_mode == 'parallel', frame_valid
-        )
-        return MotionFeatures(features, memories[-1] if memories else None)
+        x = _embed(self.embedding, joints, frame_valid, joints_valid, confidence)  # (N, T, J, C)
+        memory = None if self.memory is None else self.memory.start(len(x))  # (N, M, C)
+        for number in range(len(self.blocks)):
+            x, memory = run_block(self, number, x, memory, frame_valid)
+        return MotionFeatures(x, memory)
 
 
-def run_blocks(
-    tokens: Tensor,
-    blocks: Iterable[nn.Module],
-    global_blocks: nn.ModuleList | None = None,
-    memory: HandPriorMemory | None = None,
-    parallel: bool = False,
-    frame_valid: Tensor | None = None,
-) -> tuple[Tensor, list[Tensor]]:
-    """Runs the blocks of a trunk on embedded joints.
+class PDTMTrunk(Protocol):
+    """What `run_block` reads: the encoder, or the refiner that has taken over its modules.
 
-    Args:
-        tokens: (N, T, J, C).
+    Attributes:
         blocks: `DynamicSpatioTemporalBlock` each.
         global_blocks: a `GlobalTemporalBlock` for each of them, or none at all.
-        memory: shared by all blocks; None: the trunk has no memory.
-        parallel: a global block has the same input as its spatio-temporal block, instead of its output.
+        memory: None without a memory.
+        global_mode: 'serial', 'parallel' or 'replace'.
+    """
+
+    blocks: nn.ModuleList
+    global_blocks: nn.ModuleList
+    memory: HandPriorMemory | None
+    global_mode: str
+
+
+def run_block(
+    trunk: PDTMTrunk, number: int, x: Tensor, memory: Tensor | None, frame_valid: Tensor | None
+) -> tuple[Tensor, Tensor | None]:
+    """Runs one block of PDTM, its global block and the update of the memory (paper Fig. 2).
+
+    Args:
+        trunk: the modules.
+        number: of the block.
+        x: (N, T, J, C).
+        memory: (N, M, C), or None without a memory.
         frame_valid: (N, T) bool; None: all.
 
     Returns:
-        Features (N, T, J, C), and the memory (N, M, C) after every block; an empty list without a memory.
+        The new features (N, T, J, C) and memory (N, M, C).
     """
-    x = tokens
-    current = None if memory is None else memory.start(len(x))  # (N, M, C)
-    memories = []
-    for number, block in enumerate(blocks):
-        block_input = x
-        x, current = block(x, current, frame_valid)
-        if global_blocks:
-            added = global_blocks[number](block_input if parallel else x, frame_valid)  # (N, T, C)
-            if memory is not None and len(memory.attentions):
-                current = memory(x.mean(2) + added, current, number, frame_valid)
-            x = x + added[:, :, None]
-        if current is not None:
-            memories.append(current)
-    return x, memories
+    block_input = x
+    x, memory = trunk.blocks[number](x, memory, frame_valid)
+    if trunk.global_blocks:
+        global_input = block_input if trunk.global_mode == 'parallel' else x
+        added = trunk.global_blocks[number](global_input, frame_valid)  # (N, T, C)
+        if trunk.memory is not None and len(trunk.memory.attentions):
+            memory = trunk.memory(x.mean(2) + added, memory, number, frame_valid)
+        x = x + added[:, :, None]
+    return x, memory
 
 
 def _embed(
