@@ -5,19 +5,14 @@ named plainly (`type='MaxMSELoss'`) inside this library and as `type='handpose.M
 mmengine-based code base, without importing anything first. The class itself needs no registry to be used.
 """
 
-import difflib
 import inspect
 
 from mmengine import registry as mm
 from mmengine.registry import Registry as MMRegistry
 
+from handpose.text import did_you_mean
+
 LARGEST_NUMBER = 2**20  # in a description from a file: sizes of layers, not of memory
-
-
-def did_you_mean(name, known):
-    """Ends an error sentence with the known name nearest to `name`, or with nothing when none is near."""
-    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    return f' Did you mean {near[0]!r}?' if near else ''
 
 
 class UntrustedDescriptionError(ValueError):
@@ -79,7 +74,7 @@ def _check_arguments(part, arguments):
 
 
 MODELS = Registry('model', parent=mm.MODELS, scope='handpose', locations=['handpose.models'])
-HAND_MODELS = Registry('hand_model', scope='handpose', locations=['handpose.hands'])
+HAND_MODELS = Registry('hand_model', scope='handpose', locations=['handpose.structures.hand_models'])
 DATASETS = Registry('dataset', parent=mm.DATASETS, scope='handpose', locations=['handpose.datasets'])
 TRANSFORMS = Registry('transform', parent=mm.TRANSFORMS, scope='handpose', locations=['handpose.datasets'])
 METRICS = Registry('metric', parent=mm.METRICS, scope='handpose', locations=['handpose.evaluation'])

@@ -6,7 +6,7 @@ dip (fingers), cmc, mcp, ip (thumb) and tip. Orders that cover both hands list o
 
 import torch
 
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 FINGERS = ('thumb', 'index', 'middle', 'ring', 'little')
 SEGMENTS = {

@@ -9,7 +9,7 @@ import torch
 
 from handpose.hands.mano_file import load_mano_file
 from handpose.hands.model import LEFT, RIGHT, HandModel
-from handpose.registry import HAND_MODELS, did_you_mean
+from handpose.text import did_you_mean
 
 # Vertex ids of the thumb, index, middle, ring and little tips, (left, right), as each code base takes them.
 FINGERTIP_VERTICES = {
@@ -23,7 +23,6 @@ FINGERTIP_VERTICES = {
 }
 
 
-@HAND_MODELS.register_module()
 class MANO(HandModel):
     """MANO through smplx, both sides in one call, from MANO_RIGHT.pkl and MANO_LEFT.pkl.
 

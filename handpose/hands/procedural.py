@@ -18,7 +18,6 @@ from handpose.hands.procedural_anatomy import (
     skin_weights,
 )
 from handpose.hands.procedural_mesh import mesh_edges, mesh_from_distance
-from handpose.registry import HAND_MODELS
 
 SHAPE_MEANINGS = tuple(meaning for meaning, _ in SHAPE)
 REST_WRIST = (0.09, 0.0, 0.0)
@@ -109,7 +108,6 @@ def _regions(vertices, normals, weights):
     return regions
 
 
-@HAND_MODELS.register_module()
 class ProceduralHand(HandModel):
     """A hand of our own: MANO's 16 joints and parameters, linear like MANO, a closed skinned mesh, joint limits.
 

@@ -5,7 +5,7 @@ Legend: T frames, H hands.
 
 import numpy as np
 
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 SIDES = ('left', 'right')
 FRAMES = ('camera', 'wrist')

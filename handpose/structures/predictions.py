@@ -13,7 +13,6 @@ import torch
 from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
 from handpose.hands.joints import COMMON_JOINTS, JOINT_ORDERS, to_common
-from handpose.registry import did_you_mean
 from handpose.structures.prediction_checks import (
     FRAMES,
     SIDES,
@@ -24,6 +23,7 @@ from handpose.structures.prediction_checks import (
     sides_as_numbers,
 )
 from handpose.structures.sequence import HandSequence, SequenceError, sample_name
+from handpose.text import did_you_mean
 
 FORMAT, VERSION = 'handpose-predictions', 1
 _REQUIRED = ('joints', 'valid', 'timestamps', 'hand_side', 'joint_order', 'unit', 'frame')
