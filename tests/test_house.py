@@ -164,8 +164,8 @@ def test_class_names_are_unique():
     places = defaultdict(list)
     for module, tree in TREES.items():
         for node in ast.walk(tree):
-            if isinstance(node, ast.ClassDef):
-                places[node.name.lstrip('_')].append(module)
+            if isinstance(node, ast.ClassDef) and not node.name.startswith('_'):
+                places[node.name].append(module)
     assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 

@@ -5,7 +5,8 @@ Legend as in sequence.py.
 
 import torch
 
-from handpose.structures.sequence import SPECS, HandSequence, SequenceError, sample_name
+from handpose.structures.fields import SPECS, SequenceError, sample_name
+from handpose.structures.sequence import HandSequence
 
 _CAMERAS = ('intrinsics', 'extrinsics')
 

@@ -13,6 +13,7 @@ import torch
 from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
 from handpose.hands.joints import COMMON_JOINTS, JOINT_ORDERS, to_common
+from handpose.structures.fields import SequenceError, sample_name
 from handpose.structures.prediction_checks import (
     FRAMES,
     SIDES,
@@ -22,7 +23,7 @@ from handpose.structures.prediction_checks import (
     check_track,
     sides_as_numbers,
 )
-from handpose.structures.sequence import HandSequence, SequenceError, sample_name
+from handpose.structures.sequence import HandSequence
 from handpose.text import did_you_mean
 
 FORMAT, VERSION = 'handpose-predictions', 1

@@ -16,8 +16,7 @@ from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
 from handpose.hands import fit_hand
 from handpose.models.layers.missing_frames import fill_missing, interpolate_frames
 from handpose.models.layers.pose_fusion import mirror_poses
-from handpose.structures import HandSequence, fill_masked_values, overlapping_windows
-from handpose.structures.sequence import sample_name
+from handpose.structures import HandSequence, fill_masked_values, overlapping_windows, sample_name
 
 LEFT, RIGHT = 0, 1
 WINDOWS_AT_ONCE = 64
