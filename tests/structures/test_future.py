@@ -52,7 +52,7 @@ def test_what_cannot_be_a_future():
         with pytest.raises(SequenceError, match="clip 0: 'future' must be a batch of S clips"):
             clip.replace(future=future).validate()
     broken = clip.future.replace(joints_valid=None)
-    with pytest.raises(SequenceError, match="'future' is not valid: batch of future 0, future 1: .*joints_valid"):
+    with pytest.raises(SequenceError, match=r"'future' is not valid: batch of future 0, future 1: .*joints_valid"):
         clip.replace(future=broken).validate()
     batch = HandSequence.stack([clip, clip_with_futures(5, 2)])
     with pytest.raises(SequenceError, match='for each of 2 clips'):
