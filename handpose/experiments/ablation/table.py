@@ -7,7 +7,7 @@ from pathlib import Path
 
 from handpose.engine.config import load_config
 from handpose.engine.options import split_options
-from handpose.files.reading import read_yaml
+from handpose.files.yaml_files import read_yaml
 from handpose.registry import DATASETS, METRICS, MODELS, did_you_mean
 
 TABLE_KEYS = {
