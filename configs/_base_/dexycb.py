@@ -1,4 +1,4 @@
-# DexYCB: clips of `num_frames` frames, `frame_gap` apart, for training; whole tracks for testing.
+# DexYCB: clips of `num_frames` frames, `frame_step` apart, for training; whole tracks for testing.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 train_pipeline = [
     dict(type='LoadImages'),
@@ -30,7 +30,7 @@ train_dataset = dict(
     split='train',
     mode='clips',
     num_frames='$num_frames',
-    gap='$frame_gap',
+    gap='$frame_step',
     pipeline='$train_pipeline',
 )
 val_dataset = dict(_include_='$labelled', split='val', mode='tracks', pipeline='$test_pipeline')

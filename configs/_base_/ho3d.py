@@ -31,7 +31,7 @@ train_dataset = dict(
     split='train',
     mode='clips',
     num_frames='$num_frames',
-    gap='$frame_gap',
+    gap='$frame_step',
     pipeline='$train_pipeline',
 )
 val_dataset = dict(_include_='$labelled', split='val', mode='tracks', pipeline='$test_pipeline')

@@ -34,7 +34,7 @@ def publish(*arguments):
 
 
 def run(*arguments):
-    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(ROOT / 'tests' / 'engine')}
+    environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'PYTHONPATH': str(Path(__file__).parent)}
     done = subprocess.run([sys.executable, *arguments], cwd=ROOT, capture_output=True, text=True, env=environment)
     assert 'Traceback' not in done.stderr, done.stderr
     return done

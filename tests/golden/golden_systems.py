@@ -1,0 +1,223 @@
+"""Golden runs of the systems: the losses of 20 seeded steps of training, one prediction, and its metrics."""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import torch
+from golden_batches import LEFT, RIGHT, make_batch, with_inputs
+from golden_files import tensor_digest
+from torch import Tensor, nn
+
+from handpose.engine import load_config
+from handpose.hands import ProceduralHand
+from handpose.models import Estimator, TrainingStep
+from handpose.registry import METRICS, MODELS
+from handpose.structures import HandSequence
+
+CONFIGS = Path(__file__).parents[2] / 'configs'
+STEPS = 20
+TRAIN_SEEDS, TEST_SEED = (1, 2), 3  # of the batches
+
+
+class System(NamedTuple):
+    """How one golden run is made."""
+
+    config: str  # below configs/
+    options: dict[str, Any]  # make the system tiny
+    batch: Callable[[int, int], HandSequence]  # of a seed and a number of frames
+    train_frames: int
+    test_frames: int  # more than one window
+    lr: float
+    metrics: tuple[dict[str, Any], ...]
+
+
+def deformer_batch(seed: int, num_frames: int) -> HandSequence:
+    return make_batch(seed, [[RIGHT], [LEFT]], num_frames, (32, 32))
+
+
+def htt_batch(seed: int, num_frames: int) -> HandSequence:
+    return make_batch(seed, [[LEFT, RIGHT]] * 2, num_frames, (64, 36), num_objects=5, num_actions=6)
+
+
+def pdtm_batch(seed: int, num_frames: int) -> HandSequence:
+    return with_inputs(make_batch(seed, [[LEFT, RIGHT]] * 2, num_frames, (32, 32)), seed)
+
+
+POSE_METRIC = dict(type='HandPoseMetric', breakdowns=('side', 'occlusion'))
+MESH_METRIC = dict(type='HandMeshMetric')
+SYSTEMS = {
+    'deformer': System(
+        config='deformer/synthetic_paper.py',
+        options={
+            'image_size': 32,
+            'num_frames': 5,
+            'frame_step': 1,
+            'transformer.channels': 16,
+            'transformer.feedforward_channels': 32,
+            'model.channels': 16,
+            'model.roi_size': 4,
+            'model.backbone.base_channels': 8,
+            'model.backbone.out_channels': 16,
+            'model.head.in_channels': 16 + 42,
+            'model.head.hidden_channels': (32, 32),
+            'model.monocular_head.in_channels': 16,
+            'model.monocular_head.hidden_channels': (32, 32),
+            'model.loss.discriminator.hidden_channels': 16,
+        },
+        batch=deformer_batch,
+        train_frames=5,
+        test_frames=8,
+        lr=1e-4,
+        metrics=(POSE_METRIC, MESH_METRIC),
+    ),
+    'htt': System(
+        config='htt/synthetic.py',
+        options={
+            'image_size': (64, 36),
+            'num_frames': 8,
+            'frame_step': 2,
+            'channels': 32,
+            'feedforward_channels': 64,
+            'num_objects': 5,
+            'num_actions': 6,
+            'model.backbone.base_channels': 4,
+        },
+        batch=htt_batch,
+        train_frames=8,
+        test_frames=20,
+        lr=5e-5,
+        metrics=(
+            # Untrained, it is far off: ranges that many joints lie in.
+            dict(
+                type='HandPoseMetric',
+                auc_ranges=dict(cam=(0, 1000, 101), ra_wrist=(0, 500, 101)),
+                pck_thresholds=(200,),
+                breakdowns=('side',),
+                count_wrist=False,
+            ),
+            dict(type='ActionMetric', pairs=[('action 0', 'action 1'), ('action 2', 'action 3')]),
+        ),
+    ),
+    'pdtm': System(
+        config='pdtm/synthetic.py',
+        options={'num_frames': 9, 'test_stride': 4, 'model.channels': 16, 'model.kernel_size': 4},
+        batch=pdtm_batch,
+        train_frames=9,
+        test_frames=16,
+        lr=5e-4,
+        metrics=(POSE_METRIC, MESH_METRIC),
+    ),
+}
+DATASET_META = {'actions': [f'action {n}' for n in range(6)], 'action_verb': [0, 0, 1, 1, 2, 2]}
+
+
+@contextmanager
+def deterministic(seed: int = 0, threads: int = 1) -> Iterator[None]:
+    """One thread, deterministic algorithms and seeded draws; everything is as before afterwards."""
+    threads_before = torch.get_num_threads()
+    algorithms_before = torch.are_deterministic_algorithms_enabled()
+    with torch.random.fork_rng(devices=[]):
+        torch.set_num_threads(threads)
+        torch.use_deterministic_algorithms(True)
+        torch.manual_seed(seed)
+        try:
+            yield
+        finally:
+            torch.use_deterministic_algorithms(algorithms_before)
+            torch.set_num_threads(threads_before)
+
+
+def run_system(name: str, threads: int = 1, perturbation: float = 0.0) -> dict[str, Any]:
+    """Trains a tiny system for 20 steps and lets it predict.
+
+    Args:
+        name: a key of `SYSTEMS`.
+        threads: of torch; the golden files are made with one.
+        perturbation: relative size of random changes of the initial weights, to measure how they grow.
+
+    Returns:
+        dict of 'losses', 'gradient_norms', 'parameters', 'prediction' and 'metrics'.
+    """
+    system = SYSTEMS[name]
+    with deterministic(threads=threads):
+        estimator = MODELS.build(load_config(CONFIGS / system.config, system.options).model)
+        perturb(estimator, perturbation)
+        losses, gradient_norms = train(estimator, system)
+        batch = system.batch(TEST_SEED, system.test_frames)
+        prediction = predict(estimator, batch)
+        return {
+            'losses': losses,
+            'gradient_norms': gradient_norms,
+            'parameters': parameters_digest(estimator),
+            'prediction': {field: tensor_digest(value) for field, value in prediction.present().items()},
+            'metrics': evaluate(system.metrics, prediction, batch),
+        }
+
+
+def loss_of(estimator: Estimator, batch: HandSequence, step: int) -> dict[str, Tensor]:
+    return estimator.loss(batch, TrainingStep(step, step / STEPS))
+
+
+def predict(estimator: nn.Module, batch: HandSequence) -> HandSequence:
+    return estimator.eval().predict(batch)
+
+
+def train(estimator: nn.Module, system: System) -> tuple[dict[str, list[float]], list[float]]:
+    """Returns {name: its value in every step} of all that `loss` gives, and the norm of the gradient in every step."""
+    batches = [system.batch(seed, system.train_frames) for seed in TRAIN_SEEDS]
+    # The rate of SGD is small, so that rounding differences between machines stay small.
+    optimizer = torch.optim.SGD(estimator.parameters(), lr=system.lr, momentum=0.9)
+    estimator.train()
+    recorded: dict[str, list[float]] = {}
+    gradient_norms = []
+    for step in range(STEPS):
+        losses = loss_of(estimator, batches[step % len(batches)], step)
+        for name, value in losses.items():
+            recorded.setdefault(name, []).append(float(value.detach()))
+        optimizer.zero_grad()
+        torch.stack([value for name, value in losses.items() if name.startswith('loss')]).sum().backward()
+        gradient_norms.append(float(nn.utils.clip_grad_norm_(estimator.parameters(), max_norm=10.0)))
+        optimizer.step()
+    return recorded, gradient_norms
+
+
+def perturb(estimator: nn.Module, size: float) -> None:
+    if size:
+        generator = torch.Generator().manual_seed(0)
+        with torch.no_grad():
+            for parameter in estimator.parameters():
+                parameter.mul_(1 + size * torch.randn(parameter.shape, generator=generator))
+
+
+def parameters_digest(estimator: nn.Module) -> dict[str, Any]:
+    """How many parameters there are and how large they are after training, whatever they are called."""
+    parameters = list(estimator.parameters())
+    return {
+        'count': sum(p.numel() for p in parameters),
+        'magnitude': sum(sorted(float(p.detach().double().abs().sum()) for p in parameters)),
+    }
+
+
+def evaluate(
+    configs: tuple[dict[str, Any], ...], prediction: HandSequence, target: HandSequence
+) -> dict[str, dict[str, float]]:
+    """{metric: {name: value}} of the prediction of a batch."""
+    target = target.replace(vertices=true_vertices(target))
+    pairs = zip(prediction.unstack(), target.unstack(), strict=True)
+    samples = [{'prediction': p, 'target': t} for p, t in pairs]
+    results = {}
+    for config in configs:
+        metric = METRICS.build(dict(config))
+        metric.dataset_meta = DATASET_META
+        metric.process(None, samples)
+        results[config['type']] = metric.evaluate(len(samples))
+    return results
+
+
+def true_vertices(batch: HandSequence) -> Tensor:
+    num_frames = batch.hand_pose.shape[1]
+    shape = batch.hand_shape[:, None].expand(-1, num_frames, -1, -1)
+    side = batch.hand_side[:, None].expand(-1, num_frames, -1)
+    return ProceduralHand()(batch.hand_pose, shape, batch.hand_transl, side).vertices
