@@ -31,8 +31,9 @@ def from_mediapipe(
 ) -> Predictions:
     """Converts MediaPipe's hand *world* landmarks.
 
-    They are in metres, in axes parallel to the camera's, with an origin in each hand. They do not tell where the hand is, so the result is in frame 'wrist': the wrist is subtracted. MediaPipe's 21
-    landmarks are in the common order. Frames that are NaN or all zeros are missing.
+    They are in metres, in axes parallel to the camera's, with an origin in each hand. They do not tell where the hand
+    is, so the result is in frame 'wrist': the wrist is subtracted. MediaPipe's 21 landmarks are in the common order.
+    Frames that are NaN or all zeros are missing.
 
     Args:
         world_landmarks: (T, 21, 3), or (T, H, 21, 3) in whatever order MediaPipe listed the hands; or a list with a

@@ -11,9 +11,9 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handpose.engine.adapter import EstimatorAdapter, collate
 from handpose.evaluation.functional import joint_mean
 from handpose.evaluation.summary import SIDES, occlusion_groups
+from handpose.structures import HandSequence, with_true_vertices
 from handpose.visualization.action_figures import confusion_matrix
 from handpose.visualization.draw import contact_sheet, side_by_side
 from handpose.visualization.figures import error_by_occlusion_bar, error_per_joint_hand, pck_curve
@@ -153,10 +153,12 @@ def _pictures(track, frames, estimator, dataset):
     raise ValueError(f'the dataset has no frames {sorted(wanted)} of {track}; the records are of another test split')
 
 
+@torch.no_grad()
 def _predict(estimator, clip):
     device = next((p.device for p in estimator.parameters()), torch.device('cpu'))
-    batch = collate([clip])['batch'].to(device)
-    return EstimatorAdapter(estimator).eval()(batch, mode='predict')[0]
+    batch = HandSequence.stack([clip]).to(device)
+    prediction, target = estimator.eval().predict(batch), with_true_vertices(batch, estimator.gives.hand_model)
+    return {'prediction': prediction.to('cpu').unstack()[0], 'target': target.to('cpu').unstack()[0]}
 
 
 def _rows(record, track):
