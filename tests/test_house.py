@@ -2,6 +2,7 @@
 
 import ast
 import difflib
+import re
 import subprocess
 import sys
 from collections import defaultdict
@@ -25,8 +26,8 @@ LAYERS = (
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 LAYER_OF[''] = -1  # the module `handpose` itself, for its version
 SHARED_LAYERS = (0, 1)
-# Packages whose public signatures are fully typed. The list only grows, as that of mypy in pyproject.toml does.
-TYPED = ('files', 'geometry', 'hands', 'registry', 'structures', 'text')
+# Packages whose public signatures are fully typed: those that mypy checks, by their list in pyproject.toml.
+TYPED = set(re.findall(r'"handpose\.(\w+)', (ROOT / 'pyproject.toml').read_text()))
 # mmengine's own signature, and one whose names are checked against the fields.
 MAY_HAVE_KWARGS = {'build_logger', 'replace'}
 FILES = sorted(PACKAGE.rglob('*.py'))
