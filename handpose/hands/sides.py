@@ -9,25 +9,6 @@ class Side(IntEnum):
     LEFT = 0
     RIGHT = 1
 
-    @property
-    def label(self) -> str:
-        """The name in files, tables and messages: 'left' or 'right'. `Side.from_label` reads it back."""
-        return self.name.lower()
 
-    @classmethod
-    def from_label(cls, label: str) -> 'Side':
-        """Returns the side of a name.
-
-        Args:
-            label: 'left' or 'right'.
-
-        Returns:
-            The side.
-
-        Raises:
-            ValueError: any other name.
-        """
-        for side in cls:
-            if side.label == label:
-                return side
-        raise ValueError(f"a hand side must be 'left' or 'right', got {label!r}")
+SIDE_LABELS = tuple(side.name.lower() for side in Side)
+"""The names of the sides in files, tables and messages, in the order of their numbers: 'left', 'right'."""

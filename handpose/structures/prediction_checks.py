@@ -8,10 +8,9 @@ from typing import Protocol
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from handpose.hands.sides import Side
+from handpose.hands.sides import SIDE_LABELS
 from handpose.text import did_you_mean
 
-SIDES = tuple(side.label for side in Side)
 FRAMES = ('camera', 'wrist')
 UNITS = {'metre': 1.0, 'centimetre': 0.01, 'millimetre': 0.001}
 _SMALLEST, _LARGEST = 0.02, 1.0  # metres, between which the longest side of a hand's box lies
@@ -58,9 +57,11 @@ def sides_as_numbers(sides: ArrayLike) -> NDArray:
     if sides.dtype.kind in 'US':
         names = [str(side).lower() for side in sides.astype(str)]
         for name in names:
-            if name not in SIDES:
-                raise PredictionsError(f"hand_side must be 'left' or 'right', got {name!r}.{did_you_mean(name, SIDES)}")
-        numbers = [SIDES.index(name) for name in names]
+            if name not in SIDE_LABELS:
+                raise PredictionsError(
+                    f"hand_side must be 'left' or 'right', got {name!r}.{did_you_mean(name, SIDE_LABELS)}"
+                )
+        numbers = [SIDE_LABELS.index(name) for name in names]
     elif sides.dtype.kind in 'iu':
         numbers = [int(side) for side in sides]
     else:
@@ -203,4 +204,4 @@ def _check_intrinsics(matrix: NDArray) -> None:
 
 
 def _where(predictions: PredictedArrays, t: int, h: int) -> str:
-    return f'frame {t}, {SIDES[predictions.hand_side[h]]} hand'
+    return f'frame {t}, {SIDE_LABELS[predictions.hand_side[h]]} hand'

@@ -10,9 +10,9 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from handpose.hands.model import HandModel
-from handpose.hands.sides import Side
+from handpose.hands.sides import SIDE_LABELS, Side
 from handpose.structures.detection_lists import flags, hands_as_arrays, is_ragged, numbers, whole_numbers
-from handpose.structures.prediction_checks import SIDES, PredictionsError, sides_as_numbers
+from handpose.structures.prediction_checks import PredictionsError, sides_as_numbers
 from handpose.structures.predictions import Predictions
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
@@ -326,10 +326,10 @@ def sides_of(names: NDArray) -> NDArray:
     Raises:
         PredictionsError: another name.
     """
-    unknown = sorted(set(names.tolist()) - set(SIDES))
+    unknown = sorted(set(names.tolist()) - set(SIDE_LABELS))
     if unknown:
         raise PredictionsError(f"handedness must be 'left' or 'right' (or '' for no hand), got {unknown[0]!r}")
-    return np.array([SIDES.index(name) for name in names.tolist()], np.int64)
+    return np.array([SIDE_LABELS.index(name) for name in names.tolist()], np.int64)
 
 
 def _arrange(

@@ -15,10 +15,10 @@ from numpy.typing import ArrayLike, NDArray
 from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
 from handpose.hands.joints import COMMON_JOINTS, JOINT_ORDERS, to_common
+from handpose.hands.sides import SIDE_LABELS
 from handpose.structures.fields import SequenceError, sample_name
 from handpose.structures.prediction_checks import (
     FRAMES,
-    SIDES,
     UNITS,
     PredictionsError,
     check_arrays,
@@ -281,7 +281,7 @@ def save_predictions(path: str | Path, predictions: Predictions) -> None:
     values: dict[str, Any] = {
         name: value for name, value in vars(predictions).items() if isinstance(value, np.ndarray) or value
     }
-    values['hand_side'] = np.array(SIDES)[predictions.hand_side]
+    values['hand_side'] = np.array(SIDE_LABELS)[predictions.hand_side]
     values |= dict(joint_order='common', unit='metre', format=FORMAT, version=VERSION)
     with atomic_file(path) as file:
         np.savez_compressed(file, **values)
