@@ -14,7 +14,8 @@ from handpose.models.layers.checks import check_features, check_mask
 from handpose.models.layers.fused_attention import BranchFusion, FeedForward, FusedSelfAttention
 from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.necks.dynamic_tcn import DynamicTemporalConv
-from handpose.registry import MODELS, did_you_mean
+from handpose.registry import MODELS
+from handpose.text import did_you_mean
 
 # The steps of each branch, in order: S attention over joints, T over time, D dynamic convolution, M perceptron.
 BRANCHES = {
