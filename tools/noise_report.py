@@ -58,7 +58,7 @@ def read_tracks(arguments, split):
     """The tracks of a split as `InputTrack`s, one for each hand."""
     if arguments.source.endswith('.npz'):
         noise = [dict(type='EstimatorNoise')]
-        options = dict(split=split, mode='tracks', labels='joints_only', seed=arguments.seed, pipeline=noise)
+        options = dict(split=split, labels='joints_only', seed=arguments.seed, pipeline=noise)
         dataset = MotionClips(arguments.source, **options)
     else:
         config = load_config(arguments.source, arguments.cfg_options)
@@ -73,7 +73,7 @@ def dataset_config(config, split, seed):
     noise = [step for step in found.get('pipeline', ()) if step['type'] == 'EstimatorNoise']
     if not noise:
         raise DatasetError(f'the {split} dataset has no EstimatorNoise in its pipeline, so there is nothing to report')
-    return {**found, 'mode': 'tracks', 'pipeline': noise, 'seed': seed}
+    return {**found, 'sampling': {'type': 'Tracks'}, 'pipeline': noise, 'seed': seed}
 
 
 def hands_of(clip):

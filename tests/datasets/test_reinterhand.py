@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from handpose.datasets import DatasetError, ReInterHand
 from handpose.hands import MANO
-from handpose.synthesis.reinterhand_files import CAMERAS as NAMES
+from handpose.synthesis.layouts.reinterhand import CAMERAS as NAMES
 
 TEST, VAL = 'm--20221215--0949--RNS217', 'm--20230317--1433--TRO760'
 
@@ -34,7 +34,7 @@ def capture(root, start=TEST):
 
 def open_split(root, split, **options):
     held_out = ['TRO760'] if split != 'test' else []
-    return ReInterHand(root, split, held_out=held_out, mode='tracks', **options)
+    return ReInterHand(root, split, held_out=held_out, **options)
 
 
 @pytest.mark.parametrize('joints', ['orig_fits', 'keypoints_orig'])
@@ -46,9 +46,9 @@ def test_tracks_are_the_generator_s(data, split, joints):
     subject = {'train': 0, 'test': 1, 'val': 2}[split]
     for track in tracks:
         track.validate()
-        motion = layout.read_motion(subject, int(track.meta['sequence'].split('/')[1][:3]))
+        motion = layout.read_scene(subject, int(track.meta['sequence'].split('/')[1][:3]))
         camera = NAMES.index(track.meta['cameras'][0])
-        annotated = motion.annotated
+        annotated = motion.hand_valid
         if joints == 'keypoints_orig':  # one file for both hands
             annotated = np.repeat(annotated.all(1, keepdims=True), 2, 1)
         assert len(track.frame_valid) == FRAMES and track.hand_side.tolist() == [0, 1]
@@ -70,7 +70,7 @@ def test_splits_by_capture(data):
         for split in ('train', 'val', 'test')
     }
     assert ids == {'train': {'BKS383'}, 'val': {'TRO760'}, 'test': {'RNS217'}}
-    without = ReInterHand(root, 'train', test_captures=[capture(root).name], mode='tracks')
+    without = ReInterHand(root, 'train', test_captures=[capture(root).name])
     assert {t.meta['sequence'].split('--')[3] for t in without} == {'BKS383', 'TRO760'}
     with pytest.raises(DatasetError, match=r"held_out names 'TRO76', which .* Did you mean 'TRO760'"):
         ReInterHand(root, 'train', held_out=['TRO76'])

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from samplings import centred
 from scipy.integrate import trapezoid
 from scipy.linalg import orthogonal_procrustes
 
@@ -126,13 +127,13 @@ def test_official_index_counts_every_frame_of_the_split(tmp_path):
 
     serials = ('932122062010', '932122061900')  # meta.yml's order is not the published one
     root = files.write_root(tmp_path, subjects=(1, 3), serials=serials, frames=4, no_hand=(0,))
-    tracks = DexYCB(root, 's0', 'test', mode='tracks')
+    tracks = DexYCB(root, setup='test', setup='s0')
     found = {(t.meta['sequence'], t.meta['cameras'][0]): t.meta['official_indices'] for t in tracks}
     name = '20200709-subject-03/20200709_100004'  # the only test sequence: number 4 of the third subject
     assert found == {(name, '932122061900'): [1, 2, 3], (name, '932122062010'): [5, 6, 7]}
-    one = DexYCB(root, 'all', mode='tracks', cameras=['932122062010'])[6]
+    one = DexYCB(root, setup='all', cameras=['932122062010'])[6]
     assert one.meta['official_indices'] == [6 * 8 + 4 + f for f in (1, 2, 3)]
-    clip = DexYCB(root, 's0', 'test', num_frames=3, gap=1)[0]
+    clip = DexYCB(root, setup='test', setup='s0', sampling=centred(3))[0]
     assert clip.meta['frame_indices'] == [1, 1, 2] and clip.meta['official_indices'] == [5, 5, 6]
 
 
@@ -147,7 +148,7 @@ def test_nothing_is_written_when_something_is_missing(tmp_path):
     wild = whole.replace(joints_3d=whole.joints_3d * float('nan'))
     world = target.replace(frame='world')
     for pairs, size, sentence in (
-        ([(lost, target)], 1, 'a camera 1 frame 0: frame 1 is annotated, but has no whole prediction'),
+        ([(lost, target)], 1, 'a camera 1 frame 0: frame 1 is annotated, but has no complete prediction'),
         ([(whole, target)], 2, '1 of 2 tracks were predicted'),
         ([(predicted(gap, hands(2, 1)), gap)], 1, 'a camera 1 was tested without frame 1'),
         ([(whole, target), (predicted(target, hands(3, 2)), target)], 1, 'frame 0 was predicted twice'),
@@ -156,7 +157,7 @@ def test_nothing_is_written_when_something_is_missing(tmp_path):
         (
             [(whole, target.replace(meta={'sequence': 'a'}))],
             1,
-            r'gives no official_indices \(the split is not whole on disk\)',
+            r'gives no official_indices \(the split is not complete on disk\)',
         ),
     ):
         with pytest.raises(SequenceError, match=sentence):
@@ -173,7 +174,7 @@ def test_nothing_is_written_when_something_is_missing(tmp_path):
         ('1,2,3', 'line 1: expected an index and 63 numbers'),
         (','.join(['1.5', *['0'] * 63]), 'line 1: expected an index'),
         (','.join(['1', *['0'] * 62, 'nan']), 'line 1: expected an index'),
-        ('\n'.join([','.join(['1', *['0'] * 63])] * 2), 'line 2: index 1 is there twice'),
+        ('\n'.join([','.join(['1', *['0'] * 63])] * 2), 'line 2: index 1 is repeated'),
     ],
 )
 def test_files_that_are_no_result_files(tmp_path, text, sentence):

@@ -10,9 +10,20 @@ from golden_systems import deterministic
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from handpose.datasets import FPHA, H2O, HO3D, DexYCB, HanCo, InterHand26M, ReInterHand
+from handpose.datasets import (
+    FPHA,
+    H2O,
+    HO3D,
+    ActionClips,
+    ClipSampling,
+    DexYCB,
+    HanCo,
+    InterHand26M,
+    ReInterHand,
+    Tracks,
+)
 from handpose.structures import HandSequence
-from handpose.synthesis import EgocentricOptions, SyntheticOptions, write_egocentric, write_synthetic
+from handpose.synthesis import EgocentricOptions, MultiViewOptions, write_dataset
 
 META = ('dataset', 'sequence', 'cameras', 'frame_indices', 'fps', 'hand_model')
 
@@ -30,20 +41,21 @@ class Layout(NamedTuple):
 
 def write_hands(layout: str, subjects: int = 3, seed: int = 3) -> Callable[[str], Any]:
     options = dict(layout=layout, subjects=subjects, sequences=5, frames=24, cameras=2, size=64, seed=seed, workers=1)
-    return lambda root: write_synthetic(SyntheticOptions(root, **options))
+    return lambda root: write_dataset(MultiViewOptions(root, **options))
 
 
 def write_actions(layout: str, subjects: int, actions: tuple[str, ...]) -> Callable[[str], Any]:
     options = dict(layout=layout, subjects=subjects, actions=actions, frames=16, max_frames=20, seed=3, workers=1)
     options |= dict(videos=2 if layout == 'h2o' else 1, test_videos=1, width=64, height=36)
-    return lambda root: write_egocentric(EgocentricOptions(root, **options))
+    return lambda root: write_dataset(EgocentricOptions(root, **options))
 
 
 IMAGES = dict(pipeline=[dict(type='LoadImages')])
-TRACKS, VIDEOS = dict(mode='tracks'), dict(mode='videos')
-CENTRED = dict(mode='clips', num_frames=5, gap=3, clip_stride=2)
-WHOLE = dict(mode='clips', num_frames=9, clip_stride=4)
-SPACED = dict(mode='clips', num_frames=8, spacing=2, window=2)
+TRACKS = dict(sampling=Tracks())
+CENTRED = dict(sampling=ClipSampling(5, frame_step=3, clip_step=2, centred=True))
+ACROSS_GAPS = dict(sampling=ClipSampling(5, frame_step=3, clip_step=2, centred=True, across_gaps=True))
+COVERING = dict(sampling=ClipSampling(9, clip_step=4))
+ACTIONS = dict(sampling=ActionClips(8, frame_step=2, window=2))
 # What the readers are given is here and nowhere else in these tests.
 LAYOUTS = {
     'dexycb': Layout(
@@ -54,16 +66,16 @@ LAYOUTS = {
         HO3D,
         IMAGES,
         dict(train=dict(held_out=['P02S00']), val=dict(held_out=['P02S00']), evaluation=dict(labels='joints_only')),
-        CENTRED,
+        ACROSS_GAPS,
         TRACKS,
     ),
-    'interhand': Layout(write_hands('interhand'), InterHand26M, {}, dict(train={}, val={}, test={}), WHOLE, TRACKS),
+    'interhand': Layout(write_hands('interhand'), InterHand26M, {}, dict(train={}, val={}, test={}), COVERING, TRACKS),
     'reinterhand': Layout(
         write_hands('reinterhand'),
         ReInterHand,
         {},
         dict(train=dict(held_out=['TRO760']), val=dict(held_out=['TRO760']), test={}),
-        WHOLE,
+        COVERING,
         TRACKS,
     ),
     'hanco': Layout(
@@ -71,7 +83,7 @@ LAYOUTS = {
         HanCo,
         dict(train_sequences=10, held_out=3),
         dict(train={}, val={}, test={}),
-        WHOLE,
+        COVERING,
         TRACKS,
     ),
     'h2o': Layout(
@@ -79,16 +91,16 @@ LAYOUTS = {
         H2O,
         dict(labels='full', **IMAGES),
         dict(train={}, val={}, test={}),
-        SPACED,
-        VIDEOS,
+        ACTIONS,
+        TRACKS,
     ),
     'fpha': Layout(
         write_actions('fpha', 3, ('close_milk', 'flip_sponge')),
         FPHA,
         IMAGES,
         dict(train=dict(held_out=['Subject_2']), val=dict(held_out=['Subject_2']), test={}),
-        SPACED,
-        VIDEOS,
+        ACTIONS,
+        TRACKS,
     ),
 }
 

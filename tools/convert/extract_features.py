@@ -51,7 +51,7 @@ def main(words=None):
 
 def whole_videos(config, split):
     """The data set of a split as whole videos, without the changes that training makes to images."""
-    options = {**config[f'{split}_dataset'].to_dict(), 'mode': 'videos', 'pipeline': config.test_pipeline}
+    options = {**config[f'{split}_dataset'].to_dict(), 'sampling': {'type': 'Tracks'}, 'pipeline': config.test_pipeline}
     return DATASETS.build(options)
 
 

@@ -8,8 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handpose.datasets.base import check_choice
-from handpose.datasets.io.errors import DatasetError
+from handpose.datasets.io.errors import DatasetError, check_choice
 from handpose.datasets.transforms.noise_model import PRESETS, NoiseOptions, simulate_estimate
 from handpose.datasets.transforms.noise_processes import burst_mask, sample_bursts
 from handpose.registry import TRANSFORMS, did_you_mean

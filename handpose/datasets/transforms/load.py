@@ -150,9 +150,9 @@ def _stated_sizes(meta: dict[str, Any], views: int) -> list[Size | None]:
 
 def _packed_sizes(store: Any, stated: list[Size | None]) -> tuple[list[Size | None], list[Size | None]]:
     """The sizes of each view before and after packing."""
-    if store.pictures is None or store.pictures['size'] is None:
+    if store.image_changes is None or store.image_changes['size'] is None:
         return stated, stated
-    (width, height), size = store.pictures['source_size'], tuple(store.pictures['size'])
+    (width, height), size = store.image_changes['source_size'], tuple(store.image_changes['size'])
     for found in stated:
         if found not in (None, (width, height)):
             raise DatasetError(

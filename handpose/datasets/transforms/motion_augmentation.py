@@ -12,14 +12,14 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from handpose.datasets.base import hand_model_of
 from handpose.datasets.io.errors import DatasetError
+from handpose.datasets.io.hand_models import matching_hand_model
 from handpose.hands import HandModel, ProceduralHand
 from handpose.registry import HAND_MODELS, TRANSFORMS
 from handpose.structures import HandSequence
 
 AUGMENTED = 'motion_augmentation'  # the key of `meta` that marks changed clips for later transforms and refiners
-_REFUSED = ('images', 'vertices', 'future_joints_3d')
+_REFUSED = ('images', 'vertices', 'future')
 _DROPPED = ('boxes', 'object_boxes', 'joints_2d', 'joints_2d_valid')  # of images, where the hand no longer is
 _MIN_DEPTH = 0.15  # metres: a clip that comes nearer to the camera is moved away to this depth
 _PER_HAND = {
@@ -135,7 +135,7 @@ class MotionAugmentation:
             return None
         if self.hand_model is None:
             self.hand_model = ProceduralHand()
-        return hand_model_of(sample.meta.get('hand_model'), self.hand_model, sample.meta.get('sequence'))
+        return matching_hand_model(sample.meta.get('hand_model'), self.hand_model, sample.meta.get('sequence'))
 
 
 def move_clip(
