@@ -1,10 +1,10 @@
-# DexYCB: clips of `num_frames` frames, `frame_gap` apart, for training; whole tracks for testing.
+# DexYCB: clips of `num_frames` frames, `frame_step` apart, for training; whole tracks for testing.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 _expects_ = [
     'data_root',  # folder of the dataset
     'hand_model',  # dict of the hand model, e.g. of MANO or ProceduralHand
     'num_frames',  # frames of a training clip
-    'frame_gap',  # frames of the video from one frame of a clip to the next
+    'frame_step',  # frames of the video from one frame of a clip to the next
     'batch_size',  # training clips in a batch, on each GPU
     'num_workers',  # processes that load data, on each GPU
     'train_pipeline',  # transforms of training clips
@@ -25,7 +25,7 @@ train_dataset = dict(
     split='train',
     mode='clips',
     num_frames='$num_frames',
-    gap='$frame_gap',
+    gap='$frame_step',
     pipeline='$train_pipeline',
 )
 val_dataset = dict(_include_='$labelled', split='val', mode='tracks', pipeline='$test_pipeline')

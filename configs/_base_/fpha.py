@@ -4,7 +4,7 @@ _expects_ = [
     'data_root',  # folder of the dataset
     'image_size',  # width and height of the images, pixels
     'num_frames',  # frames of a training clip
-    'frame_spacing',  # frames of the video from one frame of a clip to the next
+    'frame_step',  # frames of the video from one frame of a clip to the next
     'window',  # frames of the pose block, by which clips are placed
     'batch_size',  # training clips in a batch, on each GPU
     'num_workers',  # processes that load data, on each GPU
@@ -34,7 +34,7 @@ train_dataset = dict(
     held_out='$held_out',
     mode='clips',
     num_frames='$num_frames',
-    spacing='$frame_spacing',
+    spacing='$frame_step',
     window='$window',
     starts='$clip_starts',
     clip_stride='$clip_stride',

@@ -6,7 +6,7 @@ _expects_ = [
     'image_size',  # side of the square crops, pixels
     'crop_rotation',  # radians to either side by which training crops are rotated
     'num_frames',  # frames of a training clip
-    'frame_gap',  # frames of the video from one frame of a clip to the next
+    'frame_step',  # frames of the video from one frame of a clip to the next
     'batch_size',  # training clips in a batch, on each GPU
     'num_workers',  # processes that load data, on each GPU
 ]
@@ -42,7 +42,7 @@ train_dataset = dict(
     split='train',
     mode='clips',
     num_frames='$num_frames',
-    gap='$frame_gap',
+    gap='$frame_step',
     pipeline='$train_pipeline',
 )
 val_dataset = dict(_include_='$labelled', split='val', mode='tracks', pipeline='$test_pipeline')

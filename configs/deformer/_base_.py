@@ -5,7 +5,7 @@ _expects_ = [
 ]
 
 num_frames = 7
-frame_gap = 10
+frame_step = 10
 transformer = dict(
     channels=256, num_layers=3, num_heads=8, feedforward_channels=256, dropout=0.1, query_self_attention=False
 )
@@ -20,7 +20,7 @@ model = dict(
     mirror_left_hands=False,  # True: the network only sees right hands; left ones come mirrored
     joints_to_head=False,  # the published code: True, heatmap_to_decoder=False and 298 channels into the head
     num_frames='$num_frames',
-    frame_gap='$frame_gap',
+    frame_step='$frame_step',
     test_mode='all',  # or 'centre', one window around each frame; or 'overlap', a mean over all windows
     normalizer=dict(type='ImageNormalizer', mean=(123.675, 116.28, 103.53), std=(58.395, 57.12, 57.375)),
     backbone=dict(type='ResNetFPN', depth=50, out_channels=256, activation='leaky_relu'),

@@ -11,7 +11,7 @@ crop_rotation = 0.2
 batch_size = 10
 num_workers = 1  # the network leaves it a core
 num_frames = 3
-frame_gap = 1
+frame_step = 1
 train_dataset = dict(clip_stride=6)  # an epoch sees every 6th frame as the centre of a clip
 
 # The built-in pictures vary enough by themselves; the crop is the hand alone, always of the same size.

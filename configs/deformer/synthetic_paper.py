@@ -6,7 +6,7 @@ crop_rotation = 0.5
 batch_size = 6
 num_workers = 0
 num_frames = 5
-frame_gap = 4
+frame_step = 4
 train_dataset = dict(clip_stride=10)
 model = dict(
     monocular_head=dict(

@@ -8,7 +8,7 @@ _expects_ = [
 ]
 
 num_frames = 128  # T, of a clip; Table 5: 16 to 128
-frame_spacing = 2  # frames of the video from one frame of a clip to the next
+frame_step = 2  # frames of the video from one frame of a clip to the next
 window = 16  # t, of the pose block P; Table 4: 1 (no such block) to 128
 channels = 512  # of the backbone's features, and of both blocks
 num_layers, num_heads, feedforward_channels, dropout = 2, 8, 2048, 0.0  # of each block
@@ -26,7 +26,7 @@ transformer = dict(
 model = dict(
     type='HTT',
     num_frames='$num_frames',
-    spacing='$frame_spacing',
+    frame_step='$frame_step',
     cascaded=True,  # Table 5: False sets P and A side by side
     vote='sum',  # of the clips of a video, by their probabilities; or 'majority'
     normalizer=dict(type='ImageNormalizer', mean=(127.5, 127.5, 127.5), std=(255.0, 255.0, 255.0)),

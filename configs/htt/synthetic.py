@@ -7,7 +7,7 @@ synthetic_data = dict(root='$data_root', layout='h2o', subjects=10, videos=4, se
 image_size = (160, 90)
 batch_size = 12
 num_workers = 0  # on two cores, workers gain nothing
-num_frames, frame_spacing = 15, 6  # 90 frames of the video: one clip has the longest action whole
+num_frames, frame_step = 15, 6  # 90 frames of the video: one clip has the longest action whole
 window = 3
 clip_starts = 'random'  # one clip of each video an epoch
 channels = 128

@@ -3,7 +3,7 @@ _base_ = ['../_base_/runtime.py', '../_base_/dexycb.py', './_base_.py', './_pape
 
 data_root = 'data/dexycb'
 hand_model = dict(type='MANO', model_path='data/mano', fingertip_vertices='dexycb', left_shapedirs='original')
-frame_gap = 1
+frame_step = 1
 train_pipeline = [dict(type='MotionAugmentation', hand_model='$hand_model', flip='$flip'), dict(type='EstimatorNoise')]
 test_pipeline = [dict(type='EstimatorNoise')]
 test_evaluator = [

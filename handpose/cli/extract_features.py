@@ -12,6 +12,7 @@ from handpose.datasets.io.frame_features import image_names, save_features
 from handpose.engine import OptionsAction, load_config, load_weights, run_settings
 from handpose.engine.checkpoints import choose_checkpoint
 from handpose.engine.errors import exit_on_user_error
+from handpose.models import VideoEstimator
 from handpose.registry import DATASETS, MODELS
 
 SPLITS = ('train', 'val', 'test')
@@ -36,7 +37,8 @@ def main(words=None):
             f'error: no checkpoint of {arguments.config} yet; train first: python tools/train.py {arguments.config}'
         )
     estimator = MODELS.build(config.model).eval().to(arguments.device)
-    if getattr(estimator, 'backbone', None) is None or not hasattr(estimator, 'encode_video'):
+    one_per_image = isinstance(estimator, VideoEstimator) and 'boxes' not in estimator.reads.fields
+    if not one_per_image or 'images' not in estimator.reads.fields:
         sys.exit(f'error: {config.model.type} of {arguments.config} has no backbone that gives a feature an image')
     load_weights(estimator, checkpoint, config.model)
     features = {}
@@ -58,7 +60,7 @@ def extract(estimator, videos, split):
     found, device = {}, next(estimator.parameters()).device
     for index in track(range(len(videos)), description=split):
         video = videos[index]
-        encoded = estimator.encode_video(video.images[:, 0].to(device)).float().cpu().numpy()
+        encoded = estimator.encode_frames(video.images[:, 0].to(device)).features.float().cpu().numpy()
         found.update(zip(image_names(video.meta['paths'], videos.root), encoded, strict=True))
     return found
 

@@ -107,7 +107,7 @@ def build_test(config, name, estimator, extra_metrics):
     """A runner of the whole test split; the metrics keep the numbers of every sample in records/."""
     config = config.copy()
     metrics = [*config.test_evaluator, *extra_metrics]
-    if getattr(estimator, 'hand_model', None) is None or config.get('labels') == 'joints_only':
+    if estimator.gives.hand_model is None or config.get('labels') == 'joints_only':
         # Without a mesh on both sides there is nothing for the mesh metrics to compare.
         metrics = [metric for metric in metrics if metric['type'] != 'HandMeshMetric']
     config.test_evaluator = [with_records(metric, config.work_dir, name) for metric in metrics]

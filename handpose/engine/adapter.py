@@ -1,10 +1,18 @@
 """The one mmengine model: it stands between mmengine's Runner and an estimator, which needs no Runner."""
 
+from collections.abc import Sequence
+
 import torch
-from mmengine.model import BaseDataPreprocessor, BaseModel
+from mmengine.hooks import Hook
+from mmengine.model import BaseDataPreprocessor, BaseModel, is_model_wrapper
+from mmengine.runner import Runner
+from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
 from handpose.engine.guards import check_finite
+from handpose.hands import HandModel
+from handpose.models.estimators.base import Estimator, TrainingStep
+from handpose.registry import HOOKS
 from handpose.structures import HandSequence
 
 
@@ -29,9 +37,9 @@ def collate(samples):
     return {'batch': batch}
 
 
-def unwrap_model(model):
+def unwrap_model(model: nn.Module) -> 'EstimatorAdapter':
     """The adapter itself, out of the wrapper that several processes put around it."""
-    return getattr(model, 'module', model)
+    return model.module if is_model_wrapper(model) else model
 
 
 class ToDevice(BaseDataPreprocessor):
@@ -46,18 +54,38 @@ class EstimatorAdapter(BaseModel):
     """Runs an estimator's `loss` and `predict` as mmengine asks for them.
 
     Args:
-        estimator: a module with `loss(batch) -> dict` and `predict(batch) -> HandSequence`, and optionally a
-            `hand_model` that turns true parameters into true meshes for the metrics.
+        estimator: the system.
+        frozen: submodules of it that stay in evaluation mode while it trains, see `handpose.engine.staging`.
+
+    Attributes:
+        step: where the training run stands, which `TrainingStepHook` keeps; outside a Runner its beginning.
+
+    Raises:
+        TypeError: `estimator` is not an `Estimator`.
     """
 
-    def __init__(self, estimator):
+    def __init__(self, estimator: Estimator, frozen: Sequence[nn.Module] = ()):
+        if not isinstance(estimator, Estimator):
+            raise TypeError(
+                f'the model must be an Estimator, got {type(estimator).__name__}: derive it from '
+                f'handpose.models.Estimator, and set `model` in the config to a system, not to a component'
+            )
         super().__init__(data_preprocessor=ToDevice())
         self.estimator = estimator
+        self.step = TrainingStep()
+        self._frozen = tuple(frozen)
 
-    def forward(self, batch, mode='tensor'):
+    def train(self, mode: bool = True) -> 'EstimatorAdapter':
+        """Sets training mode everywhere but in the frozen submodules, whose batch norm keeps its statistics."""
+        super().train(mode)
+        for module in self._frozen:
+            module.eval()
+        return self
+
+    def forward(self, batch: HandSequence, mode: str = 'tensor') -> dict[str, Tensor] | list[dict[str, HandSequence]]:
         """Answers mmengine: 'loss' gives the loss dict of a (B, T, ...) batch, 'predict' one dict a clip."""
         if mode == 'loss':
-            losses = self.estimator.loss(batch)
+            losses = self.estimator.loss(batch, self.step)
             check_finite(losses, batch)
             return losses
         if mode == 'predict':
@@ -65,13 +93,22 @@ class EstimatorAdapter(BaseModel):
         raise ValueError(f"mode must be 'loss' or 'predict', got {mode!r}; for plain tensors call the estimator itself")
 
     @torch.no_grad()
-    def _pairs(self, batch):
+    def _pairs(self, batch: HandSequence) -> list[dict[str, HandSequence]]:
         predictions = self.estimator.predict(batch).to('cpu').unstack()
-        targets = with_true_vertices(batch, getattr(self.estimator, 'hand_model', None)).to('cpu').unstack()
+        targets = with_true_vertices(batch, self.estimator.gives.hand_model).to('cpu').unstack()
         return [{'prediction': p, 'target': t} for p, t in zip(predictions, targets, strict=True)]
 
 
-def with_true_vertices(batch, hand_model):
+@HOOKS.register_module()
+class TrainingStepHook(Hook):
+    """Tells the adapter before each iteration where the run stands; the losses are given it as `step`."""
+
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
+        """Sets the adapter's `step`."""
+        unwrap_model(runner.model).step = TrainingStep(runner.iter, runner.iter / runner.max_iters)
+
+
+def with_true_vertices(batch: HandSequence, hand_model: HandModel | None) -> HandSequence:
     """Adds `vertices` (B, T, H, V, 3), metres, in the batch's frame, where the batch has hand-model parameters."""
     if hand_model is None or batch.hand_pose is None:
         return batch

@@ -34,7 +34,7 @@ class RunRecordHook(Hook):
     def before_save_checkpoint(self, runner, checkpoint):
         """Writes `meta['hand_model']`, `['estimator']`, `['format']`, `['handpose_version']` and `['run']`."""
         estimator = unwrap_model(runner.model).estimator
-        hand_model = getattr(estimator, 'hand_model', None)
+        hand_model = estimator.gives.hand_model
         checkpoint['meta'].update(
             hand_model=hand_model.name if hand_model is not None else None,
             estimator=type(estimator).__name__,

@@ -14,7 +14,7 @@ from mmengine.runner import Runner, set_random_seed
 from torch.utils.data import DataLoader
 
 from handpose.engine import checkpoints, compat, epochs, progress, resume  # noqa: F401  (they register their hooks)
-from handpose.engine.adapter import EstimatorAdapter, collate, unwrap_model
+from handpose.engine.adapter import EstimatorAdapter, TrainingStepHook, collate, unwrap_model
 from handpose.engine.guards import WorkDirLock
 from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
 from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
@@ -98,7 +98,13 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
     settings = ConfigDict(config.to_dict())
     if purpose == 'train':
         leave_cores_to_workers(settings.train_dataloader.get('num_workers', 0))
-    hooks = [resume.RunRecordHook(), compat.PlainCheckpointHook(), epochs.SeedHook(), epochs.SharedStatisticsHook()]
+    hooks = [
+        TrainingStepHook(),
+        resume.RunRecordHook(),
+        compat.PlainCheckpointHook(),
+        epochs.SeedHook(),
+        epochs.SharedStatisticsHook(),
+    ]
     arguments = _train_arguments(settings, options) if purpose == 'train' else _test_arguments(settings)
     lock = None
     if purpose == 'train' and is_main_process():

@@ -11,6 +11,7 @@ They are the keys of the config's `training`:
 
 from contextlib import contextmanager, nullcontext
 from functools import partial
+from typing import Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -20,6 +21,17 @@ from handpose.engine.compat import amp_wrapper_name
 from handpose.registry import did_you_mean
 
 DEFAULTS = dict(amp=False, accumulate=1, compile=False, channels_last=False, activation_checkpointing=False)
+
+
+@runtime_checkable
+class Recomputable(Protocol):
+    """A block whose activations can be forgotten and computed again for the backward pass.
+
+    Attributes:
+        recomputable: True for its `forward`, or the names of the methods.
+    """
+
+    recomputable: bool | tuple[str, ...]
 
 
 def training_options(settings):
@@ -88,7 +100,7 @@ def compile_parts(estimator, names=True):
 
 def checkpoint_activations(estimator):
     """Makes every `recomputable` block, or the methods it names, keep its input alone and run again backward."""
-    blocks = [module for module in estimator.modules() if getattr(module, 'recomputable', False)]
+    blocks = [module for module in estimator.modules() if isinstance(module, Recomputable) and module.recomputable]
     if not blocks:
         raise ValueError(
             f'{type(estimator).__name__} has no block that training.activation_checkpointing could recompute'

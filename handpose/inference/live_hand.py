@@ -5,7 +5,7 @@ A *run* is a piece of track without a long gap; runs do not know each other. Bot
 
 import torch
 
-from handpose.models.estimators.motion_refiner import frame_positions
+from handpose.models.layers.hand_motion import frame_positions
 from handpose.structures import PredictionsError
 
 HISTORY = 128  # frames before the answered one that a filter keeps at least

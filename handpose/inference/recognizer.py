@@ -23,6 +23,7 @@ from handpose.geometry import project_points
 from handpose.inference.frame_slots import FrameSlots, frame_slots
 from handpose.inference.plausibility import plausible_hands
 from handpose.inference.weights import model_config
+from handpose.models import EncodedFrames, VideoEstimator
 from handpose.models.estimators.running_action import RunningAction, running_action
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
@@ -49,11 +50,11 @@ def load_action_recognizer(checkpoint, config=None, options=None, device='cpu'):
         ValueError: a checkpoint without its config, weights that recognise no actions, or actions without names.
     """
     estimator = MODELS.build(model_config(checkpoint, config, options))
-    if not hasattr(estimator, 'decode_video'):
+    if not isinstance(estimator, VideoEstimator) or 'actions' not in estimator.gives.classes:
         raise ValueError(
             f'{checkpoint} holds {type(estimator).__name__}, which recognises no actions; give weights of HTT'
         )
-    if estimator.backbone is None:
+    if 'images' not in estimator.reads.fields:
         raise ValueError(f'{checkpoint} was trained on features and has no backbone; give weights that see images')
     load_weights(estimator, checkpoint)
     if config is not None:
@@ -105,7 +106,7 @@ class ActionRecognizer:
     scores are not calibrated for videos that show none of its actions.
 
     Args:
-        estimator: `HTT`.
+        estimator: one that gives hands, objects and actions, e.g. `HTT`.
         actions, objects: names of the classes.
         name: what the predictions say they were made by.
 
@@ -117,15 +118,12 @@ class ActionRecognizer:
         self.estimator = estimator.eval()
         self.actions, self.objects = list(actions), list(objects)
         self.name = name or type(estimator).__name__
-        width, height = estimator.pose_head.image_size
-        self.size = (width, height)
-        device = next(estimator.parameters()).device
-        features = estimator.encode_video(torch.zeros(1, 3, height, width, device=device))
-        answer = estimator.decode_video(features, torch.eye(3, device=device)[None])
-        for kind, names, scores in (('actions', actions, answer.action), ('objects', objects, answer.objects)):
-            if scores.shape[-1] != len(names):
+        self.size = estimator.reads.image_size
+        for kind, names in (('actions', actions), ('objects', objects)):
+            count = estimator.gives.classes[kind]
+            if count != len(names):
                 raise ValueError(
-                    f'{self.name} tells {scores.shape[-1]} {kind} apart, but {len(names)} are named; give the config '
+                    f'{self.name} tells {count} {kind} apart, but {len(names)} are named; give the config '
                     f'that it was trained with'
                 )
 
@@ -152,7 +150,7 @@ class ActionRecognizer:
         Raises:
             ValueError: see `encode`; unknown `hands`, or one that the model does not give.
         """
-        sides = range(2 - self.estimator.pose_head.num_hands, 2)
+        sides = range(2 - self.estimator.reads.num_hands, 2)
         if hands not in HANDS or not set(HANDS[hands]) & set(sides):
             given = 'both' if len(sides) == 2 else 'right'
             raise ValueError(f'hands must be one of {", ".join(HANDS)}, got {hands!r}; {self.name} gives {given}')
@@ -162,11 +160,11 @@ class ActionRecognizer:
         for frames, own in zip(encoded.slots.frames, encoded.slots.own, strict=True):
             features = encoded.features[torch.as_tensor(frames, device=device)]
             intrinsics = encoded.model_camera.to(device).expand(len(features), 3, 3)
-            output = self.estimator.decode_video(features, intrinsics)
-            for name in ('joints', 'objects'):
-                values = getattr(output, name).float().cpu()
+            track = self.estimator.decode_track(EncodedFrames(features), intrinsics=intrinsics)
+            for name, values in (('joints', track.joints_3d), ('objects', track.object_scores)):
+                values = values.float().cpu()
                 whole.setdefault(name, values.new_zeros(count, *values.shape[1:]))[frames[own]] = values[own]
-            action = action + own.sum() / count * output.action.float().cpu()
+            action = action + own.sum() / count * track.action_scores.float().cpu()
         return self._sequence(encoded, whole['joints'], whole['objects'], action, hands)
 
     def running(self, encoded: EncodedVideo, every: int = 8) -> RunningAction:
@@ -175,7 +173,7 @@ class ActionRecognizer:
         features = encoded.features[torch.as_tensor(frames, device=encoded.features.device)]
         intrinsics = encoded.model_camera.to(features.device).expand(len(features), 3, 3)
         slots = round(every * (frame_period(encoded.times) or period) / period)
-        found = running_action(self.estimator, features, intrinsics, every=max(1, slots))
+        found = running_action(self.estimator, EncodedFrames(features), intrinsics, every=max(1, slots))
         places, first = np.unique(frames[found.frames.numpy()], return_index=True)  # a frame may stand in many slots
         return RunningAction(torch.from_numpy(places), found.scores[torch.from_numpy(first)])
 
@@ -211,11 +209,11 @@ class ActionRecognizer:
             images = seen.images[:, 0]
             first = images[:1].float() if first is None else first
             change = max(change, float((images.float() - first).abs().mean((1, 2, 3)).max()))
-            parts.append(self.estimator.encode_video(images.to(device)))
+            parts.append(self.estimator.encode_frames(images.to(device)).features)
             times += [frame.time for frame in batch]
             if progress is not None:
                 progress(times[-1], reader.duration)
-        slots = frame_slots(times, self.estimator.frame_rate, LONGEST_PAUSE)
+        slots = frame_slots(times, self.estimator.reads.frame_rate, LONGEST_PAUSE)
         notes += reader.notes + self._notes(np.array(times), slots)
         still = change < STILL
         features, model_camera = torch.cat(parts), seen.intrinsics[0, 0]
@@ -239,7 +237,8 @@ class ActionRecognizer:
         return ResizeFrames(self.size)(clip, None)
 
     def _notes(self, times, slots):
-        notes, rate = [], self.estimator.frame_rate
+        notes, reads = [], self.estimator.reads
+        rate = reads.frame_rate
         period = frame_period(times)
         fps = rate if period is None else 1 / period
         if len(slots.own) > 1 and slots.own[1].mean() > 0.5:
@@ -255,8 +254,7 @@ class ActionRecognizer:
         pauses = int((np.diff(times) > LONGEST_PAUSE).sum())
         if pauses:
             notes.append(f'pauses without a frame, shortened to {LONGEST_PAUSE:g} s for the model: {pauses}')
-        block = self.estimator.pose_block
-        needed = (1 if block is None else block.window or self.estimator.num_frames) * self.estimator.spacing
+        needed = reads.min_frames * reads.frame_step
         seen = slots.own.shape[1]
         if seen < needed:
             notes.append(

@@ -17,7 +17,8 @@ import torch
 from handpose.engine import load_weights
 from handpose.inference.live_hand import FilteredHand, WindowedHand, refine_tracks
 from handpose.inference.weights import model_config
-from handpose.models.estimators.motion_refiner import MotionRefiner, frame_positions
+from handpose.models.estimators.motion_refiner import MotionRefiner
+from handpose.models.layers.hand_motion import frame_positions
 from handpose.registry import MODELS, did_you_mean
 from handpose.structures import PredictionsError
 

@@ -5,7 +5,9 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from handpose.models import VideoEstimator
 from handpose.models.estimators.running_action import RunningAction, running_action
+from handpose.structures import HandSequence
 from handpose.visualization.action_banner import ActionBanner
 from handpose.visualization.action_figures import attention_strip
 
@@ -13,22 +15,22 @@ TIMES = 40  # how often a video is asked for the action so far
 
 
 class ActionStory(NamedTuple):
-    """How an answer came about: the running action, and the attention (T,) that the action token gives each frame."""
+    """How an answer came about: the running action, and how much each frame counts (T,), None where that is unknown."""
 
     running: RunningAction
-    attention: np.ndarray
+    attention: np.ndarray | None
 
 
 @torch.no_grad()
-def action_story(estimator, target):
+def action_story(estimator: VideoEstimator, target: HandSequence) -> ActionStory:
     """The `ActionStory` of a video: `target`, a HandSequence (a clip) with images and intrinsics, one camera."""
     device = next(estimator.parameters()).device
-    features = estimator.encode_video(target.images[:, 0].to(device))
+    encoded = estimator.encode_frames(target.images[:, 0].to(device))
     intrinsics = target.intrinsics[:, 0].to(device)
     valid = _valid(target).to(device)
-    attention = estimator.decode_video(features, intrinsics, valid, return_attention=True).attention
-    running = running_action(estimator, features, intrinsics, valid, max(1, len(valid) // TIMES))
-    return ActionStory(running, attention.cpu().numpy())
+    attention = estimator.frame_attention(encoded, intrinsics, valid)
+    running = running_action(estimator, encoded, intrinsics, valid, max(1, len(valid) // TIMES))
+    return ActionStory(running, None if attention is None else attention.cpu().numpy())
 
 
 def under_frames(frames, prediction, target, names, running):

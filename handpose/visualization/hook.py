@@ -6,6 +6,8 @@ import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 
+from handpose.engine.adapter import unwrap_model
+from handpose.models import VideoEstimator
 from handpose.registry import HOOKS
 from handpose.structures import strided_windows
 from handpose.video import save_clip_video
@@ -44,17 +46,17 @@ class DrawClipsHook(Hook):
         """Draws the first clip of a chosen batch."""
         if batch_idx not in self.chosen or not is_main_process():
             return
-        estimator = getattr(runner.model, 'module', runner.model).estimator
+        estimator = unwrap_model(runner.model).estimator
         prediction, target = outputs[0]['prediction'], outputs[0]['target']
-        hand_model = getattr(estimator, 'hand_model', None)
+        hand_model = estimator.gives.hand_model
         frames = draw_clip(prediction, target, None if hand_model is None else hand_model.faces)
         name = '_'.join([target.meta['sequence'].replace('/', '_'), *target.meta['cameras']])
-        if prediction.action_scores is not None and hasattr(estimator, 'decode_video'):
+        if prediction.action_scores is not None and isinstance(estimator, VideoEstimator):
             names = runner.test_dataloader.dataset.metainfo['actions']
             story = action_story(estimator, target)
-            save_image(
-                self.folder / f'{name}_attention.png', draw_attention(prediction, target, names, story.attention)
-            )
+            if story.attention is not None:
+                strip = draw_attention(prediction, target, names, story.attention)
+                save_image(self.folder / f'{name}_attention.png', strip)
             frames = list(under_frames(frames, prediction, target, names, story.running))
         save_clip_video(self.folder / f'{name}.webm', frames, target.meta['fps'])
         shown = np.linspace(0, len(frames) - 1, min(SHEET_FRAMES, len(frames))).astype(int)
@@ -66,7 +68,7 @@ class DrawClipsHook(Hook):
 def _strip(prediction, target, estimator):
     """The longest window of the track, and how much each of its frames counts in the fusion (Deformer, Fig. 6)."""
     usable = target.hand_valid[:, 0].numpy()
-    index, present, _ = strided_windows(len(usable), estimator.num_frames, estimator.frame_gap, usable)
+    index, present, _ = strided_windows(len(usable), estimator.reads.num_frames, estimator.reads.frame_step, usable)
     window = present.sum(1).argmax()
     frames = index[window][present[window]]
     images = [target.images[t, 0].permute(1, 2, 0).numpy() for t in frames]

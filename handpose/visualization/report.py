@@ -131,7 +131,8 @@ def _draw_track(track, records, estimator, dataset):
 
 def _pictures(track, frames, estimator, dataset):
     """{frame number: (prediction, truth)} of some frames of a track, read and predicted again, and a label."""
-    faces = getattr(getattr(estimator, 'hand_model', None), 'faces', None)
+    hand_model = estimator.gives.hand_model
+    faces = None if hand_model is None else hand_model.faces
     wanted, pictures = set(frames.tolist()), {}
     for index in range(len(dataset)):
         meta = dataset.read(index).meta

@@ -195,7 +195,7 @@ def _check_made_for(estimator, meta, filename):
     trained, own = meta.get('estimator'), type(estimator).__name__
     if trained and trained != own:
         raise ValueError(f'{filename} holds weights of another model: of {trained}, and this config builds {own}')
-    hand_model = getattr(estimator, 'hand_model', None)
+    hand_model = estimator.gives.hand_model
     trained = meta.get('hand_model')
     if hand_model is not None and trained and trained != hand_model.name:
         raise ValueError(

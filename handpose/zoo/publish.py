@@ -41,7 +41,7 @@ def make_header(estimator, config, licence, options=None, metrics=None):
             'weights need a licence, e.g. Apache-2.0 for weights trained on the built-in data alone; data and hand '
             'models with terms of their own (DexYCB: CC BY-NC 4.0) pass them on'
         )
-    normalizer, hand_model = getattr(estimator, 'normalizer', None), getattr(estimator, 'hand_model', None)
+    reads, hand_model = estimator.reads, estimator.gives.hand_model
     return {
         'format': FORMAT,
         'format_version': FORMAT_VERSION,
@@ -51,8 +51,8 @@ def make_header(estimator, config, licence, options=None, metrics=None):
         'estimator': type(estimator).__name__,
         'model': plain(config.model),
         'hand_model': None if hand_model is None else hand_model.name,
-        'image_mean': None if normalizer is None else normalizer.mean.flatten().tolist(),
-        'image_std': None if normalizer is None else normalizer.std.flatten().tolist(),
+        'image_mean': None if reads.image_mean is None else list(reads.image_mean),
+        'image_std': None if reads.image_std is None else list(reads.image_std),
         'test_pipeline': plain(config.get('test_pipeline')),
         'joint_order': list(COMMON_JOINTS),
         'hand_pose_order': list(MANO_JOINTS),

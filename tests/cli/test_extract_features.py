@@ -8,6 +8,7 @@ import pytest
 import torch
 
 from handpose.engine import load_config
+from handpose.models import TrainingStep
 from handpose.registry import DATASETS, MODELS
 from handpose.structures import HandSequence
 
@@ -53,7 +54,7 @@ def test_features_are_those_of_the_images(options, trained, tmp_path, capsys):
     torch.testing.assert_close(video.features[:, 0], expected, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(video.intrinsics, seen.intrinsics)
     clips = DATASETS.build(config.train_dataloader.dataset)
-    losses = MODELS.build(config.model).loss(HandSequence.stack([clips[0], clips[1]]))
+    losses = MODELS.build(config.model).loss(HandSequence.stack([clips[0], clips[1]]), TrainingStep())
     assert all(loss.isfinite() and loss > 0 for loss in losses.values())
 
 

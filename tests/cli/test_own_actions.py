@@ -16,6 +16,7 @@ from handpose.datasets import H2O
 from handpose.datasets.base import DatasetError
 from handpose.engine import load_config
 from handpose.engine.adapter import collate
+from handpose.models import TrainingStep
 from handpose.structures import save_predictions
 from handpose.video import save_clip_video
 
@@ -72,7 +73,7 @@ def test_recordings_without_hands_train_the_action(record):
     clips = H2O(root, taxonomy=taxonomy, num_frames=8, window=4, starts='random', pipeline=pipeline)
     batch = collate([clips[0], clips[1]])['batch']
     assert not batch.hand_valid.any()
-    losses = build().loss(batch)
+    losses = build().loss(batch, TrainingStep())
     total = sum(value for name, value in losses.items() if 'loss' in name)
     total.backward()
     assert torch.isfinite(total) and total > 0

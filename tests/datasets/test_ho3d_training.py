@@ -11,6 +11,7 @@ from handpose.datasets import DatasetError
 from handpose.engine import load_config
 from handpose.evaluation import score_ho3d_submission
 from handpose.hands.mano_file import MANOFileError
+from handpose.models import TrainingStep
 from handpose.registry import DATASETS, METRICS, MODELS
 from handpose.structures import HandSequence
 from handpose.synthesis import SyntheticOptions, write_synthetic
@@ -36,7 +37,7 @@ def small_on_ho3d(root):
         options[name] |= {'data_root': str(root), 'version': 3, 'pipeline': '$test_pipeline'}
     for name in names[:2]:
         options[name] |= {'held_out': ['P01S00'], 'hand_model': '$hand_model'}
-    options['train_dataset'] |= {'num_frames': '$num_frames', 'gap': '$frame_gap', 'clip_stride': 10}
+    options['train_dataset'] |= {'num_frames': '$num_frames', 'gap': '$frame_step', 'clip_stride': 10}
     options['+results_file'] = {**real['results_file'], 'data_root': str(root), 'version': 3}
     return load_config(CONFIGS / 'synthetic.py', options)
 
@@ -49,7 +50,7 @@ def test_the_small_network_learns_and_submits(root, tmp_path):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     totals = []
     for _ in range(6):
-        losses = {name: value for name, value in model.loss(batch).items() if name.startswith('loss')}
+        losses = {name: value for name, value in model.loss(batch, TrainingStep()).items() if name.startswith('loss')}
         assert all(value.isfinite() for value in losses.values())
         totals.append(sum(losses.values()))
         optimizer.zero_grad()

@@ -16,6 +16,7 @@ import torch
 from handpose.engine import load_config
 from handpose.engine.adapter import collate
 from handpose.engine.training import prepare_estimator, training_options
+from handpose.models import TrainingStep
 from handpose.registry import DATASETS, MODELS
 
 PARAMETERS = {'h2o': 25_496_810, 'fpha': 25_466_054}
@@ -44,7 +45,7 @@ def two_steps(config, device='cpu'):
     optimizer = torch.optim.Adam(model.parameters(), lr=config.optim_wrapper.optimizer.lr)
     for _ in range(2):
         started = time.perf_counter()
-        losses = model.loss(batch)
+        losses = model.loss(batch, TrainingStep())
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()

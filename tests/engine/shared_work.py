@@ -10,7 +10,7 @@ from random_clips import RandomClips
 from torch import nn
 
 from handpose.engine import build_runner, compat, load_config, run_settings
-from handpose.models import ConstantHand
+from handpose.models import ConstantHand, Estimator, Gives, Reads
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
@@ -20,7 +20,7 @@ SHARES = {'even': (((0, 3), (1, 3)), ((2, 3), (3, 3))), 'uneven': (((0, 3), (1, 
 ESTIMATORS = ('PointMSELoss', 'MaxMSELoss', 'Deformer')
 
 
-class LinearHand(nn.Module):
+class LinearHand(Estimator):
     """Joints from pixels in one float64 layer: no normalisation, nothing random, and no rounding to speak of."""
 
     def __init__(self, point_loss):
@@ -28,7 +28,18 @@ class LinearHand(nn.Module):
         self.layer = nn.Linear(3 * 32, 21 * 3, dtype=torch.float64)
         self.point_loss = MODELS.build(dict(type=point_loss))
 
-    def loss(self, batch):
+    @property
+    def reads(self):
+        return Reads(fields=('images',))
+
+    @property
+    def gives(self):
+        return Gives(frame='wrist')
+
+    def predict(self, batch, *, num_samples=None, generator=None):
+        raise NotImplementedError
+
+    def loss(self, batch, step):
         rows = batch.images[:, :, 0].double().mean(-1).flatten(-2) / 255
         joints = self.layer(rows).unflatten(-1, (21, 3))
         valid = batch.frame_valid[..., None].expand(joints.shape[:-1])

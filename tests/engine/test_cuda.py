@@ -8,6 +8,7 @@ from run_random_clips import CONFIG, clips, train
 from handpose.engine import load_config
 from handpose.engine.adapter import collate
 from handpose.engine.training import prepare_estimator, training_options
+from handpose.models import TrainingStep
 from handpose.registry import MODELS
 
 pytestmark = [
@@ -44,7 +45,7 @@ def test_parity_with_the_cpu(exact):
     results = []
     for device in ('cpu', 'cuda'):
         estimator, batch = estimator_and_batch(device)
-        losses = {name: value.item() for name, value in estimator.train().loss(batch).items()}
+        losses = {name: value.item() for name, value in estimator.train().loss(batch, TrainingStep()).items()}
         results.append((losses, estimator.eval().predict(batch).joints_3d.cpu()))
     (losses, joints), (cuda_losses, cuda_joints) = results
     assert cuda_losses == pytest.approx(losses, rel=1e-3)
@@ -72,8 +73,8 @@ def test_resumes_to_the_unbroken_run(tmp_path, exact, amp):
 @pytest.mark.parametrize('options', [dict(compile=True), dict(channels_last=True), dict(activation_checkpointing=True)])
 def test_options_change_no_loss(exact, options):
     plain, batch = estimator_and_batch('cuda')
-    expected = {name: value.item() for name, value in plain.train().loss(batch).items()}
+    expected = {name: value.item() for name, value in plain.train().loss(batch, TrainingStep()).items()}
     optioned, _ = estimator_and_batch('cuda', **options)
-    losses = optioned.train().loss(batch)
+    losses = optioned.train().loss(batch, TrainingStep())
     sum(value for name, value in losses.items() if name.startswith('loss')).backward()
     assert {name: value.item() for name, value in losses.items()} == pytest.approx(expected, rel=1e-3)

@@ -13,6 +13,8 @@ import torch
 from processes import CONFIG, HERE, ROOT, finish, start, start_training, wait_for, workers
 from shared_work import ESTIMATORS, SHARES, make_batch, make_estimator, metrics_of
 
+from handpose.models import TrainingStep
+
 # Starting Python some fourteen times takes long on a busy machine.
 pytestmark = pytest.mark.timeout(900)
 # A run has 30 iterations: 3 epochs of 10, with a checkpoint after every fourth one and after every epoch.
@@ -38,7 +40,7 @@ def shared(tmp_path_factory):
 def gradients(name, clips):
     """{parameter: gradient} of the summed losses of one batch, by plain autograd."""
     estimator = make_estimator(name)
-    sum(estimator.loss(make_batch(clips)).values()).backward()
+    sum(estimator.loss(make_batch(clips), TrainingStep()).values()).backward()
     return {key: value.grad for key, value in estimator.named_parameters()}
 
 

@@ -5,6 +5,7 @@ import torch
 
 from handpose.engine import load_config
 from handpose.engine.adapter import collate
+from handpose.models import TrainingStep
 from handpose.registry import DATASETS, MODELS
 from handpose.synthesis import SyntheticOptions, write_synthetic
 
@@ -46,7 +47,7 @@ def test_two_steps_at_the_size_of_the_paper(name, roots):
     assert sum(p.numel() for p in model.parameters()) == 62_877_117
     optimizer = torch.optim.AdamW(model.parameters(), lr=config.optim_wrapper.optimizer.lr)
     for _ in range(2):
-        losses = model.loss(batch)
+        losses = model.loss(batch, TrainingStep())
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()

@@ -12,6 +12,7 @@ from handpose.engine import load_config
 from handpose.engine.adapter import collate
 from handpose.engine.runner import leave_cores_to_workers
 from handpose.engine.training import prepare_estimator, training_options
+from handpose.models import TrainingStep
 from handpose.registry import MODELS
 
 
@@ -45,7 +46,7 @@ def step(estimator, batch):
     """Gradients and batch statistics after one loss, with dropout drawn from a fixed seed."""
     estimator.train()
     torch.manual_seed(1)
-    losses = estimator.loss(batch)
+    losses = estimator.loss(batch, TrainingStep())
     sum(value for name, value in losses.items() if name.startswith('loss')).backward()
     numbers = {name: p.grad for name, p in estimator.named_parameters() if p.grad is not None}
     return {**numbers, **dict(estimator.named_buffers())}
@@ -102,7 +103,7 @@ def test_recomputing_forgets_what_is_inside_a_block(batch):
 
         estimator.train()
         with torch.autograd.graph.saved_tensors_hooks(pack, lambda tensor: tensor):
-            estimator.loss(batch)
+            estimator.loss(batch, TrainingStep())
         return sum(sizes.values())
 
     assert kept(build(activation_checkpointing=True)) < 0.8 * kept(build())

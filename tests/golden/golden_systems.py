@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from handpose.engine import load_config
 from handpose.hands import ProceduralHand
+from handpose.models import Estimator, TrainingStep
 from handpose.registry import METRICS, MODELS
 from handpose.structures import HandSequence
 
@@ -52,7 +53,7 @@ SYSTEMS = {
         options={
             'image_size': 32,
             'num_frames': 5,
-            'frame_gap': 1,
+            'frame_step': 1,
             'transformer.channels': 16,
             'transformer.feedforward_channels': 32,
             'model.channels': 16,
@@ -76,7 +77,7 @@ SYSTEMS = {
         options={
             'image_size': (64, 36),
             'num_frames': 8,
-            'frame_spacing': 2,
+            'frame_step': 2,
             'channels': 32,
             'feedforward_channels': 64,
             'num_objects': 5,
@@ -155,8 +156,8 @@ def run_system(name: str, threads: int = 1, perturbation: float = 0.0) -> dict[s
         }
 
 
-def loss_of(estimator: nn.Module, batch: HandSequence, step: int) -> dict[str, Tensor]:
-    return estimator.loss(batch)
+def loss_of(estimator: Estimator, batch: HandSequence, step: int) -> dict[str, Tensor]:
+    return estimator.loss(batch, TrainingStep(step, step / STEPS))
 
 
 def predict(estimator: nn.Module, batch: HandSequence) -> HandSequence:

@@ -25,7 +25,7 @@ def model_config(hands=2, window=4, inputs=('image', 'pose', 'object'), detach=F
         'action_head': dict(type='ActionHead', num_actions=ACTIONS, position=position, **BLOCK),
         'loss': dict(type='HTTLoss'),
         'num_frames': 8,
-        'spacing': 2,
+        'frame_step': 2,
         **options,
     }
 
@@ -59,6 +59,11 @@ def make_batch(clips=2, frames=8, hands=2, seed=0):
         object_label=torch.randint(0, OBJECTS, (clips, frames), generator=draw),
         action_label=torch.randint(0, ACTIONS, (clips,), generator=draw),
     ).validate()
+
+
+def inputs_of(batch):
+    """What HTT's forward pass takes of a batch: images, intrinsics and frame_valid."""
+    return batch.images[:, :, 0], batch.intrinsics[:, :, 0], batch.frame_valid
 
 
 def summed(losses):

@@ -9,6 +9,7 @@ from action_clips import build
 from labelled_videos import NAMES, make_video
 
 from handpose.engine.adapter import EstimatorAdapter, collate
+from handpose.models import EncodedFrames
 from handpose.models.estimators.running_action import RunningAction, running_action
 from handpose.structures import SequenceError
 from handpose.visualization import draw_clip
@@ -24,8 +25,8 @@ def predict(estimator, video):
 
 def test_the_running_action_is_that_of_the_last_frames_alone():
     estimator, video = build().eval(), make_video(45)
-    features = estimator.encode_video(video.images[:, 0])
-    running = running_action(estimator, features, video.intrinsics[:, 0], every=10)
+    encoded = estimator.encode_frames(video.images[:, 0])
+    running = running_action(estimator, encoded, video.intrinsics[:, 0], every=10)
     assert running.frames.tolist() == [0, 10, 20, 30, 40, 44] and running.scores.shape == (6, len(NAMES))
     for last, scores in zip(running.frames.tolist(), running.scores, strict=True):
         part = video.select_frames(range(max(0, last + 1 - 16), last + 1))  # 8 frames, each second one
@@ -38,7 +39,8 @@ def test_missing_frames_have_no_say():
     assert story.running.frames[0] == 2 and story.running.frames[-1] == 19
     assert (story.attention[[0, 1, 7, 20]] == 0).all() and (story.attention[[2, 3, 8, 19]] > 0).all()
     with pytest.raises(SequenceError, match='without a valid frame'):
-        running_action(estimator, torch.zeros(2, 64), video.intrinsics[:2, 0], torch.zeros(2, dtype=torch.bool))
+        nothing = EncodedFrames(torch.zeros(2, 64))
+        running_action(estimator, nothing, video.intrinsics[:2, 0], torch.zeros(2, dtype=torch.bool))
 
 
 def test_attention_is_that_of_the_action_token():

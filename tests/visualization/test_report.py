@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
 from handpose.engine.adapter import EstimatorAdapter, collate
 from handpose.evaluation import HandPoseMetric, load_records
+from handpose.models import Estimator, Gives, Reads
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 from handpose.visualization import draw_frames, error_timeline
@@ -45,10 +45,21 @@ class Recordings:
         )
 
 
-class Shaky(nn.Module):
+class Shaky(Estimator):
     """The truth with an error that grows over the frames, by how wild the sequence is."""
 
-    def predict(self, batch):
+    @property
+    def reads(self):
+        return Reads(fields=('joints_3d',))
+
+    @property
+    def gives(self):
+        return Gives(frame='camera')
+
+    def loss(self, batch, step):
+        raise NotImplementedError
+
+    def predict(self, batch, *, num_samples=None, generator=None):
         growing = torch.linspace(0, 1, batch.joints_3d.shape[1])[:, None, None, None]
         wild = torch.tensor([OFFSETS[meta['sequence']] for meta in batch.meta])[:, None, None, None, None]
         noise = torch.randn(21, 3, generator=torch.Generator().manual_seed(0)) * 0.02

@@ -12,7 +12,7 @@ from torch import nn
 from handpose.engine import load_config, load_weights, read_header
 from handpose.engine.compat import PlainCheckpointHook
 from handpose.hands import COMMON_JOINTS
-from handpose.models import ImageNormalizer
+from handpose.models import Estimator, Gives, ImageNormalizer, Reads
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 from handpose.zoo.load import HEADER_KEY, model_differences
 from handpose.zoo.publish import config_name, make_header, publish, read_metrics
@@ -20,7 +20,7 @@ from handpose.zoo.publish import config_name, make_header, publish, read_metrics
 SMALL = Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic.py'
 
 
-class Estimator(nn.Module):
+class TinyEstimator(Estimator):
     def __init__(self, width=2, hand_model='procedural-1', mean=(1.0, 2.0, 3.0)):
         super().__init__()
         self.normalizer = ImageNormalizer(mean=mean)
@@ -30,8 +30,26 @@ class Estimator(nn.Module):
         self.hand_model = nn.Module()
         self.hand_model.name = hand_model
 
+    @property
+    def reads(self):
+        return Reads(
+            fields=('images',),
+            image_mean=tuple(self.normalizer.mean.flatten().tolist()),
+            image_std=tuple(self.normalizer.std.flatten().tolist()),
+        )
 
-class OtherEstimator(Estimator):
+    @property
+    def gives(self):
+        return Gives(frame='wrist', hand_model=self.hand_model)
+
+    def loss(self, batch, step):
+        raise NotImplementedError
+
+    def predict(self, batch, *, num_samples=None, generator=None):
+        raise NotImplementedError
+
+
+class OtherEstimator(TinyEstimator):
     pass
 
 
@@ -47,11 +65,11 @@ def config():
 
 @pytest.fixture
 def header(config):
-    return make_header(Estimator(), config, 'Apache-2.0')
+    return make_header(TinyEstimator(), config, 'Apache-2.0')
 
 
 def test_round_trip_without_the_adapter_prefix(tmp_path):
-    source, target = Estimator(), Estimator()
+    source, target = TinyEstimator(), TinyEstimator()
     save(tmp_path / 'a.pth', source)
     load_weights(target, tmp_path / 'a.pth')
     assert torch.equal(source.layer.weight, target.layer.weight)
@@ -60,18 +78,18 @@ def test_round_trip_without_the_adapter_prefix(tmp_path):
 @pytest.mark.parametrize(
     'estimator, sentence',
     [
-        (Estimator(width=5), "tensor 'layer.bias' has shape|tensor 'layer.weight' has shape"),
-        (Estimator(hand_model='mano'), "trained with hand model 'procedural-1'.*uses 'mano'"),
-        (OtherEstimator(), 'another model: of Estimator, and this config builds OtherEstimator'),
+        (TinyEstimator(width=5), "tensor 'layer.bias' has shape|tensor 'layer.weight' has shape"),
+        (TinyEstimator(hand_model='mano'), "trained with hand model 'procedural-1'.*uses 'mano'"),
+        (OtherEstimator(), 'another model: of TinyEstimator, and this config builds OtherEstimator'),
     ],
 )
 @pytest.mark.parametrize('published', [False, True])
 def test_another_model_is_refused(tmp_path, header, estimator, sentence, published):
     if published:
-        path, _ = publish(Estimator(), header, tmp_path / 'a.safetensors')
+        path, _ = publish(TinyEstimator(), header, tmp_path / 'a.safetensors')
     else:
         path = tmp_path / 'a.pth'
-        save(path, Estimator(), estimator='Estimator')
+        save(path, TinyEstimator(), estimator='TinyEstimator')
     before = {key: value.clone() for key, value in estimator.state_dict().items()}
     with pytest.raises(ValueError, match=sentence):
         load_weights(estimator, path)
@@ -85,15 +103,15 @@ def test_another_model_is_refused(tmp_path, header, estimator, sentence, publish
 def test_other_tensors_are_refused(tmp_path, state, sentence):
     torch.save({'state_dict': state, 'meta': {}}, tmp_path / 'a.pth')
     with pytest.raises(ValueError, match=sentence):
-        load_weights(Estimator(), tmp_path / 'a.pth')
+        load_weights(TinyEstimator(), tmp_path / 'a.pth')
 
 
 @pytest.mark.parametrize('value', [torch.nan, -torch.inf])
 def test_weights_that_are_not_finite_are_refused(tmp_path, value):
-    broken, own = Estimator(), Estimator()
+    broken, own = TinyEstimator(), TinyEstimator()
     before = own.layer.bias.clone()
     torch.nn.init.constant_(broken.layer.bias, value)
-    save(tmp_path / 'a.pth', broken, estimator='Estimator')
+    save(tmp_path / 'a.pth', broken, estimator='TinyEstimator')
     with pytest.raises(ValueError, match=r"a\.pth: tensor 'layer\.bias' holds NaN or infinity"):
         load_weights(own, tmp_path / 'a.pth')
     assert torch.equal(own.layer.bias, before)
@@ -103,7 +121,7 @@ def test_missing_and_damaged_files(tmp_path):
     with pytest.raises(ValueError, match='no checkpoint file'):
         load_checkpoint_file(tmp_path / 'none.pth')
     with pytest.raises(ValueError, match='no weights file'):
-        load_weights(Estimator(), tmp_path / 'none.safetensors')
+        load_weights(TinyEstimator(), tmp_path / 'none.safetensors')
     (tmp_path / 'cut.pth').write_bytes(b'PK\x03\x04 truncated')
     with pytest.raises(ValueError, match=r'cut.pth cannot be read'):
         load_checkpoint_file(tmp_path / 'cut.pth')
@@ -118,7 +136,7 @@ def test_code_in_a_checkpoint_does_not_run(tmp_path):
         with open(tmp_path / name, 'wb') as file:
             pickle.dump({'state_dict': Attack()}, file, protocol=2)
         with pytest.raises(ValueError, match='cannot be read'):
-            load_weights(Estimator(), tmp_path / name)
+            load_weights(TinyEstimator(), tmp_path / name)
     torch.save({'meta': {'config': 'raise SystemExit'}, 'state_dict': {}}, tmp_path / 'text.pth')
     assert 'config' not in load_checkpoint_file(tmp_path / 'text.pth')['meta']
     assert not (tmp_path / 'PWNED').exists()
@@ -165,7 +183,7 @@ def test_a_history_that_is_malformed(hub):
 
 def test_published_weights_come_back_with_their_normalisation(tmp_path, header):
     """Mean and standard deviation of the file take the place of those that the config asked for."""
-    source, target = Estimator(), Estimator(mean=(0.0, 0.0, 0.0))
+    source, target = TinyEstimator(), TinyEstimator(mean=(0.0, 0.0, 0.0))
     path, sha256 = publish(source, header, tmp_path / 'small.safetensors')
     assert path.name == f'small-{sha256[:8]}.safetensors' and sorted(tmp_path.iterdir()) == [path]
     assert load_weights(target, path) == read_header(path) == header
@@ -174,7 +192,7 @@ def test_published_weights_come_back_with_their_normalisation(tmp_path, header):
 
 
 def test_the_same_weights_give_the_same_file(tmp_path, header):
-    source = Estimator()
+    source = TinyEstimator()
     paths = [publish(source, header, tmp_path / folder / 'a.safetensors')[0] for folder in ('x', 'y')]
     assert paths[0].name == paths[1].name and paths[0].read_bytes() == paths[1].read_bytes()
 
@@ -188,7 +206,7 @@ def warnings(monkeypatch):
 
 
 def test_what_only_losses_need_is_not_published(tmp_path, header, warnings):
-    source, target = Estimator(), Estimator()
+    source, target = TinyEstimator(), TinyEstimator()
     path, _ = publish(source, header, tmp_path / 'a.safetensors')
     assert not [key for key in safetensors.torch.load_file(path) if key.startswith('loss_function')]
     own = target.loss_function.discriminator.weight.clone()
@@ -200,17 +218,17 @@ def test_what_only_losses_need_is_not_published(tmp_path, header, warnings):
 
 
 def test_a_checkpoint_must_hold_the_losses_parameters(tmp_path):
-    estimator = Estimator()
+    estimator = TinyEstimator()
     del estimator.loss_function.discriminator
     save(tmp_path / 'a.pth', estimator)
     with pytest.raises(ValueError, match=r'2 of its tensors are missing.*loss_function\.discriminator'):
-        load_weights(Estimator(), tmp_path / 'a.pth')
+        load_weights(TinyEstimator(), tmp_path / 'a.pth')
 
 
 def test_the_header_says_what_the_file_is(config, tmp_path):
     (tmp_path / 'metrics.json').write_text('{"model": {"pa_mpjpe_mm": 9.5, "none": NaN}, "mean hand": {}}')
     metrics = read_metrics(tmp_path / 'metrics.json')
-    header = make_header(Estimator(), config, ' CC BY-NC 4.0 ', {'data_root': '/home/someone/data'}, metrics)
+    header = make_header(TinyEstimator(), config, ' CC BY-NC 4.0 ', {'data_root': '/home/someone/data'}, metrics)
     assert header['config'] == 'deformer/synthetic.py' and header['config_options'] == {'data_root': 'data'}
     assert header['licence'] == 'CC BY-NC 4.0' and header['metrics'] == {'pa_mpjpe_mm': 9.5, 'none': None}
     assert header['data'] == 'DexYCB s0 test, from the folder synthetic_dexycb'
@@ -221,10 +239,10 @@ def test_the_header_says_what_the_file_is(config, tmp_path):
 
 def test_what_cannot_be_published(config, header, tmp_path):
     with pytest.raises(ValueError, match='need a licence'):
-        make_header(Estimator(), config, '  ')
+        make_header(TinyEstimator(), config, '  ')
     with pytest.raises(ValueError, match=r'as <name>\.safetensors'):
-        publish(Estimator(), header, tmp_path / 'a.pth')
-    broken = Estimator()
+        publish(TinyEstimator(), header, tmp_path / 'a.pth')
+    broken = TinyEstimator()
     broken.layer.weight.data[0, 0] = torch.nan
     with pytest.raises(ValueError, match=r'layer\.weight is not finite'):
         publish(broken, header, tmp_path / 'a.safetensors')
@@ -237,11 +255,11 @@ def test_what_cannot_be_published(config, header, tmp_path):
 
 
 def test_another_model_config_is_named(tmp_path, config, warnings):
-    path, _ = publish(Estimator(), make_header(Estimator(), config, 'Apache-2.0'), tmp_path / 'a.safetensors')
-    load_weights(Estimator(), path, config.model)
+    path, _ = publish(TinyEstimator(), make_header(TinyEstimator(), config, 'Apache-2.0'), tmp_path / 'a.safetensors')
+    load_weights(TinyEstimator(), path, config.model)
     assert 'another model config' not in ' '.join(warnings)
     other = load_config(SMALL, {'model.head.mode': 'average', 'model.loss.discriminator': None}).model
-    load_weights(Estimator(), path, other)
+    load_weights(TinyEstimator(), path, other)
     assert 'head.mode is "dynamic" in the file and "average" here' in ' '.join(warnings)
 
 
@@ -279,33 +297,33 @@ def change_header(path, changes):
     ],
 )
 def test_a_header_that_does_not_fit_is_refused(tmp_path, header, changes, sentence):
-    path, _ = publish(Estimator(), header, tmp_path / 'a.safetensors')
-    load_weights(Estimator(), change_header(path, {}))
+    path, _ = publish(TinyEstimator(), header, tmp_path / 'a.safetensors')
+    load_weights(TinyEstimator(), change_header(path, {}))
     with pytest.raises(ValueError, match=sentence):
-        load_weights(Estimator(), change_header(path, changes))
+        load_weights(TinyEstimator(), change_header(path, changes))
 
 
 def test_damaged_published_files(tmp_path, header):
-    path, sha256 = publish(Estimator(), header, tmp_path / 'a.safetensors')
+    path, sha256 = publish(TinyEstimator(), header, tmp_path / 'a.safetensors')
     data = path.read_bytes()
     for length in (0, 4, 20, len(data) // 2, len(data) - 1):
         (tmp_path / 'cut.safetensors').write_bytes(data[:length])
         with pytest.raises(ValueError, match=r'cut.safetensors cannot be read'):
-            load_weights(Estimator(), tmp_path / 'cut.safetensors')
+            load_weights(TinyEstimator(), tmp_path / 'cut.safetensors')
     flipped = bytearray(data)
     flipped[-1] ^= 1
     path.write_bytes(flipped)
     with pytest.raises(ValueError, match=f'expected {sha256[:8]}; delete the file'):
-        load_weights(Estimator(), path)
-    safetensors.torch.save_file(Estimator().state_dict(), tmp_path / 'bare.safetensors')
+        load_weights(TinyEstimator(), path)
+    safetensors.torch.save_file(TinyEstimator().state_dict(), tmp_path / 'bare.safetensors')
     with pytest.raises(ValueError, match='no handpose header'):
-        load_weights(Estimator(), tmp_path / 'bare.safetensors')
+        load_weights(TinyEstimator(), tmp_path / 'bare.safetensors')
     (tmp_path / 'text.safetensors').write_bytes(safetensors.torch.save({}, {HEADER_KEY: '{'}))
     with pytest.raises(ValueError, match='header that cannot be read'):
         read_header(tmp_path / 'text.safetensors')
 
 
 def test_a_checkpoint_of_a_newer_version(tmp_path):
-    save(tmp_path / 'a.pth', Estimator(), format=99, handpose_version='9.0')
+    save(tmp_path / 'a.pth', TinyEstimator(), format=99, handpose_version='9.0')
     with pytest.raises(ValueError, match=r'format 99, written by handpose 9\.0.*update handpose'):
-        load_weights(Estimator(), tmp_path / 'a.pth')
+        load_weights(TinyEstimator(), tmp_path / 'a.pth')

@@ -1,40 +1,64 @@
 """Constant hands: what a method must beat. Each predicts one fixed pose for every frame."""
 
+from collections.abc import Iterable, Sequence
+
 import torch
-from torch import nn
+from torch import Tensor
 
 from handpose.geometry import procrustes_align
+from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
 from handpose.registry import MODELS
+from handpose.structures import HandSequence
 
 
 @MODELS.register_module()
-class ConstantHand(nn.Module):
-    """Answers every frame with the same 21 joints per side, relative to the wrist.
+class ConstantHand(Estimator):
+    """Predicts the same 21 joints per side in every frame, relative to the wrist.
 
     Args:
         joints: (2, 21, 3) metres, wrist at the origin, in camera axes; left first. Fit them with `fit_constant_hands`.
+            None: zeros.
+
+    Raises:
+        ValueError: joints of another shape.
     """
 
-    def __init__(self, joints=None):
+    joints: Tensor
+
+    def __init__(self, joints: Tensor | Sequence[Sequence[Sequence[float]]] | None = None):
         super().__init__()
         joints = torch.zeros(2, 21, 3) if joints is None else torch.as_tensor(joints, dtype=torch.float32)
         if joints.shape != (2, 21, 3):
             raise ValueError(f'joints must have shape (2, 21, 3), left hand first, got {tuple(joints.shape)}')
         self.register_buffer('joints', joints)
 
-    def forward(self, hand_side):
-        """Gives joints (..., H, 21, 3) for sides (..., H), 0 left and 1 right."""
+    @property
+    def reads(self) -> Reads:
+        """See `Estimator.reads`."""
+        return Reads(fields=('frame_valid', 'hand_side', 'hand_valid'))
+
+    @property
+    def gives(self) -> Gives:
+        """See `Estimator.gives`."""
+        return Gives(frame='wrist')
+
+    def forward(self, hand_side: Tensor) -> Tensor:
+        """Gives joints (..., H, 21, 3), metres, for sides (..., H), 0 left and 1 right."""
         return self.joints[hand_side]
 
-    def loss(self, batch):
-        """Refuses: there is nothing to train."""
-        raise NotImplementedError('a constant hand is fitted with fit_constant_hands, it is not trained')
+    def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
+        """Raises NotImplementedError: there is nothing to train."""
+        raise NotImplementedError('ConstantHand has nothing to train; fit it with fit_constant_hands')
 
-    def predict(self, batch):
-        """Predicts joints_3d (B, T, H, 21, 3) in the 'wrist' frame for a (B, T, H, ...) batch."""
+    @torch.no_grad()
+    def predict(
+        self, batch: HandSequence, *, num_samples: int | None = None, generator: torch.Generator | None = None
+    ) -> HandSequence:
+        """Predicts joints_3d (B, T, H, 21, 3) in the 'wrist' frame; see `Estimator.predict`."""
+        self._refuse_samples(num_samples)
         num_frames = batch.frame_valid.shape[1]
         joints = self(batch.hand_side)[:, None].expand(-1, num_frames, -1, -1, -1)
-        return type(batch)(
+        return HandSequence(
             meta=batch.meta,
             frame='wrist',
             batched=True,
@@ -46,7 +70,7 @@ class ConstantHand(nn.Module):
         )
 
 
-def fit_constant_hands(clips, iterations=10):
+def fit_constant_hands(clips: Iterable[HandSequence], iterations: int = 10) -> dict[str, ConstantHand]:
     """Fits the arithmetic mean and the Procrustes mean of the true hands of each side.
 
     The Procrustes mean is the shape left when every pose is aligned by rotation and scale; it is turned to lie as the
@@ -78,7 +102,7 @@ def fit_constant_hands(clips, iterations=10):
     return {'mean_hand': ConstantHand(mean), 'procrustes_mean_hand': ConstantHand(shape)}
 
 
-def _procrustes_mean(joints, iterations):
+def _procrustes_mean(joints: Tensor, iterations: int) -> Tensor:
     """The generalised Procrustes mean (21, 3) of joints (N, 21, 3), wrist at the origin, true mean size."""
     size = (joints - joints.mean(1, keepdim=True)).norm(dim=(1, 2)).mean()
     shape = joints[0]

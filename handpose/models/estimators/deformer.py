@@ -4,37 +4,50 @@ Legend: B clips, T frames, C channels, h w image size, J = 21 joints, V mesh ver
 Choices where the paper and its published code differ are listed in docs/deformer.md.
 """
 
-from typing import NamedTuple
+from collections.abc import Sequence
+from typing import Any, NamedTuple
 
-import numpy as np
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from handpose.geometry import rot6d_to_rotmat, rotmat_to_rot6d, rotmat_to_rotvec, scale_boxes
-from handpose.models.heads import HandParameters, linear_from
+from handpose.geometry import rotmat_to_rotvec, scale_boxes
+from handpose.hands import HandModel
+from handpose.hands.model import LEFT
+from handpose.models.estimators.base import EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
+from handpose.models.estimators.deformer_components import (
+    ClipTransformer,
+    FeatureMapBackbone,
+    FrameTransformer,
+    FusionHead,
+    ParameterHead,
+)
+from handpose.models.estimators.deformer_windows import TEST_MODES, TrackPoses, assemble_track, track_windows
+from handpose.models.heads import linear_from
 from handpose.models.layers import mirror_poses, pose_to_rotmat, roi_align
+from handpose.models.layers.mirror import mirror_images, mirror_points
+from handpose.models.losses.targets import HandTarget
 from handpose.registry import HAND_MODELS, MODELS
-from handpose.structures import HandSequence, centred_windows, fill_masked_values, strided_windows
+from handpose.structures import HandSequence, fill_masked_values
 
-TEST_MODES = ('all', 'centre', 'overlap')
+FRAMES_AT_ONCE = 32  # images that a prediction has in the backbone at the same time
 
 
 class DeformerOutput(NamedTuple):
     """What one forward pass gives. Poses are D = 96 numbers in the head's rotation space."""
 
-    pose: torch.Tensor  # (B, T, D), fused: the result
-    frame_pose: torch.Tensor  # (B, T, D), of each frame before fusion
-    forward_motion: torch.Tensor  # (B, T, D), from t to t + 1
-    backward_motion: torch.Tensor  # (B, T, D), from t to t - 1
-    votes: torch.Tensor  # (B, T, T), [:, i, j] the weight of frame i in the result of frame j
-    shape: torch.Tensor  # (B, 10), one for the clip
-    joints_2d: torch.Tensor  # (B, T, J, 2), in [0, 1] of the box
-    monocular_pose: torch.Tensor | None  # (B, T, D), from the frame alone; None without a monocular head
-    monocular_shape: torch.Tensor | None  # (B, T, 10), from the frame alone
+    pose: Tensor  # (B, T, D), fused: the result
+    frame_pose: Tensor  # (B, T, D), of each frame before fusion
+    forward_motion: Tensor  # (B, T, D), from t to t + 1
+    backward_motion: Tensor  # (B, T, D), from t to t - 1
+    votes: Tensor  # (B, T, T), [:, i, j] the weight of frame i in the result of frame j
+    shape: Tensor  # (B, 10), one for the clip
+    joints_2d: Tensor  # (B, T, J, 2), in [0, 1] of the box
+    monocular_pose: Tensor | None  # (B, T, D), from the frame alone; None without a monocular head
+    monocular_shape: Tensor | None  # (B, T, 10), from the frame alone
 
 
 @MODELS.register_module()
-class Deformer(nn.Module):
+class Deformer(VideoEstimator):
     """Estimates the pose of one hand in every frame of a clip (paper Fig. 2).
 
     Args:
@@ -47,11 +60,13 @@ class Deformer(nn.Module):
         hand_model: config of the hand model that turns pose and shape into a mesh.
         loss: config of `DeformerLoss`.
         normalizer: config of `ImageNormalizer`.
-        channels: C of the frame features. roi_size: side of the grid of features cut out of the box.
+        channels: C of the frame features.
+        roi_size: side of the grid of features cut out of the box.
         roi_sampling: samples along each side of a cell of it; -1 takes as many as the box needs (published), which
             asks the device for a number; any other needs no answer, as export and compile want it.
         box_scale: enlarges the batch's boxes, which fit the joints, to hold the whole hand (published: 1.5).
-        num_frames: T of a test window. frame_gap: frames from one position of it to the next.
+        num_frames: T of a test window.
+        frame_step: frames of the track from one position of a window to the next.
         test_mode: 'all' predicts every frame of a window at once, so that as few windows as can hold a track are
             enough (the paper's 105 FPS), and keeps each frame's prediction of the window where it is nearest to the
             centre; 'centre' predicts the centre of one window around each frame; 'overlap' (ours) predicts every
@@ -60,6 +75,9 @@ class Deformer(nn.Module):
         joints_to_head: feeds the 2D joints to the pose regression too, as the published code does.
         mirror_left_hands: shows the network left hands in a mirror and mirrors its answer, so that it only ever learns
             right hands. Ours; the paper does not.
+
+    Raises:
+        ValueError: an unknown test_mode.
     """
 
     def __init__(
@@ -77,7 +95,7 @@ class Deformer(nn.Module):
         roi_sampling: int = -1,
         box_scale: float = 1.5,
         num_frames: int = 7,
-        frame_gap: int = 10,
+        frame_step: int = 10,
         test_mode: str = 'all',
         joints_to_head: bool = False,
         mirror_left_hands: bool = False,
@@ -86,23 +104,50 @@ class Deformer(nn.Module):
         if test_mode not in TEST_MODES:
             raise ValueError(f'test_mode must be one of {", ".join(map(repr, TEST_MODES))}, got {test_mode!r}')
         self.normalizer = MODELS.build(normalizer or {'type': 'ImageNormalizer'})
-        self.backbone = MODELS.build(backbone)
-        self.spatial_transformer = MODELS.build(spatial_transformer)
-        self.temporal_transformer = MODELS.build(temporal_transformer)
-        self.head = MODELS.build(head)
-        self.monocular_head = None if monocular_head is None else MODELS.build(monocular_head)
-        self.hand_model = HAND_MODELS.build(hand_model)
+        self.backbone: FeatureMapBackbone = MODELS.build(backbone)
+        self.spatial_transformer: FrameTransformer = MODELS.build(spatial_transformer)
+        self.temporal_transformer: ClipTransformer = MODELS.build(temporal_transformer)
+        self.head: FusionHead = MODELS.build(head)
+        self.monocular_head: ParameterHead | None = None if monocular_head is None else MODELS.build(monocular_head)
+        self.hand_model: HandModel = HAND_MODELS.build(hand_model)
         self.shape_regression = linear_from(channels, torch.zeros(10))
-        self.loss_function = MODELS.build(loss)
+        self.loss_function: nn.Module = MODELS.build(loss)
         self.roi_size, self.roi_sampling, self.box_scale = roi_size, roi_sampling, box_scale
-        self.num_frames, self.frame_gap, self.test_mode = num_frames, frame_gap, test_mode
+        self.num_frames, self.frame_step, self.test_mode = num_frames, frame_step, test_mode
         self.joints_to_head, self.mirror_left_hands = joints_to_head, mirror_left_hands
 
-    def init_weights(self):
+    @property
+    def reads(self) -> Reads:
+        """See `Estimator.reads`."""
+        fields = ('images', 'boxes', 'hand_side', 'hand_valid', 'frame_valid')
+        return Reads(
+            fields=(*fields, 'occlusion') if self.head.mode == 'occlusion' else fields,
+            num_frames=self.num_frames,
+            frame_step=self.frame_step,
+            num_hands=1,
+            num_cameras=1,
+            image_mean=tuple(self.normalizer.mean.flatten().tolist()),
+            image_std=tuple(self.normalizer.std.flatten().tolist()),
+            min_frames=self.num_frames,
+        )
+
+    @property
+    def gives(self) -> Gives:
+        """See `Estimator.gives`."""
+        return Gives(frame='wrist', hand_model=self.hand_model)
+
+    def init_weights(self) -> None:
         """Starts the backbone from its pretrained weights, if its config names any."""
         self.backbone.init_weights()
 
-    def forward(self, images, boxes, hand_side, frame_valid=None, visibility=None):
+    def forward(
+        self,
+        images: Tensor,
+        boxes: Tensor,
+        hand_side: Tensor,
+        frame_valid: Tensor | None = None,
+        visibility: Tensor | None = None,
+    ) -> DeformerOutput:
         """Runs the whole network.
 
         Args:
@@ -115,13 +160,13 @@ class Deformer(nn.Module):
         Returns:
             `DeformerOutput`.
         """
-        mirrored = hand_side == 0  # (B,)
+        mirrored = hand_side == LEFT  # (B,)
         if self.mirror_left_hands:
             images, boxes = mirror_images(images, boxes, mirrored)
         features_btc, joints_2d = self.encode(images, boxes)  # (B, T, C), (B, T, J, 2)
         return self.mirror_back(self.decode(features_btc, joints_2d, frame_valid, visibility), mirrored)
 
-    def encode(self, images, boxes):
+    def encode(self, images: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
         """Sees each frame alone: (B, T, 3, h, w), (B, T, 4) -> features (B, T, C) and 2D joints (B, T, J, 2)."""
         leading = images.shape[:2]
         features = self.backbone(self.normalizer(images.flatten(0, 1)))  # (B*T, C, h/4, w/4)
@@ -129,14 +174,20 @@ class Deformer(nn.Module):
         spatial = self.spatial_transformer(tokens)  # (B*T, C, roi, roi) -> (B*T, C)
         return spatial.feature.unflatten(0, leading), spatial.joints_2d.unflatten(0, leading)
 
-    def decode(self, features_btc, joints_2d, frame_valid=None, visibility=None):
+    def decode(
+        self,
+        features_btc: Tensor,
+        joints_2d: Tensor,
+        frame_valid: Tensor | None = None,
+        visibility: Tensor | None = None,
+    ) -> DeformerOutput:
         """Reasons over time: features (B, T, C) and 2D joints (B, T, J, 2) of a window -> `DeformerOutput`."""
         temporal = self.temporal_transformer(features_btc, frame_valid)  # (B, T, C) and (B, C)
         attended = temporal.features
         if self.joints_to_head:
             attended = torch.cat([attended, joints_2d.flatten(-2)], dim=-1)  # (B, T, C + 2J)
         fused = self.head(attended, frame_valid, visibility)
-        monocular = HandParameters(None, None) if self.monocular_head is None else self.monocular_head(features_btc)
+        monocular = None if self.monocular_head is None else self.monocular_head(features_btc)
         return DeformerOutput(
             pose=fused.fused_pose,
             frame_pose=fused.pose,
@@ -145,130 +196,182 @@ class Deformer(nn.Module):
             votes=fused.weights,
             shape=self.shape_regression(temporal.shape_feature),
             joints_2d=joints_2d,
-            monocular_pose=monocular.pose,
-            monocular_shape=monocular.shape,
+            monocular_pose=None if monocular is None else monocular.pose,
+            monocular_shape=None if monocular is None else monocular.shape,
         )
 
-    def mirror_back(self, output, mirrored):
-        """The answer for the real hands where the network saw `mirrored` (B,) ones."""
+    def mirror_back(self, output: DeformerOutput, mirrored: Tensor) -> DeformerOutput:
+        """The output for the real hands where the network saw `mirrored` (B,) ones."""
         if not self.mirror_left_hands:
             return output
         where = mirrored[:, None, None]
-        space = self.head.rotation_space
-        poses = ('pose', 'frame_pose', 'forward_motion', 'backward_motion', 'monocular_pose')
-        changes = {name: getattr(output, name) for name in poses if getattr(output, name) is not None}
-        changes = {name: torch.where(where, mirror_poses(pose, space), pose) for name, pose in changes.items()}
-        joints_2d = torch.where(where[..., None], _mirror_points(output.joints_2d), output.joints_2d)
-        return output._replace(joints_2d=joints_2d, **changes)
 
-    def loss(self, batch):
-        """Losses of a (B, T, K=1, H=1, ...) batch: a dict of scalars, of which those named `loss...` are summed."""
+        def restored(pose: Tensor) -> Tensor:
+            return torch.where(where, mirror_poses(pose, self.head.rotation_space), pose)
+
+        return output._replace(
+            pose=restored(output.pose),
+            frame_pose=restored(output.frame_pose),
+            forward_motion=restored(output.forward_motion),
+            backward_motion=restored(output.backward_motion),
+            joints_2d=torch.where(where[..., None], mirror_points(output.joints_2d), output.joints_2d),
+            monocular_pose=None if output.monocular_pose is None else restored(output.monocular_pose),
+        )
+
+    def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
+        """Losses of a (B, T, K=1, H=1, ...) batch; see `Estimator.loss`."""
         batch = fill_masked_values(batch)
         images, boxes, valid = self._inputs(batch)
         output = self(images, boxes, batch.hand_side[:, 0], valid, self._visibility(batch))
         fused_frames = self.head.fused_frames(valid.shape[1], valid.device)
-        return self.loss_function(output, batch, boxes, self.hand_model, self.head.rotation_space, fused_frames)
+        target = self.targets_from(batch)
+        return self.loss_function(output, target, step, self.hand_model, self.head.rotation_space, fused_frames)
+
+    def targets_from(self, batch: HandSequence) -> HandTarget:
+        """The targets of a (B, T, K=1, H=1, ...) batch."""
+        _, boxes, valid = self._inputs(batch)
+        boxes = boxes[:, :, None]
+        joints_2d = (batch.joints_2d[:, :, 0, 0] - boxes[..., :2]) / (boxes[..., 2:] - boxes[..., :2]).clamp_min(1e-6)
+        has_parameters = batch.hand_pose is not None
+        return HandTarget(
+            side=batch.hand_side[:, 0],
+            frame_valid=valid,
+            joints=batch.joints_3d[:, :, 0],
+            joints_valid=batch.joints_valid[:, :, 0],
+            joints_2d=joints_2d,
+            joints_2d_valid=batch.joints_2d_valid[:, :, 0, 0],
+            pose=batch.hand_pose[:, :, 0] if has_parameters else None,
+            shape=batch.hand_shape[:, 0] if has_parameters else None,
+            pose_valid=batch.hand_pose_valid[..., 0] if has_parameters else None,
+        )
 
     @torch.no_grad()
-    def predict(self, batch):
+    def predict(
+        self, batch: HandSequence, *, num_samples: int | None = None, generator: torch.Generator | None = None
+    ) -> HandSequence:
         """Predicts whole tracks: each frame is encoded once, then windows of features are decoded.
 
         Args:
             batch: (B, T, K=1, H=1, ...), T frames of any number; hand_valid says which of them have a hand.
+            num_samples: None or 1.
+            generator: unused.
 
         Returns:
-            `HandSequence` batch in the 'wrist' frame with joints_3d, vertices, hand-model parameters (one shape a
-            track: the mean over its windows), joints_2d and, in frame_confidence, each frame's own vote.
+            Batch in the 'wrist' frame with joints_3d, vertices, hand-model parameters (one shape a track: the mean
+            over its windows), joints_2d and, in frame_confidence, each frame's own vote.
         """
+        self._refuse_samples(num_samples)
         batch = fill_masked_values(batch)
         images, boxes, valid = self._inputs(batch)
         visibility = self._visibility(batch)
-        mirrored = batch.hand_side[:, 0] == 0
-        seen_images, seen_boxes = mirror_images(images, boxes, mirrored) if self.mirror_left_hands else (images, boxes)
         tracks = []
         for b in range(len(images)):
-            features, joints_2d = self._encode_in_chunks(seen_images[b], seen_boxes[b])
+            encoded = self.encode_frames(images[b], batch.boxes[b, :, 0], batch.hand_side[b])
             track_visibility = None if visibility is None else visibility[b]
-            tracks.append(self._decode_track(features, joints_2d, mirrored[b], valid[b], track_visibility))
-        rotations, shape, joints_2d, own_vote = (torch.stack(parts) for parts in zip(*tracks, strict=True))
-        return self._to_sequence(batch, boxes, rotations, shape, joints_2d, own_vote)
+            tracks.append(self._decode_windows(encoded, batch.hand_side[b, 0], valid[b], track_visibility))
+        whole = TrackPoses(*(torch.stack(column) for column in zip(*tracks, strict=True)))
+        hand_valid = batch.hand_valid & batch.frame_valid[..., None]
+        return self._to_sequence(whole, boxes, batch.hand_side, hand_valid, batch.frame_valid, batch.meta)
 
-    def _encode_in_chunks(self, images, boxes, chunk=32):
-        parts = [self.encode(i[None], b[None]) for i, b in zip(images.split(chunk), boxes.split(chunk), strict=True)]
-        return tuple(torch.cat([part[n][0] for part in parts]) for n in range(2))
+    @torch.no_grad()
+    def encode_frames(
+        self, images: Tensor, boxes: Tensor | None = None, hand_side: Tensor | None = None
+    ) -> EncodedFrames:
+        """Encodes frames of one hand; see `VideoEstimator.encode_frames`. Needs boxes and hand_side."""
+        if boxes is None or hand_side is None:
+            raise ValueError('Deformer sees one hand in its box: give encode_frames boxes (T, 1, 4) and hand_side (1,)')
+        regions = scale_boxes(boxes[:, 0], self.box_scale)  # (T, 4)
+        seen, seen_regions = images, regions
+        if self.mirror_left_hands:
+            seen, seen_regions = (x[0] for x in mirror_images(images[None], regions[None], hand_side == LEFT))
+        chunks = zip(seen.split(FRAMES_AT_ONCE), seen_regions.split(FRAMES_AT_ONCE), strict=True)
+        parts = [self.encode(*(x[None] for x in chunk)) for chunk in chunks]
+        features, joints_2d = (torch.cat([part[n][0] for part in parts]) for n in range(2))
+        return EncodedFrames(features, joints_2d[:, None], regions[:, None])
 
-    def _decode_track(self, features, joints_2d, mirrored, valid, visibility):
+    @torch.no_grad()
+    def decode_track(
+        self,
+        encoded: EncodedFrames,
+        *,
+        frame_valid: Tensor | None = None,
+        hand_side: Tensor | None = None,
+        intrinsics: Tensor | None = None,
+        occlusion: Tensor | None = None,
+    ) -> HandSequence:
+        """Predicts a track of one hand; see `VideoEstimator.decode_track`. Needs hand_side, ignores intrinsics."""
+        if hand_side is None or encoded.boxes is None:
+            raise ValueError('Deformer needs hand_side (1,) and what its own encode_frames gave')
+        valid = encoded.features.new_ones(len(encoded.features), dtype=torch.bool)
+        shown = valid if frame_valid is None else frame_valid
+        visibility = self._visible_share(None if occlusion is None else occlusion[:, 0], shown, 'the track')
+        track = self._decode_windows(encoded, hand_side[0], shown, visibility)
+        whole = TrackPoses(*(x[None] for x in track))
+        boxes = encoded.boxes[None, :, 0]
+        return self._to_sequence(whole, boxes, hand_side[None], shown[None, :, None], valid[None], [{}]).unstack()[0]
+
+    def _decode_windows(
+        self, encoded: EncodedFrames, side: Tensor, valid: Tensor, visibility: Tensor | None
+    ) -> TrackPoses:
         """Decodes the windows of one track and assembles what they predict.
 
         Args:
-            features: (T, C). joints_2d: (T, J, 2). mirrored: () bool. valid: (T,) bool. visibility: (T,) or None.
-
-        Returns:
-            rotations (T, 16, 3, 3), shape (10,), joints_2d (T, J, 2) and each frame's own vote (T,).
+            encoded: of T frames.
+            side: () int.
+            valid: (T,) bool.
+            visibility: (T,), or None.
         """
-        index, present, weights = (torch.as_tensor(x, device=valid.device) for x in self._windows(valid.cpu().numpy()))
-        seen = None if visibility is None else visibility[index]
-        output = self.decode(features[index], joints_2d[index], present, seen)
+        windows = track_windows(valid.cpu().numpy(), self.num_frames, self.frame_step, self.test_mode)
+        index, present, weights = (torch.as_tensor(x, device=valid.device) for x in windows)
+        joints_2d, mirrored = encoded.joints_2d[:, 0], side == LEFT
+        visible = None if visibility is None else visibility[index]
+        output = self.decode(encoded.features[index], joints_2d[index], present, visible)
         output = self.mirror_back(output, mirrored.expand(len(index)))
-        poses = rotmat_to_rot6d(pose_to_rotmat(output.pose, self.head.rotation_space))  # (W, T', 16, 6)
-        own_vote = output.votes.diagonal(dim1=1, dim2=2)  # (W, T')
-        taken = weights > 0
-        index, weights = index[taken], weights[taken].to(poses.dtype)
-        pose = poses.new_zeros(len(valid), *poses.shape[2:])
-        pose.index_add_(0, index, weights[:, None, None] * poses[taken])
-        vote = own_vote.new_zeros(len(valid)).index_add_(0, index, weights * own_vote[taken])
-        vote = vote / vote.new_zeros(len(valid)).index_add_(0, index, weights).clamp_min(1e-6)
         if self.mirror_left_hands:
-            joints_2d = torch.where(mirrored, _mirror_points(joints_2d), joints_2d)
-        # Gram-Schmidt does not need the sum of weights: the scale of the six numbers has no effect.
-        return rot6d_to_rotmat(pose), output.shape.mean(0), joints_2d, vote
+            joints_2d = torch.where(mirrored, mirror_points(joints_2d), joints_2d)
+        rotations = pose_to_rotmat(output.pose, self.head.rotation_space)  # (W, T', 16, 3, 3)
+        own_votes = output.votes.diagonal(dim1=1, dim2=2)  # (W, T')
+        rotation, vote = assemble_track(rotations, own_votes, index, weights, len(valid))
+        return TrackPoses(rotation, output.shape.mean(0), joints_2d, vote)
 
-    def _windows(self, valid):
-        """The windows of a track with `valid` (T,) frames: index, present and weight of each prediction, all (W, T').
-
-        The weights are 0 where a window's prediction is not kept. A track without a valid frame is decoded whole.
-        """
-        if not valid.any():
-            valid = np.ones_like(valid)  # nothing that is predicted counts, but it must be finite
-        half = (self.num_frames - 1) / 2
-        place = np.arange(self.num_frames)
-        if self.test_mode == 'centre':
-            index, present = centred_windows(len(valid), self.num_frames, self.frame_gap, usable=valid)
-            return index, present, present * (place == half)
-        stride = 1 if self.test_mode == 'overlap' else None
-        index, present, predicted = strided_windows(len(valid), self.num_frames, self.frame_gap, valid, stride)
-        nearness = 1 - np.abs(place - half) / (half + 1)
-        return index, present, present * nearness if self.test_mode == 'overlap' else predicted * 1.0
-
-    def _to_sequence(self, batch, boxes, rotations, shape, joints_2d, own_vote):
-        num_frames = rotations.shape[1]  # of (B, T, 16, 3, 3)
-        side = batch.hand_side[:, :1].expand(-1, num_frames)
-        shapes = shape[:, None].expand(-1, num_frames, -1)
+    def _to_sequence(
+        self,
+        track: TrackPoses,
+        boxes: Tensor,
+        hand_side: Tensor,
+        hand_valid: Tensor,
+        frame_valid: Tensor,
+        meta: Sequence[dict[str, Any]],
+    ) -> HandSequence:
+        """A batch of the predictions (B, T, ...) with boxes (B, T, 4), hand_side (B, 1) and hand_valid (B, T, 1)."""
+        num_frames = track.rotations.shape[1]
+        side = hand_side[:, :1].expand(-1, num_frames)
+        shapes = track.shape[:, None].expand(-1, num_frames, -1)
         # The wrist goes to the origin of its own frame of reference.
         transl = -self.hand_model.rest_wrist(shapes, side)
-        mesh = self.hand_model(rotations, shapes, transl, side)
-        hand_valid = batch.hand_valid & batch.frame_valid[..., None]
+        mesh = self.hand_model(track.rotations, shapes, transl, side)
         corner, size = boxes[..., None, :2], boxes[..., None, 2:] - boxes[..., None, :2]
         return HandSequence(
-            meta=batch.meta,
+            meta=list(meta),
             frame='wrist',
             batched=True,
-            frame_valid=batch.frame_valid,
-            hand_side=batch.hand_side,
+            frame_valid=frame_valid,
+            hand_side=hand_side,
             hand_valid=hand_valid,
             joints_3d=mesh.joints[:, :, None],
             joints_valid=hand_valid[..., None].expand(-1, -1, -1, 21).contiguous(),
-            joints_2d=(corner + joints_2d * size)[:, :, None, None],
+            joints_2d=(corner + track.joints_2d * size)[:, :, None, None],
             joints_2d_valid=hand_valid[:, :, None, :, None].expand(-1, -1, -1, -1, 21).contiguous(),
             vertices=mesh.vertices[:, :, None],
-            hand_pose=rotmat_to_rotvec(rotations)[:, :, None],
-            hand_shape=shape[:, None],
+            hand_pose=rotmat_to_rotvec(track.rotations)[:, :, None],
+            hand_shape=track.shape[:, None],
             hand_transl=transl[:, :, None],
             hand_pose_valid=hand_valid,
-            frame_confidence=own_vote[..., None],
+            frame_confidence=track.own_vote[..., None],
         )
 
-    def _inputs(self, batch):
+    def _inputs(self, batch: HandSequence) -> tuple[Tensor, Tensor, Tensor]:
+        """Images (B, T, 3, h, w), the regions seen (B, T, 4) and the frames with a hand (B, T)."""
         if batch.images is None or batch.boxes is None:
             raise ValueError('Deformer needs images and hand boxes; the pipeline must load images and crop the hand')
         if batch.images.shape[2] != 1 or batch.hand_side.shape[1] != 1:
@@ -279,32 +382,21 @@ class Deformer(nn.Module):
         boxes = scale_boxes(batch.boxes[:, :, 0, 0], self.box_scale)
         return batch.images[:, :, 0], boxes, batch.frame_valid & batch.hand_valid[..., 0]
 
-    def _visibility(self, batch):
+    def _visibility(self, batch: HandSequence) -> Tensor | None:
+        """The visible share (B, T) of each hand, for a head whose fusion is weighted by it."""
+        occlusion = None if batch.occlusion is None else batch.occlusion[:, :, 0, 0]
+        names = ', '.join(sorted({str(meta.get('dataset', 'unnamed dataset')) for meta in batch.meta}))
+        return self._visible_share(occlusion, batch.frame_valid & batch.hand_valid[..., 0], f'a batch of {names}')
+
+    def _visible_share(self, occlusion: Tensor | None, valid: Tensor, where: str) -> Tensor | None:
         if self.head.mode != 'occlusion':
             return None
-        if batch.occlusion is None:
-            raise ValueError("fusion weighted by occlusion needs the field 'occlusion', which this dataset lacks")
-        occlusion = batch.occlusion[:, :, 0, 0]
-        if occlusion.isnan()[batch.frame_valid & batch.hand_valid[..., 0]].all():
-            names = ', '.join(sorted({str(meta.get('dataset', 'unnamed dataset')) for meta in batch.meta}))
+        if occlusion is None:
+            raise ValueError(f"head.mode='occlusion' needs the field 'occlusion', which {where} lacks")
+        if occlusion.isnan()[valid].all():
             raise ValueError(
                 f"head.mode='occlusion' needs to know how hidden each hand is, but 'occlusion' is unknown (NaN) "
-                f'in every annotated frame of a batch of {names}, so that all frames would vote alike; use data that '
+                f'in every annotated frame of {where}, so that all frames would vote alike; use data that '
                 f"states it (DexYCB), or head.mode='average' or 'dynamic'"
             )
         return 1 - occlusion
-
-
-def mirror_images(images, boxes, mirrored):
-    """Images (B, T, 3, h, w) and boxes (B, T, 4) flipped left to right where `mirrored` (B,)."""
-    flipped = torch.where(mirrored[:, None, None, None, None], images.flip(-1), images)
-    # Pixel centres lie at integers, so x becomes w - 1 - x; the left edge of a box becomes its right edge.
-    x1, y1, x2, y2 = boxes.unbind(-1)
-    last = images.shape[-1] - 1
-    mirror = torch.stack([last - x2, y1, last - x1, y2], dim=-1)
-    return flipped, torch.where(mirrored[:, None, None], mirror, boxes)
-
-
-def _mirror_points(points):
-    """Points (..., 2) in [0, 1] of a box, seen in a mirror."""
-    return torch.cat([1 - points[..., :1], points[..., 1:]], dim=-1)

@@ -7,34 +7,28 @@ from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from handpose.geometry import rotmat_to_rot6d, rotmat_to_rotvec, rotvec_to_rotmat
+from handpose.geometry import rotmat_to_rot6d, rotmat_to_rotvec
+from handpose.hands import HandModel
+from handpose.models.estimators.base import TrainingStep
+from handpose.models.estimators.deformer import DeformerOutput
 from handpose.models.layers import apply_motion, pose_to_rotmat
-from handpose.models.layers.precision import without_autocast
 from handpose.models.losses import MotionLoss, discriminator_loss, generator_adversarial_loss
+from handpose.models.losses.targets import HandTarget, PosedHands, make_hands, true_hands
 from handpose.registry import MODELS
 
 COMPARED_HANDS = ('fused', 'frame', 'monocular')
 ROTATIONS = {'rot6d': rotmat_to_rot6d, 'rotvec': rotmat_to_rotvec}
 
 
-class Hands(NamedTuple):
-    """Hands of B clips: rotations (B, T, 16, 3, 3), shape (B, T, 10), vertices (B, T, V, 3), joints (B, T, J, 3)."""
-
-    rotations: torch.Tensor
-    shape: torch.Tensor
-    vertices: torch.Tensor
-    joints: torch.Tensor
-
-
 class _Masks(NamedTuple):
-    """What is known of the true hands: hand-model parameters (B, T), and joints (B, T, J), bool."""
+    """Which targets are valid: hand-model parameters (B, T), and joints (B, T, J), bool."""
 
-    pose: torch.Tensor
-    joints: torch.Tensor
+    pose: Tensor
+    joints: Tensor
 
-    def only(self, frames):
+    def only(self, frames: Tensor | None) -> '_Masks':
         """The masks of some frames, (T,) bool; None: of all."""
         return self if frames is None else _Masks(self.pose & frames, self.joints & frames[:, None])
 
@@ -112,26 +106,38 @@ class DeformerLoss(nn.Module):
         self.adversarial_weight, self.adversarial_hand = adversarial_weight, adversarial_hand
         self.adversarial_rotations = adversarial_rotations
 
-    def forward(self, output, batch, boxes, hand_model, rotation_space, fused_frames=None):
-        """Compares a `DeformerOutput` (B, T, ...) with the truth in `batch` (B, T, 1, 1, ...): dict of scalars.
+    def forward(
+        self,
+        output: DeformerOutput,
+        target: HandTarget,
+        step: TrainingStep,
+        hand_model: HandModel,
+        rotation_space: str,
+        fused_frames: Tensor | None = None,
+    ) -> dict[str, Tensor]:
+        """Compares the output of B clips with their targets.
 
         Args:
-            output: `DeformerOutput`.
-            batch: `HandSequence` batch of one hand and one camera. Frames without a valid hand pose have their joints
-                compared alone.
-            boxes: (B, T, 4), the regions in whose coordinates the output's 2D joints are.
-            hand_model: `HandModel` of the batch's parameters.
+            output: (B, T, ...).
+            target: of the same clips. Frames without hand-model parameters have their joints compared alone.
+            step: unused; every loss of a system takes it.
+            hand_model: of the target's parameters.
             rotation_space: of the output's poses, see `handpose.models.layers.pose_fusion`.
             fused_frames: (T,) bool, the frames whose fused hand is compared; None: all.
+
+        Returns:
+            Scalars by name.
 
         Raises:
             ValueError: a monocular_weight, but an output without a monocular pose.
         """
-        valid = batch.frame_valid & batch.hand_valid[..., 0]  # (B, T)
-        truth, known = true_hands(batch, hand_model)
-        predicted = self._predicted_hands(output, batch.hand_side[:, 0], hand_model, rotation_space)
-        masks = _Masks(valid & known, valid[..., None] & _joints_known(batch))
-        losses = {}
+        valid = target.frame_valid  # (B, T)
+        truth, pose_valid = true_hands(target, hand_model)
+        predicted = self._predicted_hands(output, target.side, hand_model, rotation_space)
+        # A joint relative to the wrist is valid where both are.
+        joints_valid = target.joints_valid & target.joints_valid[..., :1]
+        masks = _Masks(valid & pose_valid, valid[..., None] & joints_valid)
+        losses: dict[str, Tensor] = {}
         add = losses.update
         add(self._hand_losses('fused', predicted['fused'], truth, masks.only(fused_frames)))
         for name, weight in (('frame', self.frame_weight), ('monocular', self.monocular_weight)):
@@ -139,16 +145,20 @@ class DeformerLoss(nn.Module):
                 add(self._hand_losses(name, predicted[name], truth, masks, weight))
         if self.motion_weight:
             add(self._motion_losses(predicted['forward'], predicted['backward'], truth, masks))
-        losses['loss_joints_2d'] = self._joints_2d(output.joints_2d, batch, boxes[:, :, None], valid)
+        losses['loss_joints_2d'] = self.joints_2d_loss(
+            output.joints_2d, target.joints_2d, target.joints_2d_valid & valid[..., None]
+        )
         if self.smoothness_loss is not None:
             losses['loss_smoothness'] = self.smoothness_loss(predicted['fused'].rotations, valid)
         if self.discriminator is not None:
             judged = predicted[self.adversarial_hand].rotations
-            add(self._adversarial(judged, truth, batch.hand_side[:, 0], valid, known))
+            add(self._adversarial(judged, truth, target.side, valid, pose_valid))
         return losses
 
-    def _predicted_hands(self, output, side, hand_model, rotation_space):
-        """The hands that are compared, through the hand model in one call; (B, T, D) poses to {name: Hands}."""
+    def _predicted_hands(
+        self, output: DeformerOutput, side: Tensor, hand_model: HandModel, rotation_space: str
+    ) -> dict[str, PosedHands]:
+        """The hands that are compared by name, posed in one call of the hand model."""
         pose = output.frame_pose
         poses = {'fused': output.pose}
         if self.frame_weight or self.adversarial_hand == 'frame':
@@ -164,13 +174,15 @@ class DeformerLoss(nn.Module):
                 )
             poses['monocular'] = output.monocular_pose
         clip_shape = output.shape[:, None].expand(-1, pose.shape[1], -1)
-        shapes = [output.monocular_shape if name == 'monocular' else clip_shape for name in poses]
+        shapes = [clip_shape if name != 'monocular' else output.monocular_shape for name in poses]
         rotations = pose_to_rotmat(torch.cat(list(poses.values()), dim=1), rotation_space)
         hands = make_hands(hand_model, rotations, torch.cat(shapes, dim=1).float(), side)
         columns = (x.chunk(len(poses), dim=1) for x in hands)
-        return {name: Hands(*parts) for name, *parts in zip(poses, *columns, strict=True)}
+        return {name: PosedHands(*parts) for name, *parts in zip(poses, *columns, strict=True)}
 
-    def _hand_losses(self, name, hands, truth, masks, weight=1.0):
+    def _hand_losses(
+        self, name: str, hands: PosedHands, truth: PosedHands, masks: _Masks, weight: float = 1.0
+    ) -> dict[str, Tensor]:
         """The comparisons of hands (B, T, ...): joints by one mask, vertices, pose and shape by another."""
         terms = {
             'vertices': self.point_loss(hands.vertices, truth.vertices, masks.pose),
@@ -181,28 +193,25 @@ class DeformerLoss(nn.Module):
             terms['shape'] = self.shape_loss(hands.shape, truth.shape, masks.pose)
         return {f'loss_{name}_{part}': weight * self.weights[part] * value for part, value in terms.items()}
 
-    def _motion_losses(self, forward, backward, truth, masks):
+    def _motion_losses(
+        self, forward: PosedHands, backward: PosedHands, truth: PosedHands, masks: _Masks
+    ) -> dict[str, Tensor]:
         """Hands moved by one frame, (B, T, ...) forward and backward, against the neighbouring true frames."""
-        parts = {
-            'vertices': (self.point_motion_loss, masks.pose),
-            'joints': (self.point_motion_loss, masks.joints),
-            'rotations': (self.pose_motion_loss, masks.pose),
+        points, poses = self.point_motion_loss, self.pose_motion_loss
+        terms = {
+            'vertices': points(forward.vertices, backward.vertices, truth.vertices, masks.pose),
+            'joints': points(forward.joints, backward.joints, truth.joints, masks.joints),
+            'rotations': poses(forward.rotations, backward.rotations, truth.rotations, masks.pose),
         }
-        losses = {}
-        for part, (loss, mask) in parts.items():
-            value = loss(getattr(forward, part), getattr(backward, part), getattr(truth, part), mask)
-            losses[f'loss_motion_{part}'] = self.motion_weight * self.weights[part] * value
-        return losses
+        return {f'loss_motion_{part}': self.motion_weight * self.weights[part] * x for part, x in terms.items()}
 
-    def _joints_2d(self, joints_2d, batch, boxes, valid):
-        target = (batch.joints_2d[:, :, 0, 0] - boxes[..., :2]) / (boxes[..., 2:] - boxes[..., :2]).clamp_min(1e-6)
-        return self.joints_2d_loss(joints_2d, target, batch.joints_2d_valid[:, :, 0, 0] & valid[..., None])
-
-    def _adversarial(self, rotations, truth, side, valid, known):
+    def _adversarial(
+        self, rotations: Tensor, truth: PosedHands, side: Tensor, valid: Tensor, pose_valid: Tensor
+    ) -> dict[str, Tensor]:
         kind = self.adversarial_rotations
         fake, real = motion_description(rotations, side, kind), motion_description(truth.rotations, side, kind)
         # A motion with a pose missing in between would jump there: it is no example of a real one.
-        real_valid = valid & (known | ~valid).all(dim=1, keepdim=True)
+        real_valid = valid & (pose_valid | ~valid).all(dim=1, keepdim=True)
         real = torch.where(real_valid[..., None], real, torch.zeros_like(real))
         return {
             'loss_adversarial': self.adversarial_weight * generator_adversarial_loss(self.discriminator, fake, valid),
@@ -210,42 +219,7 @@ class DeformerLoss(nn.Module):
         }
 
 
-def make_hands(hand_model, rotations, shape, side):
-    """Hands relative to their wrists: rotations (B, T, 16, 3, 3), shape (B, T, 10), side (B,) -> `Hands`."""
-    side = side[:, None].expand(-1, rotations.shape[1])
-    # Positions need float32 under autocast too.
-    with without_autocast(rotations):
-        mesh = hand_model(rotations, shape, torch.zeros_like(shape[..., :3]), side)
-    wrist = mesh.joints[..., :1, :]
-    return Hands(rotations, shape, mesh.vertices - wrist, mesh.joints - wrist)
-
-
-def true_hands(batch, hand_model):
-    """The true `Hands` (B, T, ...), and known (B, T) bool: which frames have hand-model parameters.
-
-    Without parameters the joints alone are true, and the rest is filling that the masks leave out.
-    """
-    joints = batch.joints_3d[:, :, 0]
-    joints = joints - joints[..., :1, :]
-    size = joints.shape[:2]
-    if batch.hand_pose is None:
-        blank = joints.new_zeros
-        rotations = torch.eye(3, device=joints.device).expand(*size, 16, 3, 3)
-        vertices = blank((*size, hand_model.num_vertices, 3))
-        return Hands(rotations, blank((*size, 10)), vertices, joints), blank(size, dtype=torch.bool)
-    shape = batch.hand_shape[:, :1].expand(-1, size[1], -1)
-    rotations = rotvec_to_rotmat(batch.hand_pose[:, :, 0])
-    hands = make_hands(hand_model, rotations, shape, batch.hand_side[:, 0])
-    return hands._replace(joints=joints), batch.hand_pose_valid[..., 0]
-
-
-def _joints_known(batch):
-    """Which true joints, relative to the wrist, are known: (B, T, J). It takes the wrist too."""
-    known = batch.joints_valid[:, :, 0]
-    return known & known[..., :1]
-
-
-def motion_description(rotations, side, kind='rot6d'):
+def motion_description(rotations: Tensor, side: Tensor, kind: str = 'rot6d') -> Tensor:
     """What the discriminator sees of each frame: the side and 15 finger rotations.
 
     Args:
@@ -260,6 +234,6 @@ def motion_description(rotations, side, kind='rot6d'):
     return torch.cat([side[:, None, None].expand(-1, fingers.shape[1], 1).to(fingers.dtype), fingers], dim=-1)
 
 
-def _check_choice(name, value, known):
+def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
     if value not in known:
         raise ValueError(f'{name} must be one of {", ".join(map(repr, known))}, got {value!r}')

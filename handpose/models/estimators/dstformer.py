@@ -4,10 +4,10 @@ PDTM's main baseline and what it is built from. Attention runs through torch's f
 Legend: N hands, T frames, J = 21 joints, C channels.
 """
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion, rest_hand
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.layers.hand_motion import rest_hand
 from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.layers.motion_tokens import MotionEmbedding
 from handpose.models.necks import DynamicSpatioTemporalBlock
@@ -20,11 +20,16 @@ class DSTformer(MotionRefiner):
 
     Args:
         frame_rate: frames per second of the motion it is trained on; it must be stated.
-        num_frames: T of a window. stride, mirror_left_hands: see `MotionRefiner`.
-        channels, depth, num_heads, mlp_ratio: sizes.
-        residual: the joints it answers are added to the input.
+        num_frames: T of a window.
+        stride: see `MotionRefiner`.
+        mirror_left_hands: see `MotionRefiner`.
+        channels: C.
+        depth: number of blocks.
+        num_heads: of each attention.
+        mlp_ratio: hidden channels of a feed-forward layer, in channels.
+        residual: adds the predicted joints to the input.
         head: config of `MotionRefinementHead`.
-        hand_model: config of the hand model of the answered pose and shape; None: joints alone.
+        hand_model: config of the hand model of the predicted pose and shape; None: joints alone.
         loss: config of `RefinementLoss`; None for inference alone.
     """
 
@@ -57,7 +62,7 @@ class DSTformer(MotionRefiner):
         self.residual = residual
         self.loss_function = None if loss is None else MODELS.build(loss)
 
-    def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
+    def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
         """Motion (N, T, J, 3), metres, and (N, T) bool -> `RefinedMotion`."""
         x = self.embedding(motion)  # (N, T, J, C)
         for block in self.blocks:
@@ -66,7 +71,3 @@ class DSTformer(MotionRefiner):
         joints = motion + update.joints if self.residual else update.joints
         shape = None if self.shape is None else self.shape(mean_over_frames(x.mean(2), frame_valid))
         return RefinedMotion(joints, update.pose, shape)
-
-    def motion_loss(self, output, truth, frame_valid):
-        """See `MotionRefiner.motion_loss`."""
-        return self.loss_function(output, truth, frame_valid, self.hand_model)

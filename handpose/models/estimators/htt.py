@@ -7,9 +7,19 @@ Choices where the paper and its published code differ are listed in docs/htt.md.
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from handpose.models.estimators.htt_loss import valid_frames
+from handpose.models.estimators.action_targets import action_target, valid_frames
+from handpose.models.estimators.base import EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
+from handpose.models.estimators.htt_components import (
+    ActionClassifier,
+    FeatureBackbone,
+    FrameTokenizer,
+    ObjectClassifier,
+    PoseBlock,
+    PoseHead,
+)
+from handpose.models.losses.targets import ActionTarget
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, SequenceError, fill_masked_values, interleaved_clips, sample_name
 
@@ -21,49 +31,50 @@ FRAMES_AT_ONCE = 32  # images that a prediction has in the backbone at the same 
 class HTTOutput(NamedTuple):
     """What one forward pass gives. Attention is that of the last layers, None unless it was asked for."""
 
-    joints: torch.Tensor  # (B, T, H, J, 3), metres, camera
-    uv: torch.Tensor  # (B, T, H, J, 2), pixels
-    depth: torch.Tensor  # (B, T, H, J), metres
-    object_logits: torch.Tensor  # (B, T, O)
-    action_logits: torch.Tensor  # (B, A)
-    pose_attention: torch.Tensor | None = None  # (B, m windows, heads, t, t), of block P
-    action_attention: torch.Tensor | None = None  # (B, heads, T), from the action token to the frames
+    joints: Tensor  # (B, T, H, J, 3), metres, camera
+    uv: Tensor  # (B, T, H, J, 2), pixels
+    depth: Tensor  # (B, T, H, J), metres
+    object_logits: Tensor  # (B, T, O)
+    action_logits: Tensor  # (B, A)
+    pose_attention: Tensor | None = None  # (B, m windows, heads, t, t), of block P
+    action_attention: Tensor | None = None  # (B, heads, T), from the action token to the frames
 
 
-class VideoOutput(NamedTuple):
-    """What a whole video of T frames gives."""
+class _Video(NamedTuple):
+    """What the clips of one video give together."""
 
-    joints: torch.Tensor  # (T, H, J, 3), metres, camera
-    uv: torch.Tensor  # (T, H, J, 2), pixels
-    objects: torch.Tensor  # (T, O), probabilities
-    action: torch.Tensor  # (A,), sums to 1
-    attention: torch.Tensor | None = None  # (T,), how much the action token looks at each frame; the sum is below 1
+    joints: Tensor  # (T, H, J, 3), metres, camera
+    uv: Tensor  # (T, H, J, 2), pixels
+    objects: Tensor  # (T, O), probabilities
+    action: Tensor  # (A,), sums to 1
 
 
 @MODELS.register_module()
-class HTT(nn.Module):
+class HTT(VideoEstimator):
     """Estimates the hands in every frame of a clip, the object in them, and the clip's action (paper Fig. 2).
 
     Args:
-        backbone: config of the image backbone: one feature an image, e.g. `PooledResNet`. None: batches bring
-            `features` (T, K = 1, C) instead of images (`LoadFeatures`), and so do all arguments named images.
+        backbone: config of the image backbone: one feature an image, e.g. `PooledResNet`. None: a network that stands
+            on the features of another backbone. Its batches bring `features` (T, K = 1, C) instead of images
+            (`LoadFeatures`), and `decode` takes the place of `forward`.
         pose_block: config of `WindowedTransformer`, the paper's P. None or a window of 1: no such block, pose and
             object come straight from the image feature (Table 4, t = 1).
-        pose_head: config of `Pose25DHead`. object_head: config of `ObjectHead`.
+        pose_head: config of `Pose25DHead`.
+        object_head: config of `ObjectHead`.
         tokenizer: config of `ActionTokenizer`: what of each frame enters block A.
         action_head: config of `ActionHead`, the paper's A.
         loss: config of `HTTLoss`, or None: a network that only predicts.
         normalizer: config of `ImageNormalizer`; default the published (x / 255 - 0.5).
         cascaded: False sets P and A side by side: A sees the image features alone, without a tokenizer (Table 5).
         num_frames: T of a clip that a video is cut into for testing.
-        spacing: frames of the video from one frame of such a clip to the next (published: 2, at 30 per second).
-        frame_rate: frames per second of the videos that it is trained on, to which `spacing` refers; videos of another
-            rate are resampled by `ActionRecognizer`.
+        frame_step: frames of the video from one frame of such a clip to the next (published: 2, at 30 per second).
+        frame_rate: frames per second of the videos that it is trained on, to which `frame_step` refers; videos of
+            another rate are resampled by `ActionRecognizer`.
         vote: how the clips of a video decide on its action: 'sum' of their probabilities (the published code), or
             'majority' of their votes (the paper's word; probabilities break ties).
 
     Raises:
-        ValueError: an unknown vote, num_frames or spacing below 1, or a frame_rate that is not positive.
+        ValueError: an unknown vote, num_frames or frame_step below 1, or a frame_rate that is not positive.
     """
 
     def __init__(
@@ -78,15 +89,15 @@ class HTT(nn.Module):
         normalizer: dict | None = None,
         cascaded: bool = True,
         num_frames: int = 128,
-        spacing: int = 2,
+        frame_step: int = 2,
         vote: str = 'sum',
         frame_rate: float = 30.0,
     ):
         super().__init__()
         if vote not in VOTES:
             raise ValueError(f'vote must be one of {VOTES}, got {vote!r}')
-        if min(num_frames, spacing) < 1:
-            raise ValueError(f'num_frames and spacing must be at least 1, got {num_frames} and {spacing}')
+        if min(num_frames, frame_step) < 1:
+            raise ValueError(f'num_frames and frame_step must be at least 1, got {num_frames} and {frame_step}')
         if not frame_rate > 0:
             raise ValueError(f'frame_rate must be above 0, got {frame_rate}')
         if cascaded and tokenizer is None:
@@ -95,21 +106,47 @@ class HTT(nn.Module):
         self.normalizer = MODELS.build(
             normalizer or {'type': 'ImageNormalizer', 'mean': (127.5,) * 3, 'std': (255.0,) * 3}
         )
-        self.backbone = None if backbone is None else MODELS.build(backbone)
-        self.pose_block = MODELS.build(pose_block) if windowed else None
-        self.pose_head = MODELS.build(pose_head)
-        self.object_head = MODELS.build(object_head)
-        self.tokenizer = MODELS.build(tokenizer) if cascaded else None
-        self.action_head = MODELS.build(action_head)
-        self.loss_function = None if loss is None else MODELS.build(loss)
-        self.num_frames, self.spacing, self.vote, self.frame_rate = num_frames, spacing, vote, frame_rate
+        self.backbone: FeatureBackbone | None = None if backbone is None else MODELS.build(backbone)
+        self.pose_block: PoseBlock | None = MODELS.build(pose_block) if windowed else None
+        self.pose_head: PoseHead = MODELS.build(pose_head)
+        self.object_head: ObjectClassifier = MODELS.build(object_head)
+        self.tokenizer: FrameTokenizer | None = MODELS.build(tokenizer) if cascaded else None
+        self.action_head: ActionClassifier = MODELS.build(action_head)
+        self.loss_function: nn.Module | None = None if loss is None else MODELS.build(loss)
+        self.num_frames, self.frame_step, self.vote, self.frame_rate = num_frames, frame_step, vote, frame_rate
 
-    def init_weights(self):
+    @property
+    def reads(self) -> Reads:
+        """See `Estimator.reads`."""
+        window = 1 if self.pose_block is None else self.pose_block.window or self.num_frames
+        sees_images = self.backbone is not None
+        return Reads(
+            fields=('images' if sees_images else 'features', 'intrinsics'),
+            num_frames=self.num_frames,
+            frame_step=self.frame_step,
+            frame_rate=self.frame_rate,
+            num_hands=self.pose_head.num_hands,
+            num_cameras=1,
+            image_size=self.pose_head.image_size,
+            image_mean=tuple(self.normalizer.mean.flatten().tolist()),
+            image_std=tuple(self.normalizer.std.flatten().tolist()),
+            min_frames=window,
+        )
+
+    @property
+    def gives(self) -> Gives:
+        """See `Estimator.gives`."""
+        classes = {'objects': self.object_head.num_objects, 'actions': self.action_head.num_actions}
+        return Gives(frame='camera', classes=classes)
+
+    def init_weights(self) -> None:
         """Starts the backbone from its pretrained weights, if its config names any."""
         if self.backbone is not None:
             self.backbone.init_weights()
 
-    def forward(self, images, intrinsics, frame_valid=None, return_attention=False):
+    def forward(
+        self, images: Tensor, intrinsics: Tensor, frame_valid: Tensor | None = None, return_attention: bool = False
+    ) -> HTTOutput:
         """Runs the whole network.
 
         Args:
@@ -120,23 +157,28 @@ class HTT(nn.Module):
 
         Returns:
             `HTTOutput`.
+
+        Raises:
+            ValueError: the network was built without a backbone.
         """
         return self.decode(self.encode(images, frame_valid), intrinsics, frame_valid, return_attention)
 
-    def encode(self, images, frame_valid=None):
-        """Sees each frame alone: (B, T, 3, h, w) -> features (B, T, C), zeros where `frame_valid` (B, T) is False.
+    def encode(self, images: Tensor, frame_valid: Tensor | None = None) -> Tensor:
+        """Encodes each frame alone: (B, T, 3, h, w) -> features (B, T, C), zeros where `frame_valid` (B, T) is False.
 
         The backbone does not see padding: the clips of short videos are often more padding than video.
         """
         if self.backbone is None:
-            return images
+            raise ValueError('this HTT was built without a backbone and sees no images: give its features to decode()')
         if frame_valid is None:
             return self.backbone(self.normalizer(images.flatten(0, 1))).unflatten(0, images.shape[:2])
         seen = self.backbone(self.normalizer(images[frame_valid]))
         return seen.new_zeros(*frame_valid.shape, seen.shape[-1]).index_put((frame_valid,), seen)
 
-    def decode(self, features, intrinsics, frame_valid=None, return_attention=False):
-        """Reasons over time: features (B, T, C) of clips -> `HTTOutput`. Arguments as in `forward`."""
+    def decode(
+        self, features: Tensor, intrinsics: Tensor, frame_valid: Tensor | None = None, return_attention: bool = False
+    ) -> HTTOutput:
+        """Reasons over time: features (B, T, C) of clips -> `HTTOutput`. Other arguments as in `forward`."""
         attended, pose_attention = features, None
         if self.pose_block is not None:
             attended, pose_attention = self.pose_block(features, frame_valid, return_attention)  # (B, T, C)
@@ -157,99 +199,137 @@ class HTT(nn.Module):
             action_attention=action_attention,
         )
 
-    def loss(self, batch):
-        """Losses of a batch (B, T, K=1, H, ...) of clips: a dict of scalars to be summed."""
+    def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
+        """Losses of a batch (B, T, K=1, H, ...) of clips; see `Estimator.loss`."""
         if self.loss_function is None:
             raise ValueError('this HTT was built without a loss; give its config one, e.g. dict(type="HTTLoss")')
         batch = fill_masked_values(batch)
-        return self.loss_function(self(*self._inputs(batch)), batch)
+        self._check_batch(batch)
+        valid, intrinsics = valid_frames(batch), batch.intrinsics[:, :, 0]
+        features = batch.features[:, :, 0] if self.backbone is None else self.encode(batch.images[:, :, 0], valid)
+        return self.loss_function(self.decode(features, intrinsics, valid), self.targets_from(batch), step)
+
+    def targets_from(self, batch: HandSequence) -> ActionTarget:
+        """The targets of a batch (B, T, K=1, H, ...)."""
+        return action_target(batch, self.object_head.num_objects, self.action_head.num_actions)
 
     @torch.no_grad()
-    def predict(self, batch):
+    def predict(
+        self, batch: HandSequence, *, num_samples: int | None = None, generator: torch.Generator | None = None
+    ) -> HandSequence:
         """Predicts whole videos (paper Fig. 3): each frame is encoded once and belongs to one clip.
 
         Args:
             batch: (B, T, K=1, ...), T frames of any number, one after the other as they were recorded.
+            num_samples: None or 1.
+            generator: unused.
 
         Returns:
-            `HandSequence` batch in the 'camera' frame: joints_3d, joints_2d and object_scores (probabilities) of every
-            frame, and action_scores of the video, which sum to 1.
+            Batch in the 'camera' frame: joints_3d, joints_2d and object_scores (probabilities) of every frame, and
+            action_scores of the video, which sum to 1.
         """
-        batch, videos = fill_masked_values(batch), []
-        for images, intrinsics, valid in zip(*self._inputs(batch), strict=True):
-            seen = images[: int(valid.nonzero().max()) + 1] if valid.any() else images  # not the padding at the end
-            videos.append(self.decode_video(self.encode_video(seen), intrinsics, valid))
-        joints, uv, objects, action, _ = zip(*videos, strict=True)
-        parts = (torch.stack(part) for part in (joints, uv, objects, action))
-        return self._to_sequence(batch, valid_frames(batch), *parts)
+        self._refuse_samples(num_samples)
+        batch = fill_masked_values(batch)
+        self._check_batch(batch)
+        valid, videos = valid_frames(batch), []
+        for b in range(len(valid)):
+            # Padding at the end is not encoded.
+            length = int(valid[b].nonzero().max()) + 1 if valid[b].any() else len(valid[b])
+            if self.backbone is None:
+                encoded = EncodedFrames(batch.features[b, :length, 0])
+            else:
+                encoded = self.encode_frames(batch.images[b, :length, 0])
+            videos.append(self._decode_clips(encoded.features, batch.intrinsics[b, :, 0], valid[b]))
+        whole = _Video(*(torch.stack(column) for column in zip(*videos, strict=True)))
+        return self._to_sequence(whole, valid, batch.hand_side).replace(meta=batch.meta, timestamps=batch.timestamps)
 
     @torch.no_grad()
-    def encode_video(self, images):
-        """Features (T, C) of a video's images (T, 3, h, w) of any number, some at a time."""
-        return torch.cat([self.encode(part[None])[0] for part in images.split(FRAMES_AT_ONCE)])
+    def encode_frames(
+        self, images: Tensor, boxes: Tensor | None = None, hand_side: Tensor | None = None
+    ) -> EncodedFrames:
+        """Encodes the frames of a video; see `VideoEstimator.encode_frames`. Ignores boxes and hand_side."""
+        return EncodedFrames(torch.cat([self.encode(part[None])[0] for part in images.split(FRAMES_AT_ONCE)]))
 
     @torch.no_grad()
-    def decode_video(self, features, intrinsics, valid=None, return_attention=False):
-        """Predicts a whole video from the features (T, C) of its frames; see `predict`.
+    def decode_track(
+        self,
+        encoded: EncodedFrames,
+        *,
+        frame_valid: Tensor | None = None,
+        hand_side: Tensor | None = None,
+        intrinsics: Tensor | None = None,
+        occlusion: Tensor | None = None,
+    ) -> HandSequence:
+        """Predicts a whole video; see `VideoEstimator.decode_track`. Needs intrinsics alone.
 
-        Args:
-            features: (T, C); those of padding at the end may be left out.
-            intrinsics: (T, 3, 3). valid: (T,) bool, default all.
-            return_attention: also gives how the action token attends to the frames.
-
-        Returns:
-            `VideoOutput`.
+        The features of padding at the end may be left out: the video has as many frames as `intrinsics`.
         """
-        valid = torch.ones(len(intrinsics), dtype=torch.bool, device=features.device) if valid is None else valid
-        index, present = (torch.as_tensor(part, device=valid.device) for part in self._clips(valid))
-        output = self.decode(features[index], intrinsics[index], present & valid[index], return_attention)
-        per_frame = [output.joints, output.uv, output.object_logits.float().softmax(-1)]
-        if return_attention:  # the mean over heads (N, T), and every clip has its share of the whole
-            per_frame.append(output.action_attention.float().mean(1) / len(index))
-        whole = [part.new_zeros(len(valid), *part.shape[2:]) for part in per_frame]
-        for video, part in zip(whole, per_frame, strict=True):
-            video[index[present]] = part[present]
-        action = vote_action(output.action_logits.float().softmax(-1), self.vote)
-        return VideoOutput(*whole[:3], action, whole[3] if return_attention else None)
+        if intrinsics is None:
+            raise ValueError('HTT needs the intrinsics (T, 3, 3) of the images that were encoded')
+        valid = intrinsics.new_ones(len(intrinsics), dtype=torch.bool) if frame_valid is None else frame_valid
+        video = self._decode_clips(encoded.features, intrinsics, valid)
+        whole = _Video(*(part[None] for part in video))
+        batch = self._to_sequence(whole, valid[None], None if hand_side is None else hand_side[None])
+        return batch.replace(meta=[{}]).unstack()[0]
 
-    def _clips(self, valid):
+    @torch.no_grad()
+    def frame_attention(
+        self, encoded: EncodedFrames, intrinsics: Tensor, frame_valid: Tensor | None = None
+    ) -> Tensor | None:
+        """How the action token attends to each frame, the mean over heads and clips; see `VideoEstimator`."""
+        valid = intrinsics.new_ones(len(intrinsics), dtype=torch.bool) if frame_valid is None else frame_valid
+        index, present = self._clips(valid)
+        output = self.decode(encoded.features[index], intrinsics[index], present & valid[index], return_attention=True)
+        if output.action_attention is None:
+            return None
+        # Every clip has its share of the whole.
+        return _per_frame(output.action_attention.float().mean(1) / len(index), index, present, len(valid))
+
+    def _decode_clips(self, features: Tensor, intrinsics: Tensor, valid: Tensor) -> _Video:
+        """Predicts one video of `valid` (T,) frames from features (T, C), (T, 3, 3)."""
+        index, present = self._clips(valid)
+        output = self.decode(features[index], intrinsics[index], present & valid[index])
+        parts = (output.joints, output.uv, output.object_logits.float().softmax(-1))
+        joints, uv, objects = (_per_frame(part, index, present, len(valid)) for part in parts)
+        return _Video(joints, uv, objects, vote_action(output.action_logits.float().softmax(-1), self.vote))
+
+    def _clips(self, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Which frames make up the N clips of a video with `valid` (T,) frames: what is padding at its end is left out.
 
         A clip without any valid frame, as where many are missing in the middle, has no say.
         """
-        known = valid.cpu().numpy()
-        if not known.any():
+        mask = valid.cpu().numpy()
+        if not mask.any():
             raise SequenceError('HTT was given a video without a valid frame; is frame_valid all False?')
-        index, present = interleaved_clips(int(known.nonzero()[0][-1]) + 1, self.num_frames, self.spacing)
-        kept = (present & known[index]).any(1)
-        return index[kept], present[kept]
+        index, present = interleaved_clips(int(mask.nonzero()[0][-1]) + 1, self.num_frames, self.frame_step)
+        kept = (present & mask[index]).any(1)
+        return tuple(torch.as_tensor(part[kept], device=valid.device) for part in (index, present))
 
-    def _to_sequence(self, batch, valid, joints, uv, objects, action):
-        num_hands = self.pose_head.num_hands
-        side = batch.hand_side
+    def _to_sequence(self, video: _Video, valid: Tensor, side: Tensor | None) -> HandSequence:
+        """A batch of the predictions (B, T, ...) of videos, with frame_valid (B, T) and hand_side (B, H) or None."""
         if side is None:
-            side = torch.arange(2 - num_hands, 2, device=valid.device).expand(len(valid), -1).contiguous()
-        joints_valid = valid[..., None, None].expand(joints.shape[:-1]).contiguous()
+            hands = torch.arange(2 - self.pose_head.num_hands, 2, device=valid.device)
+            side = hands.expand(len(valid), -1).contiguous()
+        joints_valid = valid[..., None, None].expand(video.joints.shape[:-1]).contiguous()
         return HandSequence(
-            meta=batch.meta,
             frame='camera',
             batched=True,
             frame_valid=valid,
-            timestamps=batch.timestamps,
             hand_side=side,
             hand_valid=joints_valid[..., 0].contiguous(),
-            joints_3d=joints,
+            joints_3d=video.joints,
             joints_valid=joints_valid,
-            joints_2d=uv[:, :, None],
+            joints_2d=video.uv[:, :, None],
             joints_2d_valid=joints_valid[:, :, None],
-            object_scores=objects,
-            action_scores=action,
+            object_scores=video.objects,
+            action_scores=video.action,
         )
 
-    def _inputs(self, batch):
+    def _check_batch(self, batch: HandSequence) -> None:
+        """Refuses a batch that lacks what HTT reads, or that does not fit its head."""
         where = sample_name(batch.meta[0])
         what = 'images' if self.backbone is not None else 'features'
-        seen = getattr(batch, what)
+        seen = batch.images if self.backbone is not None else batch.features
         if seen is None or batch.intrinsics is None:
             raise SequenceError(f'{where}: HTT needs {what} and intrinsics; the pipeline must load the {what}')
         if seen.shape[2] != 1:
@@ -259,15 +339,20 @@ class HTT(nn.Module):
             got = f'{seen.shape[-1]} x {seen.shape[-2]}'
             raise SequenceError(f'{where}: the pose head was built for images of {width} x {height}, got {got}; resize')
         num_hands = self.pose_head.num_hands
-        for name in ('hand_side', 'joints_3d'):
-            field = getattr(batch, name)
-            hands = num_hands if field is None else field.shape[1 if name == 'hand_side' else 2]
+        for name, field, axis in (('hand_side', batch.hand_side, 1), ('joints_3d', batch.joints_3d, 2)):
+            hands = num_hands if field is None else field.shape[axis]
             if hands != num_hands:
                 raise SequenceError(f'{where}: the pose head was built for {num_hands} hands, got {hands} in {name!r}')
-        return seen[:, :, 0], batch.intrinsics[:, :, 0], valid_frames(batch)
 
 
-def vote_action(probabilities, vote):
+def _per_frame(values: Tensor, index: Tensor, present: Tensor, num_frames: int) -> Tensor:
+    """Puts the values (N, T', ...) of clips in the places of their frames: (T, ...)."""
+    whole = values.new_zeros(num_frames, *values.shape[2:])
+    whole[index[present]] = values[present]
+    return whole
+
+
+def vote_action(probabilities: Tensor, vote: str) -> Tensor:
     """One answer (A,), which sums to 1, from the probabilities (N, A) of clips: see `HTT`."""
     mean = probabilities.mean(0)
     if vote == 'sum':

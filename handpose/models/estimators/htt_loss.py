@@ -4,14 +4,16 @@ Legend: B clips, T frames, H hands, J = 21 joints, O objects, A actions.
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
 from handpose.geometry import project_points
+from handpose.models.estimators.base import TrainingStep
+from handpose.models.estimators.htt import HTTOutput
 from handpose.models.layers.precision import without_autocast
 from handpose.models.losses.masking import masked_difference
+from handpose.models.losses.targets import ActionTarget
 from handpose.registry import MODELS
-from handpose.structures import SequenceError, sample_name
 
 AVERAGES = ('clip', 'batch')
 NEAREST = 0.01  # metres; a joint that is nearer to the camera's plane, or behind it, has no place in the image
@@ -24,7 +26,8 @@ class HTTLoss(nn.Module):
     Args:
         hand_weight: of the joints' loss, the paper's lambda 2. It is in pixels: at another image size, scale it.
         depth_weight: of depth in metres against image position in pixels, lambda 1.
-        object_weight: lambda 3. action_weight: the paper's 1.
+        object_weight: lambda 3.
+        action_weight: the paper's 1.
         average: 'clip' takes the mean over a clip's frames, then over clips (Eq. 8); 'batch' over the frames of the
             whole batch, in which short clips count for less (the published code).
 
@@ -46,70 +49,59 @@ class HTTLoss(nn.Module):
         self.hand_weight, self.depth_weight = hand_weight, depth_weight
         self.object_weight, self.action_weight, self.average = object_weight, action_weight, average
 
-    def forward(self, output, batch):
-        """Compares an `HTTOutput` (B, T, ...) with a batch (B, T, 1, H, ...) in the camera's frame: dict of scalars.
+    def forward(self, output: HTTOutput, target: ActionTarget, step: TrainingStep) -> dict[str, Tensor]:
+        """Compares the output of B clips with their targets.
 
-        Raises:
-            SequenceError: an object or action label that the network does not know; joints in another frame.
+        Args:
+            output: (B, T, ...).
+            target: of the same clips.
+            step: unused; every loss of a system takes it.
+
+        Returns:
+            Scalars by name.
         """
-        frame_valid = valid_frames(batch)
-        error, known = self._hand_error(output, batch, frame_valid)
-        object_error, object_known = label_error(output.object_logits, batch.object_label, batch, 'object')
-        action_error, action_known = label_error(output.action_logits, batch.action_label, batch, 'action')
+        error, has_hand = self._hand_error(output, target)
+        object_error, has_object = label_error(output.object_logits, target.object_label)
+        action_error, has_action = label_error(output.action_logits, target.action_label)
         return {
-            'loss_hand': self.hand_weight * self._mean(error, known),
-            'loss_object': self.object_weight * self._mean(object_error, object_known & frame_valid),
-            'loss_action': self.action_weight * action_error.sum() / action_known.sum().clamp_min(1),
+            'loss_hand': self.hand_weight * self._mean(error, has_hand),
+            'loss_object': self.object_weight * self._mean(object_error, has_object & target.frame_valid),
+            'loss_action': self.action_weight * action_error.sum() / has_action.sum().clamp_min(1),
         }
 
-    def _hand_error(self, output, batch, frame_valid):
+    def _hand_error(self, output: HTTOutput, target: ActionTarget) -> tuple[Tensor, Tensor]:
         """Eq. 2 of every frame (B, T), the mean over the joints annotated, and whether there are any (B, T)."""
-        if batch.joints_3d is None:
-            nothing = torch.zeros_like(frame_valid)
+        if target.joints is None or target.joints_valid is None:
+            nothing = torch.zeros_like(target.frame_valid)
             return 0.0 * (output.uv.sum((2, 3, 4)) + output.depth.sum((2, 3))), nothing
-        if batch.frame != 'camera':
-            raise SequenceError(f"HTT learns joints in the 'camera' frame, got a batch in the {batch.frame!r} frame")
-        valid = batch.joints_valid & frame_valid[..., None, None]  # (B, T, H, J)
-        if batch.hand_valid is not None:
-            valid = valid & batch.hand_valid[..., None]
+        valid, depth = target.joints_valid, target.joints[..., 2]  # (B, T, H, J)
         with without_autocast(output.uv):
-            uv = project_points(batch.joints_3d, batch.intrinsics)  # intrinsics (B, T, 1, 3, 3)
-            seen = valid & (batch.joints_3d[..., 2] > NEAREST)
-            error = masked_difference(output.uv, uv, seen).abs().sum(-1)
-            depth_error = masked_difference(output.depth, batch.joints_3d[..., 2], valid).abs()
+            uv = project_points(target.joints, target.intrinsics[:, :, None])
+            error = masked_difference(output.uv, uv, valid & (depth > NEAREST)).abs().sum(-1)
+            depth_error = masked_difference(output.depth, depth, valid).abs()
             error = (error + self.depth_weight * depth_error).sum((2, 3)) / valid.sum((2, 3)).clamp_min(1)
         return error, valid.any(-1).any(-1)
 
-    def _mean(self, values, known):
-        """Of (B, T) values over the frames that are `known`: see `average`."""
-        values = torch.where(known, values, torch.zeros_like(values))
+    def _mean(self, values: Tensor, valid: Tensor) -> Tensor:
+        """Of (B, T) values over the frames that are `valid` (B, T): see `average`."""
+        values = torch.where(valid, values, torch.zeros_like(values))
         if self.average == 'batch':
-            return values.sum() / known.sum().clamp_min(1)
-        return (values.sum(1) / known.sum(1).clamp_min(1)).sum() / known.any(1).sum().clamp_min(1)
+            return values.sum() / valid.sum().clamp_min(1)
+        return (values.sum(1) / valid.sum(1).clamp_min(1)).sum() / valid.any(1).sum().clamp_min(1)
 
 
-def valid_frames(batch):
-    """Which frames of a batch are no padding: (B, T) bool."""
-    if batch.frame_valid is not None:
-        return batch.frame_valid
-    return torch.ones(batch.intrinsics.shape[:2], dtype=torch.bool, device=batch.intrinsics.device)
+def label_error(logits: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
+    """Cross entropy where there is a label.
 
+    Args:
+        logits: (..., N).
+        labels: (...) int, below N; -1 where unknown; None: nowhere known.
 
-def label_error(logits, labels, batch, what):
-    """Cross entropy (...) of logits (..., N), zero where no label is known (-1, or no labels at all), and where one is.
-
-    Raises:
-        SequenceError: a label that is N or more; names the clip.
+    Returns:
+        The cross entropy (...), zero where no label is known, and where one is, bool.
     """
     if labels is None:
         labels = torch.full(logits.shape[:-1], -1, device=logits.device)
-    count = logits.shape[-1]
-    if labels.numel() and int(labels.max()) >= count:
-        wrong = int((labels.flatten(1) if labels.ndim > 1 else labels[:, None]).amax(1).argmax())
-        raise SequenceError(
-            f'{sample_name(batch.meta[wrong])} has the {what} label {int(labels[wrong].max())}, but the network knows '
-            f"{count} {what}s, 0 to {count - 1}: give the model's num_{what}s as many as the dataset has"
-        )
     known = labels >= 0
     error = F.cross_entropy(logits.float().flatten(0, -2), labels.clamp_min(0).flatten(), reduction='none')
     error = error.reshape(labels.shape)

@@ -6,10 +6,15 @@ Frames in which the hand is missing are no neighbours: they are interpolated aft
 Legend: N hands, T frames, J = 21 joints, C = 63 coordinates.
 """
 
+from abc import abstractmethod
+
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
-from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion, from_motion, to_motion
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.layers.hand_motion import joints_to_motion, motion_to_joints
 from handpose.models.layers.local_polynomials import local_polynomials
 from handpose.models.layers.missing_frames import fill_missing
 from handpose.registry import HAND_MODELS, MODELS
@@ -17,7 +22,7 @@ from handpose.registry import HAND_MODELS, MODELS
 UNITS = ('seconds', 'frames')
 
 
-class _Filter(MotionRefiner):
+class MotionFilter(MotionRefiner, abstract=True):
     """A refiner made of a function of numpy arrays (T, C), one hand at a time.
 
     Args:
@@ -36,7 +41,7 @@ class _Filter(MotionRefiner):
         self.unit = unit
         self.hand_model = None if fitted_hand is None else HAND_MODELS.build(fitted_hand)
 
-    def forward(self, motion, frame_valid=None, times=None):
+    def forward(self, motion: Tensor, frame_valid: Tensor | None = None, times: Tensor | None = None) -> RefinedMotion:
         """Filters motions.
 
         Args:
@@ -58,21 +63,29 @@ class _Filter(MotionRefiner):
         return RefinedMotion(refined)
 
     @torch.no_grad()
-    def refine(self, joints, valid, hand_side, frame_valid=None, wrist_at_origin=False, times=None):
+    def refine(
+        self,
+        joints: Tensor,
+        valid: Tensor,
+        hand_side: Tensor,
+        frame_valid: Tensor | None = None,
+        wrist_at_origin: bool = False,
+        times: Tensor | None = None,
+    ) -> RefinedMotion:
         """See `MotionRefiner.refine`; frames that are not valid are interpolated between refined ones."""
         length = len(joints) if frame_valid is None else int(frame_valid.sum())
         seen = valid[:length].T  # (H, T)
         where = None if times is None else times[:length]
         filled = fill_missing(joints[:length].transpose(0, 1), seen, where)
-        motion, origin = to_motion(filled, seen)
+        motion, origin = joints_to_motion(filled, seen)
         refined = fill_missing(self(motion, seen, where).joints, seen, where)
         if wrist_at_origin:
             refined = refined - refined[..., :1, :]
-        answer = joints.new_zeros(joints.shape)
-        answer[:length] = (from_motion(refined, origin) * seen.any(1)[:, None, None, None]).transpose(0, 1)
-        return RefinedMotion(answer)
+        result = joints.new_zeros(joints.shape)
+        result[:length] = (motion_to_joints(refined, origin) * seen.any(1)[:, None, None, None]).transpose(0, 1)
+        return RefinedMotion(result)
 
-    def smooth(self, track: np.ndarray, times: np.ndarray | None = None) -> np.ndarray:
+    def smooth(self, track: NDArray[np.float64], times: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Filters one hand.
 
         Args:
@@ -86,14 +99,15 @@ class _Filter(MotionRefiner):
             times = self._times(np.ones(len(track), bool), None)
         return self._smooth(track, np.asarray(times, np.float64))
 
-    def idle_above(self):
+    def idle_above(self) -> float:
         """The longest frame period, in the filter's unit, with which the filter still changes anything."""
         return np.inf
 
-    def _smooth(self, track, times):
-        raise NotImplementedError
+    @abstractmethod
+    def _smooth(self, track: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Filters one hand, (T, C) at (T,) in the filter's unit."""
 
-    def _times(self, used, times):
+    def _times(self, used: NDArray[np.bool_], times: Tensor | None) -> NDArray[np.float64]:
         if self.unit == 'frames':
             return np.flatnonzero(used).astype(np.float64)
         if times is None:
@@ -105,33 +119,33 @@ class _Filter(MotionRefiner):
 
 
 @MODELS.register_module()
-class InputMotion(_Filter):
+class InputMotion(MotionFilter):
     """Leaves the motion as it is, missing frames interpolated: the row 'input' of every table."""
 
     def __init__(self, fitted_hand: dict | None = None):
         super().__init__('seconds', fitted_hand)
 
-    def forward(self, motion, frame_valid=None, times=None):
-        """See `_Filter.forward`."""
+    def forward(self, motion: Tensor, frame_valid: Tensor | None = None, times: Tensor | None = None) -> RefinedMotion:
+        """See `MotionFilter.forward`."""
         return RefinedMotion(motion.clone())
 
-    def _smooth(self, track, times):
+    def _smooth(self, track: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
         return track
 
 
 @MODELS.register_module()
-class StillHand(_Filter):
+class StillHand(MotionFilter):
     """A hand that never moves: the mean over the track. It shows what an acceleration error alone is worth."""
 
     def __init__(self, fitted_hand: dict | None = None):
         super().__init__('frames', fitted_hand)
 
-    def _smooth(self, track, times):
+    def _smooth(self, track: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
         return np.tile(track.mean(0), (len(track), 1))
 
 
 @MODELS.register_module()
-class SavitzkyGolayFilter(_Filter):
+class SavitzkyGolayFilter(MotionFilter):
     """Least-squares polynomials over a sliding window (Savitzky and Golay, 1964), at true times.
 
     A window that holds at most order + 1 frames leaves its frame as it is, so at a low frame rate the filter does
@@ -157,18 +171,18 @@ class SavitzkyGolayFilter(_Filter):
         self.half_width = window / 2 if unit == 'seconds' else (int(window) - 1) // 2
         self.look_ahead, self.look_around = self.half_width, 2 * self.half_width
 
-    def idle_above(self):
-        """See `_Filter.idle_above`."""
+    def idle_above(self) -> float:
+        """See `MotionFilter.idle_above`."""
         return self.half_width / (self.order // 2 + 1)
 
-    def _smooth(self, track, times):
+    def _smooth(self, track: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.half_width == 0 or len(track) < 2:
             return track
         return local_polynomials(track, times, self.half_width, self.order, np.ones_like, shift_at_ends=True)
 
 
 @MODELS.register_module()
-class GaussianFilter(_Filter):
+class GaussianFilter(MotionFilter):
     """Gaussian weights over time, at true times.
 
     Args:
@@ -207,18 +221,18 @@ class GaussianFilter(_Filter):
         self.look_ahead = self.window if chunked else 4 * sigma
         self.look_around = self.look_ahead
 
-    def idle_above(self):
-        """See `_Filter.idle_above`."""
+    def idle_above(self) -> float:
+        """See `MotionFilter.idle_above`."""
         return 4 * self.sigma / (self.order // 2 + 1)
 
-    def _smooth(self, track, times):
+    def _smooth(self, track: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
         if self.chunked:
             return self._in_pieces(track)
         if len(track) < 2:
             return track
         return local_polynomials(track, times, 4 * self.sigma, self.order, lambda x: np.exp(-8 * x**2))
 
-    def _in_pieces(self, track):
+    def _in_pieces(self, track: NDArray[np.float64]) -> NDArray[np.float64]:
         from scipy.ndimage import gaussian_filter1d
 
         length = min(self.window, len(track))
@@ -229,7 +243,7 @@ class GaussianFilter(_Filter):
 
 
 @MODELS.register_module()
-class OneEuroFilter(_Filter):
+class OneEuroFilter(MotionFilter):
     """A low-pass filter that lets more through the faster a coordinate moves (Casiez et al., CHI 2012). Causal.
 
     Args:
@@ -259,7 +273,7 @@ class OneEuroFilter(_Filter):
         # After so many time constants nothing is left of older frames.
         self.look_around = 20 / (2 * np.pi * min(min_cutoff, derivative_cutoff))
 
-    def _smooth(self, track, times):
+    def _smooth(self, track: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
         refined, speed = [track[0]], np.zeros_like(track[0])
         for now, step in zip(track[1:], np.diff(times), strict=True):
             # The speed compares the new value with the last answer, as the paper's algorithm does.
@@ -270,7 +284,7 @@ class OneEuroFilter(_Filter):
         return np.stack(refined)
 
 
-def _share(cycles):
+def _share(cycles: float | NDArray[np.float64]) -> float | NDArray[np.float64]:
     """Weight of the newest value in a first-order low-pass filter; its cut-off in cycles per step."""
     turn = 2 * np.pi * cycles
     return turn / (turn + 1)

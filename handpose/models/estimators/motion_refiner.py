@@ -7,37 +7,40 @@ shift, which stays as it came. Where the input is in the 'wrist' frame, so is th
 Legend: B clips, N hands, W windows, T frames, H hands of a clip, J = 21 joints.
 """
 
-from typing import NamedTuple
+from abc import abstractmethod
+from collections.abc import Sequence
+from typing import NamedTuple, NoReturn
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
-from handpose.hands import fit_hand
+from handpose.hands import HandModel
+from handpose.hands.model import LEFT, RIGHT
+from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
+from handpose.models.estimators.predicted_meshes import add_mesh, fit_meshes
+from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints, motion_to_joints
 from handpose.models.layers.missing_frames import fill_missing, interpolate_frames
 from handpose.models.layers.pose_fusion import mirror_poses
-from handpose.structures import HandSequence, fill_masked_values, overlapping_windows
-from handpose.structures.sequence import sample_name
+from handpose.models.losses.targets import MotionTarget
+from handpose.structures import HandSequence, fill_masked_values, overlapping_windows, sample_name
 
-LEFT, RIGHT = 0, 1
 WINDOWS_AT_ONCE = 64
-STEP_TOLERANCE = 0.1  # frames of the model, by which a step in time may differ from a whole number of them
 RATE_TOLERANCE = 0.05  # by which the frame rate of training clips may differ from the model's
 
 
 class RefinedMotion(NamedTuple):
-    """What a refiner answers. In `forward` joints are a motion as described above; elsewhere they are in the input's
-    frame. `pose` are 16 rotations as 6D vectors in MANO's order, `shape` the hand model's; None where a refiner
-    gives joints alone."""  # fmt: skip
+    """What a refiner gives. In `forward` joints are a motion as described above; elsewhere they are in the input's
+    frame. Pose and shape are None where a refiner gives joints alone."""  # fmt: skip
 
-    joints: torch.Tensor  # (N, T, J, 3), metres
-    pose: torch.Tensor | None = None  # (N, T, 16, 6)
-    shape: torch.Tensor | None = None  # (N, 10)
-    block_shapes: torch.Tensor | None = None  # (N, L, 10), what each of L blocks says, where all are supervised
+    joints: Tensor  # (N, T, J, 3), metres
+    pose: Tensor | None = None  # (N, T, 16, 6), rotations in MANO's order
+    shape: Tensor | None = None  # (N, 10), of the hand model
+    block_shapes: Tensor | None = None  # (N, L, 10), what each of L blocks says, where all are supervised
 
 
-class MotionRefiner(nn.Module):
-    """Base of refiners; a subclass defines `forward` and, if it learns, `motion_loss`.
+class MotionRefiner(Estimator, abstract=True):
+    """Base of refiners; a subclass defines `forward` and, if it learns, sets `loss_function`.
 
     Args:
         num_frames: T of a window; None: the whole track at once.
@@ -45,6 +48,9 @@ class MotionRefiner(nn.Module):
         mirror_left_hands: the refiner is shown left hands in a mirror, so that it only ever sees right ones.
         frame_rate: frames per second that the refiner is trained on; tracks with other rates are resampled to it.
             Every refiner with windows must state it.
+
+    Raises:
+        ValueError: windows without a frame_rate, or a stride that leaves frames out.
     """
 
     def __init__(
@@ -64,18 +70,32 @@ class MotionRefiner(nn.Module):
         if num_frames is not None and not 1 <= stride <= num_frames:
             raise ValueError(f'stride must be from 1 to num_frames = {num_frames}, got {stride}')
         self.num_frames, self.stride, self.mirror_left_hands = num_frames, stride, mirror_left_hands
-        self.hand_model = None  # of the meshes that it answers; a subclass sets it
+        self.hand_model: HandModel | None = None  # of the predicted meshes; a subclass sets it
+        self.loss_function: nn.Module | None = None
 
-    def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
+    @property
+    def reads(self) -> Reads:
+        """See `Estimator.reads`."""
+        fields = ('input_joints_3d', 'input_valid', 'frame_valid', 'hand_side')
+        return Reads(
+            fields=fields if self.frame_rate is None else (*fields, 'timestamps'),
+            num_frames=self.num_frames,
+            frame_rate=self.frame_rate,
+        )
+
+    @property
+    def gives(self) -> Gives:
+        """See `Estimator.gives`."""
+        return Gives(frame=None, hand_model=self.hand_model)
+
+    @abstractmethod
+    def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
         """Refines motions (N, T, J, 3), metres; (N, T) bool says which frames are no padding, None: all."""
-        raise NotImplementedError(f'{type(self).__name__} must define forward(motion, frame_valid)')
 
-    def motion_loss(self, output, truth, frame_valid):
-        """Losses of refined motions: a dict of scalars; `truth` is a `HandTruth`."""
-        raise NotImplementedError(f'{type(self).__name__} has nothing to train; test it with tools/test.py')
-
-    def loss(self, batch):
-        """Losses of a (B, T, H, ...) batch with inputs and true joints: a dict of scalars."""
+    def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
+        """Losses of a (B, T, H, ...) batch with inputs and true joints; see `Estimator.loss`."""
+        if self.loss_function is None:
+            self._refuse_training()
         batch = fill_masked_values(batch)
         joints, valid, side = _inputs(batch)
         self._check_frame_rate(batch)
@@ -84,21 +104,34 @@ class MotionRefiner(nn.Module):
         frame_valid = batch.frame_valid[b]
         mirrored = (side[b, h] == LEFT) & self.mirror_left_hands
         seen = mirror_joints(fill_missing(joints[b, :, h], valid[b, :, h]), mirrored)
-        motion, origin = to_motion(seen, frame_valid)
+        motion, origin = joints_to_motion(seen, frame_valid)
         output = self(motion, None if frame_valid.all() else frame_valid)
-        return self.motion_loss(output, true_motion(batch, (b, h), mirrored, origin), frame_valid)
+        return self.loss_function(output, targets_from(batch, (b, h), mirrored, origin), step, self.hand_model)
+
+    def _refuse_training(self) -> NoReturn:
+        name = type(self).__name__
+        if not any(True for _ in self.parameters()):
+            raise NotImplementedError(f'{name} has nothing to train; test it with tools/test.py')
+        raise ValueError(f'this {name} was built without a loss; give its config one, e.g. dict(type="RefinementLoss")')
 
     @torch.no_grad()
-    def predict(self, batch):
-        """Refines whole tracks of a (B, T, H, ...) batch with `input_joints_3d`.
+    def predict(
+        self, batch: HandSequence, *, num_samples: int | None = None, generator: torch.Generator | None = None
+    ) -> HandSequence:
+        """Refines whole tracks.
+
+        Args:
+            batch: (B, T, H, ...) with `input_joints_3d`.
+            num_samples: None or 1.
+            generator: unused.
 
         Returns:
-            `HandSequence` batch in the input's frame: joints_3d of every frame of each hand that has any valid input,
-            and, from refiners with a hand model, vertices and hand-model parameters.
+            Batch in the input's frame: joints_3d of every frame of each hand that has any valid input, and, from
+            refiners with a hand model, vertices and hand-model parameters.
         """
+        self._refuse_samples(num_samples)
         batch = fill_masked_values(batch)
         joints, valid, side = _inputs(batch)
-        relative = batch.frame == 'wrist'
         times = _times(batch)
         if self.frame_rate is not None and any(when is None for when in times):
             raise ValueError(
@@ -106,10 +139,10 @@ class MotionRefiner(nn.Module):
                 f"or meta['frame_indices'] and meta['fps']"
             )
         tracks = zip(joints, valid, side, batch.frame_valid, times, strict=True)
-        parts = [self.refine(*track, relative, when) for *track, when in tracks]
+        parts = [self.refine(*track, batch.frame == 'wrist', when) for *track, when in tracks]
         refined = RefinedMotion(*(None if part[0] is None else torch.stack(part) for part in zip(*parts, strict=True)))
         predicted = batch.frame_valid[..., None] & valid.any(1)[:, None]
-        answer = HandSequence(
+        prediction = HandSequence(
             meta=batch.meta,
             frame=batch.frame,
             batched=True,
@@ -120,13 +153,23 @@ class MotionRefiner(nn.Module):
             joints_3d=refined.joints,
             joints_valid=predicted[..., None].expand(-1, -1, -1, refined.joints.shape[3]).contiguous(),
         )
-        if refined.pose is not None:
-            rotvecs = rotmat_to_rotvec(rot6d_to_rotmat(refined.pose.float()))
-            return add_mesh(answer, self.hand_model, rotvecs, refined.shape.float())
-        return answer if self.hand_model is None else fit_meshes(answer, self.hand_model)
+        if self.hand_model is None:
+            return prediction
+        if refined.pose is None or refined.shape is None:
+            return fit_meshes(prediction, self.hand_model)
+        rotvecs = rotmat_to_rotvec(rot6d_to_rotmat(refined.pose.float()))
+        return add_mesh(prediction, self.hand_model, rotvecs, refined.shape.float())
 
     @torch.no_grad()
-    def refine(self, joints, valid, hand_side, frame_valid=None, wrist_at_origin=False, times=None):
+    def refine(
+        self,
+        joints: Tensor,
+        valid: Tensor,
+        hand_side: Tensor,
+        frame_valid: Tensor | None = None,
+        wrist_at_origin: bool = False,
+        times: Tensor | None = None,
+    ) -> RefinedMotion:
         """Refines one track of any length and frame rate.
 
         A track that does not come at `frame_rate` is resampled to it by linear interpolation, refined, and resampled
@@ -178,7 +221,7 @@ class MotionRefiner(nn.Module):
             motion = motion - motion[..., :1, :]
         return RefinedMotion(_padded(motion, num_frames), pose, shape)
 
-    def _check_flips(self, batch):
+    def _check_flips(self, batch: HandSequence) -> None:
         """Refuses flips that `mirror_left_hands` would undo."""
         for meta in batch.meta if self.mirror_left_hands else ():
             flip = meta.get('motion_augmentation', {}).get('flip', 0)
@@ -189,7 +232,7 @@ class MotionRefiner(nn.Module):
                     f'mirror_left_hands=False to train on hands of both sides'
                 )
 
-    def _check_frame_rate(self, batch):
+    def _check_frame_rate(self, batch: HandSequence) -> None:
         """Refuses to train on clips whose frames come at another rate than the model's."""
         if self.frame_rate is None or batch.timestamps is None:
             return
@@ -203,81 +246,28 @@ class MotionRefiner(nn.Module):
                         f'configured for {self.frame_rate:g}: set frame_rate of the model to what it is trained on'
                     )
 
-    def _refine_windows(self, joints, present):
+    def _refine_windows(self, joints: Tensor, present: Tensor) -> RefinedMotion:
         """(W, T, J, 3), (W, T) in the input's frame -> `RefinedMotion` in it."""
         whole = bool(present.all())
         parts = []
         for chunk, mask in zip(joints.split(WINDOWS_AT_ONCE), present.split(WINDOWS_AT_ONCE), strict=True):
-            motion, origin = to_motion(chunk, mask)
+            motion, origin = joints_to_motion(chunk, mask)
             output = self(motion, None if whole else mask)
-            parts.append(output._replace(joints=from_motion(output.joints.to(origin.dtype), origin)))
+            parts.append(output._replace(joints=motion_to_joints(output.joints.to(origin.dtype), origin)))
         if not parts:  # no hand at all
             return RefinedMotion(joints)
         return RefinedMotion(*(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)))
 
 
-def frame_positions(times: torch.Tensor, frame_rate: float) -> torch.Tensor:
-    """When the frames of a track are on a model's time line, which begins with the first of them.
-
-    A step from one frame to the next that is a whole number of the model's frames but for a tenth (29.97 for 30 frames
-    per second, times in whole milliseconds, frames left out) counts as that number.
+def targets_from(batch: HandSequence, rows: tuple[Tensor, Tensor], mirrored: Tensor, origin: Tensor) -> MotionTarget:
+    """The targets of some hands of a batch.
 
     Args:
-        times: (T,) seconds, growing.
-        frame_rate: of the model, frames per second.
-
-    Returns:
-        (T,) float64, in frames of the model.
+        batch: (B, T, H, ...) with true joints.
+        rows: clips (N,) and hands (N,) of the batch.
+        mirrored: (N,) bool, which hands are seen in a mirror.
+        origin: (N, 1, 3) of the input's motion.
     """
-    steps = times.double().diff() * frame_rate
-    whole = steps.round()
-    steps = torch.where((whole >= 1) & ((steps - whole).abs() <= STEP_TOLERANCE), whole, steps)
-    return torch.cat([steps.new_zeros(1), steps.cumsum(0)])
-
-
-def add_mesh(answer, hand_model, hand_pose, hand_shape):
-    """Adds vertices and parameters to a batch: (B, T, H, 16, 3) rotvecs, (B, H, 10); the wrist stays where it is."""
-    num_frames = hand_pose.shape[1]
-    side = answer.hand_side[:, None].expand(-1, num_frames, -1)
-    shape = hand_shape[:, None].expand(-1, num_frames, -1, -1)
-    transl = answer.joints_3d[:, :, :, 0] - hand_model.rest_wrist(shape, side)
-    return answer.replace(
-        vertices=hand_model(hand_pose, shape, transl, side).vertices,
-        hand_pose=hand_pose,
-        hand_shape=hand_shape,
-        hand_transl=transl,
-        hand_pose_valid=answer.hand_valid,
-    )
-
-
-def fit_meshes(answer, hand_model):
-    """Fits the hand model (`ProceduralHand`) to the joints of every track, one shape a track, and adds its mesh.
-
-    For refiners that give joints alone, where their meshes are to be compared; the joints stay as they are.
-    """
-    batch, num_frames, hands = answer.hand_valid.shape
-    pose = answer.joints_3d.new_zeros(batch, num_frames, hands, 16, 3)
-    shape = answer.joints_3d.new_zeros(batch, hands, 10)
-    for b, h in answer.hand_valid.any(1).nonzero().tolist():
-        joints, valid = answer.joints_3d[b, :, h].cpu(), answer.hand_valid[b, :, h].cpu()
-        fit = fit_hand(hand_model, joints, valid, int(answer.hand_side[b, h]))
-        pose[b, :, h], shape[b, h] = fit.hand_pose.to(pose), fit.hand_shape.to(shape)
-    return add_mesh(answer, hand_model, pose, shape)
-
-
-class HandTruth(NamedTuple):
-    """True hands as a refiner sees them (left ones mirrored): a motion with the input's origin, and parameters."""
-
-    joints: torch.Tensor  # (N, T, J, 3), metres
-    joints_valid: torch.Tensor  # (N, T, J)
-    pose: torch.Tensor | None  # (N, T, 16, 3) rotvec
-    shape: torch.Tensor | None  # (N, 10)
-    side: torch.Tensor  # (N,) 0 left, 1 right
-    pose_valid: torch.Tensor | None  # (N, T)
-
-
-def true_motion(batch, rows, mirrored, origin):
-    """The `HandTruth` of hands `rows` = (b, h), where `mirrored` (N,) seen in a mirror; origin (N, 1, 3)."""
     b, h = rows
     joints = mirror_joints(batch.joints_3d[b, :, h], mirrored)
     side = torch.where(mirrored, RIGHT, batch.hand_side[rows])
@@ -288,39 +278,12 @@ def true_motion(batch, rows, mirrored, origin):
         pose = torch.where(mirrored[:, None, None, None], pose * signs, pose)
         shape, pose_valid = batch.hand_shape[rows], batch.hand_pose_valid[b, :, h]
     motion = torch.cat([joints[..., :1, :] - origin[:, :, None], joints[..., 1:, :] - joints[..., :1, :]], dim=-2)
-    # A joint relative to the wrist is true where both are.
+    # A joint relative to the wrist is valid where both are.
     valid = batch.joints_valid[b, :, h]
-    return HandTruth(motion, valid & valid[..., :1], pose, shape, side, pose_valid)
+    return MotionTarget(batch.frame_valid[b], side, motion, valid & valid[..., :1], pose, shape, pose_valid)
 
 
-def rest_hand(hand_model):
-    """Joints (21, 3), metres, of a model's right hand of mean shape without rotations."""
-    pose, shape = torch.zeros(16, 3), torch.zeros(10)
-    return hand_model(pose, shape, torch.zeros(3), torch.tensor(RIGHT)).joints.detach()
-
-
-def to_motion(joints, frame_valid):
-    """Joints (N, T, J, 3) to a motion (N, T, J, 3), and the origin (N, 1, 3): the wrist's mean over valid frames."""
-    wrist = joints[..., 0, :]
-    weight = frame_valid[..., None].to(joints.dtype)
-    origin = (wrist * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
-    relative = joints[..., 1:, :] - wrist[..., None, :]
-    return torch.cat([(wrist - origin)[..., None, :], relative], dim=-2), origin
-
-
-def from_motion(motion, origin):
-    """Undoes `to_motion`."""
-    wrist = motion[..., :1, :] + origin[:, :, None]
-    return torch.cat([wrist, motion[..., 1:, :] + wrist], dim=-2)
-
-
-def mirror_joints(joints, mirrored):
-    """Joints (N, T, J, 3) with x negated where `mirrored` (N,)."""
-    flipped = joints * joints.new_tensor([-1.0, 1.0, 1.0])
-    return torch.where(mirrored[:, None, None, None], flipped, joints)
-
-
-def _inputs(batch):
+def _inputs(batch: HandSequence) -> tuple[Tensor, Tensor, Tensor]:
     """Input joints (B, T, H, J, 3), validity (B, T, H), sides (B, H); refuses a batch without them."""
     if batch.input_joints_3d is None:
         raise ValueError(
@@ -330,22 +293,22 @@ def _inputs(batch):
     return batch.input_joints_3d, batch.input_valid & batch.frame_valid[..., None], batch.hand_side
 
 
-def _times(batch):
+def _times(batch: HandSequence) -> Sequence[Tensor | None]:
     """Seconds (T,) of each clip, from its timestamps or its frame numbers and rate; None for a clip without either."""
     if batch.timestamps is not None:
-        return batch.timestamps
+        return list(batch.timestamps)
     known = [(meta.get('frame_indices'), meta.get('fps')) for meta in batch.meta]
     return [torch.as_tensor(numbers).double() / fps if numbers and fps else None for numbers, fps in known]
 
 
-def _padded(values, num_frames):
+def _padded(values: Tensor, num_frames: int) -> Tensor:
     """(H, T', ...) with zeros up to T frames, time first: (T, H, ...)."""
     padded = values.new_zeros(num_frames, len(values), *values.shape[2:])
     padded[: values.shape[1]] = values.transpose(0, 1)
     return padded
 
 
-def _assemble(windows, index, present, num_frames, known):
+def _assemble(windows: Tensor | None, index: Tensor, present: Tensor, num_frames: int, known: Tensor) -> Tensor | None:
     """Averages what windows (H' * W, T', ...) of the `known` (H,) hands say of each frame: (H, T, ...)."""
     if windows is None:
         return None
@@ -357,6 +320,6 @@ def _assemble(windows, index, present, num_frames, known):
     return _per_hand(mean, known)
 
 
-def _per_hand(values, known):
+def _per_hand(values: Tensor, known: Tensor) -> Tensor:
     """Puts the rows of the known hands in their places, zeros in the others': (H', ...) -> (H, ...)."""
     return values.new_zeros(len(known), *values.shape[1:]).index_copy(0, known.nonzero()[:, 0], values)

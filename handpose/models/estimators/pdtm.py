@@ -6,9 +6,10 @@ leaves open and what is done here. Legend: N hands, T frames, J = 21 joints, M m
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion, rest_hand
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.layers.hand_motion import rest_hand
 from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.layers.motion_tokens import MotionEmbedding
 from handpose.models.necks import DynamicSpatioTemporalBlock, GlobalTemporalBlock, HandPriorMemory
@@ -25,20 +26,28 @@ class PDTM(MotionRefiner):
 
     Args:
         frame_rate: frames per second of the motion it is trained on; it must be stated.
-        num_frames: T of a window. stride, mirror_left_hands: see `MotionRefiner`.
-        channels, depth, num_heads, mlp_ratio: sizes (paper: 512, 5, 8; the ratio is MotionBERT's).
-        groups, kernel_size, padding: of the dynamic convolutions (paper: kernel 8).
+        num_frames: T of a window.
+        stride: see `MotionRefiner`.
+        mirror_left_hands: see `MotionRefiner`.
+        channels: C (paper: 512).
+        depth: number of blocks (paper: 5).
+        num_heads: of each attention (paper: 8).
+        mlp_ratio: hidden channels of a feed-forward layer, in channels (MotionBERT's).
+        groups: of the dynamic convolutions.
+        kernel_size: of the dynamic convolutions (paper: 8).
+        padding: of the dynamic convolutions, 'zeros' or 'replicate'.
         insertion: where the joint-level convolution goes, Table 1: see `DynamicSpatioTemporalBlock`.
-        global_attention, global_convolution: the paths GA and DC of Table 2; both off leave the global block out.
+        global_attention: the path GA of Table 2.
+        global_convolution: the path DC of Table 2; with both off there is no global block.
         global_mode: 'serial' (SS), after the spatio-temporal block; 'parallel' (PS), beside it; 'replace', no global
             block, but the convolution in the spatio-temporal block is the hand-level one (the row with DC alone).
         memory_tokens: M, Table 3; 0: no memory, and the shape is read from the mean of all features.
         memory_update: 'cross_attention', from the global features after every block; 'vit_token', by taking part in
             attention (VS).
         shape_supervision: 'final' memory alone (FS), or that of 'every_block'.
-        residual: the joints it answers are added to the input; the paper does not say.
+        residual: adds the predicted joints to the input; the paper does not say.
         head: config of `MotionRefinementHead`.
-        hand_model: config of the hand model of the answered pose and shape.
+        hand_model: config of the hand model of the predicted pose and shape.
         loss: config of `RefinementLoss`; None for inference alone.
 
     Raises:
@@ -101,7 +110,7 @@ class PDTM(MotionRefiner):
         self.shape = nn.Linear(max(memory_tokens, 1) * channels, 10)
         self.loss_function = None if loss is None else MODELS.build(loss)
 
-    def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
+    def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
         """Motion (N, T, J, 3), metres, and (N, T) bool -> `RefinedMotion`."""
         x = self.embedding(motion)  # (N, T, J, C)
         memory = None if self.memory is None else self.memory.start(len(x))  # (N, M, C)
@@ -119,19 +128,19 @@ class PDTM(MotionRefiner):
         block_shapes = torch.stack(shapes, 1) if shapes else None
         return RefinedMotion(joints, update.pose, self.shape(remembered), block_shapes)
 
-    def _global(self, number, x, before, memory, frame_valid):
+    def _global(
+        self, number: int, x: Tensor, before: Tensor, memory: Tensor | None, frame_valid: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
         """Adds the hand-level features to every joint, and lets the memory see them."""
         added = self.global_blocks[number](before if self.global_mode == 'parallel' else x, frame_valid)  # (N, T, C)
         if self.memory is not None and len(self.memory.attentions):
             memory = self.memory(x.mean(2) + added, memory, number, frame_valid)
         return x + added[:, :, None], memory
 
-    def motion_loss(self, output, truth, frame_valid):
-        """See `MotionRefiner.motion_loss`."""
-        return self.loss_function(output, truth, frame_valid, self.hand_model)
 
-
-def _check_options(global_mode, memory_update, shape_supervision, has_memory, has_global):
+def _check_options(
+    global_mode: str, memory_update: str, shape_supervision: str, has_memory: bool, has_global: bool
+) -> None:
     for name, value, known in (
         ('global_mode', global_mode, GLOBAL_MODES),
         ('memory_update', memory_update, MEMORY_UPDATES),

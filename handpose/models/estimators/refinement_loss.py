@@ -4,10 +4,13 @@ Legend: N hands, T frames, J joints, V vertices. Points are metres.
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from handpose.geometry import rot6d_to_rotmat, rotvec_to_rotmat
-from handpose.models.estimators.deformer_loss import make_hands
+from handpose.hands import HandModel
+from handpose.models.estimators.base import TrainingStep
+from handpose.models.estimators.motion_refiner import RefinedMotion
+from handpose.models.losses.targets import MotionTarget, make_hands
 from handpose.registry import MODELS
 
 
@@ -16,9 +19,15 @@ class RefinementLoss(nn.Module):
     """Smooth L1 of joints, vertices, pose and shape, and the acceleration loss. The paper gives no weights.
 
     Args:
-        point_loss: loss of joints and of vertices. acceleration_loss: of joints over time.
-        pose_loss, shape_loss: of rotation matrices and of shape coefficients.
-        joint_weight, vertex_weight, pose_weight, shape_weight, acceleration_weight: of the terms; zero leaves one out.
+        point_loss: loss of joints and of vertices.
+        acceleration_loss: of joints over time.
+        pose_loss: of rotation matrices.
+        shape_loss: of shape coefficients.
+        joint_weight: of the joints; zero leaves a term out.
+        vertex_weight: of the vertices.
+        pose_weight: of the rotations.
+        shape_weight: of the shape.
+        acceleration_weight: of the acceleration.
         vertex_frames: compares the meshes of so many frames of a clip, drawn anew each time; None: of all. Posing
             meshes costs more than a small network does.
     """
@@ -45,44 +54,54 @@ class RefinementLoss(nn.Module):
         self.pose_weight, self.shape_weight = pose_weight, shape_weight
         self.acceleration_weight, self.vertex_frames = acceleration_weight, vertex_frames
 
-    def forward(self, output, truth, frame_valid, hand_model):
-        """Compares a `RefinedMotion` with a `HandTruth`: dict of scalars.
+    def forward(
+        self, output: RefinedMotion, target: MotionTarget, step: TrainingStep, hand_model: HandModel | None = None
+    ) -> dict[str, Tensor]:
+        """Compares refined motions with their targets.
 
         Args:
-            frame_valid: (N, T) bool. hand_model: makes meshes of pose and shape; None where there is neither.
+            output: of N hands, as motion.
+            target: of the same hands.
+            step: unused; every loss of a system takes it.
+            hand_model: makes meshes of pose and shape; None where there is neither.
+
+        Returns:
+            Scalars by name.
         """
-        valid = truth.joints_valid & frame_valid[..., None]
+        valid = target.joints_valid & target.frame_valid[..., None]
+        joints = output.joints, target.joints, valid
         losses = {
-            'loss_joints': self.joint_weight * self.point_loss(output.joints, truth.joints, valid),
-            'loss_acceleration': self.acceleration_weight * self.acceleration_loss(output.joints, truth.joints, valid),
+            'loss_joints': self.joint_weight * self.point_loss(*joints),
+            'loss_acceleration': self.acceleration_weight * self.acceleration_loss(*joints),
         }
         if output.pose is None:
             return losses
-        if truth.pose is None:  # joints alone are known: what would learn from more stays in the graph
-            unseen = sum(x.sum() for x in output[1:] if x is not None)
-            return losses | {'loss_parameters': 0.0 * unseen}
-        known = truth.pose_valid & frame_valid
-        return losses | self._parameter_losses(output, truth, known, hand_model)
+        if target.pose is None:  # what would learn from hand-model parameters stays in the graph
+            unused = sum(x.sum() for x in output[1:] if x is not None)
+            return losses | {'loss_parameters': 0.0 * unused}
+        return losses | self._parameter_losses(output, target, hand_model)
 
-    def _parameter_losses(self, output, truth, known, hand_model):
-        rotations, true_rotations = rot6d_to_rotmat(output.pose.float()), rotvec_to_rotmat(truth.pose)
+    def _parameter_losses(
+        self, output: RefinedMotion, target: MotionTarget, hand_model: HandModel | None
+    ) -> dict[str, Tensor]:
+        valid = target.pose_valid & target.frame_valid
+        rotations, true_rotations = rot6d_to_rotmat(output.pose.float()), rotvec_to_rotmat(target.pose)
         shapes = [output.shape] if output.block_shapes is None else output.block_shapes.unbind(1)
-        seen = known.any(1)
-        shape_losses = [self.shape_loss(shape.float(), truth.shape, seen) for shape in shapes]
+        shape_losses = [self.shape_loss(shape.float(), target.shape, valid.any(1)) for shape in shapes]
         losses = {
-            'loss_pose': self.pose_weight * self.pose_loss(rotations, true_rotations, known),
+            'loss_pose': self.pose_weight * self.pose_loss(rotations, true_rotations, valid),
             'loss_shape': self.shape_weight * sum(shape_losses) / len(shapes),
         }
         if self.vertex_weight:
-            frames = self._frames(known.shape[1], known.device)
-            pairs = zip((rotations, true_rotations), (output.shape.float(), truth.shape), strict=True)
-            mine, theirs = (
-                make_hands(hand_model, r[:, frames], s[:, None].expand(-1, len(frames), -1), truth.side).vertices
+            frames = self._frames(valid.shape[1], valid.device)
+            pairs = zip((rotations, true_rotations), (output.shape.float(), target.shape), strict=True)
+            predicted, true = (
+                make_hands(hand_model, r[:, frames], s[:, None].expand(-1, len(frames), -1), target.side).vertices
                 for r, s in pairs
             )
-            losses['loss_vertices'] = self.vertex_weight * self.point_loss(mine, theirs, known[:, frames])
+            losses['loss_vertices'] = self.vertex_weight * self.point_loss(predicted, true, valid[:, frames])
         return losses
 
-    def _frames(self, num_frames, device):
+    def _frames(self, num_frames: int, device: torch.device) -> Tensor:
         count = num_frames if self.vertex_frames is None else min(self.vertex_frames, num_frames)
         return torch.randperm(num_frames, device=device)[:count]

@@ -1,43 +1,61 @@
-"""What an action recogniser says while a video goes on."""
+"""What an action recognizer says while a video goes on."""
 
 from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
+from handpose.models.estimators.base import EncodedFrames, VideoEstimator
 from handpose.structures import SequenceError
 
 
 class RunningAction(NamedTuple):
-    """The answers (N, A), probabilities, after `frames` (N,), places in the video that grow; the last is its end."""
+    """Action probabilities (N, A) after some frames (N,) of a video; the frame numbers grow, the last is its end."""
 
-    frames: torch.Tensor
-    scores: torch.Tensor
+    frames: Tensor
+    scores: Tensor
 
 
-@torch.no_grad()
-def running_action(estimator, features, intrinsics, valid=None, every=8):
+def running_action(
+    estimator: VideoEstimator,
+    encoded: EncodedFrames,
+    intrinsics: Tensor,
+    valid: Tensor | None = None,
+    every: int = 8,
+) -> RunningAction:
     """The action as it looks after every so many frames of a video, of which the model sees the last `span` frames.
 
-    `span` is what one clip of each phase covers, `num_frames * spacing`; so a shorter video is seen from its beginning
+    `span` is what one clip of each phase covers, num_frames * frame_step; so a shorter video is seen from its beginning
     on, and a longer one that holds several actions gives each its time.
 
     Args:
-        estimator: `HTT`, or another one with `num_frames`, `spacing` and `decode_video`.
-        features: (T, C) of all frames, see `HTT.encode_video`. intrinsics: (T, 3, 3). valid: (T,) bool, default all.
+        estimator: one that gives 'actions'.
+        encoded: of all T frames.
+        intrinsics: (T, 3, 3).
+        valid: (T,) bool; None: all.
         every: frames from one answer to the next.
+
+    Returns:
+        The running action, on the CPU.
 
     Raises:
         SequenceError: no frame is valid.
+        ValueError: the estimator gives no actions, or has no window.
     """
-    valid = torch.ones(len(features), dtype=torch.bool, device=features.device) if valid is None else valid
-    seen = valid[: len(features)].nonzero().flatten().tolist()
+    num_frames = estimator.reads.num_frames
+    if 'actions' not in estimator.gives.classes or num_frames is None:
+        raise ValueError(f'{type(estimator).__name__} recognizes no actions in windows; give HTT, for example')
+    count = len(encoded.features)
+    valid = torch.ones(count, dtype=torch.bool, device=encoded.features.device) if valid is None else valid
+    seen = valid[:count].nonzero().flatten().tolist()
     if not seen:
         raise SequenceError('a video without a valid frame has no action')
-    span = estimator.num_frames * estimator.spacing
+    span = num_frames * estimator.reads.frame_step
     frames, scores = [], []
     for last in [*range(seen[0], seen[-1], every), seen[-1]]:
         part = slice(max(0, last + 1 - span), last + 1)
         if valid[part].any():
             frames.append(last)
-            scores.append(estimator.decode_video(features[part], intrinsics[part], valid[part]).action)
+            track = estimator.decode_track(encoded.select(part), frame_valid=valid[part], intrinsics=intrinsics[part])
+            scores.append(track.action_scores)
     return RunningAction(torch.tensor(frames), torch.stack(scores).cpu())

@@ -3,8 +3,7 @@
 Legend: N hands, T frames, C = 63 coordinates, F hidden numbers.
 """
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.registry import HAND_MODELS, MODELS
@@ -13,7 +12,7 @@ UNIT = 0.1  # metres: what the network sees as one
 
 
 class _ResidualBlock(nn.Module):
-    def __init__(self, channels, hidden, dropout):
+    def __init__(self, channels: int, hidden: int, dropout: float):
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(channels, hidden),
@@ -24,7 +23,7 @@ class _ResidualBlock(nn.Module):
             nn.LeakyReLU(0.2),
         )
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
         """(..., C) -> (..., C)."""
         return x + self.layers(x)
 
@@ -35,8 +34,12 @@ class SmoothNet(MotionRefiner):
 
     Args:
         frame_rate: frames per second of the motion it is trained on; it must be stated.
-        num_frames: T (published: 32; 8 to 64 are in use). stride: see `MotionRefiner`.
-        hidden_channels, block_channels, num_blocks, dropout: published sizes.
+        num_frames: T of a window (published: 32; 8 to 64 are in use).
+        stride: see `MotionRefiner`.
+        hidden_channels: F between encoder and decoder (default as published).
+        block_channels: inside a residual block.
+        num_blocks: residual blocks.
+        dropout: inside a residual block.
         fitted_hand: config of a hand model that `predict` fits to the joints, see `fit_meshes`; None: joints alone.
         loss: config of the loss, see `RefinementLoss`; None for inference alone.
     """
@@ -62,12 +65,8 @@ class SmoothNet(MotionRefiner):
         self.hand_model = None if fitted_hand is None else HAND_MODELS.build(fitted_hand)
         self.loss_function = None if loss is None else MODELS.build(loss)
 
-    def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> RefinedMotion:
+    def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
         """(N, T, J, 3) -> joints (N, T, J, 3). Padding is seen as it stands: repeated frames."""
         rows = motion.flatten(2).transpose(1, 2) / UNIT  # (N, C, T)
         refined = self.decoder(self.blocks(self.encoder(rows)))  # (N, C, F) in between
         return RefinedMotion(UNIT * refined.transpose(1, 2).unflatten(2, motion.shape[2:]))
-
-    def motion_loss(self, output, truth, frame_valid):
-        """See `MotionRefiner.motion_loss`."""
-        return self.loss_function(output, truth, frame_valid, None)

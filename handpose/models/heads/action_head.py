@@ -44,6 +44,7 @@ class ActionHead(nn.Module):
         position: str = 'per_layer',
     ):
         super().__init__()
+        self.num_actions = num_actions
         self.token = nn.Parameter(torch.randn(channels))
         self.encoder = PreNormEncoder(channels, num_layers, num_heads, feedforward_channels, dropout, position)
         self.classifier = nn.Linear(channels, num_actions)

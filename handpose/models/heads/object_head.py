@@ -21,6 +21,7 @@ class ObjectHead(nn.Module):
 
     def __init__(self, channels: int = 512, num_objects: int = 8, activation: str | None = None):
         super().__init__()
+        self.num_objects = num_objects
         between = nn.Identity() if activation is None else make_activation(activation)
         self.layers = nn.Sequential(nn.Linear(channels, channels), between, nn.Linear(channels, num_objects))
 

@@ -12,6 +12,7 @@ from handpose.datasets.transforms.motion_augmentation import (
     scale_shape,
 )
 from handpose.hands import ProceduralHand
+from handpose.models import TrainingStep
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence
@@ -108,7 +109,7 @@ def with_input(clip, seed=5):
 def shown(clip, mirror_left_hands):
     """(N, T, 21, 3): the motion that a refiner's network is shown of a clip, and the true one."""
     refiner = Recorder(mirror_left_hands=mirror_left_hands)
-    refiner.loss(HandSequence.stack([clip]))
+    refiner.loss(HandSequence.stack([clip]), TrainingStep())
     return refiner.seen, refiner.truth
 
 

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from handpose.engine import load_config
-from handpose.models import ConstantHand, fit_constant_hands
+from handpose.models import ConstantHand, TrainingStep, fit_constant_hands
 from handpose.models.estimators.deformer import DeformerOutput
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
@@ -63,7 +63,7 @@ def test_paper_size_takes_two_steps():
     for step in range(2):
         batch = make_batch(clips=1, frames=config.num_frames, size=config.image_size, seed=step)
         optimizer.zero_grad()
-        summed(model.loss(batch)).backward()
+        summed(model.loss(batch, TrainingStep())).backward()
         broken = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
         unused = [n for n, p in model.named_parameters() if n not in broken and not p.grad.any()]
         assert (broken, unused) == ([], [])
@@ -89,7 +89,7 @@ def test_paper_size_takes_two_steps():
 )
 def test_every_row_of_the_ablations_trains(options):
     model = build(options)
-    loss = summed(model.loss(make_batch()))
+    loss = summed(model.loss(make_batch(), TrainingStep()))
     loss.backward()
     assert loss.isfinite()
     assert all(p.grad is None or p.grad.isfinite().all() for p in model.parameters())
@@ -98,13 +98,13 @@ def test_every_row_of_the_ablations_trains(options):
 def test_bfloat16_keeps_positions_exact():
     model, batch = build(), make_batch()
     with torch.autocast('cpu', torch.bfloat16):
-        losses = model.loss(batch)
+        losses = model.loss(batch, TrainingStep())
     assert all(value.dtype == torch.float32 and value.isfinite() for value in losses.values())
 
 
 def test_joints_alone_train_without_hand_parameters():
     batch = make_batch().replace(hand_pose=None, hand_shape=None, hand_transl=None, hand_pose_valid=None)
-    losses = build().loss(batch)
+    losses = build().loss(batch, TrainingStep())
     assert losses['loss_fused_joints'] > 0 and losses['loss_fused_vertices'] == 0
     summed(losses).backward()
 
@@ -171,7 +171,7 @@ def place_in_window(features, joints_2d, frame_valid, visibility):
     ],
 )
 def test_predictions_kept_in_each_test_mode(mode, expected):
-    model = build({'model.test_mode': mode, 'frame_gap': 1, 'model.mirror_left_hands': False}).eval()
+    model = build({'model.test_mode': mode, 'frame_step': 1, 'model.mirror_left_hands': False}).eval()
     model.decode = place_in_window
     prediction = model.predict(make_batch(clips=1, frames=8))
     angle = prediction.hand_pose[0, :, 0, 0, 0]
@@ -237,19 +237,19 @@ def test_no_tensor_is_left_behind():
     model = build({'+model.roi_sampling': 2}).to('meta')
     batch = make_batch().to('meta')
     assert all(value.is_meta for value in batch.present().values())
-    losses = model.loss(batch)
+    losses = model.loss(batch, TrainingStep())
     assert all(value.is_meta for value in losses.values())
 
 
 def test_fusion_by_unknown_occlusion_is_refused():
     """Votes by a share that nobody knows would silently be the mean of all frames."""
-    model = build({'model.head.mode': 'occlusion', 'frame_gap': 1}).eval()
+    model = build({'model.head.mode': 'occlusion', 'frame_step': 1}).eval()
     batch = make_batch(clips=1, frames=5)
     batch = batch.replace(meta=[{'dataset': 'ho3d', 'frame_indices': list(range(5))}])
     unknown = batch.replace(occlusion=torch.full_like(batch.occlusion, torch.nan))
-    for call in (model.loss, model.predict):
+    for call in (lambda: model.loss(unknown, TrainingStep()), lambda: model.predict(unknown)):
         with pytest.raises(ValueError, match=r"but 'occlusion' is unknown \(NaN\) in every annotated frame .* of ho3d"):
-            call(unknown)
+            call()
     partly = batch.occlusion.clone()
     partly[:, :, 0, 0] = torch.tensor([0.2, torch.nan, 0.4, 0.9, torch.nan])
     valid = torch.tensor([[True, True, True, False, True]])

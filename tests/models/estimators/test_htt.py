@@ -2,10 +2,10 @@
 
 import pytest
 import torch
-from action_clips import ACTIONS, OBJECTS, build, make_batch, model_config, summed
+from action_clips import ACTIONS, OBJECTS, build, inputs_of, make_batch, model_config, summed
 
 from handpose.engine.training import checkpoint_activations
-from handpose.models import HTT
+from handpose.models import HTT, TrainingStep
 from handpose.registry import MODELS
 from handpose.structures import SequenceError, interleaved_clips
 
@@ -47,7 +47,7 @@ def test_every_row_of_the_ablations(options):
     """Trains, with a finite gradient that is not zero everywhere, and predicts."""
     model = build(**options)
     batch = make_batch(frames=model.num_frames, hands=options.get('hands', 2))
-    summed(model.loss(batch)).backward()
+    summed(model.loss(batch, TrainingStep())).backward()
     broken = [n for n, p in model.named_parameters() if p.grad is None or not p.grad.isfinite().all()]
     unused = [n for n, p in model.named_parameters() if n not in broken and not p.grad.any()]
     assert (broken, unused) == ([], [])
@@ -60,7 +60,7 @@ def test_every_row_of_the_ablations(options):
 
 def test_what_a_clip_gives():
     model, batch = build().eval(), make_batch()
-    inputs = model._inputs(batch)
+    inputs = inputs_of(batch)
     with torch.no_grad():
         out = model(*inputs)
         seen = model(*inputs, return_attention=True)
@@ -90,7 +90,7 @@ def test_padding_is_not_encoded():
     batch.frame_valid[1, 3:] = False
     seen = []
     model.backbone.register_forward_pre_hook(lambda _, inputs: seen.append(len(inputs[0])))
-    images, _, valid = model._inputs(batch)
+    images, _, valid = inputs_of(batch)
     features = model.encode(images, valid)
     assert seen == [8 + 3]
     assert not features[~valid].any()
@@ -107,20 +107,22 @@ def test_features_for_images():
     alone.init_weights()
     with torch.no_grad():
         features = batch.replace(images=None, features=whole.encode(batch.images[:, :, 0])[:, :, None]).validate()
-        for name, loss in whole.loss(batch).items():
-            torch.testing.assert_close(alone.loss(features)[name], loss)
+        for name, loss in whole.loss(batch, TrainingStep()).items():
+            torch.testing.assert_close(alone.loss(features, TrainingStep())[name], loss)
     expected, got = whole.predict(batch), alone.predict(features)
     torch.testing.assert_close(got.joints_3d, expected.joints_3d)
     torch.testing.assert_close(got.action_scores, expected.action_scores)
     with pytest.raises(SequenceError, match='HTT needs features and intrinsics; the pipeline must load the features'):
         alone.predict(batch)
+    with pytest.raises(ValueError, match='without a backbone and sees no images: give its features to decode'):
+        alone(*inputs_of(batch))
 
 
 @pytest.mark.parametrize('options', [{}, dict(window=None), dict(window=1), dict(cascaded=False)], ids=str)
 def test_padding_changes_no_valid_frame(options):
     """Noise after the end of a clip, in one window and in windows of its own, and a frame missing in the middle."""
     model, batch = build(**options).eval(), make_batch(frames=15)
-    images, camera, valid = model._inputs(batch)
+    images, camera, valid = inputs_of(batch)
     valid = valid & (torch.arange(15) < 6)
     with torch.no_grad():
         whole, cut = model(images, camera, valid), model(images[:, :6], camera[:, :6])
@@ -141,7 +143,7 @@ def test_padding_changes_no_valid_frame(options):
 def test_short_term_for_the_pose_long_term_for_the_action():
     """Windows in another order: their poses go along unchanged, and the action changes."""
     model, batch = build().eval(), make_batch(frames=12)
-    images, camera, _ = model._inputs(batch)
+    images, camera, _ = inputs_of(batch)
     order = torch.arange(12).unflatten(0, (3, 4)).flip(0).flatten()
     with torch.no_grad():
         straight, exchanged = model(images, camera), model(images[:, order], camera[:, order])
@@ -268,28 +270,28 @@ def test_predictions_need_no_labels():
 )
 def test_batches_that_do_not_fit(change, sentence):
     model, batch = build(), change(make_batch())
-    for use in (model.loss, model.predict):
+    for use in (lambda: model.loss(batch, TrainingStep()), lambda: model.predict(batch)):
         with pytest.raises(SequenceError, match=sentence):
-            use(batch)
+            use()
 
 
 def test_impossible_options():
     for options, sentence in [
         (dict(vote='mean'), "vote must be one of .*'sum', 'majority'.*'mean'"),
-        (dict(spacing=0), 'at least 1, got 8 and 0'),
+        (dict(frame_step=0), 'at least 1, got 8 and 0'),
         (dict(tokenizer=None), 'needs a tokenizer'),
     ]:
         with pytest.raises(ValueError, match=sentence):
             build(**options)
     with pytest.raises(ValueError, match='without a loss'):
-        build(loss=None).loss(make_batch())
+        build(loss=None).loss(make_batch(), TrainingStep())
 
 
 def test_half_precision_keeps_positions_and_probabilities():
     model, batch = build().eval(), make_batch()
     plain = model.predict(batch)
     with torch.autocast('cpu', torch.bfloat16):
-        losses = model.loss(batch)
+        losses = model.loss(batch, TrainingStep())
         rough = model.predict(batch).validate()
     assert all(value.dtype == torch.float32 and value.isfinite() for value in losses.values())
     assert (rough.joints_3d - plain.joints_3d).norm(dim=-1).max() < 0.02
@@ -304,7 +306,7 @@ def test_recomputing_activations_changes_nothing():
         if recompute:
             checkpoint_activations(model)
         with torch.autograd.graph.saved_tensors_hooks(lambda x, c=count: c.append(x.nbytes) or x, lambda x: x):
-            loss = summed(model.train().loss(make_batch()))
+            loss = summed(model.train().loss(make_batch(), TrainingStep()))
         loss.backward()
         found.append((sum(count), {n: p.grad for n, p in model.named_parameters()} | dict(model.named_buffers())))
     (plain_bytes, plain), (bytes_left, recomputed) = found
@@ -320,7 +322,7 @@ def test_backbone_with_pretrained_weights_keeps_its_statistics(tmp_path):
     model.init_weights()
     model.train()
     before = {name: value.clone() for name, value in model.backbone.named_buffers()}
-    summed(model.loss(make_batch())).backward()
+    summed(model.loss(make_batch(), TrainingStep())).backward()
     assert all(torch.equal(value, before[name]) for name, value in model.backbone.named_buffers())
     assert model.backbone.resnet.bn1.weight.grad.any()  # its factors learn, as published
     with pytest.raises(ValueError, match='random weights'):
@@ -338,7 +340,7 @@ def test_it_learns_what_only_the_order_in_time_decides():
     optimizer = torch.optim.Adam(model.parameters(), lr=2e-3)
     first = None
     for _ in range(25):
-        losses = model.train().loss(batch)
+        losses = model.train().loss(batch, TrainingStep())
         first = first or {name: value.item() for name, value in losses.items()}
         optimizer.zero_grad()
         summed(losses).backward()

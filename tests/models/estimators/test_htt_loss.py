@@ -4,7 +4,8 @@ import pytest
 import torch
 from action_clips import ACTIONS, OBJECTS, make_batch, summed
 
-from handpose.models import HTTLoss, HTTOutput
+from handpose.models import HTTLoss, HTTOutput, TrainingStep
+from handpose.models.estimators.action_targets import action_target
 from handpose.structures import SequenceError
 
 
@@ -21,6 +22,10 @@ def make_output(clips=2, frames=8, hands=2, seed=3):
         object_logits=random(frames, OBJECTS),
         action_logits=random(ACTIONS),
     )
+
+
+def losses_of(output, batch, **options):
+    return HTTLoss(**options)(output, action_target(batch, OBJECTS, ACTIONS), TrainingStep())
 
 
 def frame_errors(output, batch, b, t, depth_weight=200.0):
@@ -60,7 +65,7 @@ def expected_losses(output, batch, average):
 @pytest.mark.parametrize('average', ['clip', 'batch'])
 def test_everything_annotated(average):
     output, batch = make_output(), make_batch()
-    losses, expected = HTTLoss(average=average)(output, batch), expected_losses(output, batch, average)
+    losses, expected = losses_of(output, batch, average=average), expected_losses(output, batch, average)
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-4, msg=name)
 
@@ -78,7 +83,7 @@ def test_padding_absent_hands_and_unknown_labels(average):
     batch.action_label[0] = -1
     for mask in (~batch.frame_valid[..., None, None].expand_as(batch.joints_valid), ~batch.joints_valid):
         batch.joints_3d[mask] = torch.nan
-    losses, expected = HTTLoss(average=average)(output, batch), expected_losses(output, batch, average)
+    losses, expected = losses_of(output, batch, average=average), expected_losses(output, batch, average)
     for name, value in expected.items():
         torch.testing.assert_close(losses[name], value, rtol=1e-4, atol=1e-4, msg=name)
     summed(losses).backward()
@@ -91,17 +96,17 @@ def test_padding_absent_hands_and_unknown_labels(average):
 def test_averages_differ_where_clips_do():
     output, batch = make_output(), make_batch()
     batch.frame_valid[0, 1:] = False
-    per_clip, per_frame = (HTTLoss(average=name)(output, batch)['loss_hand'] for name in ('clip', 'batch'))
+    per_clip, per_frame = (losses_of(output, batch, average=name)['loss_hand'] for name in ('clip', 'batch'))
     assert not torch.isclose(per_clip, per_frame, rtol=1e-3)
 
 
 def test_weights():
     output, batch = make_output(), make_batch()
-    base = HTTLoss()(output, batch)
-    double = HTTLoss(hand_weight=1.0, object_weight=2.0, action_weight=2.0)(output, batch)
+    base = losses_of(output, batch)
+    double = losses_of(output, batch, hand_weight=1.0, object_weight=2.0, action_weight=2.0)
     for name, value in base.items():
         torch.testing.assert_close(double[name], 2 * value)
-    flat = HTTLoss(hand_weight=1.0, depth_weight=0.0)(output, batch)['loss_hand']
+    flat = losses_of(output, batch, hand_weight=1.0, depth_weight=0.0)['loss_hand']
     pixels = (output.uv - batch.joints_2d[:, :, 0]).abs().sum(-1).mean()
     torch.testing.assert_close(flat, pixels, rtol=1e-4, atol=1e-4)
 
@@ -112,7 +117,7 @@ def test_nothing_annotated_leaves_every_head_in_the_graph():
     batch = make_batch()
     masked = batch.replace(joints_valid=torch.zeros_like(batch.joints_valid), joints_2d=None, joints_2d_valid=None)
     for empty in (batch.replace(**dict.fromkeys(names)), masked.replace(object_label=None, action_label=None)):
-        losses = HTTLoss()(output, empty)
+        losses = losses_of(output, empty)
         assert {name: value.item() for name, value in losses.items()} == dict.fromkeys(losses, 0.0)
         summed(losses).backward()
         for name in ('uv', 'depth', 'object_logits', 'action_logits'):
@@ -123,7 +128,7 @@ def test_nothing_annotated_leaves_every_head_in_the_graph():
 def test_joints_behind_the_camera_have_a_depth_and_no_place():
     output, batch = make_output(), make_batch()
     batch.joints_3d[0, 0, 0, 3, 2] = -0.1
-    HTTLoss()(output, batch)['loss_hand'].backward()
+    losses_of(output, batch)['loss_hand'].backward()
     assert not output.uv.grad[0, 0, 0, 3].any()
     assert output.depth.grad[0, 0, 0, 3].any()
 
@@ -143,18 +148,18 @@ def test_labels_outside_the_taxonomy(name, place, sentence):
     batch = make_batch()
     getattr(batch, name)[place] = 9
     with pytest.raises(SequenceError, match=sentence):
-        HTTLoss()(make_output(), batch)
+        losses_of(make_output(), batch)
 
 
 def test_errors():
     with pytest.raises(ValueError, match=r"average must be one of .*'clip', 'batch'.*'frames'"):
         HTTLoss(average='frames')
     with pytest.raises(SequenceError, match="'camera' frame, got a batch in the 'world' frame"):
-        HTTLoss()(make_output(), make_batch().replace(frame='world'))
+        losses_of(make_output(), make_batch().replace(frame='world'))
 
 
 def test_masks_that_a_batch_may_lack():
     output, batch = make_output(), make_batch()
     bare = batch.replace(frame_valid=None, hand_valid=None)
-    for name, value in HTTLoss()(output, batch).items():
-        torch.testing.assert_close(HTTLoss()(output, bare)[name], value)
+    for name, value in losses_of(output, batch).items():
+        torch.testing.assert_close(losses_of(output, bare)[name], value)

@@ -6,6 +6,7 @@ import pytest
 import test_deformer
 import torch
 
+from handpose.models import TrainingStep
 from handpose.registry import MODELS
 from handpose.structures import SPECS, HandSequence, SequenceError
 
@@ -93,7 +94,7 @@ def step(model, batch):
     """Losses and gradients of a step whose random draws are always the same."""
     torch.manual_seed(1)
     model.train().zero_grad()
-    losses = model.loss(batch)
+    losses = model.loss(batch, TrainingStep())
     motion_clips.summed(losses).backward()
     return {**losses, **{name: p.grad.clone() for name, p in model.named_parameters() if p.grad is not None}}
 

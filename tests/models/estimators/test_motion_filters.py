@@ -12,7 +12,7 @@ from motion_clips import clip, track
 from scipy.ndimage import gaussian_filter1d
 
 from handpose.inference import METHODS
-from handpose.models import GaussianFilter, InputMotion, OneEuroFilter, SavitzkyGolayFilter, StillHand
+from handpose.models import GaussianFilter, InputMotion, OneEuroFilter, SavitzkyGolayFilter, StillHand, TrainingStep
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
@@ -287,4 +287,4 @@ def test_settings_that_make_no_filter(make, words):
 
 def test_there_is_nothing_to_train():
     with pytest.raises(NotImplementedError, match=r'StillHand has nothing to train; test it with tools/test\.py'):
-        StillHand().loss(HandSequence.stack([clip(9)]))
+        StillHand().loss(HandSequence.stack([clip(9)]), TrainingStep())

@@ -6,13 +6,9 @@ import torch
 from motion_clips import build, clip, summed, track, with_random_weights
 
 from handpose.geometry import rot6d_to_rotmat
-from handpose.models.estimators.motion_refiner import (
-    MotionRefiner,
-    RefinedMotion,
-    frame_positions,
-    from_motion,
-    to_motion,
-)
+from handpose.models import TrainingStep
+from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, motion_to_joints
 from handpose.structures import HandSequence
 
 RIGHT, LEFT = torch.tensor([1]), torch.tensor([0])
@@ -80,11 +76,11 @@ def test_many_windows_are_refined_in_portions():
 def test_motion_and_back():
     joints, _ = track(6)
     joints, valid = joints.transpose(0, 1), torch.tensor([[True] * 4 + [False] * 2])
-    motion, origin = to_motion(joints, valid)
+    motion, origin = joints_to_motion(joints, valid)
     torch.testing.assert_close(origin[0, 0], joints[0, :4, 0].mean(0))
     torch.testing.assert_close(motion[0, :4, 0].mean(0), torch.zeros(3, dtype=torch.float64))
     torch.testing.assert_close(motion[0, :, 5], joints[0, :, 5] - joints[0, :, 0])
-    torch.testing.assert_close(from_motion(motion, origin), joints)
+    torch.testing.assert_close(motion_to_joints(motion, origin), joints)
 
 
 @pytest.mark.parametrize('name', ['PDTM', 'DSTformer'])
@@ -171,7 +167,7 @@ def test_mirrored_clips_have_mirrored_meshes_and_the_same_losses():
         torch.testing.assert_close(getattr(left, field), getattr(right, field) * flip, rtol=1e-4, atol=1e-5)
     right.validate()
     one = clip(9)
-    losses = [model.loss(HandSequence.stack([c])) for c in (one, mirrored(one))]
+    losses = [model.loss(HandSequence.stack([c]), TrainingStep()) for c in (one, mirrored(one))]
     for name, value in losses[0].items():
         torch.testing.assert_close(losses[1][name], value, rtol=1e-4, atol=1e-5)
 
@@ -223,11 +219,11 @@ def test_padding_is_not_learned_from():
     short, long = clip(6, seed=1), clip(9, seed=2)
     batch = HandSequence.stack([short, long])
     torch.manual_seed(0)
-    before = model.loss(batch)
+    before = model.loss(batch, TrainingStep())
     for field in ('joints_3d', 'input_joints_3d', 'hand_pose'):
         getattr(batch, field)[0, 6:] = torch.nan
     torch.manual_seed(0)
-    after = model.loss(batch)
+    after = model.loss(batch, TrainingStep())
     for name, value in before.items():
         torch.testing.assert_close(after[name], value, rtol=1e-5, atol=1e-6)
     gradients = torch.autograd.grad(summed(after), list(model.parameters()))
@@ -238,7 +234,7 @@ def test_a_batch_without_any_input_hand_gives_zero_and_stays_in_the_graph():
     model = build()
     batch = HandSequence.stack([clip(9)])
     batch.input_valid[:] = False
-    loss = summed(model.loss(batch))
+    loss = summed(model.loss(batch, TrainingStep()))
     loss.backward()
     assert loss == 0
 
@@ -249,7 +245,7 @@ def test_refuses_what_it_cannot_use():
     with pytest.raises(ValueError, match=r"a refiner needs the field 'input_joints_3d'"):
         Marking(9).predict(HandSequence.stack([clip(9).replace(input_joints_3d=None)]))
     with pytest.raises(NotImplementedError, match='Marking has nothing to train'):
-        Marking(9).loss(HandSequence.stack([clip(9)]))
+        Marking(9).loss(HandSequence.stack([clip(9)]), TrainingStep())
     with pytest.raises(ValueError, match='at most 9 frames, got 10'):
         build()(torch.zeros(1, 10, 21, 3))
 
@@ -298,6 +294,6 @@ def test_training_refuses_another_frame_rate():
     batch = HandSequence.stack([clip(9)])
     model = build(frame_rate=60.0)
     with pytest.raises(ValueError, match='comes at 30 frames per second, and PDTM is configured for 60'):
-        model.loss(batch)
+        model.loss(batch, TrainingStep())
     with pytest.raises(ValueError, match='PDTM needs frame_rate, the frames per second'):
         build(frame_rate=None)

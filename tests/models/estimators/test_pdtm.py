@@ -5,6 +5,7 @@ import torch
 from motion_clips import build, clip, summed, with_random_weights
 
 from handpose.engine import load_config
+from handpose.models import TrainingStep
 from handpose.models.heads.motion_refinement_head import palm_axes
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
@@ -36,7 +37,7 @@ def take_two_steps(model, data, steps=2):
     optimizer = torch.optim.AdamW(model.parameters(), lr=1e-3)
     for _ in range(steps):
         optimizer.zero_grad()
-        losses = model.loss(data)
+        losses = model.loss(data, TrainingStep())
         summed(losses).backward()
         for name, parameter in model.named_parameters():
             assert parameter.grad is not None and parameter.grad.isfinite().all(), name
@@ -142,9 +143,9 @@ def test_every_block_is_supervised():
     torch.testing.assert_close(output.block_shapes[:, -1], output.shape)
     assert (output.block_shapes[:, 0] - output.shape).abs().max() > 1e-3
     data = batch()
-    found = model.loss(data)['loss_shape']
+    found = model.loss(data, TrainingStep())['loss_shape']
     model.shape_supervision = 'final'
-    final = model.loss(data)['loss_shape']
+    final = model.loss(data, TrainingStep())['loss_shape']
     assert abs(found - final) > 1e-5
     assert build()(torch.zeros(1, 9, 21, 3)).block_shapes is None
 
@@ -153,7 +154,7 @@ def test_every_block_is_supervised():
 def test_joints_alone(name):
     """Data without parameters of the hand model: what gives pose and shape gets gradients of zero."""
     model = build(name)
-    losses = model.loss(batch(parameters=False))
+    losses = model.loss(batch(parameters=False), TrainingStep())
     assert set(losses) == {'loss_joints', 'loss_acceleration', 'loss_parameters'} and losses['loss_parameters'] == 0
     summed(losses).backward()
     assert all(p.grad is not None and p.grad.isfinite().all() for p in model.parameters())
@@ -186,7 +187,7 @@ def test_learns():
     values = []
     for _ in range(15):
         optimizer.zero_grad()
-        loss = summed(model.loss(data))
+        loss = summed(model.loss(data, TrainingStep()))
         loss.backward()
         optimizer.step()
         values.append(loss.item())

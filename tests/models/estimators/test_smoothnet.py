@@ -4,7 +4,7 @@ import torch
 from motion_clips import LOSS, clip, summed, track
 from torch.nn import functional as F
 
-from handpose.models import SmoothNet
+from handpose.models import SmoothNet, TrainingStep
 from handpose.structures import HandSequence
 
 
@@ -55,7 +55,7 @@ def test_tracks_of_any_length():
 def test_trains():
     model = SmoothNet(frame_rate=30.0, num_frames=9, hidden_channels=16, block_channels=8, dropout=0.0, loss=LOSS)
     data = HandSequence.stack([clip(9, 2, (0, 1))])
-    losses = model.loss(data)
+    losses = model.loss(data, TrainingStep())
     summed(losses).backward()
     assert set(losses) == {'loss_joints', 'loss_acceleration'}
     assert all(p.grad.isfinite().all() and p.grad.abs().max() > 0 for p in model.parameters())

@@ -6,8 +6,16 @@ import torch
 
 from handpose.geometry import rot6d_to_rotmat, rotvec_to_rotmat
 from handpose.hands import ProceduralHand
-from handpose.models import AccelerationLoss, HandPoseLoss, HandShapeLoss, RefinementLoss, SmoothL1KeypointLoss
-from handpose.models.estimators.motion_refiner import HandTruth, RefinedMotion
+from handpose.models import (
+    AccelerationLoss,
+    HandPoseLoss,
+    HandShapeLoss,
+    RefinedMotion,
+    RefinementLoss,
+    SmoothL1KeypointLoss,
+    TrainingStep,
+)
+from handpose.models.losses.targets import MotionTarget
 
 SETTINGS = dict(
     point_loss=dict(type='SmoothL1KeypointLoss', beta=0.01),
@@ -99,13 +107,14 @@ def test_smooth_l1_of_parameters():
 
 
 def hands(num_frames=4, parameters=True):
-    """A refined motion and its truth for three hands, two of which have known parameters in some frames."""
+    """A refined motion and its target for three hands, two of which have valid parameters in some frames."""
     output = RefinedMotion(
         0.1 * torch.randn(3, num_frames, 21, 3), torch.randn(3, num_frames, 16, 6), torch.randn(3, 10)
     )
     known = torch.rand(3, num_frames) < 0.6
     known[0, 0], known[2] = True, False
-    truth = HandTruth(
+    target = MotionTarget(
+        frame_valid=torch.ones(3, num_frames, dtype=torch.bool),
         joints=0.1 * torch.randn(3, num_frames, 21, 3),
         joints_valid=torch.rand(3, num_frames, 21) < 0.8,
         pose=0.3 * torch.randn(3, num_frames, 16, 3) if parameters else None,
@@ -113,48 +122,56 @@ def hands(num_frames=4, parameters=True):
         side=torch.tensor([1, 0, 1]),
         pose_valid=known if parameters else None,
     )
-    return output, truth
+    return output, target
 
 
 def test_terms_of_a_refiners_loss():
     """Each term by its own formula; meshes are compared around the wrist."""
-    output, truth = hands()
+    output, target = hands()
     frame_valid = torch.tensor([[True] * 4, [True, True, False, False], [True] * 4])
+    target = target._replace(frame_valid=frame_valid)
     model, loss = ProceduralHand(), RefinementLoss(**SETTINGS, joint_weight=10.0, vertex_weight=20.0, pose_weight=3.0)
-    found = loss(output, truth, frame_valid, model)
-    valid, known = truth.joints_valid & frame_valid[..., None], truth.pose_valid & frame_valid
-    wanted = smooth_l1((output.joints - truth.joints)[valid].numpy(), 0.01).mean()
+    found = loss(output, target, TrainingStep(), model)
+    valid, known = target.joints_valid & frame_valid[..., None], target.pose_valid & frame_valid
+    wanted = smooth_l1((output.joints - target.joints)[valid].numpy(), 0.01).mean()
     assert found['loss_joints'].item() == pytest.approx(10 * wanted, rel=1e-5)
-    mine, theirs = rot6d_to_rotmat(output.pose), rotvec_to_rotmat(truth.pose)
+    mine, theirs = rot6d_to_rotmat(output.pose), rotvec_to_rotmat(target.pose)
     wanted = smooth_l1((mine - theirs)[known].numpy(), 1.0).mean()
     assert found['loss_pose'].item() == pytest.approx(3 * wanted, rel=1e-5)
-    wanted = smooth_l1((output.shape - truth.shape)[:2][known[:2].any(1)].numpy(), 1.0).mean()
+    wanted = smooth_l1((output.shape - target.shape)[:2][known[:2].any(1)].numpy(), 1.0).mean()
     assert found['loss_shape'].item() == pytest.approx(0.1 * wanted, rel=1e-5)
     errors = []
     for n, t in known.nonzero().tolist():
         meshes = []
-        for rotations, shape in ((mine, output.shape), (theirs, truth.shape)):
-            hand = model(rotations[n, t], shape[n], torch.zeros(3), truth.side[n])
+        for rotations, shape in ((mine, output.shape), (theirs, target.shape)):
+            hand = model(rotations[n, t], shape[n], torch.zeros(3), target.side[n])
             meshes.append(hand.vertices - hand.joints[:1])
         errors.append(smooth_l1((meshes[0] - meshes[1]).numpy(), 0.01).mean())
     assert found['loss_vertices'].item() == pytest.approx(20 * np.mean(errors), rel=1e-4)
 
 
 def test_some_frames_of_the_meshes():
-    output, truth = hands(6)
-    truth = truth._replace(pose_valid=torch.ones(3, 6, dtype=torch.bool))
-    everything, frame_valid = RefinementLoss(**SETTINGS), torch.ones(3, 6, dtype=torch.bool)
-    some = RefinementLoss(**SETTINGS, vertex_frames=2)
-    wanted = everything(output, truth, frame_valid, ProceduralHand())['loss_vertices'].item()
-    drawn = [some(output, truth, frame_valid, ProceduralHand())['loss_vertices'].item() for _ in range(60)]
-    assert len(set(drawn)) > 5 and np.mean(drawn) == pytest.approx(wanted, rel=0.05)
-    none = RefinementLoss(**SETTINGS, vertex_weight=0.0)(output, truth, frame_valid, ProceduralHand())
-    assert 'loss_vertices' not in none
+    """The iteration decides which ones, and all are drawn alike often; the global generator is left alone."""
+    output, target = hands(6)
+    target, hand_model = target._replace(pose_valid=torch.ones(3, 6, dtype=torch.bool)), ProceduralHand()
+
+    def vertex_loss(iteration, **options):
+        loss = RefinementLoss(**SETTINGS, **options)
+        return loss(output, target, TrainingStep(iteration), hand_model)['loss_vertices'].item()
+
+    before = torch.get_rng_state()
+    drawn = [vertex_loss(iteration, vertex_frames=2) for iteration in range(60)]
+    assert torch.equal(torch.get_rng_state(), before)
+    assert len(set(drawn)) > 5 and np.mean(drawn) == pytest.approx(vertex_loss(0), rel=0.05)
+    assert vertex_loss(7, vertex_frames=2) == drawn[7]
+    assert [vertex_loss(n, vertex_frames=2, seed=1) for n in range(5)] != drawn[:5]
+    without = RefinementLoss(**SETTINGS, vertex_weight=0.0)
+    assert 'loss_vertices' not in without(output, target, TrainingStep(), hand_model)
 
 
-def test_truth_without_parameters_and_refiners_without_a_hand_model():
-    output, truth = hands(parameters=False)
-    frame_valid, loss = torch.ones(3, 4, dtype=torch.bool), RefinementLoss(**SETTINGS)
-    assert loss(output, truth, frame_valid, None)['loss_parameters'] == 0
-    alone = loss(RefinedMotion(output.joints), truth, frame_valid, None)
+def test_target_without_parameters_and_refiners_without_a_hand_model():
+    output, target = hands(parameters=False)
+    loss = RefinementLoss(**SETTINGS)
+    assert loss(output, target, TrainingStep())['loss_parameters'] == 0
+    alone = loss(RefinedMotion(output.joints), target, TrainingStep())
     assert set(alone) == {'loss_joints', 'loss_acceleration'}

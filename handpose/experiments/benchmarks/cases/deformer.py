@@ -28,7 +28,7 @@ def track(settings):
     """The small model, tested at every frame, and a track that is three of its windows long."""
     config = load(SMALL, {'model.test_mode': 'centre'})
     model = MODELS.build(config.model).to(settings.device).eval()
-    return model, random_batch(1, 3 * config.num_frames * config.frame_gap, config.image_size, settings.device)
+    return model, random_batch(1, 3 * config.num_frames * config.frame_step, config.image_size, settings.device)
 
 
 @case('frame', devices=BOTH)

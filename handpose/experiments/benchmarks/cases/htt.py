@@ -8,7 +8,7 @@ from handpose.experiments.benchmarks.case import Work, case, cases_of_length
 from handpose.experiments.benchmarks.cases.parts import trained
 from handpose.experiments.benchmarks.inputs import ROOT
 from handpose.geometry import project_points
-from handpose.models import WindowedTransformer
+from handpose.models import TrainingStep, WindowedTransformer
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
@@ -56,7 +56,7 @@ def frames_of(settings, whole):
 def htt_paper_inference(settings):
     """HTT at the paper's size over a video of 480 x 270: joints, objects and action; wanted: at least 0.9x"""
     config, model = build(settings)
-    batch = random_video(config, frames_of(settings, 2 * config.num_frames * config.frame_spacing), settings.device)
+    batch = random_video(config, frames_of(settings, 2 * config.num_frames * config.frame_step), settings.device)
     model.eval()
     return Work(lambda: model.predict(batch).joints_3d, batch.images.shape[1])
 
@@ -65,7 +65,7 @@ def htt_paper_inference(settings):
 def htt_backbone(settings):
     """Its ResNet-18 alone, as many images at a time."""
     config, model = build(settings)
-    images = random_video(config, frames_of(settings, 2 * config.num_frames * config.frame_spacing), settings.device)
+    images = random_video(config, frames_of(settings, 2 * config.num_frames * config.frame_step), settings.device)
     model.eval()
 
     @torch.no_grad()
@@ -84,7 +84,7 @@ def training(settings, checkpointing):
     batch = random_video(config, frames_of(settings, config.num_frames), settings.device)
 
     def run():
-        losses = model.loss(batch)
+        losses = model.loss(batch, TrainingStep())
         optimizer.zero_grad()
         sum(losses.values()).backward()
         optimizer.step()

@@ -1,0 +1,46 @@
+"""Meshes for predicted joints.
+
+Legend: B clips, T frames, H hands of a clip, J = 21 joints.
+"""
+
+from torch import Tensor
+
+from handpose.hands import HandModel, fit_hand
+from handpose.structures import HandSequence
+
+
+def add_mesh(prediction: HandSequence, hand_model: HandModel, hand_pose: Tensor, hand_shape: Tensor) -> HandSequence:
+    """Adds vertices and hand-model parameters to predicted joints; the wrist stays where it is.
+
+    Args:
+        prediction: batch with joints_3d (B, T, H, J, 3).
+        hand_model: of the parameters.
+        hand_pose: (B, T, H, 16, 3) rotvecs.
+        hand_shape: (B, H, 10).
+    """
+    num_frames = hand_pose.shape[1]
+    side = prediction.hand_side[:, None].expand(-1, num_frames, -1)
+    shape = hand_shape[:, None].expand(-1, num_frames, -1, -1)
+    transl = prediction.joints_3d[:, :, :, 0] - hand_model.rest_wrist(shape, side)
+    return prediction.replace(
+        vertices=hand_model(hand_pose, shape, transl, side).vertices,
+        hand_pose=hand_pose,
+        hand_shape=hand_shape,
+        hand_transl=transl,
+        hand_pose_valid=prediction.hand_valid,
+    )
+
+
+def fit_meshes(prediction: HandSequence, hand_model: HandModel) -> HandSequence:
+    """Fits the hand model (`ProceduralHand`) to the joints of every track, one shape a track, and adds its mesh.
+
+    For refiners that give joints alone, where their meshes are to be compared; the joints stay as they are.
+    """
+    batch, num_frames, hands = prediction.hand_valid.shape
+    pose = prediction.joints_3d.new_zeros(batch, num_frames, hands, 16, 3)
+    shape = prediction.joints_3d.new_zeros(batch, hands, 10)
+    for b, h in prediction.hand_valid.any(1).nonzero().tolist():
+        joints, valid = prediction.joints_3d[b, :, h].cpu(), prediction.hand_valid[b, :, h].cpu()
+        fit = fit_hand(hand_model, joints, valid, int(prediction.hand_side[b, h]))
+        pose[b, :, h], shape[b, h] = fit.hand_pose.to(pose), fit.hand_shape.to(shape)
+    return add_mesh(prediction, hand_model, pose, shape)
