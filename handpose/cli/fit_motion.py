@@ -1,4 +1,4 @@
-"""Adds hand-model parameters to a motion file: python tools/convert/fit_motion.py MOTION.npz -o FITTED.npz"""
+"""Adds hand-model parameters to a motion file: handpose fit-motion MOTION.npz -o FITTED.npz"""
 
 import argparse
 
@@ -6,22 +6,24 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from handpose.datasets.motion.motion_file import read_motion, write_motion
-from handpose.engine.errors import exit_on_user_error
 from handpose.synthesis.recorded.fitting import fit_motion
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
     parser.add_argument('motion', metavar='MOTION.npz', help='the motion file (docs/motion_file.md)')
     parser.add_argument(
         '-o', '--out', required=True, metavar='FITTED.npz', help='the file to write, whole or not at all'
     )
     parser.add_argument('--workers', type=int, default=1, help='processes; 0: one per CPU core (default 1)')
-    return parser.parse_args()
 
 
-def main():
-    arguments = parse_arguments()
+def run(arguments: argparse.Namespace) -> None:
+    """Fits the hand model and writes the file.
+
+    Args:
+        arguments: those of `add_arguments`.
+    """
     motion = read_motion(arguments.motion)
     columns = (
         TextColumn('fitting frames'),
@@ -40,8 +42,3 @@ def main():
         f'{int(motion.frame_valid.sum())} frames; a joint is off by {np.median(millimetres):.2f} mm (median), '
         f'{np.quantile(millimetres, 0.95):.2f} mm (95 %)'
     )
-
-
-if __name__ == '__main__':
-    with exit_on_user_error():
-        main()

@@ -1,4 +1,4 @@
-"""Publishes weights: python tools/publish_model.py CHECKPOINT CONFIG -o NAME.safetensors --licence Apache-2.0
+"""Publishes weights: handpose publish CHECKPOINT CONFIG -o NAME.safetensors --licence Apache-2.0
 
 The file holds the network alone (no optimizer, no discriminator) and a JSON header that says what it is. The licence
 must fit what the weights were trained on: the built-in data leave you free (Apache-2.0), DexYCB and MANO do not.
@@ -6,9 +6,11 @@ must fit what the weights were trained on: the built-in data leave you free (Apa
 
 import argparse
 import json
+from collections.abc import Sequence
+from typing import Any
 
-from handpose.engine import OptionsAction, load_config, load_weights
-from handpose.engine.errors import exit_on_user_error
+from handpose.cli import arguments as shared
+from handpose.engine import load_config, load_weights
 from handpose.registry import MODELS
 from handpose.zoo.load import read_header
 from handpose.zoo.publish import make_header, publish, read_metrics, zoo_row
@@ -17,26 +19,42 @@ from handpose.zoo.publish import make_header, publish, read_metrics, zoo_row
 class ShowHeader(argparse.Action):
     """Prints the header of a published file, and ends."""
 
-    def __call__(self, parser, namespace, values, option_string=None):
-        """Prints and exits."""
-        print(json.dumps(read_header(values), indent=1))
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: str | Sequence[Any] | None,
+        option_string: str | None = None,
+    ) -> None:
+        """Prints and exits.
+
+        Args:
+            parser: the parser that has the option.
+            namespace: what it has read so far.
+            values: path of the file.
+            option_string: the option as it was typed.
+        """
+        print(json.dumps(read_header(str(values)), indent=1))
         parser.exit()
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
     parser.add_argument('checkpoint', help='a checkpoint that training wrote')
-    parser.add_argument('config', help='the config that it was trained with')
+    shared.add_config(parser)
     parser.add_argument('-o', '--output', required=True, help='<name>.safetensors; the hash is put behind the name')
     parser.add_argument('--licence', required=True, help='terms of the weights, e.g. Apache-2.0')
-    parser.add_argument('--metrics', help='metrics.json that tools/test.py wrote for this checkpoint')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='the overrides of the training')
+    parser.add_argument('--metrics', help='metrics.json that `handpose test` wrote for this checkpoint')
+    shared.add_cfg_options(parser)
     parser.add_argument('--show', metavar='FILE', action=ShowHeader, help='print the header of a published file')
-    return parser.parse_args()
 
 
-def main():
-    arguments = parse_arguments()
+def run(arguments: argparse.Namespace) -> None:
+    """Writes the file and prints its row for the model zoo.
+
+    Args:
+        arguments: those of `add_arguments`.
+    """
     config = load_config(arguments.config, arguments.cfg_options)
     estimator = MODELS.build(config.model)
     load_weights(estimator, arguments.checkpoint, config.model)
@@ -44,8 +62,3 @@ def main():
     header = make_header(estimator, config, arguments.licence, arguments.cfg_options, metrics)
     path, sha256 = publish(estimator, header, arguments.output)
     print(f'{path}\nsha256 {sha256}\n\nfor model_zoo.md:\n{zoo_row(path, sha256, header)}')
-
-
-if __name__ == '__main__':
-    with exit_on_user_error():
-        main()

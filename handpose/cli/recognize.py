@@ -1,14 +1,16 @@
-"""Hands and action of a video: python tools/recognize.py pour.mp4 -o pour.npz --checkpoint htt.safetensors
+"""Finds the hands and the action of a video.
+
+    handpose recognize pour.mp4 -o pour.npz --checkpoint htt.safetensors
 
 Writes a predictions file with the hands of every frame (docs/predictions_file.md) and, beside it, pour_actions.json:
 the action, the objects, and how the action looked while the video went on (docs/your_own_actions.md).
 """
 
 import argparse
-import sys
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from rich import box
@@ -16,13 +18,14 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
-from handpose.engine import OptionsAction, load_config, run_settings
-from handpose.engine.checkpoints import choose_checkpoint
-from handpose.engine.errors import exit_on_user_error
+from handpose.cli import arguments as shared
+from handpose.cli.checkpoints import require_checkpoint
+from handpose.cli.errors import UsageError, UserError
+from handpose.engine import load_config
 from handpose.inference import action_record, doubts, load_action_recognizer, save_actions
 from handpose.inference.action_file import CAVEATS, MIN_SCORE, shown_score
-from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS
-from handpose.structures import Predictions, save_predictions
+from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS, ActionRecognizer, EncodedVideo
+from handpose.structures import HandSequence, Predictions, save_predictions
 from handpose.video import VideoFrames, VideoWriter
 from handpose.visualization.action_banner import ActionBanner
 from handpose.visualization.overlays import draw_hands
@@ -31,13 +34,13 @@ SHOWN = 5  # actions in the table
 WIDTH = 960  # pixels of the drawn video
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
     parser.add_argument('video', help='the video file')
     parser.add_argument('-o', '--out', required=True, metavar='OUT', help='the predictions file, .npz')
     parser.add_argument('--checkpoint', metavar='FILE', help='weights (default: the newest of the config)')
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides of that config')
+    shared.add_cfg_options(parser)
     parser.add_argument('--intrinsics', metavar='FILE', help='the camera: a text file, fx fy cx cy width height')
     parser.add_argument(
         '--field-of-view',
@@ -60,39 +63,47 @@ def parse_arguments():
     )
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
     parser.add_argument('--draw', metavar='VIDEO.webm', help='draw the hands and the running action')
-    arguments = parser.parse_args()
+
+
+def _check_usage(arguments: argparse.Namespace) -> None:
     if Path(arguments.out).suffix != '.npz':
-        parser.error(f'{arguments.out}: a predictions file must end in .npz')
+        raise UsageError(f'{arguments.out}: a predictions file must end in .npz')
     if arguments.intrinsics and arguments.field_of_view is not None:
-        parser.error('give --intrinsics or --field-of-view, not both')
+        raise UsageError('give --intrinsics or --field-of-view, not both')
     if not 0 <= arguments.min_score <= 1:
-        parser.error(f'--min-score must be from 0 to 1, got {arguments.min_score:g}')
+        raise UsageError(f'--min-score must be from 0 to 1, got {arguments.min_score:g}')
     if not arguments.checkpoint and not arguments.config:
-        parser.error('give --checkpoint (weights that tools/publish_model.py wrote), or --config of a trained model')
-    return arguments
+        raise UsageError('give --checkpoint (weights that `handpose publish` wrote), or --config of a trained model')
 
 
-def main():
-    arguments = parse_arguments()
+def run(arguments: argparse.Namespace) -> None:
+    """Recognizes the hands and the action of a video.
+
+    Args:
+        arguments: those of `add_arguments`.
+    """
+    _check_usage(arguments)
     console = Console(highlight=False)
     out = Path(arguments.out)
     # What cannot be drawn is said before anything is read; the rate is that of the video, known later.
     writer = VideoWriter(arguments.draw, 30) if arguments.draw else None
-    checkpoint = arguments.checkpoint or newest_checkpoint(arguments.config, arguments.cfg_options)
+    checkpoint = arguments.checkpoint
+    if not checkpoint:
+        checkpoint = require_checkpoint(load_config(arguments.config, arguments.cfg_options), arguments.config)
     recognizer = load_action_recognizer(checkpoint, arguments.config, arguments.cfg_options, arguments.device)
     start = time.perf_counter()
-    encoded = read(console, recognizer, arguments)
+    encoded = _read(console, recognizer, arguments)
     sequence, running = recognizer.predict(encoded, hands=arguments.hands), recognizer.running(encoded)
     seconds = time.perf_counter() - start
     for note in encoded.notes:
         console.print(f'note: {note}', markup=False)
     read_by = f'{len(encoded)} frames read with {encoded.reader}'
-    report(console, sequence, f'{recognizer.name}, {read_by}, in {seconds:.1f} s', arguments.min_score)
+    _report(console, sequence, f'{recognizer.name}, {read_by}, in {seconds:.1f} s', arguments.min_score)
     actions = out.with_name(f'{out.stem}_actions.json')
     save_actions(actions, action_record(sequence, running, recognizer.name, arguments.min_score))
     if not sequence.hand_valid.any():
-        sys.exit(
-            f'error: no frame of {arguments.video} has a plausible hand, so {out} was not written; actions: {actions}'
+        raise UserError(
+            f'no frame of {arguments.video} has a plausible hand, so {out} was not written; actions: {actions}'
         )
     source = f'{encoded.name}, by {recognizer.name}, hands: {arguments.hands}; {CAVEATS[1]}'
     hands = Predictions.from_sequence(sequence, 'joints_3d', source=source)
@@ -100,32 +111,23 @@ def main():
     console.print(f'hands: {out}; actions: {actions}', markup=False)
     if writer:
         writer.fps = encoded.fps or writer.fps
-        draw(console, arguments.video, sequence, running, writer, shown_score(sequence, arguments.min_score))
+        _draw(console, arguments.video, sequence, running, writer, shown_score(sequence, arguments.min_score))
 
 
-def newest_checkpoint(config, options):
-    """The newest checkpoint of a config's work directory."""
-    settings = run_settings(load_config(config, options))
-    found = choose_checkpoint('auto', settings.work_dir)
-    if found is None:
-        sys.exit(f'error: no checkpoint in {settings.work_dir}; train first with python tools/train.py {config}')
-    return found
-
-
-def read(console, recognizer, arguments):
-    """The encoded video, with a bar that shows how far it is."""
+def _read(console: Console, recognizer: ActionRecognizer, arguments: argparse.Namespace) -> EncodedVideo:
+    """Encodes the video, with a progress bar."""
     columns = TextColumn('reading'), BarColumn(), TaskProgressColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as progress:
         task = progress.add_task('reading', total=None)
 
-        def shown(done, duration):
+        def show(done: float, duration: float | None) -> None:
             progress.update(task, completed=done, total=None if duration is None else max(duration, done))
 
-        return recognizer.encode(arguments.video, arguments.intrinsics, arguments.field_of_view, shown)
+        return recognizer.encode(arguments.video, arguments.intrinsics, arguments.field_of_view, show)
 
 
-def report(console, sequence, title, min_score):
-    """The table of the highest scores, and what they do not say."""
+def _report(console: Console, sequence: HandSequence, title: str, min_score: float) -> None:
+    """Prints the highest scores, the hands that were found, and how reliable both are."""
     table = Table(title=title, box=box.SIMPLE, title_justify='left')
     table.add_column('action')
     table.add_column('score', justify='right')
@@ -144,19 +146,21 @@ def report(console, sequence, title, min_score):
         console.print(f'caution: {caveat}', markup=False)
 
 
-def draw(console, video, sequence, running, writer, min_score):
-    """The hands in the video, and the running action below."""
-    pictures = VideoFrames(video, sequence.timestamps.numpy())
+def _draw(
+    console: Console,
+    video: str,
+    sequence: HandSequence,
+    running: Any,
+    writer: VideoWriter,
+    min_score: float,
+) -> None:
+    """Draws the hands into the video, and the action so far below it."""
+    images = VideoFrames(video, sequence.timestamps.numpy())
     actions, frames = sequence.meta['actions'], len(sequence.timestamps)
     banner = ActionBanner(actions, running, sequence.action_scores, -1, frames, WIDTH, min_score)
     with writer:
         for t in track(range(frames), 'drawing', console=console, transient=True):
             joints = sequence.joints_3d[t][sequence.joints_valid[t].all(-1)]
-            picture = draw_hands(pictures.read(t), joints, sequence.intrinsics[t, 0], WIDTH)
-            writer.write(np.vstack([picture, banner.draw(t)]), float(sequence.timestamps[t]))
+            image = draw_hands(images.read(t), joints, sequence.intrinsics[t, 0], WIDTH)
+            writer.write(np.vstack([image, banner.draw(t)]), float(sequence.timestamps[t]))
     console.print(f'drawn: {writer.path}')
-
-
-if __name__ == '__main__':
-    with exit_on_user_error():
-        main()

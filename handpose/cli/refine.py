@@ -1,7 +1,9 @@
-"""Refines what an estimator gave: python tools/refine.py hands.npz -o refined.npz [--checkpoint pdtm.safetensors]
+"""Refines the predictions of another estimator.
 
-hands.npz is a predictions file (docs/predictions_file.md); tools/convert/to_predictions.py makes one of what MediaPipe,
-HaMeR, MANO or InterHand2.6M give. docs/refine.md says what refining does.
+    handpose refine hands.npz -o refined.npz [--checkpoint pdtm.safetensors]
+
+hands.npz is a predictions file (docs/predictions_file.md); `handpose convert` makes one from the output of MediaPipe,
+HaMeR, MANO or InterHand2.6M. docs/refine.md says what refining does.
 """
 
 import argparse
@@ -12,11 +14,11 @@ from rich.console import Console
 from rich.progress import track
 from rich.table import Table
 
-from handpose.engine import OptionsAction
-from handpose.engine.errors import exit_on_user_error
+from handpose.cli import arguments as shared
+from handpose.cli.errors import UsageError
 from handpose.evaluation.motion_summary import motion_summary
 from handpose.inference import DEFAULT_METHOD, METHODS, load_refiner
-from handpose.structures import load_predictions, save_predictions
+from handpose.structures import Predictions, load_predictions, save_predictions
 from handpose.video import VideoFrames, VideoWriter, frame_period
 from handpose.visualization import save_image
 from handpose.visualization.skeleton_video import ComparisonVideo
@@ -37,36 +39,42 @@ ROWS = {
 }
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
     parser.add_argument('predictions', help='the predictions file, .npz')
     parser.add_argument('-o', '--out', required=True, metavar='REFINED', help='the refined file, .npz')
     parser.add_argument('--checkpoint', metavar='FILE', help='weights of a refiner (default: a filter without weights)')
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides of that config')
+    shared.add_cfg_options(parser)
     parser.add_argument('--hand-model', metavar='FOLDER', help='MANO files, for weights that were trained with MANO')
     parser.add_argument('--filter', choices=METHODS, help=f'a filter instead of weights (default {DEFAULT_METHOD})')
     parser.add_argument('--longest-gap', type=float, metavar='SECONDS', help='longest gap to fill (default 0.9)')
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
     parser.add_argument('--draw', metavar='VIDEO.webm', help='draw before and after, and VIDEO_traces.png')
     parser.add_argument('--over', metavar='INPUT_VIDEO', help='draw over the video that the predictions are of')
-    arguments = parser.parse_args()
+
+
+def _check_usage(arguments: argparse.Namespace) -> None:
     if arguments.checkpoint and arguments.filter:
-        parser.error('give --checkpoint or --filter, not both')
+        raise UsageError('give --checkpoint or --filter, not both')
     if arguments.over and not arguments.draw:
-        parser.error('--over goes with --draw')
+        raise UsageError('--over goes with --draw')
     if arguments.config and not arguments.checkpoint:
-        parser.error('--config goes with --checkpoint')
-    return arguments
+        raise UsageError('--config goes with --checkpoint')
 
 
-def main():
-    arguments = parse_arguments()
+def run(arguments: argparse.Namespace) -> None:
+    """Refines a predictions file.
+
+    Args:
+        arguments: those of `add_arguments`.
+    """
+    _check_usage(arguments)
     console = Console(highlight=False)
     before = load_predictions(arguments.predictions)
     # What cannot be drawn is said before anything is written.
     writer = VideoWriter(arguments.draw, 1 / (frame_period(before.timestamps) or 1 / 30)) if arguments.draw else None
-    pictures = VideoFrames(arguments.over, before.timestamps) if arguments.over else None
+    images = VideoFrames(arguments.over, before.timestamps) if arguments.over else None
     hand_model = dict(type='MANO', model_path=arguments.hand_model) if arguments.hand_model else None
     refiner = load_refiner(
         arguments.checkpoint,
@@ -86,17 +94,17 @@ def main():
         after = refiner.refine(before)
     seconds = time.perf_counter() - start
     save_predictions(arguments.out, after)
-    report(console, before, after, f'{refiner.name}, {len(before)} frames in {seconds:.1f} s')
+    _report(console, before, after, f'{refiner.name}, {len(before)} frames in {seconds:.1f} s')
     console.print(NO_TRUTH)
     if arguments.checkpoint:
         console.print(LEARNED)
     console.print(f'refined: {arguments.out}')
     if writer:
-        draw(console, before, after, refiner.name, writer, pictures)
+        _draw(console, before, after, refiner.name, writer, images)
 
 
-def report(console, before, after, title):
-    """The table of what changed, on the frames that both have."""
+def _report(console: Console, before: Predictions, after: Predictions, title: str) -> None:
+    """Prints a table of what changed, on the frames that both have."""
     table = Table(title=title, box=box.SIMPLE, title_justify='left')
     for name in ('', 'before', 'after'):
         table.add_column(name, justify='right' if name else 'left')
@@ -104,27 +112,29 @@ def report(console, before, after, title):
     for key, name in ROWS.items():
         if key != 'acceleration_in_hand' or before.frame == 'camera':
             table.add_row(name, *(f'{figure[key]:.2f}' for figure in figures))
-    seen = [f'{int(version.valid.sum())} of {version.valid.size}' for version in (before, after)]
-    table.add_row('frames with a hand', *seen)
+    counts = [f'{int(version.valid.sum())} of {version.valid.size}' for version in (before, after)]
+    table.add_row('frames with a hand', *counts)
     table.add_row('  of them filled in', '', str(int((after.valid & ~before.valid).sum())))
     console.print(table)
 
 
-def draw(console, before, after, name, writer, pictures):
-    """Writes the traces and the video; `pictures` are the frames of the input video, or None."""
+def _draw(
+    console: Console,
+    before: Predictions,
+    after: Predictions,
+    name: str,
+    writer: VideoWriter,
+    images: VideoFrames | None,
+) -> None:
+    """Writes the traces and the video; `images` are the frames of the input video, or None."""
     traces = writer.path.with_name(f'{writer.path.stem}_traces.png')
     save_image(traces, joint_traces(before, after, title=name))
     video = ComparisonVideo(before, after, names=('before', f'after ({name})'))
-    if pictures and (before.intrinsics is None or before.frame != 'camera'):
-        console.print("the video is shown beside: to put skeletons into it takes frame 'camera' and intrinsics")
+    if images and (before.intrinsics is None or before.frame != 'camera'):
+        console.print("the video is shown beside: drawing skeletons into it takes frame 'camera' and intrinsics")
     with writer:
         for t in track(range(len(before)), 'drawing', console=console, transient=True):
-            writer.write(video.draw(t, pictures.read(t) if pictures else None), before.timestamps[t])
-    for note in pictures.notes if pictures else ():
+            writer.write(video.draw(t, images.read(t) if images else None), before.timestamps[t])
+    for note in images.notes if images else ():
         console.print(f'note: {note}', markup=False)
     console.print(f'drawn: {writer.path}, {traces}')
-
-
-if __name__ == '__main__':
-    with exit_on_user_error():
-        main()

@@ -1,16 +1,20 @@
-"""Tests a config by its official protocol: python tools/test.py configs/deformer/dexycb.py [CHECKPOINT]"""
+"""Tests a config by its dataset's official protocol: handpose test configs/deformer/dexycb.py [CHECKPOINT]"""
 
 import argparse
 import json
-import sys
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
+from mmengine.config import Config
 from mmengine.dist import is_main_process
-from mmengine.runner import set_random_seed
+from mmengine.runner import Runner, set_random_seed
+from torch import nn
 
-from handpose.engine import OptionsAction, build_runner, compat, load_config, load_weights, run_settings
+from handpose.cli import arguments as shared
+from handpose.cli.errors import UserError
+from handpose.engine import build_runner, compat, load_config, load_weights, run_settings
 from handpose.engine.checkpoints import choose_checkpoint
-from handpose.engine.errors import exit_on_user_error
 from handpose.evaluation import load_records, metrics_table
 from handpose.files.atomic import atomic_write
 from handpose.models import fit_constant_hands
@@ -19,9 +23,9 @@ from handpose.visualization.hook import DrawClipsHook
 from handpose.visualization.report import draw_actions, draw_numbers, draw_worst_tracks
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument('config', help='config file, e.g. configs/deformer/synthetic.py')
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
+    shared.add_config(parser)
     parser.add_argument('checkpoint', nargs='?', help='weights (default: the newest checkpoint of the work directory)')
     parser.add_argument('--work-dir', help='where results go (default work_dirs/<system>_<dataset>)')
     parser.add_argument(
@@ -38,20 +42,26 @@ def parse_arguments():
         help='draw N clips and the N worst sequences (0: nothing; default 2)',
     )
     parser.add_argument('--results', metavar='FILE', help="also write the model's results in the dataset's own format")
-    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides, e.g. data_root=...')
-    parser.add_argument('--launcher', choices=['none', 'pytorch'], default='none', help='several processes')
-    return parser.parse_args()
+    shared.add_cfg_options(parser)
+    shared.add_launcher(parser)
 
 
-def main():
-    arguments = parse_arguments()
+def run(arguments: argparse.Namespace) -> None:
+    """Tests, prints the table of metrics, and draws.
+
+    Args:
+        arguments: those of `add_arguments`.
+
+    Raises:
+        ValueError: the config, its data or its checkpoint cannot be used.
+    """
     config = load_config(arguments.config, arguments.cfg_options)
     config = run_settings(config, arguments.work_dir, arguments.launcher)
     compat.join_process_group(arguments.launcher)
     results_file = results_file_of(config, arguments.results)
-    estimators = build_estimators(config, arguments.checkpoint, arguments.compare)
+    estimators = build_estimators(config, arguments)
     pictures = Path(config.work_dir) / 'pictures' if arguments.draw else None
-    results = {}
+    results: dict[str, dict[str, float]] = {}
     for name, estimator in estimators.items():
         extra = [results_file] if results_file and name == 'model' else []
         runner = build_test(config, name, estimator, extra)
@@ -61,40 +71,52 @@ def main():
     reports = is_main_process()  # after leaving, every process is its own main process
     compat.leave_process_group()
     if reports:
-        report(results, Path(config.work_dir), arguments.results)
+        _report(results, Path(config.work_dir), arguments.results)
         if pictures:
             if 'action_accuracy' in results['model']:
                 draw_actions(pictures, load_records(record_path(config.work_dir, 'model_actions')))
-            draw(config, estimators, runner.test_dataloader.dataset, pictures, arguments.draw)
+            _draw(config, estimators, runner.test_dataloader.dataset, pictures, arguments.draw)
 
 
-def results_file_of(config, path):
+def results_file_of(config: Config, path: str | None) -> dict[str, Any] | None:
     """The metric that writes `path`, or None where none is asked for; refuses a dataset without such a file."""
     if path is None:
         return None
     if config.get('results_file') is None:
-        sys.exit(f'error: {config.filename} has no results_file, so its dataset has no results format; leave --results')
+        raise UserError(f'{config.filename} has no results_file, so its dataset has no results format; omit --results')
     return {**config.results_file, 'path': path}
 
 
-def build_estimators(config, checkpoint, compare):
-    """The rows of the table, by name: the model, and what it must beat."""
-    warn = lambda sentence: print(f'not used: {sentence}')  # noqa: E731
-    checkpoint = checkpoint or choose_checkpoint('auto', config.work_dir, warn)
+def build_estimators(config: Config, arguments: argparse.Namespace) -> dict[str, nn.Module]:
+    """Builds the rows of the table: the model, and what it must beat.
+
+    Args:
+        config: the config of the run.
+        arguments: those of `add_arguments`.
+
+    Returns:
+        {name: estimator}.
+
+    Raises:
+        UserError: there is no checkpoint.
+    """
+    checkpoint = arguments.checkpoint or choose_checkpoint(
+        'auto', config.work_dir, lambda reason: print(f'not used: {reason}')
+    )
     model = MODELS.build(config.model)
     if checkpoint is not None:
         load_weights(model, checkpoint, config.model)
         if is_main_process():
             print(f'testing {checkpoint}')
     elif any(True for _ in model.parameters()):
-        sys.exit(
-            f'error: no checkpoint in {config.work_dir}; train first with python tools/train.py {config.filename}, '
+        raise UserError(
+            f'no checkpoint in {config.work_dir}; train first with: handpose train {arguments.config}; '
             f'or give the path of a checkpoint'
         )
     estimators = {'model': model}
-    if compare and config.get('compared'):
+    if arguments.compare and config.get('compared'):
         estimators.update({name: MODELS.build(settings) for name, settings in config.compared.items()})
-    elif compare:
+    elif arguments.compare:
         # Each frame once, as in the test: whole tracks, or videos.
         labels = DATASETS.build({**config.train_dataset, 'mode': config.test_dataset.mode, 'pipeline': []})
         estimators.update(fit_constant_hands(labels[i] for i in range(len(labels))))
@@ -103,8 +125,15 @@ def build_estimators(config, checkpoint, compare):
     return estimators
 
 
-def build_test(config, name, estimator, extra_metrics):
-    """A runner of the whole test split; the metrics keep the numbers of every sample in records/."""
+def build_test(config: Config, name: str, estimator: nn.Module, extra_metrics: list[dict[str, Any]]) -> Runner:
+    """Builds a runner of the whole test split; the metrics keep the numbers of every sample in records/.
+
+    Args:
+        config: the config of the run; it is not changed.
+        name: the row of the table.
+        estimator: the row's estimator.
+        extra_metrics: configs of more metrics.
+    """
     config = config.copy()
     metrics = [*config.test_evaluator, *extra_metrics]
     if estimator.gives.hand_model is None or config.get('labels') == 'joints_only':
@@ -114,7 +143,7 @@ def build_test(config, name, estimator, extra_metrics):
     return build_runner(config, estimator, experiment_name=f'test_{name}', purpose='test')
 
 
-def with_records(metric, work_dir, name):
+def with_records(metric: Mapping[str, Any], work_dir: str, name: str) -> Mapping[str, Any]:
     """The config of a metric that keeps its records: <name>.npz, <name>_mesh.npz, <name>_actions.npz; others as is."""
     suffix = {'HandPoseMetric': '', 'HandMeshMetric': '_mesh', 'ActionMetric': '_actions'}.get(metric['type'])
     if suffix is None:
@@ -122,11 +151,12 @@ def with_records(metric, work_dir, name):
     return {**metric, 'keep_records': str(record_path(work_dir, f'{name}{suffix}'))}
 
 
-def record_path(work_dir, name):
+def record_path(work_dir: str, name: str) -> Path:
+    """Where the numbers of every sample of a row are kept."""
     return Path(work_dir) / 'records' / f'{name}.npz'
 
 
-def report(results, work_dir, results_file):
+def _report(results: dict[str, dict[str, float]], work_dir: Path, results_file: str | None) -> None:
     """Prints the table, and keeps it as metrics.json beside the checkpoints."""
     print(metrics_table(results))
     atomic_write(work_dir / 'metrics.json', json.dumps(results, indent=1, sort_keys=True) + '\n')
@@ -135,19 +165,14 @@ def report(results, work_dir, results_file):
         print(f'results: {results_file}')
 
 
-def draw(config, estimators, dataset, pictures, count):
+def _draw(config: Config, estimators: Mapping[str, nn.Module], dataset: Any, pictures: Path, count: int) -> None:
     """Draws the test's numbers and its worst sequences from the records."""
     paths = {name: record_path(config.work_dir, name) for name in estimators}
     if not paths['model'].is_file():
-        print('no pictures of the numbers: the config has no HandPoseMetric in test_evaluator')
+        print('no drawings of the numbers: the config has no HandPoseMetric in test_evaluator')
         return
     records = {name: load_records(path) for name, path in paths.items()}
     draw_numbers(pictures, records, say=print)
     compared = {name: record for name, record in records.items() if name != 'untrained'}
     draw_worst_tracks(pictures, compared, estimators['model'], dataset, count)
     print(f'pictures: {pictures}')
-
-
-if __name__ == '__main__':
-    with exit_on_user_error():
-        main()

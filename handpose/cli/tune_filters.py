@@ -1,17 +1,19 @@
-"""Chooses the settings of motion filters on a train split: python tools/tune_filters.py configs/pdtm/dexycb_motion.py
+"""Chooses the settings of motion filters on a train split: handpose tune-filters pdtm/dexycb_motion
 
-Every filter's settings are tried on the same tracks with the same inputs; the one with the lowest wrist-aligned MPJPE
-is marked. What is printed as options can be given to tools/test.py and to tables of tools/ablate.py.
+All settings of a filter are tried on the same tracks with the same inputs; the one with the lowest wrist-aligned MPJPE
+is marked. The printed options can be given to `handpose test` and to the tables of `handpose ablate`.
 """
 
 import argparse
+from collections.abc import Mapping, Sequence
 from itertools import product
+from typing import Any
 
 from rich.progress import track
 
-from handpose.engine import OptionsAction, load_config
+from handpose.cli import arguments as shared
+from handpose.engine import load_config
 from handpose.engine.adapter import EstimatorAdapter, collate
-from handpose.engine.errors import exit_on_user_error
 from handpose.registry import DATASETS, METRICS, MODELS
 
 # In seconds and hertz, whatever the frame rate of the data.
@@ -23,33 +25,44 @@ GRIDS = {
 ERROR, ACCELERATION = 'mpjpe_ra_wrist_mm', 'accel_error_mm_per_frame2'
 
 
-def parse_arguments():
-    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('config', help='config file that lists the filters, e.g. configs/pdtm/dexycb_motion.py')
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
+    shared.add_config(parser)
     parser.add_argument('--every', type=int, default=8, metavar='N', help='take every n-th track (default %(default)s)')
-    parser.add_argument('--cfg-options', nargs='+', action=OptionsAction, help='overrides of the config')
-    return parser.parse_args()
+    shared.add_cfg_options(parser)
 
 
-def main():
-    arguments = parse_arguments()
+def run(arguments: argparse.Namespace) -> None:
+    """Prints the numbers of every setting.
+
+    Args:
+        arguments: those of `add_arguments`.
+    """
     config = load_config(arguments.config, arguments.cfg_options)
     settings = {**config.train_dataset, 'mode': 'tracks', 'pipeline': config.test_pipeline}
     dataset = DATASETS.build(settings)
     batches = [collate([dataset[i]])['batch'] for i in track(range(0, len(dataset), arguments.every), 'reading')]
     print(f'{len(batches)} of {len(dataset)} tracks of the train split; {ERROR} | {ACCELERATION}')
-    print(f'input: {words(measure(config.input_motion, batches))}')
+    print(f'input: {_format(measure(config.input_motion, batches))}')
     for name, grid in GRIDS.items():
         choices = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
         found = [measure({**config[name], 'unit': 'seconds', **choice}, batches) for choice in track(choices, name)]
         best = min(range(len(found)), key=lambda i: found[i][0])
         for i, choice in enumerate(choices):
             options = ' '.join(f'{name}.{key}={value}' for key, value in {'unit': 'seconds', **choice}.items())
-            print(f'{"*" if i == best else " "} {options}: {words(found[i])}')
+            print(f'{"*" if i == best else " "} {options}: {_format(found[i])}')
 
 
-def measure(settings, batches):
-    """(wrist-aligned MPJPE mm, wrist-relative acceleration error mm/frame^2) of a refiner on batches of one track."""
+def measure(settings: Mapping[str, Any], batches: Sequence[Any]) -> tuple[float, float]:
+    """Measures a refiner.
+
+    Args:
+        settings: its config.
+        batches: batches of one track.
+
+    Returns:
+        Wrist-aligned MPJPE in mm, and wrist-relative acceleration error in mm/frame^2.
+    """
     adapter = EstimatorAdapter(MODELS.build(settings)).eval()
     metric = METRICS.build(dict(type='HandPoseMetric', breakdowns=()))
     for batch in batches:
@@ -58,10 +71,5 @@ def measure(settings, batches):
     return numbers[ERROR], numbers[ACCELERATION]
 
 
-def words(pair):
-    return f'{pair[0]:.3f} mm | {pair[1]:.3f} mm/frame^2'
-
-
-if __name__ == '__main__':
-    with exit_on_user_error():
-        main()
+def _format(numbers: tuple[float, float]) -> str:
+    return f'{numbers[0]:.3f} mm | {numbers[1]:.3f} mm/frame^2'

@@ -143,7 +143,7 @@ def load_cases(folder=FOLDER):
     Raises:
         BenchmarkError: no such folder, or no case in it.
     """
-    files = sorted(Path(folder).glob('*.py'))
+    files = sorted(path for path in Path(folder).glob('*.py') if path.name != '__init__.py')
     for path in files:
         load_file(path)
     found = {name: made for name, made in CASES.items() if Path(made.file).parent == Path(folder)}

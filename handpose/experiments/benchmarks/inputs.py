@@ -15,8 +15,7 @@ import yaml
 from handpose.files.reading import read_yaml, visible_paths
 from handpose.structures import HandSequence
 
-ROOT = Path(__file__).parents[3]
-PAPER, SMALL = 'configs/deformer/dexycb.py', 'configs/deformer/synthetic_paper.py'
+PAPER, SMALL = 'deformer/dexycb', 'deformer/synthetic_paper'
 PROCEDURAL = {'hand_model': dict(type='ProceduralHand', _delete_=True)}
 SEQUENCES, FRAMES = 5, 24  # of the built-in data made for a benchmark: one subject, one camera
 
@@ -25,7 +24,7 @@ def load(config, options=None):
     """A config of the repository, with the procedural hand."""
     from handpose.engine import load_config
 
-    return load_config(str(ROOT / config), {**PROCEDURAL, **(options or {})})
+    return load_config(config, {**PROCEDURAL, **(options or {})})
 
 
 def dexycb_root(settings, width, height):
@@ -49,8 +48,8 @@ def _make_square(root, size):
     # In a process of its own: its memory is not the case's.
     options = {'subjects': 1, 'sequences': SEQUENCES, 'frames': FRAMES, 'cameras': 1, 'size': size, 'workers': 1}
     words = [word for name, value in options.items() for word in (f'--{name}', str(value))]
-    tool = ROOT / 'tools' / 'make_synthetic.py'
-    done = subprocess.run([sys.executable, str(tool), '--root', str(root), *words], capture_output=True, text=True)
+    command = [sys.executable, '-m', 'handpose', 'make-data', '--root', str(root), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f'the built-in data could not be made: {(done.stderr or done.stdout).strip()[-300:]}')
 

@@ -86,12 +86,12 @@ def read_results(path):
     """Reads a results file.
 
     Raises:
-        BenchmarkError: no such file, or not one of `tools/benchmark.py`.
+        BenchmarkError: no such file, or not one of `handpose benchmark`.
     """
-    advice = 'give a file that tools/benchmark.py wrote'
+    advice = 'give a file that `handpose benchmark` wrote'
     results = read_json(path, allow_nan=True, error=BenchmarkError, advice=advice)
     if results.get('format') != FORMAT:
-        raise BenchmarkError(f'{path} is not a file of tools/benchmark.py in the format {FORMAT}')
+        raise BenchmarkError(f'{path} is not a file of `handpose benchmark` in the format {FORMAT}')
     return results
 
 

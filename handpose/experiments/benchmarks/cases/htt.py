@@ -6,19 +6,18 @@ from handpose.engine import load_config
 from handpose.engine.training import prepare_estimator, training_options
 from handpose.experiments.benchmarks.case import Work, case, cases_of_length
 from handpose.experiments.benchmarks.cases.parts import trained
-from handpose.experiments.benchmarks.inputs import ROOT
 from handpose.geometry import project_points
 from handpose.models import TrainingStep, WindowedTransformer
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
 BOTH = ('cpu', 'cuda')
-PAPER = 'configs/htt/h2o.py'
+PAPER = 'htt/h2o'
 VIDEO = 2048  # frames
 
 
 def build(settings):
-    config = load_config(str(ROOT / PAPER))
+    config = load_config(PAPER)
     torch.manual_seed(0)
     return config, MODELS.build(config.model).to(settings.device)
 

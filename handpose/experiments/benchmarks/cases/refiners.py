@@ -9,7 +9,7 @@ from handpose.models.layers.deformable_sampling import deformable_sample_1d
 from handpose.registry import MODELS
 
 BOTH = ('cpu', 'cuda')
-REFINER, SMALL_REFINER = 'configs/pdtm/dexycb.py', 'configs/pdtm/synthetic.py'
+REFINER, SMALL_REFINER = 'pdtm/dexycb', 'pdtm/synthetic'
 REACH = 2.0  # frames: PDTM's bound of offsets
 MINUTE = 1800  # frames at 30 per second
 

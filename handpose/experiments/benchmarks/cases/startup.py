@@ -3,15 +3,16 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
+import handpose
 from handpose.experiments.benchmarks.case import Work, case
-from handpose.experiments.benchmarks.inputs import ROOT
 
 
 def importing(names):
     """Work: a Python that imports modules and says how much memory it had at its peak."""
     code = f'import {names}; from handpose.experiments.benchmarks.measure import peak_memory; print(peak_memory()[1])'
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    environment = {**os.environ, 'PYTHONPATH': str(Path(handpose.__file__).parents[1])}
 
     def run():
         done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=environment)
