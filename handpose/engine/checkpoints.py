@@ -2,12 +2,16 @@
 
 import math
 import zipfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 from mmengine.dist import broadcast_object_list, is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
+from torch import nn
 
-from handpose.engine.compat import WHOLE_FILES
+from handpose.engine.compat import ATOMIC_FILES
 from handpose.engine.guards import StopSignal, check_work_dir
 from handpose.files.atomic import atomic_write
 from handpose.registry import HOOKS
@@ -19,7 +23,7 @@ BEST = 'best.pth'
 
 @HOOKS.register_module()
 class CheckpointHook(Hook):
-    """Writes `epoch_<n>.pth` at the end of epochs and, if asked to, `iter_<n>.pth` between; each whole or not at all.
+    """Writes `epoch_<n>.pth` at the end of epochs and, if asked to, `iter_<n>.pth` between; each atomically.
 
     Old files are deleted only after the new one is on the disk. Weights that are not finite are never saved.
 
@@ -36,7 +40,14 @@ class CheckpointHook(Hook):
 
     priority = 'VERY_LOW'
 
-    def __init__(self, interval=1, interval_iters=None, keep=2, save_best=None, rule='less'):
+    def __init__(
+        self,
+        interval: int = 1,
+        interval_iters: int | None = None,
+        keep: int = 2,
+        save_best: str | None = None,
+        rule: str = 'less',
+    ) -> None:
         for name, value in (('interval', interval), ('interval_iters', interval_iters), ('keep', keep)):
             if value is not None and value < 1:
                 raise ValueError(f'CheckpointHook needs {name} of at least 1, got {value}')
@@ -48,7 +59,7 @@ class CheckpointHook(Hook):
         self.saved = 0  # iterations done when the newest checkpoint was written
         self.stop = StopSignal()
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         """Makes Ctrl-C and SIGTERM save first; in several processes, which might stop apart, they end at once."""
         self.saved = runner.iter
         if runner.world_size == 1:
@@ -60,11 +71,11 @@ class CheckpointHook(Hook):
             if meta['iter'] <= runner.iter and self.save_best in meta.get('best', {}):
                 runner.message_hub.update_info('best_score', meta['best'][self.save_best])
 
-    def after_train(self, runner):
-        """Gives the signals back."""
+    def after_train(self, runner: Runner) -> None:
+        """Restores the signal handlers."""
         self.stop.restore()
 
-    def next_batch(self, runner, batches):
+    def next_batch(self, runner: Runner, batches: Iterator[Any]) -> Any:
         """The next of an iterator of training batches, None after the last.
 
         While it is waited for, a signal saves and stops at once, unless an optimizer step is half done.
@@ -79,17 +90,17 @@ class CheckpointHook(Hook):
                 self._save(runner, f'iter_{runner.iter}.pth', dict(epoch=runner.epoch, iter=runner.iter))
             raise
 
-    def before_val_epoch(self, runner):
+    def before_val_epoch(self, runner: Runner) -> None:
         """Lets a signal stop a validation at once where nothing would be lost by it."""
         self.stop.at_once = runner.iter == self.saved
 
-    def after_val_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_val_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Stops a validation, once the epoch before it is saved."""
         if self.stop.requested:
             self._save(runner, f'epoch_{runner.epoch}.pth', dict(epoch=runner.epoch, iter=runner.iter))
             self.stop.raise_if_requested()
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Saves between epochs' ends."""
         done = runner.iter + 1
         batches = runner.train_dataloader.batch_sampler
@@ -100,13 +111,13 @@ class CheckpointHook(Hook):
         if self.waiting and at_step and not at_end:
             self.save_now(runner)
 
-    def save_now(self, runner):
+    def save_now(self, runner: Runner) -> None:
         """Saves after an iteration that ended an optimizer step."""
         self.waiting = False
         self._save(runner, f'iter_{runner.iter + 1}.pth', dict(epoch=runner.epoch, iter=runner.iter + 1))
         self.stop.raise_if_requested()
 
-    def after_train_epoch(self, runner):
+    def after_train_epoch(self, runner: Runner) -> None:
         """Saves at the end of an epoch."""
         self.waiting = False
         done = runner.epoch + 1
@@ -116,10 +127,10 @@ class CheckpointHook(Hook):
         if stopping:
             self.stop.raise_if_requested()
 
-    def after_val_epoch(self, runner, metrics=None):
+    def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keeps the best checkpoint by `save_best`."""
         self.stop.at_once = False
-        if self.save_best is None:
+        if self.save_best is None or metrics is None:
             return
         if self.save_best not in metrics:
             known = ', '.join(sorted(metrics))
@@ -133,35 +144,35 @@ class CheckpointHook(Hook):
             meta = dict(epoch=runner.epoch, iter=runner.iter, best={self.save_best: value})
             self._write(runner, BEST, meta)
 
-    def _save(self, runner, name, meta):
+    def _save(self, runner: Runner, name: str, meta: dict[str, Any]) -> None:
         self._write(runner, name, meta)
         self.saved = meta['iter']
         if is_main_process():
             atomic_write(Path(runner.work_dir) / POINTER, str(Path(runner.work_dir) / name))
             self._delete_old(Path(runner.work_dir), meta['iter'])
 
-    def _write(self, runner, name, meta):
+    def _write(self, runner: Runner, name: str, meta: dict[str, Any]) -> None:
         _check_finite(runner.model)
         if is_main_process():
             check_work_dir(runner.work_dir)  # writing would make it again, without what was in it
         path = Path(runner.work_dir) / name
         try:
-            runner.save_checkpoint(runner.work_dir, name, meta=meta, backend_args=dict(backend=WHOLE_FILES))
+            runner.save_checkpoint(runner.work_dir, name, meta=meta, backend_args=dict(backend=ATOMIC_FILES))
         except OSError as error:
             raise ValueError(
                 f'{path} could not be written ({error.strerror or error}); the checkpoints before it are whole. '
                 'Make room and go on with --resume'
             ) from error
 
-    def _delete_old(self, folder, newest):
+    def _delete_old(self, folder: Path, newest: int) -> None:
         # Unreadable files, and files beyond `newest` (of a run that once went further), are not ours to delete.
         iterations = {path: iteration_of(path) for path in checkpoint_files(folder)}
-        kept = sorted((p for p, i in iterations.items() if 0 <= i <= newest), key=iterations.get)
+        kept = sorted((p for p, i in iterations.items() if 0 <= i <= newest), key=lambda path: iterations[path])
         for path in kept[: -self.keep]:
             path.unlink()
 
 
-def next_batch(runner, batches):
+def next_batch(runner: Runner, batches: Iterator[Any]) -> Any:
     """The next of an iterator of training batches, None after the last; see `CheckpointHook.next_batch`."""
     for hook in runner.hooks:
         if isinstance(hook, CheckpointHook):
@@ -169,7 +180,7 @@ def next_batch(runner, batches):
     return next(batches, None)
 
 
-def _check_finite(model):
+def _check_finite(model: nn.Module) -> None:
     for name, value in model.state_dict().items():
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(
@@ -179,12 +190,12 @@ def _check_finite(model):
             )
 
 
-def checkpoint_files(folder):
+def checkpoint_files(folder: str | Path) -> list[Path]:
     """Paths of the `epoch_<n>.pth` and `iter_<n>.pth` files in `folder`, in no order."""
     return [p for kind in ('epoch', 'iter') for p in Path(folder).glob(f'{kind}_*.pth')]
 
 
-def iteration_of(path):
+def iteration_of(path: str | Path) -> int:
     """The iteration that a checkpoint was saved at; -1 for a file that cannot be read."""
     try:
         return int(load_checkpoint_file(path, mmap=True)['meta']['iter'])
@@ -192,8 +203,8 @@ def iteration_of(path):
         return -1
 
 
-def find_corruption(path):
-    """Says in a sentence why the checkpoint `path` cannot be used, or None when it can; reads the whole file."""
+def find_corruption(path: str | Path) -> str | None:
+    """Why the checkpoint `path` cannot be used, or None when it can; reads the whole file."""
     try:
         load_checkpoint_file(path, mmap=True)
         with zipfile.ZipFile(path) as archive:
@@ -203,26 +214,28 @@ def find_corruption(path):
     return None if broken is None else f'{path} is damaged: the checksum of {broken} does not fit'
 
 
-def newest_checkpoint(work_dir, warn=lambda sentence: None):
+def newest_checkpoint(work_dir: str | Path, warn: Callable[[str], object] = lambda message: None) -> str | None:
     """The path of the newest checkpoint of `work_dir` that can be read, or None where training has written none.
 
     Newest is the one with the most iterations, whatever the clock said when it was written.
 
     Args:
         work_dir: where training writes.
-        warn: called with a sentence for every damaged file.
+        warn: called with a message for every damaged file.
 
     Raises:
         ValueError: there are checkpoints, but every one of them is damaged.
     """
     iterations = {path: iteration_of(path) for path in checkpoint_files(work_dir)}
     unreadable = sorted(path for path, iteration in iterations.items() if iteration < 0)
-    readable = sorted((path for path in iterations if path not in unreadable), key=iterations.get, reverse=True)
-    for path in unreadable + readable:  # all that cannot be read are named, and the damaged before the good
-        sentence = find_corruption(path)
-        if sentence is None and path in readable:
+    readable = sorted(
+        (path for path in iterations if path not in unreadable), key=lambda path: iterations[path], reverse=True
+    )
+    for path in unreadable + readable:  # every unreadable file is reported
+        message = find_corruption(path)
+        if message is None and path in readable:
             return str(path)
-        warn(sentence or f'{path} does not say at which iteration it was saved')
+        warn(message or f'{path} does not say at which iteration it was saved')
     if iterations:
         raise ValueError(
             f'every checkpoint in {work_dir} is damaged ({", ".join(sorted(p.name for p in iterations))}); move them '
@@ -231,7 +244,7 @@ def newest_checkpoint(work_dir, warn=lambda sentence: None):
     return None
 
 
-def checkpoint_in(work_dir):
+def checkpoint_in(work_dir: str | Path) -> str:
     """The path of the newest checkpoint of the folder `work_dir`, which another training is to start from.
 
     Raises:
@@ -246,26 +259,29 @@ def checkpoint_in(work_dir):
     return path
 
 
-def choose_checkpoint(requested, work_dir, warn=lambda sentence: None):
+def choose_checkpoint(
+    requested: str | Path, work_dir: str | Path, warn: Callable[[str], object] = lambda message: None
+) -> str | None:
     """The path to go on from, or None where there is nothing yet; the first process chooses for all of them.
 
     Args:
         requested: 'auto' for the newest good checkpoint of `work_dir`, or the path of one.
-        work_dir, warn: see `newest_checkpoint`.
+        work_dir: see `newest_checkpoint`.
+        warn: see `newest_checkpoint`.
 
     Raises:
         ValueError: the file asked for is missing or damaged, or every file of `work_dir` is damaged.
     """
-    choice = [None]
+    choice: list[str | None] = [None]
     if is_main_process():
-        choice = [newest_checkpoint(work_dir, warn) if requested == 'auto' else _whole(requested)]
+        choice = [newest_checkpoint(work_dir, warn) if requested == 'auto' else _usable(requested)]
     # Folders may differ between nodes, and training may go on in this one.
     broadcast_object_list(choice)
     return choice[0]
 
 
-def _whole(path):
-    sentence = find_corruption(path)
-    if sentence is not None:
-        raise ValueError(f'{sentence}. --resume alone takes the newest good checkpoint of the work directory')
+def _usable(path: str | Path) -> str:
+    message = find_corruption(path)
+    if message is not None:
+        raise ValueError(f'{message}. --resume alone takes the newest good checkpoint of the work directory')
     return str(path)

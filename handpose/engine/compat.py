@@ -1,10 +1,14 @@
-"""Every work-around for mmengine 0.10.7, each with its reason and the condition under which it can go.
+"""Every workaround for mmengine 0.10, each with its reason and the condition under which it can be removed.
 
 Nothing else in the library patches anything, and importing `handpose` does not import this module.
 """
 
+import logging
 import warnings
+from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -13,7 +17,9 @@ from mmengine.fileio import LocalBackend, register_backend
 from mmengine.hooks import Hook
 from mmengine.logging import HistoryBuffer
 from mmengine.optim import OptimWrapper
+from mmengine.runner import Runner
 from mmengine.runner.checkpoint import CheckpointLoader
+from torch import nn
 
 from handpose.files.atomic import atomic_write
 from handpose.registry import HOOKS, OPTIM_WRAPPERS
@@ -23,18 +29,19 @@ from handpose.zoo.checkpoint_file import load_checkpoint_file
 KEPT_HISTORY = 1000
 MOST_HISTORY = 10**8  # `max_length` of a history, by which nothing is allocated
 _OTHER = 'resume from another checkpoint, or start anew from the weights of this one with load_from=...'
+HISTORY_KEYS = ('values', 'counts', 'max_length')
 # The name of the file backend below, as mmengine's `backend_args` ask for it.
-WHOLE_FILES = 'handpose_whole'
+ATOMIC_FILES = 'handpose_atomic'
 
 
-class WholeFiles(LocalBackend):
-    """Local files that are written whole or not at all.
+class AtomicFileBackend(LocalBackend):
+    """Local files that are written atomically.
 
-    mmengine's backend writes in place, so a kill leaves half a checkpoint under the newest name. Can go when it
-    writes to a temporary file and renames it.
+    mmengine's backend writes in place, so a killed process leaves a truncated checkpoint under the newest name. Can be
+    removed when it writes to a temporary file and renames it.
     """
 
-    def put(self, obj, filepath):
+    def put(self, obj: bytes, filepath: str | Path) -> None:
         """Writes bytes to `filepath`."""
         atomic_write(filepath, obj)
 
@@ -43,17 +50,17 @@ class WholeFiles(LocalBackend):
 class PlainCheckpointHook(Hook):
     """Keeps checkpoints free of pickled objects, so that `torch.load(weights_only=True)` reads them.
 
-    mmengine stores `HistoryBuffer` objects, which torch >= 2.6 refuses (open-mmlab/mmengine#1655). Can go when mmengine
-    writes plain data itself.
+    mmengine stores `HistoryBuffer` objects, which torch >= 2.6 refuses (open-mmlab/mmengine#1655). Can be removed when
+    mmengine writes plain data itself.
     """
 
     priority = 'VERY_LOW'
 
-    def before_save_checkpoint(self, runner, checkpoint):
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Turns every object in the checkpoint into tensors and plain Python values."""
         checkpoint.update(_plain(checkpoint))
 
-    def after_load_checkpoint(self, runner, checkpoint):
+    def after_load_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Turns the plain history back into what mmengine's message hub expects."""
         hub = checkpoint.get('message_hub', {})
         scalars = hub.get('log_scalars', {}) if isinstance(hub, dict) else None
@@ -63,22 +70,27 @@ class PlainCheckpointHook(Hook):
             scalars[name] = _history(name, value)
 
 
-def _history(name, value):
+def _history(name: object, value: Any) -> HistoryBuffer:
     """The history of one logged scalar, as mmengine keeps it."""
     if isinstance(value, HistoryBuffer):
         return value
-    parts = [value.get(key) for key in ('values', 'counts')] if isinstance(value, dict) else [None]
-    sound = all(isinstance(part, torch.Tensor) and part.ndim == 1 and part.is_floating_point() for part in parts)
-    longest = value.get('max_length') if sound else None
-    if not sound or len(parts[0]) != len(parts[1]) or type(longest) is not int or not 0 < longest <= MOST_HISTORY:
+    values: Any
+    counts: Any
+    values, counts, longest = map(value.get, HISTORY_KEYS) if isinstance(value, dict) else (None, None, None)
+    columns = _is_column(values) and _is_column(counts) and len(values) == len(counts)
+    if not columns or type(longest) is not int or not 0 < longest <= MOST_HISTORY:
         raise ValueError(
             f"the checkpoint's history of {str(name)[:80]!r} is damaged: expected the tensors 'values' and 'counts' of "
             f"one length, and a 'max_length' up to {MOST_HISTORY}; {_OTHER}"
         )
-    return HistoryBuffer(parts[0].tolist(), parts[1].tolist(), longest)
+    return HistoryBuffer(values.tolist(), counts.tolist(), longest)
 
 
-def _plain(value):
+def _is_column(value: Any) -> bool:
+    return isinstance(value, torch.Tensor) and value.ndim == 1 and value.is_floating_point()
+
+
+def _plain(value: Any) -> Any:
     if isinstance(value, HistoryBuffer):
         values, counts = (torch.as_tensor(np.array(part[-KEPT_HISTORY:], np.float64)) for part in value.data)
         return {'values': values, 'counts': counts, 'max_length': value.max_length}
@@ -91,44 +103,45 @@ def _plain(value):
     return value
 
 
-def install_safe_loading():
+def install_safe_loading() -> None:
     """Makes mmengine read checkpoint files with `weights_only=True` and never run code that a file holds.
 
-    `Runner.resume` executes `meta['config']` as Python. Can go when mmengine drops that branch and loads safely itself.
+    `Runner.resume` executes `meta['config']` as Python. Can be removed when mmengine drops that branch and loads
+    safely itself.
     """
     CheckpointLoader.register_scheme(prefixes='', loader=load_checkpoint_file, force=True)
-    register_backend(WHOLE_FILES, WholeFiles, force=True)
+    register_backend(ATOMIC_FILES, AtomicFileBackend, force=True)
 
 
 @OPTIM_WRAPPERS.register_module()
 class CpuAmpOptimWrapper(OptimWrapper):
-    """bfloat16 autocast on the CPU. mmengine's `AmpOptimWrapper` refuses to run there; can go when it does not."""
+    """bfloat16 autocast on the CPU. mmengine's `AmpOptimWrapper` does not run there; can be removed when it does."""
 
     @contextmanager
-    def optim_context(self, model):
+    def optim_context(self, model: nn.Module) -> Iterator[None]:
         """Adds bfloat16 autocast to mmengine's own context (gradient accumulation, DDP without sync)."""
         with super().optim_context(model), torch.autocast('cpu', torch.bfloat16):
             yield
 
 
-def is_for_users(record):
+def is_for_users(record: logging.LogRecord) -> bool:
     """A filter for the console's log: False for mmengine's warnings about its own use of what it will remove.
 
-    Can go when `LoggerHook` no longer asks for a `FileClient`.
+    Can be removed when `LoggerHook` no longer asks for a `FileClient`.
     """
     message = record.getMessage()
     return not message.startswith(('"FileClient"', '"HardDiskBackend"'))
 
 
-def accept_accumulation():
+def accept_accumulation() -> None:
     """Silences a warning that mmengine's schedulers give when an iteration has no optimizer step of its own.
 
-    They are stepped after every iteration by design. Can go when they know about accumulation.
+    They are stepped after every iteration by design. Can be removed when they know about accumulation.
     """
     warnings.filterwarnings('ignore', message='Detected call of `scheduler.step', category=UserWarning)
 
 
-def join_process_group(launcher):
+def join_process_group(launcher: str) -> None:
     """Joins the process group of `launcher`; a launcher of 'none' joins nothing. Returns nothing.
 
     Without a GPU this joins gloo itself, because mmengine's `init_dist` calls `torch.cuda.set_device` always. Can go
@@ -142,28 +155,28 @@ def join_process_group(launcher):
         torch.distributed.init_process_group('gloo')
 
 
-def model_wrapper():
-    """The DDP settings. mmengine's own pass a device id even without a GPU; can go when they do not."""
+def model_wrapper() -> dict[str, Any]:
+    """The DDP settings. mmengine's own pass a device id even without a GPU; can be removed when they do not."""
     return {'type': 'MMDistributedDataParallel', 'device_ids': None}
 
 
-def leave_process_group():
+def leave_process_group() -> None:
     """Leaves the process group in order; without it gloo sometimes aborts at exit (3 of 25 runs on torch 2.13)."""
     if torch.distributed.is_available() and torch.distributed.is_initialized():
         torch.distributed.barrier()
         torch.distributed.destroy_process_group()
 
 
-def amp_wrapper_name():
+def amp_wrapper_name() -> str:
     """The optimizer wrapper for mixed precision on this machine."""
     return 'AmpOptimWrapper' if torch.cuda.is_available() else 'handpose.CpuAmpOptimWrapper'
 
 
-def replay_schedule(runner):
+def replay_schedule(runner: Runner) -> list[float]:
     """Gives the schedule of the runner's own config the place that a resumed checkpoint had reached in its schedule.
 
     mmengine restores a scheduler's stored fields over the config's: `end`, but also `T_max` and milestones, so a
-    longer training would go on with a learning rate that silently stands still. Can go when the config wins.
+    longer training would go on with a learning rate that silently stands still. Can be removed when the config wins.
 
     Returns:
         The learning rate of each parameter group that the schedule gives the iteration before the place reached.

@@ -1,12 +1,15 @@
 """An epoch that can be entered anywhere: which clips it visits, in which order, with which random numbers."""
 
 import random
+from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import torch
 from mmengine.dist import broadcast, get_dist_info
 from mmengine.hooks import Hook
-from mmengine.runner import EpochBasedTrainLoop
+from mmengine.runner import EpochBasedTrainLoop, Runner
+from torch import nn
 
 from handpose.engine.checkpoints import next_batch
 from handpose.engine.guards import check_work_dir
@@ -25,13 +28,22 @@ class EpochBatches:
         batch_size: clips in a batch of one process.
         seed: of the order.
         batches_per_step: batches whose gradients make one optimizer step.
-        rank, world_size: this process and how many there are; default: those of mmengine's process group.
+        rank: of this process; default: that in mmengine's process group.
+        world_size: number of processes; default: that of mmengine's process group.
 
     Raises:
         ValueError: there are fewer samples than one optimizer step needs.
     """
 
-    def __init__(self, num_samples, batch_size, seed=0, batches_per_step=1, rank=None, world_size=None):
+    def __init__(
+        self,
+        num_samples: int,
+        batch_size: int,
+        seed: int = 0,
+        batches_per_step: int = 1,
+        rank: int | None = None,
+        world_size: int | None = None,
+    ) -> None:
         group = get_dist_info()
         self.rank, self.world_size = group[0] if rank is None else rank, world_size or group[1]
         self.num_samples, self.batch_size, self.seed = num_samples, batch_size, seed
@@ -45,17 +57,17 @@ class EpochBatches:
         self._length = num_samples // step * batches_per_step
         self.epoch, self.first = 0, 0
 
-    def enter(self, epoch, first=0):
+    def enter(self, epoch: int, first: int = 0) -> None:
         """Makes the next iteration give the batches of `epoch` from number `first` on."""
         if not 0 <= first <= self._length:
             raise ValueError(f'an epoch has {self._length} batches; it cannot be entered at batch {first}')
         self.epoch, self.first = epoch, first
 
-    def __len__(self):
+    def __len__(self) -> int:
         """Batches in a whole epoch."""
         return self._length
 
-    def __iter__(self):
+    def __iter__(self) -> Iterator[list[int]]:
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.num_samples)
         mine = order[self.rank :: self.world_size][: self._length * self.batch_size].reshape(-1, self.batch_size)
         yield from mine[self.first :].tolist()
@@ -64,7 +76,7 @@ class EpochBatches:
 class EpochLoop(EpochBasedTrainLoop):
     """mmengine's loop over epochs, which goes on at the iteration that a checkpoint was saved at."""
 
-    def run(self):
+    def run(self) -> nn.Module:
         """Runs the epochs that are left.
 
         Raises:
@@ -76,7 +88,7 @@ class EpochLoop(EpochBasedTrainLoop):
             check_work_dir(self.runner.work_dir)
             raise
 
-    def run_epoch(self):
+    def run_epoch(self) -> None:
         """Runs what is left of the epoch."""
         self.runner.call_hook('before_train_epoch')
         self.runner.model.train()
@@ -94,7 +106,7 @@ class EpochLoop(EpochBasedTrainLoop):
 class SharedStatisticsHook(Hook):
     """Gives every process the batch norm statistics of process 0 before a validation: those that checkpoints hold."""
 
-    def before_val_epoch(self, runner):
+    def before_val_epoch(self, runner: Runner) -> None:
         """Sends the buffers around."""
         for buffer in runner.model.buffers():
             broadcast(buffer)
@@ -109,13 +121,13 @@ class SeedHook(Hook):
 
     priority = 'VERY_HIGH'
 
-    def before_train_epoch(self, runner):
+    def before_train_epoch(self, runner: Runner) -> None:
         """Tells the training set the epoch."""
         dataset = runner.train_dataloader.dataset
         if hasattr(dataset, 'set_epoch'):
             dataset.set_epoch(runner.epoch)
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Seeds Python, NumPy and torch; the loader has drawn the batch by now."""
         draws = np.random.SeedSequence([runner.seed, runner.epoch, runner.iter, runner.rank])
         seed = int(draws.generate_state(1, np.uint64)[0]) >> 1  # in Python: numpy 1 cannot shift a uint64 by an int

@@ -1,4 +1,4 @@
-"""What keeps a run from harming itself or another one."""
+"""Protection of runs: a lock on the work directory, a clean stop on signals, and a check for non-finite losses."""
 
 import errno
 import os
@@ -6,26 +6,29 @@ import signal
 import socket
 import threading
 import warnings
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO, Any
 
 import torch
+from torch import Tensor
 
 from handpose.files.atomic import remove_unfinished
-from handpose.structures import sample_name
+from handpose.structures import HandSequence, sample_name
 
 try:
     import fcntl
 except ImportError:  # Windows
-    fcntl = None
+    fcntl = None  # type: ignore[assignment]
 
 LOCK = '.lock'
-# What a file system without locks answers.
+# Errors of file systems that have no locks.
 NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 
 
 class WorkDirLock:
-    """Keeps a second training run out of a work directory for as long as this process lives, however it ends.
+    """Locks a work directory against a second training run until this process ends, however it ends.
 
     Args:
         work_dir: the folder, made if missing. What killed runs left half-written there is removed.
@@ -34,7 +37,7 @@ class WorkDirLock:
         ValueError: another process trains there; says which.
     """
 
-    def __init__(self, work_dir):
+    def __init__(self, work_dir: str | Path) -> None:
         folder = Path(work_dir)
         folder.mkdir(parents=True, exist_ok=True)
         # A record lock, because loader workers do not inherit it: it must not outlive a killed main process.
@@ -46,7 +49,7 @@ class WorkDirLock:
             holder = self.file.read().strip() or 'another process'
             self.file.close()
             raise ValueError(
-                f'{folder} is in use: {holder} trains there. Stop it, or choose another folder with --work-dir'
+                f'{folder} is in use: {holder} is training there. Stop it, or choose another folder with --work-dir'
             ) from None
         if not locked:
             warnings.warn(
@@ -59,12 +62,12 @@ class WorkDirLock:
         self.file.flush()
         remove_unfinished(folder, '*.pth')
 
-    def release(self):
-        """Lets others in; so does the end of the process."""
+    def release(self) -> None:
+        """Releases the lock; the end of the process does so too."""
         self.file.close()
 
 
-def check_work_dir(work_dir):
+def check_work_dir(work_dir: str | Path) -> None:
     """Raises ValueError if the folder `work_dir` of a running training is gone."""
     if not Path(work_dir).is_dir():
         raise ValueError(
@@ -73,7 +76,7 @@ def check_work_dir(work_dir):
         )
 
 
-def _lock(file):
+def _lock(file: IO[str]) -> bool:
     """Takes the lock of an open file; False where there are no locks.
 
     Raises:
@@ -91,28 +94,28 @@ def _lock(file):
 
 
 class StopSignal:
-    """Hears Ctrl-C and SIGTERM, so that training can save before it obeys; a second Ctrl-C stops at once."""
+    """Catches Ctrl-C and SIGTERM, so that training can save a checkpoint first; a second signal stops at once."""
 
-    def __init__(self):
+    def __init__(self) -> None:
         self.requested = False
         self.at_once = False
-        self.before = {}
-        self.process = None
+        self.before: dict[signal.Signals, Any] = {}
+        self.process: int | None = None
 
-    def install(self):
-        """Takes the signals over; only the main thread of a process can."""
+    def install(self) -> None:
+        """Installs the signal handlers; only the main thread of a process can."""
         self.process = os.getpid()
         if threading.current_thread() is threading.main_thread():
-            self.before = {s: signal.signal(s, self._hear) for s in (signal.SIGINT, signal.SIGTERM)}
+            self.before = {s: signal.signal(s, self._on_signal) for s in (signal.SIGINT, signal.SIGTERM)}
 
-    def restore(self):
-        """Gives the signals back to whoever had them before."""
+    def restore(self) -> None:
+        """Restores the previous signal handlers."""
         for number, handler in self.before.items():
             signal.signal(number, handler)
         self.before = {}
 
     @contextmanager
-    def waiting(self):
+    def waiting(self) -> Iterator[None]:
         """Within the block, which leaves nothing half done, a signal raises KeyboardInterrupt at once."""
         self.at_once = True
         try:
@@ -121,31 +124,34 @@ class StopSignal:
         finally:
             self.at_once = False
 
-    def raise_if_requested(self):
+    def raise_if_requested(self) -> None:
         """Raises KeyboardInterrupt if a stop was requested."""
         if self.requested:
             self.restore()
             raise KeyboardInterrupt
 
-    def _hear(self, number, frame):
+    def _on_signal(self, number: int, frame: Any) -> None:
         if os.getpid() != self.process:
             return  # a loader worker, which ends with its main process
         self.raise_if_requested()
         self.requested = True
-        os.write(2, b'stopping after a checkpoint; once more stops at once\n')  # print may be busy just now
+        os.write(
+            2, b'stopping after the next checkpoint; send the signal again to stop at once\n'
+        )  # print may be busy just now
         if self.at_once:
             self.raise_if_requested()
 
 
 class NonFiniteLoss(ValueError):
-    """A loss that is NaN or infinite; the sentence names the terms and the batch's samples."""
+    """A loss that is NaN or infinite; the message names the terms and the batch's samples."""
 
 
-def check_finite(losses, batch):
+def check_finite(losses: Mapping[str, Tensor], batch: HandSequence) -> None:
     """Raises `NonFiniteLoss` before the optimizer can spoil the weights.
 
     Args:
-        losses: {term: tensor}. batch: the `HandSequence` batch they are from.
+        losses: {term: tensor}.
+        batch: the `HandSequence` batch that they were computed from.
     """
     values = torch.stack([value.detach().float().sum() for value in losses.values()])
     if values.isfinite().all():

@@ -1,6 +1,8 @@
 """What a checkpoint records of its run, and whether another run may go on from it."""
 
 import math
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,11 +29,11 @@ SAME = {
 class RunRecordHook(Hook):
     """Writes into every checkpoint which hand model, estimator and run it is from; see `check_same_run`."""
 
-    def before_train_iter(self, runner, batch_idx, data_batch=None):
+    def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:
         """Notes the learning rates of this iteration."""
         self.learning_rates = [group['lr'] for group in runner.optim_wrapper.param_groups]
 
-    def before_save_checkpoint(self, runner, checkpoint):
+    def before_save_checkpoint(self, runner: Runner, checkpoint: dict[str, Any]) -> None:
         """Writes `meta['hand_model']`, `['estimator']`, `['format']`, `['handpose_version']` and `['run']`."""
         estimator = unwrap_model(runner.model).estimator
         hand_model = estimator.gives.hand_model
@@ -48,7 +50,7 @@ class RunRecordHook(Hook):
         )
 
 
-def run_record(runner):
+def run_record(runner: Runner) -> dict[str, int]:
     """{name: number} of what decides which clips an iteration sees, and the length of the run."""
     batches = runner.train_dataloader.batch_sampler
     return {
@@ -61,12 +63,12 @@ def run_record(runner):
     }
 
 
-def is_finished(filename, max_epochs):
+def is_finished(filename: str | Path, max_epochs: int) -> bool:
     """True when the checkpoint `filename` was saved after `max_epochs` epochs or more."""
     return load_checkpoint_file(filename, mmap=True).get('meta', {}).get('epoch', 0) >= max_epochs
 
 
-def check_has_record(meta, filename):
+def check_has_record(meta: dict[str, Any], filename: str | Path) -> None:
     """Refuses a checkpoint that another program wrote, from which nothing can be resumed exactly."""
     if not isinstance(meta.get('run'), dict):
         raise ValueError(
@@ -96,14 +98,14 @@ def check_complete(runner: Runner, checkpoint: dict, filename: str) -> None:
             )
 
 
-def _weights_problem(runner, checkpoint):
+def _weights_problem(runner: Runner, checkpoint: dict[str, Any]) -> str | None:
     state = checkpoint.get('state_dict')
     if not isinstance(state, dict) or not state:
         return 'it has no weights (state_dict)'
     return next((f'the weights {name} are not finite' for name, value in state.items() if not _is_finite(value)), None)
 
 
-def _optimizer_problem(runner, checkpoint):
+def _optimizer_problem(runner: Runner, checkpoint: dict[str, Any]) -> str | None:
     saved, own = checkpoint.get('optimizer'), runner.optim_wrapper.state_dict()
     if not isinstance(saved, dict) or not isinstance(saved.get('state'), dict) or not saved.get('param_groups'):
         return 'it has no optimizer state (optimizer)'
@@ -130,7 +132,7 @@ def _optimizer_problem(runner, checkpoint):
     return None
 
 
-def _schedule_problem(runner, checkpoint):
+def _schedule_problem(runner: Runner, checkpoint: dict[str, Any]) -> str | None:
     own, saved = runner.param_schedulers, checkpoint.get('param_schedulers')
     if own is None:
         return None
@@ -141,7 +143,7 @@ def _schedule_problem(runner, checkpoint):
     return None if _is_finite(saved) else 'its learning rate schedules are not finite'
 
 
-def _counter_problem(runner, checkpoint):
+def _counter_problem(runner: Runner, checkpoint: dict[str, Any]) -> str | None:
     meta, hub = checkpoint['meta'], checkpoint.get('message_hub')
     for name in ('epoch', 'iter'):
         if type(meta.get(name)) is not int or meta[name] < 0:
@@ -156,7 +158,7 @@ def _counter_problem(runner, checkpoint):
     return None
 
 
-def _is_finite(value):
+def _is_finite(value: Any) -> bool:
     """False when a tensor or number in nested dicts and lists is not finite."""
     if torch.is_tensor(value):
         return not value.is_floating_point() or bool(value.isfinite().all())
@@ -167,12 +169,12 @@ def _is_finite(value):
     return not isinstance(value, float) or math.isfinite(value)
 
 
-def initial_rates(runner):
+def initial_rates(runner: Runner) -> list[float]:
     """The learning rate of each parameter group before any schedule."""
     return [group.get('initial_lr', group['lr']) for group in runner.optim_wrapper.param_groups]
 
 
-def check_same_run(runner, meta, filename, planned_rates):
+def check_same_run(runner: Runner, meta: dict[str, Any], filename: str | Path, planned_rates: list[float]) -> None:
     """Refuses to go on from a checkpoint where the result would not be that of one unbroken run.
 
     With another number of epochs than the checkpoint's run had, the config's own schedule takes over, if it would

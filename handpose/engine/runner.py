@@ -3,20 +3,26 @@
 import copy
 import logging
 import os
+import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import torch
-from mmengine.config import ConfigDict
+from mmengine.config import Config, ConfigDict
 from mmengine.dataset import DefaultSampler
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
+from mmengine.logging import MMLogger
 from mmengine.runner import Runner, set_random_seed
+from torch import nn
 from torch.utils.data import DataLoader
 
 from handpose.engine import checkpoints, compat, epochs, progress, resume  # noqa: F401  (they register their hooks)
 from handpose.engine.adapter import EstimatorAdapter, TrainingStepHook, collate, unwrap_model
 from handpose.engine.guards import WorkDirLock
 from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
+from handpose.models.estimators.base import Estimator
 from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 from handpose.zoo.load import load_weights
@@ -28,7 +34,7 @@ class HandposeRunner(Runner):
     The console belongs to the progress bar, to warnings and to errors.
     """
 
-    def build_logger(self, log_level='INFO', log_file=None, **kwargs):
+    def build_logger(self, log_level: int | str = 'INFO', log_file: str | None = None, **kwargs: Any) -> MMLogger:
         """As mmengine's, with the console at WARNING."""
         logger = super().build_logger(log_level, log_file, **kwargs)
         for handler in logger.handlers:
@@ -37,13 +43,19 @@ class HandposeRunner(Runner):
                 handler.addFilter(compat.is_for_users)
         return logger
 
-    def wrap_model(self, model_wrapper_cfg, model):
+    def wrap_model(self, model_wrapper_cfg: dict[str, Any] | None, model: nn.Module) -> nn.Module:
         """As mmengine's; but a model with nothing to train (a constant hand) stays as it is, since DDP refuses it."""
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model.to(get_device())
         return super().wrap_model(model_wrapper_cfg, model)
 
-    def resume(self, filename, resume_optimizer=True, resume_param_scheduler=True, map_location='default'):
+    def resume(
+        self,
+        filename: str,
+        resume_optimizer: bool = True,
+        resume_param_scheduler: bool = True,
+        map_location: str = 'default',
+    ) -> None:
         """Goes on from a checkpoint; see `resume.check_same_run` for what is refused."""
         planned = resume.initial_rates(self)
         checkpoint = load_checkpoint_file(filename, mmap=True)
@@ -53,7 +65,9 @@ class HandposeRunner(Runner):
         super().resume(filename, resume_optimizer, resume_param_scheduler, map_location)
         resume.check_same_run(self, meta, filename, planned)
 
-    def load_checkpoint(self, filename, map_location='cpu', strict=True, revise_keys=()):
+    def load_checkpoint(
+        self, filename: str, map_location: str = 'cpu', strict: bool = True, revise_keys: Sequence[Any] = ()
+    ) -> dict[str, Any]:
         """Loads weights; unlike mmengine's, refuses those of another model. Returns the checkpoint to resume from.
 
         A folder stands for the newest checkpoint in it.
@@ -69,7 +83,9 @@ class HandposeRunner(Runner):
         return checkpoint
 
 
-def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
+def build_runner(
+    config: Config, estimator: Estimator | None = None, experiment_name: str | None = None, purpose: str = 'train'
+) -> 'HandposeRunner':
     """Builds a Runner whose datasets, estimator and metrics come from this library's registries.
 
     Args:
@@ -132,7 +148,7 @@ def build_runner(config, estimator=None, experiment_name=None, purpose='train'):
     return runner
 
 
-def _refuse_to_overwrite(settings):
+def _refuse_to_overwrite(settings: ConfigDict) -> None:
     old = checkpoints.checkpoint_files(settings.work_dir)
     if old and not settings.get('resume'):
         raise ValueError(
@@ -141,7 +157,7 @@ def _refuse_to_overwrite(settings):
         )
 
 
-def _train_arguments(settings, options):
+def _train_arguments(settings: ConfigDict, options: dict[str, Any]) -> dict[str, Any]:
     seed = settings.get('randomness', {}).get('seed') or 0
     train_cfg = dict(settings.train_cfg)
     if not train_cfg.pop('by_epoch', True):
@@ -161,7 +177,7 @@ def _train_arguments(settings, options):
     return arguments
 
 
-def _test_arguments(settings):
+def _test_arguments(settings: ConfigDict) -> dict[str, Any]:
     return dict(
         test_dataloader=build_loader(settings.test_dataloader),
         test_cfg=settings.get('test_cfg', {}),
@@ -169,7 +185,7 @@ def _test_arguments(settings):
     )
 
 
-def build_train_loader(settings, seed=0, batches_per_step=1):
+def build_train_loader(settings: Mapping[str, Any], seed: int = 0, batches_per_step: int = 1) -> DataLoader:
     """Builds the DataLoader of a training split, in an order that depends on (seed, epoch) alone.
 
     Args:
@@ -184,7 +200,7 @@ def build_train_loader(settings, seed=0, batches_per_step=1):
     return DataLoader(dataset, batch_sampler=batches, **_loader_arguments(settings))
 
 
-def build_loader(settings):
+def build_loader(settings: Mapping[str, Any]) -> DataLoader:
     """Builds the DataLoader of a split for testing: in order, each process its share.
 
     Args:
@@ -196,11 +212,11 @@ def build_loader(settings):
     return DataLoader(dataset, batch_size=batch_size, sampler=sampler, **_loader_arguments(settings))
 
 
-def _build_dataset(dataset):
+def _build_dataset(dataset: Any) -> Any:
     return DATASETS.build(dataset) if isinstance(dataset, dict) else dataset
 
 
-def _loader_arguments(settings):
+def _loader_arguments(settings: Mapping[str, Any]) -> dict[str, Any]:
     workers = settings.get('num_workers', 0)
     return dict(
         num_workers=workers,
@@ -211,14 +227,20 @@ def _loader_arguments(settings):
     )
 
 
-def leave_cores_to_workers(workers):
+def leave_cores_to_workers(workers: int) -> None:
     """On a CPU, threads of the network that share cores with the loader's workers wait for each other."""
     if workers and not torch.cuda.is_available() and 'OMP_NUM_THREADS' not in os.environ:
-        cores = len(os.sched_getaffinity(0)) if hasattr(os, 'sched_getaffinity') else os.cpu_count()
-        torch.set_num_threads(max(1, cores - workers))
+        torch.set_num_threads(max(1, available_cores() - workers))
 
 
-def _one_thread(worker):
+def available_cores() -> int:
+    """CPU cores that this process may use."""
+    if sys.platform == 'linux':
+        return len(os.sched_getaffinity(0))
+    return os.cpu_count() or 1
+
+
+def _one_thread(worker: int) -> None:
     import cv2
 
     cv2.setNumThreads(0)

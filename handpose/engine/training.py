@@ -4,14 +4,15 @@ They are the keys of the config's `training`:
 
     amp: mixed precision. True: float16 on CUDA, bfloat16 on the CPU; or 'float16' (CUDA only), 'bfloat16'.
     accumulate: batches whose gradients make one optimizer step.
-    compile: torch.compile of the estimator's parts; True, or the names of some of them.
+    compile: torch.compile of the estimator's child modules; True, or the names of some of them.
     channels_last: images, features and convolution weights with the channels last in memory.
     activation_checkpointing: forget what is inside a block and compute it again for the backward pass.
 """
 
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from functools import partial
-from typing import Protocol, runtime_checkable
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import torch
 from torch import nn
@@ -34,7 +35,7 @@ class Recomputable(Protocol):
     recomputable: bool | tuple[str, ...]
 
 
-def training_options(settings):
+def training_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     """The `training` dict of a config with its defaults filled in.
 
     Raises:
@@ -54,7 +55,7 @@ def training_options(settings):
     return options
 
 
-def optimizer_settings(settings, options):
+def optimizer_settings(settings: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
     """The config's `optim_wrapper` with mixed precision and accumulation as `options` ask for."""
     wrapper = dict(settings, accumulative_counts=options['accumulate'])
     if options['amp']:
@@ -64,7 +65,7 @@ def optimizer_settings(settings, options):
     return wrapper
 
 
-def prepare_estimator(estimator, options):
+def prepare_estimator(estimator: nn.Module, options: dict[str, Any]) -> None:
     """Puts channels last, checkpoints activations and compiles, in that order, in place. Names of weights stay.
 
     Args:
@@ -73,18 +74,18 @@ def prepare_estimator(estimator, options):
         options: what `training_options` returned.
 
     Raises:
-        ValueError: `compile` names no part of the estimator, or there is nothing to recompute.
+        ValueError: `compile` names no child of the estimator, or there is nothing to recompute.
     """
     if options['channels_last']:
         # What convolutions compute follows the layout of their weights.
-        estimator.to(memory_format=torch.channels_last)
+        estimator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
     if options['activation_checkpointing']:
         checkpoint_activations(estimator)
     if options['compile']:
         compile_parts(estimator, options['compile'])
 
 
-def compile_parts(estimator, names=True):
+def compile_parts(estimator: nn.Module, names: Literal[True] | str | Sequence[str] = True) -> None:
     """Compiles the direct children of `estimator` that have weights (True), or those named."""
     children = dict(estimator.named_children())
     if names is True:
@@ -92,13 +93,13 @@ def compile_parts(estimator, names=True):
     for name in [names] if isinstance(names, str) else names:
         if name not in children:
             raise ValueError(
-                f'training.compile names {name!r}, which is no part of {type(estimator).__name__}.'
+                f'training.compile names {name!r}, which is not a child module of {type(estimator).__name__}.'
                 f'{did_you_mean(name, children)}'
             )
         children[name].compile()
 
 
-def checkpoint_activations(estimator):
+def checkpoint_activations(estimator: nn.Module) -> None:
     """Makes every `recomputable` block, or the methods it names, keep its input alone and run again backward."""
     blocks = [module for module in estimator.modules() if isinstance(module, Recomputable) and module.recomputable]
     if not blocks:
@@ -110,19 +111,19 @@ def checkpoint_activations(estimator):
             setattr(block, name, partial(_recomputed, block, getattr(block, name)))
 
 
-def _recomputed(block, method, *inputs):
+def _recomputed(block: nn.Module, method: Callable[..., Any], *inputs: Any) -> Any:
     if not (block.training and torch.is_grad_enabled()):
         return method(*inputs)
     contexts = partial(_contexts, block)
     return checkpoint(method, *inputs, use_reentrant=False, context_fn=contexts)
 
 
-def _contexts(block):
+def _contexts(block: nn.Module) -> tuple[AbstractContextManager[None], AbstractContextManager[None]]:
     return nullcontext(), _still_statistics(block)
 
 
 @contextmanager
-def _still_statistics(block):
+def _still_statistics(block: nn.Module) -> Iterator[None]:
     """Batch norm counted this batch in the first run; the second must not count it again."""
     norms = [module for module in block.modules() if isinstance(module, nn.modules.batchnorm._BatchNorm)]
     kept = [(buffer, buffer.clone()) for norm in norms for buffer in norm.buffers()]

@@ -1,6 +1,10 @@
 """Reading the checkpoints that training writes, as plain data only."""
 
 import os
+from pathlib import Path
+from typing import Any
+
+import torch
 
 from handpose.files.pth import read_pth
 
@@ -9,7 +13,9 @@ CHECKPOINT_FORMAT = 1
 DAMAGED_ADVICE = 'use another checkpoint, or download this one again'
 
 
-def load_checkpoint_file(filename, map_location='cpu', mmap=False):
+def load_checkpoint_file(
+    filename: str | Path, map_location: str | torch.device = 'cpu', mmap: bool = False
+) -> dict[str, Any]:
     """Reads a checkpoint of this library: plain data only.
 
     Args:

@@ -1,16 +1,20 @@
-"""Putting the weights of a file into an estimator, or refusing them with a sentence."""
+"""Loading the weights of a file into an estimator, or refusing them with an error message."""
 
 import json
 import logging
 import re
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import Any
 
 import torch
 from mmengine.logging import print_log
 from safetensors import SafetensorError, safe_open
+from torch import Tensor
 
 from handpose.hands import COMMON_JOINTS, MANO_JOINTS
 from handpose.models.backbones.pretrained import check_sha256
+from handpose.models.estimators.base import Estimator
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 
 ADAPTER_PREFIX = 'estimator.'
@@ -25,7 +29,9 @@ HEADER_FIELDS = ('estimator', 'model', 'config', 'hand_model', 'image_mean', 'im
 NOT_COMPARED = ('loss', 'pretrained', 'model_path', 'test_mode', 'vote')
 
 
-def load_weights(estimator, filename, model_config=None, training=False):
+def load_weights(
+    estimator: Estimator, filename: str | Path, model_config: Mapping[str, Any] | None = None, training: bool = False
+) -> dict[str, Any]:
     """Loads `filename` into `estimator` and returns what the file says about itself.
 
     Mean and standard deviation of the images come with the weights and replace the estimator's own.
@@ -55,14 +61,14 @@ def load_weights(estimator, filename, model_config=None, training=False):
     estimator.load_state_dict({**own, **state})
     if training and in_losses:
         parts = ', '.join(sorted({'.'.join(key.split('.')[:2]) for key in in_losses}))
-        _warn(f'{filename} is published without {parts}, which only training needs: that part starts anew')
+        _warn(f'{filename} is published without {parts}, which only training needs: it starts from its initial values')
     if published and model_config is not None:
         for difference in model_differences(meta['model'], model_config):
             _warn(f'{filename} was made with another model config: {difference}')
     return meta
 
 
-def read_header(filename):
+def read_header(filename: str | Path) -> dict[str, Any]:
     """Reads what a published `.safetensors` file says about itself; no tensor is loaded.
 
     Returns:
@@ -76,15 +82,15 @@ def read_header(filename):
         return _header_of(file, filename)
 
 
-def model_differences(published, model_config):
-    """Compares two model configs: sentences such as 'head.mode is "average" in the file and "dynamic" here'.
+def model_differences(published: Mapping[str, Any], model_config: Mapping[str, Any]) -> list[str]:
+    """Compares two model configs: messages such as 'head.mode is "average" in the file and "dynamic" here'.
 
-    Losses, places of files, and options that only choose how to test are not compared.
+    Losses, file paths, and options that only change testing are not compared.
     """
     return list(_differences(published, plain(model_config), ''))
 
 
-def plain(value):
+def plain(value: Any) -> Any:
     """Turns a config into what JSON can hold. Of an absolute path only the last part stays.
 
     Raises:
@@ -95,14 +101,14 @@ def plain(value):
     if isinstance(value, (list, tuple)):
         return [plain(item) for item in value]
     if isinstance(value, (str, Path)):
-        # Where a file lay on the publisher's machine is nobody's business.
+        # Absolute paths of the publisher's machine are private.
         return Path(value).name if Path(value).is_absolute() else str(value)
     if value is None or isinstance(value, (bool, int, float)):
         return value
     raise ValueError(f'a config holds {value!r}, which is no string, number, list or dict and cannot be published')
 
 
-def _read_checkpoint(filename):
+def _read_checkpoint(filename: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
     checkpoint = load_checkpoint_file(filename)
     meta, state = checkpoint.get('meta'), checkpoint.get('state_dict', checkpoint)
     if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
@@ -111,8 +117,8 @@ def _read_checkpoint(filename):
     return meta, {key.removeprefix(ADAPTER_PREFIX): value for key, value in state.items()}
 
 
-def _read_published(filename):
-    # Published names end in the beginning of their sha256, so that a file damaged on its way is noticed.
+def _read_published(filename: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    # Published names end in the beginning of their sha256, so that a file damaged in transfer is noticed.
     named_hash = re.search(r'-([0-9a-f]{8})$', Path(filename).stem)
     with _open(filename) as file:
         header = _header_of(file, filename)
@@ -123,19 +129,19 @@ def _read_published(filename):
     return header, state
 
 
-def _open(filename):
+def _open(filename: str | Path) -> Any:
     if not Path(filename).is_file():
         raise ValueError(f'no weights file {filename}; give the path of a .safetensors file, or of a .pth checkpoint')
     try:
         return safe_open(str(filename), framework='pt')
     except (SafetensorError, OSError) as error:
         raise ValueError(
-            f'{filename} cannot be read as a safetensors file: it is cut short, damaged, or of another kind; fetch it '
-            'again'
+            f'{filename} cannot be read as a safetensors file: it is truncated, damaged, or of another kind; '
+            'download it again'
         ) from error
 
 
-def _header_of(file, filename):
+def _header_of(file: Any, filename: str | Path) -> dict[str, Any]:
     text = (file.metadata() or {}).get(HEADER_KEY)
     if text is None:
         raise ValueError(
@@ -146,7 +152,7 @@ def _header_of(file, filename):
         header = json.loads(text)
         kind, version = header['format'], int(header['format_version'])
     except (ValueError, TypeError, KeyError, OverflowError, RecursionError) as error:
-        raise ValueError(f'{filename} has a handpose header that cannot be read; fetch it again') from error
+        raise ValueError(f'{filename} has a handpose header that cannot be read; download it again') from error
     if kind != FORMAT:
         raise ValueError(f'{filename} has the format {kind!r}, expected {FORMAT!r}')
     if version > FORMAT_VERSION:
@@ -161,7 +167,7 @@ def _header_of(file, filename):
     return header
 
 
-def _check_kinds(header, filename):
+def _check_kinds(header: dict[str, Any], filename: str | Path) -> None:
     """Raises ValueError for a field of a kind that `make_header` does not write; all may be None."""
     classes = header.get('classes')
     named = classes is None or (isinstance(classes, dict) and {'actions', 'objects'} <= set(classes))
@@ -169,6 +175,7 @@ def _check_kinds(header, filename):
         raise ValueError(
             f"{filename}: 'classes' in its header must name actions and objects; publish the weights again"
         )
+    fields: list[tuple[str, Any, Any, str]]
     fields = [(name, header.get(name), str, 'a list of names') for name in ('joint_order', 'hand_pose_order')]
     fields += [(name, header[name], (int, float), 'a list of numbers') for name in ('image_mean', 'image_std')]
     fields += [(f'classes.{name}', classes[name], str, 'a list of names') for name in ('actions', 'objects') if classes]
@@ -180,18 +187,18 @@ def _check_kinds(header, filename):
             )
 
 
-def _check_normalisation(header, state, filename):
+def _check_normalisation(header: dict[str, Any], state: dict[str, Tensor], filename: str | Path) -> None:
     for name in ('mean', 'std'):
-        stored, said = state.get(f'normalizer.{name}'), header[f'image_{name}']
-        stored = None if stored is None else stored.flatten().tolist()
-        if stored != said:
+        tensor, stated = state.get(f'normalizer.{name}'), header[f'image_{name}']
+        stored = None if tensor is None else tensor.flatten().tolist()
+        if stored != stated:
             raise ValueError(
-                f'{filename} contradicts itself: its header gives {said} as the {name} of the images, its tensors '
+                f'{filename} contradicts itself: its header gives {stated} as the {name} of the images, its tensors '
                 f'give {stored}; publish the weights again'
             )
 
 
-def _check_made_for(estimator, meta, filename):
+def _check_made_for(estimator: Estimator, meta: dict[str, Any], filename: str | Path) -> None:
     trained, own = meta.get('estimator'), type(estimator).__name__
     if trained and trained != own:
         raise ValueError(f'{filename} holds weights of another model: of {trained}, and this config builds {own}')
@@ -211,7 +218,9 @@ def _check_made_for(estimator, meta, filename):
             )
 
 
-def _check_tensors(estimator, own, state, missing, filename):
+def _check_tensors(
+    estimator: Estimator, own: dict[str, Tensor], state: dict[str, Tensor], missing: list[str], filename: str | Path
+) -> None:
     extra = sorted(set(state) - set(own))
     if missing or extra:
         example = missing[0] if missing else extra[0]
@@ -228,12 +237,12 @@ def _check_tensors(estimator, own, state, missing, filename):
     for key, value in state.items():
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(
-                f'{filename}: tensor {key!r} holds NaN or infinity, so every prediction would too; fetch the file '
+                f'{filename}: tensor {key!r} holds NaN or infinity, so every prediction would too; download the file '
                 'again, or use a checkpoint from before the training went wrong'
             )
 
 
-def _differences(published, here, path):
+def _differences(published: Any, here: Any, path: str) -> Iterator[str]:
     if isinstance(published, dict) and isinstance(here, dict):
         for key in sorted({*published, *here} - set(NOT_COMPARED)):
             inner = f'{path}.{key}' if path else key
@@ -243,5 +252,5 @@ def _differences(published, here, path):
         yield f'{path} is {json.dumps(published)} in the file and {json.dumps(here)} here'
 
 
-def _warn(sentence):
-    print_log(sentence, 'current', logging.WARNING)
+def _warn(message: str) -> None:
+    print_log(message, 'current', logging.WARNING)

@@ -1,18 +1,22 @@
-"""Writing weights for others: one safetensors file that says what it is."""
+"""Publishing weights: one safetensors file with a header that describes it."""
 
 import hashlib
 import json
 import math
+from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import safetensors.torch
 import torch
+from mmengine.config import Config
 
 import handpose
 from handpose.datasets.io.taxonomies import configured_taxonomy
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import FileError, read_json
 from handpose.hands import COMMON_JOINTS, MANO_JOINTS
+from handpose.models.estimators.base import Estimator
 from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_KEY, LOSS_PREFIX, plain
 
 UNITS = {
@@ -23,8 +27,14 @@ UNITS = {
 }
 
 
-def make_header(estimator, config, licence, options=None, metrics=None):
-    """Describes weights for `publish`: plain values that JSON can hold, and no date, so that it can be made again.
+def make_header(
+    estimator: Estimator,
+    config: Config,
+    licence: str,
+    options: Mapping[str, Any] | None = None,
+    metrics: Mapping[str, float | None] | None = None,
+) -> dict[str, Any]:
+    """Describes weights for `publish`: JSON values only, and no date, so that the result is reproducible.
 
     Args:
         estimator: the module that holds the weights.
@@ -64,15 +74,15 @@ def make_header(estimator, config, licence, options=None, metrics=None):
     }
 
 
-def publish(estimator, header, path):
-    """Writes the weights and their header, whole or not at all; the same weights and header give the same bytes.
+def publish(estimator: Estimator, header: dict[str, Any], path: str | Path) -> tuple[Path, str]:
+    """Writes the weights and their header atomically; the same weights and header give the same bytes.
 
-    What only the losses need (`loss_function.*`, a discriminator say) is left out.
+    What only the losses need (`loss_function.*`, e.g. a discriminator) is left out.
 
     Args:
         estimator: the module that holds the weights.
         header: what `make_header` gave.
-        path: `<name>.safetensors`; `-` and the first 8 digits of the sha256 are put behind the name.
+        path: `<name>.safetensors`; `-` and the first 8 digits of the sha256 are appended to the name.
 
     Returns:
         The path of the file, and its sha256 (64 hex digits).
@@ -99,7 +109,7 @@ def publish(estimator, header, path):
     return path, sha256
 
 
-def read_metrics(path, row='model'):
+def read_metrics(path: str | Path, row: str = 'model') -> dict[str, float | None]:
     """Reads one row of the `metrics.json` that `tools/test.py` wrote: {name: number}, None for NaN.
 
     Raises:
@@ -112,8 +122,8 @@ def read_metrics(path, row='model'):
     return {name: float(value) if math.isfinite(value) else None for name, value in numbers.items()}
 
 
-def config_name(path):
-    """The place of a config below the folder `configs`: '/here/configs/deformer/dexycb.py' -> 'deformer/dexycb.py'.
+def config_name(path: str | Path) -> str:
+    """The path of a config below the folder `configs`: '/here/configs/deformer/dexycb.py' -> 'deformer/dexycb.py'.
 
     A file elsewhere keeps its own name alone.
     """
@@ -123,7 +133,7 @@ def config_name(path):
     return '/'.join(parts[len(parts) - parts[::-1].index('configs') :])
 
 
-def data_name(config):
+def data_name(config: Config) -> str | None:
     """What a config is tested on: 'DexYCB s0 test, from the folder synthetic_dexycb'; None without a test set."""
     test = config.get('test_dataset')
     if test is None:
@@ -133,13 +143,13 @@ def data_name(config):
     return ' '.join(words) + folder
 
 
-def class_names(config):
+def class_names(config: Config) -> dict[str, list[str]] | None:
     """The names of actions, verbs and objects of a config's test set, {kind: list}, or None where it has none."""
     taxonomy = configured_taxonomy(config.get('test_dataset'))
     return None if taxonomy is None else plain(taxonomy.metainfo())
 
 
-def zoo_row(path, sha256, header):
+def zoo_row(path: str | Path, sha256: str, header: dict[str, Any]) -> str:
     """The line of model_zoo.md for a published file."""
     metrics = header['metrics'] or {}
     numbers = [metrics.get(name) for name in ('pa_mpjpe_mm', 'mpjpe_ra_wrist_mm')]
