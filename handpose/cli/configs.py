@@ -1,8 +1,8 @@
 """Lists, copies or shows the configs that come with the package.
 
-    handpose configs list
-    handpose configs copy deformer/synthetic [FOLDER]     the config and its bases, to run and to edit
-    handpose configs show deformer/synthetic [--cfg-options KEY=VALUE ...]     every value and where it is set
+handpose configs list
+handpose configs copy deformer/synthetic [FOLDER]     the config and its bases, to run and to edit
+handpose configs show deformer/synthetic [--cfg-options KEY=VALUE ...]     every value and where it is set
 """
 
 import argparse

@@ -17,7 +17,7 @@ import numpy as np
 from handpose.cli.errors import UserError
 from handpose.files.npz import read_npy, read_npz
 from handpose.files.reading import read_json
-from handpose.hands import MANO, ProceduralHand
+from handpose.hands import MANO, HandModel, ProceduralHand
 from handpose.structures import (
     Predictions,
     from_hamer,
@@ -60,7 +60,7 @@ def run(arguments: argparse.Namespace) -> None:
     converter = CONVERTERS[arguments.kind]
     accepted = list(inspect.signature(converter).parameters)
     given = read_arrays(arguments.input, accepted[0], arguments.rename)
-    _check_lists(given, arguments.kind)
+    check_lists(given, arguments.kind)
     options = {
         'fps': arguments.fps,
         'hand_side' if 'hand_side' in accepted else 'handedness': arguments.hand,
@@ -72,7 +72,8 @@ def run(arguments: argparse.Namespace) -> None:
         'licence': arguments.licence,
     }
     given |= {key: value for key, value in options.items() if value is not None}
-    predictions = converter(**_checked(given, converter, arguments.kind))
+    check_arguments(given, converter, arguments.kind)
+    predictions = converter(**given)
     save_predictions(arguments.out, predictions)
     frames, hands = predictions.valid.shape
     print(
@@ -101,7 +102,7 @@ def read_arrays(path: str, first: str, renamed: Sequence[str]) -> dict[str, Any]
         found = {key: _to_array(value, key, path) for key, value in found.items()}
     else:
         found = _read_numpy(path, first)
-    names = dict(pair.split('=', 1) if '=' in pair else (pair, first) for pair in renamed)
+    names = {has: wanted or first for has, _, wanted in (pair.partition('=') for pair in renamed)}
     for name in names:
         if name not in found:
             raise UserError(f'--rename {name}=...: {path} has no {name!r}, it has {", ".join(found)}')
@@ -128,8 +129,16 @@ def _to_array(value: Any, key: str, path: str) -> Any:
         ) from None
 
 
-def _check_lists(given: Mapping[str, Any], kind: str) -> None:
-    """Refuses ragged lists, except those of MediaPipe's hands."""
+def check_lists(given: Mapping[str, Any], kind: str) -> None:
+    """Refuses ragged lists, except those of MediaPipe's hands.
+
+    Args:
+        given: {name: array or list} of the input.
+        kind: a key of `CONVERTERS`.
+
+    Raises:
+        UserError: names the list.
+    """
     for key, value in given.items():
         if isinstance(value, list) and (kind != 'mediapipe' or key not in ('world_landmarks', 'handedness', 'score')):
             raise UserError(f'{kind}: {key} must be an array, but its lists have different lengths')
@@ -151,8 +160,17 @@ def _hand_model(folder: str | None) -> HandModel | None:
     return ProceduralHand() if folder == 'procedural' else MANO(folder) if folder else None
 
 
-def _checked(given: dict[str, Any], converter: Callable[..., Any], kind: str) -> dict[str, Any]:
-    """Checks that no argument of the converter is unknown or missing."""
+def check_arguments(given: Mapping[str, Any], converter: Callable[..., Any], kind: str) -> None:
+    """Checks that no argument of the converter is unknown or missing.
+
+    Args:
+        given: {name: value} of all arguments.
+        converter: the converter.
+        kind: its key in `CONVERTERS`.
+
+    Raises:
+        UserError: names the argument, and the option that gives it.
+    """
     parameters = inspect.signature(converter).parameters
     for key in given:
         if key not in parameters:
@@ -162,4 +180,3 @@ def _checked(given: dict[str, Any], converter: Callable[..., Any], kind: str) ->
             option = {'handedness': '--hand', 'hand_side': '--hand', 'frame': '--frame', 'hand_model': '--hand-model'}
             how = f'give {option[key]}' if key in option else f'INPUT needs the key, or --rename HAS={key}'
             raise UserError(f'{kind} needs {key}: {how}')
-    return given

@@ -9,7 +9,6 @@ from typing import Any
 from mmengine.config import Config
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner, set_random_seed
-from torch import nn
 
 from handpose.cli import arguments as shared
 from handpose.cli.errors import UserError
@@ -17,7 +16,7 @@ from handpose.engine import build_runner, compat, load_config, load_weights, run
 from handpose.engine.checkpoints import choose_checkpoint
 from handpose.evaluation import load_records, metrics_table
 from handpose.files.atomic import atomic_write
-from handpose.models import fit_constant_hands
+from handpose.models import Estimator, fit_constant_hands
 from handpose.registry import DATASETS, MODELS
 from handpose.visualization.hook import DrawClipsHook
 from handpose.visualization.report import draw_actions, draw_numbers, draw_worst_tracks
@@ -87,7 +86,7 @@ def results_file_of(config: Config, path: str | None) -> dict[str, Any] | None:
     return {**config.results_file, 'path': path}
 
 
-def build_estimators(config: Config, arguments: argparse.Namespace) -> dict[str, nn.Module]:
+def build_estimators(config: Config, arguments: argparse.Namespace) -> dict[str, Estimator]:
     """Builds the rows of the table: the model, and what it must beat.
 
     Args:
@@ -125,7 +124,7 @@ def build_estimators(config: Config, arguments: argparse.Namespace) -> dict[str,
     return estimators
 
 
-def build_test(config: Config, name: str, estimator: nn.Module, extra_metrics: list[dict[str, Any]]) -> Runner:
+def build_test(config: Config, name: str, estimator: Estimator, extra_metrics: list[dict[str, Any]]) -> Runner:
     """Builds a runner of the whole test split; the metrics keep the numbers of every sample in records/.
 
     Args:
@@ -165,7 +164,7 @@ def _report(results: dict[str, dict[str, float]], work_dir: Path, results_file: 
         print(f'results: {results_file}')
 
 
-def _draw(config: Config, estimators: Mapping[str, nn.Module], dataset: Any, pictures: Path, count: int) -> None:
+def _draw(config: Config, estimators: Mapping[str, Estimator], dataset: Any, pictures: Path, count: int) -> None:
     """Draws the test's numbers and its worst sequences from the records."""
     paths = {name: record_path(config.work_dir, name) for name in estimators}
     if not paths['model'].is_file():

@@ -22,7 +22,7 @@ from handpose.engine.config_files import (
 from handpose.engine.options import OptionsAction, apply_options, option_layer
 from handpose.engine.references import ConfigError, defines, resolve, source_keys
 
-__all__ = ['ConfigError', 'Origin', 'OptionsAction', 'config_origins', 'load_config', 'run_settings']
+__all__ = ['ConfigError', 'OptionsAction', 'Origin', 'config_origins', 'load_config', 'run_settings']
 
 
 @dataclass(frozen=True)

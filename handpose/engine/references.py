@@ -1,4 +1,4 @@
-"""Values that a config shares: `'$name'` stands for the top-level value `name`, `_include_` for the entries of a dict."""
+"""References in configs: `'$name'` stands for the top-level value `name`, `_include_` for the entries of a dict."""
 
 from collections.abc import Mapping, Sequence
 from typing import Any
@@ -148,9 +148,7 @@ def is_list_place(key: str, items: Sequence[Any]) -> bool:
     return digits.isascii() and digits.isdigit() and -len(items) <= int(key) < len(items)
 
 
-def _follow_with_source(
-    value: Any, source: tuple[str, ...], config: Mapping[str, Any]
-) -> tuple[Any, tuple[str, ...]]:
+def _follow_with_source(value: Any, source: tuple[str, ...], config: Mapping[str, Any]) -> tuple[Any, tuple[str, ...]]:
     while is_reference(value):
         source = (value[1:],)
         value = config[value[1:]]

@@ -115,7 +115,6 @@ def test_values_are_read_by_what_they_replace(tmp_path, key, text, value):
     [
         (['labels.extra={type: X}'], 'not a Python dict'),
         (['labels.extra=[1,(2]'], 'brackets of .* do not match'),
-        (['data_root'], 'is not an option: write key=value'),
         (['copied.depth=2'], r"line 7 of .*config\.py copies 'copied'.*_include_='\$copied'"),
         (['part.loss.weight=2'], r"part\.loss is '\$loss' .*write loss\.weight="),
         (['labels.size=2', 'labels=None'], 'labels.size would have no effect'),
