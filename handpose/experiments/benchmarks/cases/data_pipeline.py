@@ -81,7 +81,7 @@ class FloatImages:
         mean = arrays.mean(dtype=np.float32) / 255
         cut = np.empty((*arrays.shape[:2], SIZE, SIZE, 3), np.uint8)
         for t, k in np.ndindex(arrays.shape[:2]):
-            image = self._cut(arrays[t, k].astype(np.float32) / 255, boxes[t, k], angle)
+            image: NDArray[Any] = self._cut(arrays[t, k].astype(np.float32) / 255, boxes[t, k], angle)
             x, y = place
             image[y : y + SIZE // 3, x : x + SIZE // 3] = cv2.resize(noise, (SIZE // 3, SIZE // 3))
             image = cv2.filter2D(cv2.GaussianBlur(image, (0, 0), 0.4), -1, kernel)
@@ -93,7 +93,7 @@ class FloatImages:
         return moved.replace(images=to_images(cut))
 
     @staticmethod
-    def _cut(image: NDArray[np.float32], box: NDArray[np.floating], angle: float) -> NDArray[np.float32]:
+    def _cut(image: NDArray[Any], box: NDArray[np.floating], angle: float) -> NDArray[Any]:
         size = image.shape[1::-1]
         centre = tuple(float(v) for v in (box[:2] + box[2:]) / 2)
         image = cv2.warpAffine(image, cv2.getRotationMatrix2D(centre, angle, 1.0), size)

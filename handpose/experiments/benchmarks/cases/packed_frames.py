@@ -102,9 +102,9 @@ def load(paths: Sequence[str], store: PackedFrames | None, decoded: bool) -> Any
     if not decoded:
         source = read_files(paths) if store is None else store.read(paths)
         return {path: bytes(data) for path, data, _ in source}
-    meta: dict[str, Any] = (
-        {'paths': paths} if store is None else {'paths': paths, 'packed': store.folder, 'data_root': store.root}
-    )
+    meta: dict[str, Any] = {'paths': paths}
+    if store is not None:
+        meta |= {'packed': store.folder, 'data_root': store.root}
     valid = torch.ones(len(paths), dtype=torch.bool)
     return LoadImages()(HandSequence(meta=meta, frame='camera', frame_valid=valid), None).images
 

@@ -2,6 +2,7 @@
 
 import shutil
 import tempfile
+from typing import Any
 
 import numpy as np
 import torch
@@ -38,7 +39,7 @@ def render_frames(settings: Settings) -> Work:
 @case('frame', when='full')
 def built_in_data(settings: Settings) -> Work:
     """Making built-in data from nothing: search for grasps, motion, rendering and files (5 sequences, 1 camera)."""
-    options = dict(subjects=1, sequences=5, frames=60, cameras=1, size=SIZE, workers=1)
+    options: dict[str, Any] = dict(subjects=1, sequences=5, frames=60, cameras=1, size=SIZE, workers=1)
 
     def run() -> None:
         folder = tempfile.mkdtemp(prefix='benchmark_')
