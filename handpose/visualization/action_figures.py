@@ -1,26 +1,34 @@
-"""Figures of actions: which are taken for which, and which frames of a video decide.
+"""Figures of actions: the confusion matrix, and which frames of a video decide.
 
 Every function returns an RGB image (h, w, 3) uint8.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import cv2
 import numpy as np
 
-from handpose.visualization.figures import picture_of
+from handpose.visualization.figures import figure_image
 
 _CELL = 0.31  # inches
 _INK, _ATTENTION = '0.15', '#e8833a'
 _STRIP_WIDTH = 13.0  # inches
 
 
-def confusion_matrix(labels, predicted, names, title='actions'):
+def confusion_matrix(
+    labels: np.ndarray, predicted: np.ndarray, names: Sequence[str], title: str = 'actions'
+) -> np.ndarray:
     """How often each action was taken for each: rows are the true actions, columns the predicted ones.
 
-    A cell holds the number of videos; its colour is their share of the row. What stands behind a row's name is how many
-    videos there are, and how many of them are right. Actions that are neither there nor predicted are left out.
+    A cell holds the number of videos; its colour is their share of the row. At the end of a row are the numbers of its
+    videos and of the correct ones. Actions that are neither present nor predicted are left out.
 
     Args:
-        labels, predicted: (N,) int, places in `names`. names: of the A actions.
+        labels: (N,) int, true actions as indices into `names`.
+        predicted: (N,) int, likewise.
+        names: of the A actions.
+        title: above the matrix.
     """
     labels, predicted = np.asarray(labels), np.asarray(predicted)
     if labels.shape != predicted.shape or labels.ndim != 1 or not len(labels):
@@ -33,13 +41,13 @@ def confusion_matrix(labels, predicted, names, title='actions'):
     np.add.at(counts, (rows, columns), 1)
     words = [str(names[i]).replace('_', ' ') for i in used]
     right = int(counts.trace())
-    title = f'{title}: {right} of {len(labels)} videos right ({100 * right / len(labels):.1f} %)'
+    title = f'{title}: {right} of {len(labels)} videos correct ({100 * right / len(labels):.1f} %)'
     if len(used) < len(names):
-        title += f'; {len(names) - len(used)} actions are neither there nor predicted'
-    return picture_of(_matrix_figure(counts, words, title))
+        title += f'; {len(names) - len(used)} actions are neither present nor predicted'
+    return figure_image(_matrix_figure(counts, words, title))
 
 
-def _matrix_figure(counts, words, title):
+def _matrix_figure(counts: np.ndarray, words: Sequence[str], title: str) -> Any:
     from matplotlib.figure import Figure
 
     size = len(words) * _CELL
@@ -72,15 +80,23 @@ def _matrix_figure(counts, words, title):
     return figure
 
 
-def attention_strip(frames, attention, numbers=None, title='', shown=12):
+def attention_strip(
+    frames: Sequence[np.ndarray],
+    attention: np.ndarray,
+    numbers: Sequence[int] | None = None,
+    title: str = '',
+    shown: int = 12,
+) -> np.ndarray:
     """A video as a film strip, and how much the action looks at each of its frames (HTT, Fig. 7).
 
-    Each picture stands above the frames that it is the middle one of.
+    Each image is the middle one of the frames below it.
 
     Args:
-        frames: T images (h, w, 3) uint8 RGB. attention: (T,), which sums to at most 1; drawn in percent.
+        frames: T images (h, w, 3) uint8 RGB.
+        attention: (T,), which sums to at most 1; drawn in percent.
         numbers: (T,) of the frames, which the axis shows where they are neighbours; default 0 to T - 1.
-        title: above. shown: at most so many pictures.
+        title: above the strip.
+        shown: largest number of images.
     """
     from matplotlib.figure import Figure
 
@@ -90,25 +106,25 @@ def attention_strip(frames, attention, numbers=None, title='', shown=12):
     count = min(shown, len(frames))
     edges = np.linspace(0, len(frames), count + 1)
     middles = np.minimum((edges[:-1] + edges[1:]) / 2, len(frames) - 1).astype(int)
-    pictures = [_tile(frames[t]) for t in middles]
+    tiles = [_tile(frames[t]) for t in middles]
     left, width, plot, top = 0.85, _STRIP_WIDTH - 1.05, 1.7, 0.45 if title else 0.15  # inches
-    strip = width * pictures[0].shape[0] / (count * pictures[0].shape[1])
+    strip = width * tiles[0].shape[0] / (count * tiles[0].shape[1])
     height = top + strip + plot + 0.65
     figure = Figure(figsize=(_STRIP_WIDTH, height), dpi=110)
 
-    def place(bottom, tall):
-        return figure.add_axes([left / _STRIP_WIDTH, bottom / height, width / _STRIP_WIDTH, tall / height])
+    def add_axes(bottom: float, tall: float) -> Any:
+        return figure.add_axes((left / _STRIP_WIDTH, bottom / height, width / _STRIP_WIDTH, tall / height))
 
-    film, below = place(0.6 + plot, strip), place(0.55, plot)
-    film.imshow(np.hstack(pictures), aspect='auto')
+    film, below = add_axes(0.6 + plot, strip), add_axes(0.55, plot)
+    film.imshow(np.hstack(tiles), aspect='auto')
     film.axis('off')
     neighbours = numbers is not None and (np.diff(numbers) == 1).all()
     _draw_attention(below, 100 * attention, int(numbers[0]) if neighbours else 0)
     figure.text(left / _STRIP_WIDTH, 1 - 0.32 / height, title, size=11)
-    return picture_of(figure)
+    return figure_image(figure)
 
 
-def _draw_attention(axes, percent, first):
+def _draw_attention(axes: Any, percent: np.ndarray, first: int) -> None:
     frames = len(percent)
     start, end = first - 0.5, first + frames - 0.5
     steps = np.append(percent, percent[-1])
@@ -116,7 +132,7 @@ def _draw_attention(axes, percent, first):
     axes.axhline(100 / frames, color='0.4', lw=1, ls='--')
     plate = dict(boxstyle='square,pad=0.15', fc='white', ec='none', alpha=0.8)
     place = dict(textcoords='offset points', ha='right', size=8, bbox=plate)
-    axes.annotate('all frames alike', (end, 100 / frames), (-4, 4), **place)
+    axes.annotate('uniform', (end, 100 / frames), (-4, 4), **place)
     axes.set(xlim=(start, end), ylim=(0, 1.15 * max(percent.max(), 100 / frames)), ylabel='attention (%)')
     axes.xaxis.get_major_locator().set_params(integer=True)
     axes.set_xlabel('frame', labelpad=1)
@@ -124,8 +140,8 @@ def _draw_attention(axes, percent, first):
     axes.set_axisbelow(True)
 
 
-def _tile(frame, width=200):
-    """A frame of the strip with a dark rim that parts it from the next one."""
+def _tile(frame: np.ndarray, width: int = 200) -> np.ndarray:
+    """A frame of the strip with a dark border."""
     height = round(frame.shape[0] * width / frame.shape[1])
     method = cv2.INTER_AREA if frame.shape[1] > width else cv2.INTER_CUBIC
     tile = cv2.resize(frame, (width, height), interpolation=method)

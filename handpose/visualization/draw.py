@@ -1,14 +1,19 @@
-"""Drawing on images: skeletons, shaded meshes, boxes, captions, sheets of pictures.
+"""Drawing on images: skeletons, shaded meshes, boxes, captions, contact sheets.
 
 Images are (h, w, 3) uint8 RGB NumPy arrays; every function returns a new one. Points are pixels, pixel centres at
 integer coordinates. Points that are not finite are not drawn.
 """
 
+from collections.abc import Sequence
+
 import cv2
 import numpy as np
+from torch import Tensor
 
 from handpose.geometry.raster import interpolate, paint_faces
 from handpose.hands.joints import BONES
+
+Color = tuple[int, int, int]  # RGB, 0 to 255
 
 PALM_COLOR = (235, 235, 235)
 FINGER_COLORS = ((255, 75, 75), (255, 160, 40), (250, 230, 50), (70, 220, 95), (80, 150, 255))  # thumb to little
@@ -21,11 +26,18 @@ _FARTHEST = 1 << 14  # pixels; what lies further outside would overflow OpenCV's
 _HAND_LENGTH = 0.18  # metres, to guess the scale of a mesh that comes without it; it only changes the shading
 
 
-def draw_skeleton(image, joints_2d, valid=None, color=None):
+def draw_skeleton(
+    image: np.ndarray,
+    joints_2d: np.ndarray | Tensor,
+    valid: np.ndarray | Tensor | None = None,
+    color: Color | None = None,
+) -> np.ndarray:
     """Draws the 21 joints and 20 bones of one hand, each finger in its colour.
 
     Args:
-        image: (h, w, 3). joints_2d: (21, 2). valid: (21,) bool, default all; a bone needs both ends.
+        image: (h, w, 3).
+        joints_2d: (21, 2).
+        valid: (21,) bool, default all; a bone needs both ends.
         color: RGB for the whole hand; default one colour a finger.
     """
     image = _copied(image)
@@ -44,13 +56,24 @@ def draw_skeleton(image, joints_2d, valid=None, color=None):
     return image
 
 
-def draw_mesh(image, vertices_2d, depth, faces, color=PREDICTED_COLOR, alpha=0.9, pixels_per_metre=None):
+def draw_mesh(
+    image: np.ndarray,
+    vertices_2d: np.ndarray | Tensor,
+    depth: np.ndarray,
+    faces: np.ndarray,
+    color: Color = PREDICTED_COLOR,
+    alpha: float = 0.9,
+    pixels_per_metre: float | None = None,
+) -> np.ndarray:
     """Draws a shaded mesh, lit from the camera.
 
     Args:
-        image: (h, w, 3). vertices_2d: (V, 2). depth: (V,) metres along the optical axis.
+        image: (h, w, 3).
+        vertices_2d: (V, 2).
+        depth: (V,) metres along the optical axis.
         faces: (F, 3), counter-clockwise seen from outside (reversed for a left hand's mesh made from right faces).
-        color: RGB. alpha: 1 hides the image behind the mesh, 0 the mesh.
+        color: RGB.
+        alpha: opacity of the mesh, 0 to 1.
         pixels_per_metre: focal length over depth; default from the length of a hand. It only changes the shading.
     """
     image = _copied(image)
@@ -71,7 +94,9 @@ def draw_mesh(image, vertices_2d, depth, faces, color=PREDICTED_COLOR, alpha=0.9
     return image
 
 
-def draw_boxes(image, boxes, labels=None, color=(255, 220, 60)):
+def draw_boxes(
+    image: np.ndarray, boxes: np.ndarray | Tensor, labels: Sequence[str] | None = None, color: Color = (255, 220, 60)
+) -> np.ndarray:
     """Draws xyxy boxes (N, 4) and, above each, its label (N strings)."""
     image = _copied(image)
     width = max(1, round(max(image.shape[:2]) / 200))
@@ -86,7 +111,9 @@ def draw_boxes(image, boxes, labels=None, color=(255, 220, 60)):
     return image
 
 
-def put_label(image, text, position=(0, 0), color=(255, 255, 255)):
+def put_label(
+    image: np.ndarray, text: str, position: tuple[int, int] = (0, 0), color: Color = (255, 255, 255)
+) -> np.ndarray:
     """Writes text on a dark plate whose upper left corner is at `position` (x, y), moved to stay inside."""
     image = _copied(image)
     height, width = text_height(image), image.shape[1]
@@ -100,17 +127,24 @@ def put_label(image, text, position=(0, 0), color=(255, 255, 255)):
     return image
 
 
-def write_text(image, text, position, height, room, color=(255, 255, 255)):
+def write_text(
+    image: np.ndarray, text: str, position: tuple[int, int], height: int, max_width: int, color: Color = (255, 255, 255)
+) -> None:
     """Writes text, in place, whose lower left corner is at `position` (x, y), without a plate.
 
     Args:
-        image: (h, w, 3) uint8. height: of capital letters, pixels. room: the text is made smaller than that width.
+        image: (h, w, 3) uint8.
+        text: the words.
+        position: (x, y), pixels.
+        height: of capital letters, pixels.
+        max_width: pixels; longer text is made smaller.
+        color: RGB.
     """
-    scale = _text_scale(text, height, room)
+    scale = _text_scale(text, height, max_width)
     cv2.putText(image, text, position, _FONT, scale, color, _stroke(scale), cv2.LINE_AA)
 
 
-def add_caption(image, text, color=(255, 255, 255)):
+def add_caption(image: np.ndarray, text: str, color: Color = (255, 255, 255)) -> np.ndarray:
     """Adds a dark strip with text above the image, so that nothing of the image is hidden."""
     height = text_height(image)
     strip = np.full((round(height * 2), image.shape[1], 3), BACKGROUND, np.uint8)
@@ -120,7 +154,7 @@ def add_caption(image, text, color=(255, 255, 255)):
     return np.vstack([strip, image])
 
 
-def contact_sheet(images, columns, pad=8):
+def contact_sheet(images: Sequence[np.ndarray], columns: int, pad: int = 8) -> np.ndarray:
     """Puts images in rows of `columns`, each in a cell of the largest size, with `pad` pixels between them."""
     if len(images) == 0 or columns < 1:
         raise ValueError(f'contact_sheet needs images and at least 1 column, got {len(images)} and {columns}')
@@ -134,33 +168,33 @@ def contact_sheet(images, columns, pad=8):
     return sheet
 
 
-def side_by_side(images, pad=8):
+def side_by_side(images: Sequence[np.ndarray], pad: int = 8) -> np.ndarray:
     """One row of images."""
     return contact_sheet(images, len(images), pad)
 
 
-def text_height(image):
+def text_height(image: np.ndarray) -> int:
     """Height in pixels of capital letters that read well on an image of this size."""
     return int(np.clip(image.shape[0] / 22, 12, 40))
 
 
-def _text_scale(text, height, width):
+def _text_scale(text: str, height: int, width: int) -> float:
     """OpenCV's font scale for letters of this height, smaller where the text would be wider than `width`."""
     (wide, tall), _ = cv2.getTextSize(text or ' ', _FONT, 1.0, 1)
     return min(height / tall, max(width, 1) / wide)
 
 
-def _stroke(scale):
+def _stroke(scale: float) -> int:
     return max(1, round(scale * 1.6))
 
 
-def _joint_color(joint, color):
+def _joint_color(joint: int, color: Color | None) -> Color:
     if color is not None:
         return color
     return PALM_COLOR if joint == 0 else FINGER_COLORS[(joint - 1) // 4]
 
 
-def _drawable(points, valid):
+def _drawable(points: np.ndarray | Tensor, valid: np.ndarray | Tensor | None) -> tuple[np.ndarray, np.ndarray]:
     points = np.asarray(points, float)
     if points.shape != (21, 2):
         raise ValueError(f'draw_skeleton needs joints_2d of shape (21, 2), got {points.shape}')
@@ -168,7 +202,7 @@ def _drawable(points, valid):
     return points, near if valid is None else near & np.asarray(valid, bool)
 
 
-def _shading(vertices_2d, depth, faces):
+def _shading(vertices_2d: np.ndarray, depth: np.ndarray, faces: np.ndarray) -> np.ndarray:
     """(V,) brightness from the angle between a vertex's normal and the ray from the camera."""
     points = np.column_stack([vertices_2d, depth])
     corners = points[faces]
@@ -181,7 +215,7 @@ def _shading(vertices_2d, depth, faces):
     return 0.25 + 0.75 * np.clip(normals @ (light / np.linalg.norm(light)), 0, 1)
 
 
-def _copied(image):
+def _copied(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
     if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
         raise ValueError(f'an image must be (h, w, 3) uint8 RGB, got {image.shape} {image.dtype}')

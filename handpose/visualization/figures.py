@@ -3,11 +3,14 @@
 Every function returns an RGB image (h, w, 3) uint8. Plots use Matplotlib, without its global state.
 """
 
+from collections.abc import Mapping, Sequence
+from typing import Any
+
 import cv2
 import numpy as np
 
 from handpose.hands.joints import BONES, COMMON_JOINTS
-from handpose.visualization.draw import BACKGROUND, add_caption, side_by_side
+from handpose.visualization.draw import BACKGROUND, Color, add_caption, side_by_side
 
 _BAR, _HIDDEN = (255, 190, 60), (120, 160, 220)
 # A right hand, palm towards the viewer, in arbitrary units (x right, y down): a place for each of the 21 joints.
@@ -22,7 +25,13 @@ _HAND_MAP = np.array(
 )
 
 
-def confidence_strip(frames, confidences, labels=None, occlusions=None, frame_width=160):
+def confidence_strip(
+    frames: Sequence[np.ndarray],
+    confidences: np.ndarray,
+    labels: Sequence[str] | None = None,
+    occlusions: np.ndarray | None = None,
+    frame_width: int = 160,
+) -> np.ndarray:
     """The film strip of a window with the confidence that the fusion gives each frame as bars below (Deformer, Fig. 6).
 
     Args:
@@ -38,19 +47,19 @@ def confidence_strip(frames, confidences, labels=None, occlusions=None, frame_wi
     cells = []
     for t, frame in enumerate(frames):
         height = round(frame.shape[0] * frame_width / frame.shape[1])
-        picture = cv2.resize(frame, (frame_width, height), interpolation=cv2.INTER_AREA)
+        panel = cv2.resize(frame, (frame_width, height), interpolation=cv2.INTER_AREA)
         if labels is not None:
-            picture = add_caption(picture, str(labels[t]))
+            panel = add_caption(panel, str(labels[t]))
         bars = [(confidences[t] / top, f'{confidences[t]:.2f}', _BAR)]
         if occlusions is not None and np.isfinite(occlusions[t]):
             bars.append((occlusions[t], f'{100 * occlusions[t]:.0f}%', _HIDDEN))
-        cells.append(np.vstack([picture, _bars(bars, frame_width)]))
+        cells.append(np.vstack([panel, _bars(bars, frame_width)]))
     strip = side_by_side(cells, pad=6)
     legend = [('confidence', _BAR)] + [('share of the hand hidden', _HIDDEN)] * (occlusions is not None)
     return np.vstack([strip, _legend(legend, strip.shape[1])])
 
 
-def _bars(bars, width, height=110):
+def _bars(bars: Sequence[tuple[float, str, Color]], width: int, height: int = 110) -> np.ndarray:
     """Bars of shares 0 to 1 with their text on top."""
     panel = np.full((height, width, 3), BACKGROUND, np.uint8)
     step = width // (len(bars) + 1)
@@ -63,7 +72,7 @@ def _bars(bars, width, height=110):
     return panel
 
 
-def _legend(entries, width):
+def _legend(entries: Sequence[tuple[str, Color]], width: int) -> np.ndarray:
     strip = np.full((30, width, 3), BACKGROUND, np.uint8)
     x = 10
     for text, color in entries:
@@ -73,7 +82,7 @@ def _legend(entries, width):
     return strip
 
 
-def pck_curve(errors, low=0, high=50, title='PCK'):
+def pck_curve(errors: Mapping[str, np.ndarray], low: float = 0, high: float = 50, title: str = 'PCK') -> np.ndarray:
     """Share of keypoints within a threshold, for several models.
 
     Args:
@@ -90,10 +99,12 @@ def pck_curve(errors, low=0, high=50, title='PCK'):
         axes.plot(thresholds, share, label=name, lw=2, color=f'C{i}')
     axes.set(xlabel='threshold (mm)', ylabel='share of keypoints', xlim=(low, high), ylim=(0, 1))
     figure.legend(loc='outside lower center', ncols=len(errors), frameon=False)
-    return picture_of(figure)
+    return figure_image(figure)
 
 
-def error_per_joint_hand(errors, title='error per joint (mm)', top=None):
+def error_per_joint_hand(
+    errors: np.ndarray, title: str = 'error per joint (mm)', top: float | None = None
+) -> np.ndarray:
     """The error of each joint drawn on a map of the hand: larger and redder is worse.
 
     Args:
@@ -117,10 +128,12 @@ def error_per_joint_hand(errors, title='error per joint (mm)', top=None):
     figure.colorbar(colored, ax=axes, shrink=0.7)
     axes.set(aspect='equal', xlim=(-72, 62), ylim=(14, -152))
     axes.axis('off')
-    return picture_of(figure)
+    return figure_image(figure)
 
 
-def error_by_occlusion_bar(errors, ylabel='PA-MPJPE (mm)', title='error by share of the hand hidden'):
+def error_by_occlusion_bar(
+    errors: Mapping[str, Any], ylabel: str = 'PA-MPJPE (mm)', title: str = 'error by share of the hand hidden'
+) -> np.ndarray:
     """Grouped bars: one group a share of occlusion, one bar a model.
 
     Args:
@@ -138,10 +151,10 @@ def error_by_occlusion_bar(errors, ylabel='PA-MPJPE (mm)', title='error by share
     axes.set(xlabel='share of the hand hidden', ylabel=ylabel)
     axes.margins(y=0.1)
     figure.legend(loc='outside lower center', ncols=len(errors), frameon=False)
-    return picture_of(figure)
+    return figure_image(figure)
 
 
-def figure_with_axes(title, size=(6.4, 4.4)):
+def figure_with_axes(title: str, size: tuple[float, float] = (6.4, 4.4)) -> tuple[Any, Any]:
     """A Matplotlib figure of `size` inches without the library's global state, and its axes."""
     from matplotlib.figure import Figure
 
@@ -153,7 +166,7 @@ def figure_with_axes(title, size=(6.4, 4.4)):
     return figure, axes
 
 
-def picture_of(figure):
+def figure_image(figure: Any) -> np.ndarray:
     """A Matplotlib figure as an RGB image."""
     from matplotlib.backends.backend_agg import FigureCanvasAgg
 

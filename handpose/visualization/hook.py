@@ -1,6 +1,7 @@
 """Draws tested clips while a test runs: videos, contact sheets, confidences of the fusion, attention of the action."""
 
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from mmengine.dist import is_main_process
@@ -8,10 +9,11 @@ from mmengine.hooks import Hook
 
 from handpose.engine.adapter import unwrap_model
 from handpose.models import VideoEstimator
+from handpose.models.estimators.base import Estimator
 from handpose.registry import HOOKS
-from handpose.structures import strided_windows
+from handpose.structures import HandSequence, strided_windows
 from handpose.video import save_clip_video
-from handpose.visualization.action_pictures import action_story, draw_attention, under_frames
+from handpose.visualization.action_overlays import action_story, draw_attention, under_frames
 from handpose.visualization.draw import contact_sheet
 from handpose.visualization.figures import confidence_strip
 from handpose.visualization.images import save_image
@@ -25,24 +27,24 @@ class DrawClipsHook(Hook):
     """Draws a few clips, spread evenly over the test split, with the prediction beside the truth.
 
     Args:
-        folder: where the pictures go: `<clip>.webm`, `<clip>.png`; for estimators that fuse frames
-            `<clip>_confidence.png`; for those that recognise actions `<clip>_attention.png`, and the running action
-            stands below the frames.
+        folder: where the images go: `<clip>.webm`, `<clip>.png`; for estimators that fuse frames
+            `<clip>_confidence.png`; for those that recognize actions `<clip>_attention.png`, and the running action
+            below the frames.
         num_clips: how many clips.
     """
 
-    def __init__(self, folder, num_clips=4):
+    def __init__(self, folder: str | Path, num_clips: int = 4) -> None:
         self.folder = Path(folder)
         self.num_clips = num_clips
-        self.chosen = ()
+        self.chosen: set[int] = set()
 
-    def before_test_epoch(self, runner):
+    def before_test_epoch(self, runner: Any) -> None:
         """Chooses the batches to draw."""
         count = len(runner.test_dataloader)
         self.chosen = set(np.linspace(0, count - 1, min(self.num_clips, count)).astype(int).tolist())
         self.folder.mkdir(parents=True, exist_ok=True)
 
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_test_iter(self, runner: Any, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Draws the first clip of a chosen batch."""
         if batch_idx not in self.chosen or not is_main_process():
             return
@@ -65,7 +67,7 @@ class DrawClipsHook(Hook):
             save_image(self.folder / f'{name}_confidence.png', _strip(prediction, target, estimator))
 
 
-def _strip(prediction, target, estimator):
+def _strip(prediction: HandSequence, target: HandSequence, estimator: Estimator) -> np.ndarray:
     """The longest window of the track, and how much each of its frames counts in the fusion (Deformer, Fig. 6)."""
     usable = target.hand_valid[:, 0].numpy()
     index, present, _ = strided_windows(len(usable), estimator.reads.num_frames, estimator.reads.frame_step, usable)

@@ -1,16 +1,20 @@
-"""A clip as pictures: input, prediction and truth side by side."""
+"""A clip as images: input, prediction and truth side by side."""
+
+from collections.abc import Sequence
 
 import cv2
 import numpy as np
 import torch
+from torch import Tensor
 
 from handpose.geometry.camera import project_points
 from handpose.geometry.rigid import transform_points
-from handpose.structures import SequenceError, sample_name
-from handpose.visualization.blank import with_blank_pictures
+from handpose.structures import HandSequence, SequenceError, sample_name
+from handpose.visualization.blank_images import with_blank_images
 from handpose.visualization.draw import (
     PREDICTED_COLOR,
     TRUE_COLOR,
+    Color,
     add_caption,
     draw_mesh,
     draw_skeleton,
@@ -20,7 +24,13 @@ from handpose.visualization.draw import (
 _AT_TRUE_WRIST = ' (placed at the true wrist)'
 
 
-def draw_clip(prediction, target, hand_faces=None, camera=0, panel_size=320):
+def draw_clip(
+    prediction: HandSequence,
+    target: HandSequence,
+    hand_faces: Tensor | np.ndarray | None = None,
+    camera: int = 0,
+    panel_size: int = 320,
+) -> list[np.ndarray]:
     """Draws every valid frame of a clip as a row of panels: input | predicted skeleton | predicted mesh | truth.
 
     The mesh panels are there where `vertices` and `hand_faces` are; the truth is a mesh where it has vertices, else a
@@ -30,7 +40,7 @@ def draw_clip(prediction, target, hand_faces=None, camera=0, panel_size=320):
     Args:
         prediction: HandSequence (a clip) with joints_3d in the target's frame or in 'wrist'.
         target: HandSequence (a clip) with images, intrinsics, joints_3d (and extrinsics where its frame is not that of
-            the camera drawn). Without images it is drawn on blank ones, see `with_blank_pictures`; with
+            the camera drawn). Without images it is drawn on blank ones, see `with_blank_images`; with
             `input_joints_3d` they are drawn into the first panel.
         hand_faces: (F, 3) triangles of a right hand; a left hand's are the same with reversed winding.
         camera: which of the K cameras to draw.
@@ -42,7 +52,7 @@ def draw_clip(prediction, target, hand_faces=None, camera=0, panel_size=320):
     Raises:
         SequenceError: a field is missing, or the two are in frames that cannot be drawn together.
     """
-    target = with_blank_pictures(target)
+    target = with_blank_images(target)
     _check(prediction, target)
     view = _View(target, camera, panel_size)
     faces = None if hand_faces is None else torch.as_tensor(hand_faces).cpu().numpy()
@@ -63,25 +73,36 @@ def draw_clip(prediction, target, hand_faces=None, camera=0, panel_size=320):
     return frames
 
 
-def draw_frames(prediction, target, frames, hand_faces=None, camera=0, panel_size=320):
+def draw_frames(
+    prediction: HandSequence,
+    target: HandSequence,
+    frames: Sequence[int],
+    hand_faces: Tensor | np.ndarray | None = None,
+    camera: int = 0,
+    panel_size: int = 320,
+) -> list[tuple[np.ndarray, np.ndarray]]:
     """Draws some frames of a clip, each as two images: with the prediction and with the truth.
 
     A mesh is drawn where there is one (`vertices` and `hand_faces`), else the skeleton.
 
     Args:
-        prediction, target, hand_faces, camera, panel_size: as in `draw_clip`.
+        prediction: as in `draw_clip`.
+        target: as in `draw_clip`.
         frames: indices into T.
+        hand_faces: as in `draw_clip`.
+        camera: as in `draw_clip`.
+        panel_size: as in `draw_clip`.
 
     Returns:
         list of (predicted, true), each (h, w, 3) uint8 RGB.
     """
-    target = with_blank_pictures(target)
+    target = with_blank_images(target)
     _check(prediction, target)
     view = _View(target, camera, panel_size)
     faces = None if hand_faces is None else torch.as_tensor(hand_faces).cpu().numpy()
     shift, _ = _placement(prediction, target)
 
-    def drawn(t, sequence, shift, color):
+    def drawn(t: int, sequence: HandSequence, shift: Tensor | None, color: Color) -> np.ndarray:
         if sequence.vertices is None or faces is None:
             return view.skeletons(t, sequence, shift)
         return view.meshes(t, sequence, shift, faces, color)
@@ -89,26 +110,27 @@ def draw_frames(prediction, target, frames, hand_faces=None, camera=0, panel_siz
     return [(drawn(t, prediction, shift, PREDICTED_COLOR), drawn(t, target, None, TRUE_COLOR)) for t in frames]
 
 
-def draw_hands(picture, joints, intrinsics, width):
-    """A picture scaled to `width` pixels, with hands seen by a pinhole camera drawn into it.
+def draw_hands(image: np.ndarray, joints: Tensor, intrinsics: Tensor, width: int) -> np.ndarray:
+    """Scales an image to `width` pixels and draws hands seen by a pinhole camera into it.
 
     Args:
-        picture: (h, w, 3) uint8 RGB. joints: (N, 21, 3) of N hands, metres, in the camera's frame.
-        intrinsics: (3, 3) of the picture.
+        image: (h, w, 3) uint8 RGB.
+        joints: (N, 21, 3) of N hands, metres, in the camera's frame.
+        intrinsics: (3, 3) of the image.
+        width: of the result, pixels.
 
     Returns:
         (h', width, 3) uint8 RGB.
     """
-    height = round(picture.shape[0] * width / picture.shape[1])
-    image = cv2.resize(picture, (width, height), interpolation=cv2.INTER_AREA)
-    scale = width / picture.shape[1]
+    scale = width / image.shape[1]
+    drawn = cv2.resize(image, (width, round(image.shape[0] * scale)), interpolation=cv2.INTER_AREA)
     for hand in joints:
         pixels = project_points(hand, intrinsics).numpy()
-        image = draw_skeleton(image, (pixels + 0.5) * scale - 0.5, hand[:, 2].numpy() > 0)
-    return image
+        drawn = draw_skeleton(drawn, (pixels + 0.5) * scale - 0.5, hand[:, 2].numpy() > 0)
+    return drawn
 
 
-def _input_of(target):
+def _input_of(target: HandSequence) -> HandSequence:
     """What another estimator gave, in the place of the joints."""
     valid = target.input_valid[..., None].expand(target.joints_valid.shape)
     return target.replace(joints_3d=target.input_joints_3d, joints_valid=valid)
@@ -117,19 +139,19 @@ def _input_of(target):
 class _View:
     """One camera of a clip, scaled to panels."""
 
-    def __init__(self, target, camera, panel_size):
+    def __init__(self, target: HandSequence, camera: int, panel_size: int) -> None:
         self.images = target.images[:, camera].permute(0, 2, 3, 1).cpu().numpy()
         self.scale = panel_size / self.images.shape[1]
         self.intrinsics = target.intrinsics[:, camera].cpu()
         self.to_camera = None if target.extrinsics is None else target.extrinsics[:, camera].cpu()
         self.sides = target.hand_side.tolist()
 
-    def image(self, t):
+    def image(self, t: int) -> np.ndarray:
         height, width = (round(n * self.scale) for n in self.images.shape[1:3])
         shrinks = self.scale < 1
         return cv2.resize(self.images[t], (width, height), interpolation=cv2.INTER_AREA if shrinks else cv2.INTER_CUBIC)
 
-    def skeletons(self, t, sequence, shift):
+    def skeletons(self, t: int, sequence: HandSequence, shift: Tensor | None) -> np.ndarray:
         image = self.image(t)
         for h in range(len(self.sides)):
             points, depth = self.project(t, sequence.joints_3d[t, h], None if shift is None else shift[t, h])
@@ -137,7 +159,9 @@ class _View:
             image = draw_skeleton(image, points, valid)
         return image
 
-    def meshes(self, t, sequence, shift, faces, color):
+    def meshes(
+        self, t: int, sequence: HandSequence, shift: Tensor | None, faces: np.ndarray, color: Color
+    ) -> np.ndarray:
         image, hands = self.image(t), []
         for h, side in enumerate(self.sides):
             points, depth = self.project(t, sequence.vertices[t, h], None if shift is None else shift[t, h])
@@ -148,7 +172,7 @@ class _View:
             image = draw_mesh(image, points, depth, oriented, color, pixels_per_metre=focal / depth.mean())
         return image
 
-    def project(self, t, points, shift):
+    def project(self, t: int, points: Tensor, shift: Tensor | None) -> tuple[np.ndarray, np.ndarray]:
         """Panel pixels (N, 2) and depth (N,) of points (N, 3); pixel centres are at integers, hence the halves."""
         points = points.detach().cpu().float()
         points = points if shift is None else points + shift
@@ -158,7 +182,7 @@ class _View:
         return (pixels + 0.5) * self.scale - 0.5, points[..., 2].numpy()
 
 
-def _placement(prediction, target):
+def _placement(prediction: HandSequence, target: HandSequence) -> tuple[Tensor | None, str]:
     """What to add to a prediction (T, H, 3), NaN where the true wrist is unknown, and what the caption says of it."""
     if prediction.frame != 'wrist':
         return None, ''
@@ -167,12 +191,12 @@ def _placement(prediction, target):
     return torch.where(known[..., None], wrist, torch.nan), _AT_TRUE_WRIST
 
 
-def _frame_name(target, t):
+def _frame_name(target: HandSequence, t: int) -> str:
     numbers = target.meta.get('frame_indices')
     return f'input, frame {numbers[t] if numbers else t}'
 
 
-def _check(prediction, target):
+def _check(prediction: HandSequence, target: HandSequence) -> None:
     where = 'a batch' if target.batched else sample_name(target.meta)
     if prediction.batched or target.batched:
         raise SequenceError(f'{where}: draw_clip draws one clip; call unstack() first')

@@ -1,13 +1,15 @@
-"""The spectrum of hand motion and of its errors, as numbers and as a picture."""
+"""The spectrum of hand motion and of its errors, as numbers and as a figure."""
+
+from collections.abc import Mapping, Sequence
 
 import numpy as np
 
-from handpose.visualization.figures import figure_with_axes, picture_of
+from handpose.visualization.figures import figure_image, figure_with_axes
 
 SEGMENT = 48  # frames: a frequency step of 0.6 Hz at 30 frames per second, and most recordings are long enough
 
 
-def motion_spectrum(tracks, fps, segment=SEGMENT):
+def motion_spectrum(tracks: Sequence[np.ndarray], fps: float, segment: int = SEGMENT) -> tuple[np.ndarray, np.ndarray]:
     """Power spectral density of wrist-relative joint coordinates (Welch, Hann windows, half overlapping).
 
     Args:
@@ -23,7 +25,8 @@ def motion_spectrum(tracks, fps, segment=SEGMENT):
     """
     from scipy.signal import welch
 
-    total, frames = 0.0, 0
+    total = np.zeros(1)
+    frames = 0
     for joints in tracks:
         if len(joints) < segment:
             continue
@@ -35,15 +38,18 @@ def motion_spectrum(tracks, fps, segment=SEGMENT):
     return frequencies[1:], total[1:] / frames
 
 
-def spectrum_figure(curves, title='spectrum of joints about the wrist'):
+def spectrum_figure(
+    curves: Mapping[str, tuple[np.ndarray, np.ndarray]], title: str = 'spectrum of joints about the wrist'
+) -> np.ndarray:
     """Densities over frequency, both logarithmic.
 
     Args:
         curves: {name: (frequencies (F,) Hz, densities (F,) mm^2 / Hz)}.
+        title: above the plot.
     """
     figure, axes = figure_with_axes(title)
     for name, (frequencies, density) in curves.items():
         axes.loglog(frequencies, density, label=name, lw=2)
     axes.set(xlabel='frequency (Hz)', ylabel='power spectral density (mm²/Hz)')
     figure.legend(loc='outside lower center', ncols=2, frameon=False)
-    return picture_of(figure)
+    return figure_image(figure)

@@ -1,24 +1,35 @@
 """The error of one track over time, with the frames of some moments below it."""
 
+from collections.abc import Mapping
+from typing import Any
+
 import numpy as np
 
-from handpose.visualization.figures import picture_of
+from handpose.visualization.figures import figure_image
 
 _SHADE = '0.86'
 _MARK = '0.25'
 
 
 def error_timeline(
-    times, errors, occlusion=None, moments=(), title='', ylabel='PA-MPJPE (mm)', labels=('predicted', 'true')
-):
-    """A curve for each model, the hidden share of the hand as shading behind, and pictures of marked moments below.
+    times: np.ndarray,
+    errors: Mapping[str, np.ndarray],
+    occlusion: np.ndarray | None = None,
+    moments: Any = (),
+    title: str = '',
+    ylabel: str = 'PA-MPJPE (mm)',
+    labels: tuple[str, str] = ('predicted', 'true'),
+) -> np.ndarray:
+    """A curve for each model, the hidden share of the hand as shading behind, and images of marked moments below.
 
     Args:
         times: (T,) frame numbers, ascending; curves break where numbers are missing.
         errors: {model name: (T,) mm}, the first drawn bold; NaN leaves a hole.
         occlusion: (T,) share of the hand that is hidden, from 0 to 1, NaN unknown; None draws no shading.
-        moments: (index into T, picture of the prediction, picture of the truth) of each marked moment, in order.
-        title, ylabel: of the plot. labels: of the pictures of predictions and of truths.
+        moments: (index into T, image of the prediction, image of the truth) of each marked moment, in order.
+        title: of the plot.
+        ylabel: of the plot.
+        labels: of the images of predictions and of truths.
 
     Returns:
         (h, w, 3) uint8 RGB.
@@ -41,10 +52,10 @@ def error_timeline(
     _mark_moments(axes, times, next(iter(errors.values())), moments)
     for column, moment in enumerate(moments):
         _draw_moment(figure, grid, column, times, errors, occlusion, moment, labels)
-    return picture_of(figure)
+    return figure_image(figure)
 
 
-def _draw_curves(axes, times, errors, occlusion):
+def _draw_curves(axes: Any, times: np.ndarray, errors: Mapping[str, np.ndarray], occlusion: np.ndarray | None) -> None:
     axes.grid(alpha=0.3)
     for i, (name, values) in enumerate(errors.items()):
         x, y = _with_gaps(times, values)
@@ -64,7 +75,7 @@ def _draw_curves(axes, times, errors, occlusion):
     axes.legend(handles, labels, loc='upper center', ncols=len(labels), frameon=False, fontsize=9)
 
 
-def _mark_moments(axes, times, values, moments):
+def _mark_moments(axes: Any, times: np.ndarray, values: np.ndarray, moments: Any) -> None:
     for number, (index, *_) in enumerate(moments, start=1):
         axes.axvline(times[index], color=_MARK, lw=0.8, ls=':', zorder=2)
         if np.isfinite(values[index]):
@@ -82,7 +93,16 @@ def _mark_moments(axes, times, values, moments):
             )
 
 
-def _draw_moment(figure, grid, column, times, errors, occlusion, moment, labels):
+def _draw_moment(
+    figure: Any,
+    grid: Any,
+    column: int,
+    times: np.ndarray,
+    errors: Mapping[str, np.ndarray],
+    occlusion: np.ndarray | None,
+    moment: Any,
+    labels: tuple[str, str],
+) -> None:
     index, *images = moment
     error = next(iter(errors.values()))[index]
     text = f'{column + 1}: frame {times[index]}, {error:.1f} mm'
@@ -98,7 +118,7 @@ def _draw_moment(figure, grid, column, times, errors, occlusion, moment, labels)
             axes.set_ylabel(label)
 
 
-def _with_gaps(times, values):
+def _with_gaps(times: np.ndarray, values: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
     """Times and values with a NaN put into every hole of the frame numbers, where a line then breaks."""
     values = np.asarray(values, float)
     step = np.diff(times)

@@ -1,10 +1,13 @@
 """Traces of joints over time before and after refining."""
 
+from typing import Any
+
 import numpy as np
 
 from handpose.evaluation.motion_summary import accelerations
 from handpose.hands.joints import COMMON_JOINTS
-from handpose.visualization.figures import picture_of
+from handpose.structures import Predictions
+from handpose.visualization.figures import figure_image
 
 BEFORE, AFTER = '#e8833a', '#1f6fc4'
 _MISSING = '0.88'
@@ -12,14 +15,17 @@ _TRACED = ('wrist', 'thumb_tip', 'index_tip', 'little_tip')
 _AXES = 'xyz'
 
 
-def joint_traces(before, after, frames=100, title=''):
-    """A picture of what refining did: the acceleration over the whole track, and below it the paths of some joints.
+def joint_traces(before: Predictions, after: Predictions, frames: int = 100, title: str = '') -> np.ndarray:
+    """A figure of what refining changed: the acceleration over the whole track, and below it the paths of some joints.
 
-    The paths are shown where the track trembles most: the wrist (in frame 'camera', about its mean) and three
+    The paths are shown where the track jitters most: the wrist (in frame 'camera', about its mean) and three
     fingertips relative to the wrist, in mm. Frames without a hand in `before` are grey.
 
     Args:
-        before, after: `Predictions` of the same frames and hands. frames: length of the detail. title: above it.
+        before: `Predictions`.
+        after: `Predictions` of the same frames and hands.
+        frames: length of the detail.
+        title: above the figure.
 
     Returns:
         (h, w, 3) uint8 RGB.
@@ -34,10 +40,12 @@ def joint_traces(before, after, frames=100, title=''):
     for h, block in enumerate(blocks):
         name = f'{("left", "right")[before.hand_side[h]]} hand'
         _draw_hand(block, before, after, h, traced, frames, f'{title}: {name}' if title else name)
-    return picture_of(figure)
+    return figure_image(figure)
 
 
-def _draw_hand(block, before, after, h, traced, frames, title):
+def _draw_hand(
+    block: Any, before: Predictions, after: Predictions, h: int, traced: Any, frames: int, title: str
+) -> None:
     grid = block.add_gridspec(1 + len(traced), 3, height_ratios=[1.5] + [1] * len(traced))
     numbers = before.frame_numbers()
     shaken = _acceleration(before, numbers, h), _acceleration(after, numbers, h)
@@ -47,9 +55,9 @@ def _draw_hand(block, before, after, h, traced, frames, title):
     for values, color, label in zip(shaken, (BEFORE, AFTER), ('before', 'after'), strict=True):
         top.plot(before.timestamps, values, color=color, lw=1.1, label=label)
     top.set(ylabel='acceleration\n(mm/frame²)', xlabel='time (s)')
-    known = shaken[0][np.isfinite(shaken[0])]
-    if len(known):
-        top.set_ylim(0, min(1.1 * known.max(), 3 * np.percentile(known, 99)) + 1e-3)
+    finite = shaken[0][np.isfinite(shaken[0])]
+    if len(finite):
+        top.set_ylim(0, min(1.1 * finite.max(), 3 * np.percentile(finite, 99)) + 1e-3)
     _shade_missing(top, before, h, slice(None))
     top.axvspan(before.timestamps[detail][0], before.timestamps[detail][-1], fc='none', ec='0.3', lw=1, ls='--')
     top.legend(loc='upper right', ncols=2, frameon=False)
@@ -70,14 +78,14 @@ def _draw_hand(block, before, after, h, traced, frames, title):
                 axes.set_xlabel('time (s)')
 
 
-def _draw_path(axes, times, paths, axis):
+def _draw_path(axes: Any, times: np.ndarray, paths: Any, axis: int) -> None:
     axes.grid(alpha=0.25)
     axes.plot(times, paths[0][:, axis], color=BEFORE, lw=0.9, marker='.', ms=3.5, zorder=2)
     axes.plot(times, paths[1][:, axis], color=AFTER, lw=1.8, zorder=3)
     axes.margins(x=0.01)
 
 
-def _shade_missing(axes, predictions, h, part):
+def _shade_missing(axes: Any, predictions: Predictions, h: int, part: Any) -> None:
     times, missing = predictions.timestamps[part], ~predictions.valid[part, h]
     half = (predictions.period or 1 / 30) / 2
     edges = np.flatnonzero(np.diff(np.concatenate([[False], missing, [False]]).astype(int)))
@@ -85,7 +93,7 @@ def _shade_missing(axes, predictions, h, part):
         axes.axvspan(times[start] - half, times[stop - 1] + half, color=_MISSING, lw=0, zorder=0)
 
 
-def busiest(values, length):
+def busiest(values: np.ndarray, length: int) -> slice:
     """The slice of `length` entries of (T,) `values` with the largest sum, NaN as 0; all where T is shorter."""
     if len(values) <= length:
         return slice(0, len(values))
@@ -94,22 +102,22 @@ def busiest(values, length):
     return slice(start, start + length)
 
 
-def _acceleration(predictions, numbers, h):
+def _acceleration(predictions: Predictions, numbers: Any, h: int) -> np.ndarray:
     first = 1 if predictions.frame == 'wrist' else 0
     joints = predictions.joints[:, h : h + 1, first:].astype(np.float64)
     return accelerations(joints, numbers, predictions.valid[:, h : h + 1])[:, 0]
 
 
-def _path(predictions, h, joint):
+def _path(predictions: Predictions, h: int, joint: int) -> np.ndarray:
     """(T, 3) in mm: the wrist about its mean, other joints relative to the wrist."""
     points = predictions.joints[:, h].astype(np.float64)
-    seen = predictions.valid[:, h]
+    valid = predictions.valid[:, h]
     if joint == 'wrist':
-        return 1000 * (points[:, 0] - (points[seen, 0].mean(0) if seen.any() else 0))
+        return 1000 * (points[:, 0] - (points[valid, 0].mean(0) if valid.any() else 0))
     return 1000 * (points[:, COMMON_JOINTS.index(joint)] - points[:, 0])
 
 
-def _check(before, after):
+def _check(before: Predictions, after: Predictions) -> None:
     if before.joints.shape != after.joints.shape or before.frame != after.frame:
         raise ValueError(
             f'before and after must be of the same frames and hands, got {before.joints.shape} in {before.frame!r} and '

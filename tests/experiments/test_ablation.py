@@ -205,7 +205,7 @@ def test_runs_are_done_once_and_reported(tmp_path, tools):
     assert '| average | 14.50 (14.00 to 15.00) |' in page and '**+3.00** [+1.' in page
     assert 'mean hand ²' in page and '24 hands in 6 sequences' in page
     # The constant hands have the numbers of 'base', which no row beats.
-    assert 'In PA-MPJPE mm, the better constant hand is not beaten by: base; average' in page
+    assert 'Rows that do not beat the better constant hand in PA-MPJPE mm: base; average' in page
 
 
 def test_a_model_without_parameters_is_tested_once(tmp_path, tools):

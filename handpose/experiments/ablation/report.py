@@ -18,7 +18,7 @@ _LARGER_IS_BETTER = ('auc_', 'pck_', 'f_score', 'pa_f_score', 'action_', 'pair_'
 _KEYS = {'model': ('sequence', 'camera', 'frame', 'hand'), 'model_actions': ('sequence', 'camera', 'label')}
 _TITLES = {
     'action_accuracy': 'action accuracy',
-    'pair_accuracy': 'accuracy in pairs',
+    'pair_accuracy': 'pair accuracy',
     'verb_accuracy': 'verb accuracy',
     'object_accuracy': 'object accuracy',
     'mpjpe_ra_wrist_20_joints_mm': 'wrist-aligned MPJPE of 20 joints mm',
@@ -100,7 +100,7 @@ def markdown(table, results):
         _how_to_read_values(table, results),
         f'## Difference to "{table.compare_to}"',
         *_difference_parts(table, results),
-        '## How it was made',
+        '## How to reproduce',
         _how_made(table, results),
     ]
     if table.notes:
@@ -208,9 +208,9 @@ def _introduction(table, results):
     iterations = ' or '.join(f'{n:,}' for n in training['iterations'])
     return (
         f'Options of `{table.config}`, each row trained from scratch for {iterations} iterations '
-        f'(`{" ".join(option_words(budget))}`), which is a small budget: the table compares parts under it and says '
-        f'nothing about the published figures. Test split: {tested["samples"]:,} hands in {tested["sequences"]} '
-        f'sequences.'
+        f'(`{" ".join(option_words(budget))}`), which is a small budget: the table compares the rows with this '
+        f'budget and says nothing about the published figures. Test split: {tested["samples"]:,} hands in '
+        f'{tested["sequences"]} sequences.'
     )
 
 
@@ -225,13 +225,13 @@ def _value_lines(table, results):
 
 
 def _how_to_read_values(table, results):
-    lines = ['Mean over seeds, and in brackets the smallest and the largest of them.']
+    lines = ['Mean over seeds, with the smallest and the largest value in brackets.']
     if any(row['weights_of'] for row in results['rows'].values()):
         lines.append('¹ Not trained: the weights of another row, tested with other options.')
     if any(row['untrained'] for row in results['rows'].values()):
         lines.append('³ Has no parameters, so it is tested once.')
     if results['constants']:
-        lines.append('² One fixed hand a side, fitted on the train split: what knowing nothing of the picture gives.')
+        lines.append('² One constant hand per side, fitted on the train split: the accuracy without using the image.')
         lines.append(_beaten_by_constants(table.metrics[0], results))
     if results['missing']:
         waiting = (f'{name} (seed {", ".join(map(str, seeds))})' for name, seeds in results['missing'].items())
@@ -250,14 +250,14 @@ def _beaten_by_constants(metric, results):
     losers = [name for name, mean in means.items() if better(mean, best) == best]
     if not losers:
         return f'Every row beats the constant hands in {_title(metric, results)}.'
-    return f'In {_title(metric, results)}, the better constant hand is not beaten by: {"; ".join(losers)}.'
+    return f'Rows that do not beat the better constant hand in {_title(metric, results)}: {"; ".join(losers)}.'
 
 
 def _difference_parts(table, results):
     rows = {name: row for name, row in results['rows'].items() if row['difference']}
     names = [m for m in table.metrics if any(m in row['difference'] for row in rows.values())]
     if not rows:
-        return ['No row shares a finished seed with it yet.']
+        return ['No other row has a finished seed in common with it yet.']
     lines = [
         [name, *(_difference_cell(m, row['difference'].get(m)) for m in names), str(_num_seeds(row))]
         for name, row in rows.items()
@@ -265,13 +265,12 @@ def _difference_parts(table, results):
     clusters = max(d['num_clusters'] for row in rows.values() for d in row['difference'].values())
     return [
         _table(['', *(_title(m, results) for m in names), 'seeds'], lines),
-        f'Row minus "{table.compare_to}", so that a positive error is worse. In brackets the {100 * LEVEL:.0f} % '
+        f'Row minus "{table.compare_to}": a positive difference of an error is worse. Brackets: {100 * LEVEL:.0f} % '
         f'interval of a paired bootstrap over sequences ({NUM_RESAMPLES:,} resamples of at most {clusters} sequences, '
-        f'each with all its cameras and frames; the numbers of a frame are averaged over seeds first); after it the '
-        f'differences of the single seeds. **Bold**: the interval leaves out zero, and seeds (two or more) agree. '
-        f'The interval says how much depends on the sequences that were tested; what another training would change '
-        f'shows in the seeds alone, and few of them show it poorly. Intervals are not widened for the number of '
-        f'comparisons.',
+        f'each with all its cameras and frames; values of a frame are averaged over seeds first), followed by the '
+        f'differences of the individual seeds. **Bold**: the interval excludes zero, and two or more seeds agree. '
+        f'The interval covers the choice of test sequences. The variation between training runs is visible only in the '
+        f'seeds, and few seeds estimate it poorly. Intervals are not corrected for multiple comparisons.',
     ]
 
 
@@ -281,16 +280,16 @@ def _how_made(table, results):
     option_lines = [
         f'- {name}: '
         + (f'weights of "{row.weights_of}", ' if row.weights_of else '')
-        + (f'`{" ".join(option_words(row.options))}`' if row.options else 'the config as it is')
+        + (f'`{" ".join(option_words(row.options))}`' if row.options else 'the unmodified config')
         for name, row in ((row.name, row) for row in table.rows)
     ]
-    test = f', and in every test `{" ".join(option_words(table.test))}`' if table.test else ''
+    test = f', additionally in every test `{" ".join(option_words(table.test))}`' if table.test else ''
     return (
         f'`python tools/ablate.py {_shown(table.path)}`\n\n'
         + '\n'.join(option_lines)
         + f'\n\nCommon options `{" ".join(option_words(table.budget))}`{test}; seeds '
-        f'{", ".join(map(str, table.seeds))}. {training["runs"]} trainings of {low / 60:.1f} to {high / 60:.1f} '
-        f'minutes of one thread each ({"; ".join(training["machines"])}), beside other work.'
+        f'{", ".join(map(str, table.seeds))}. {training["runs"]} training runs of {low / 60:.1f} to {high / 60:.1f} '
+        f'minutes with one thread each ({"; ".join(training["machines"])}), with other work in parallel.'
     )
 
 
@@ -308,7 +307,7 @@ def _title(metric, results):
     count = results['tested']['groups'].get(group)
     if group.startswith('occlusion_'):
         low, high = group.split('_')[1:]
-        group = f'{low}-{high} % hidden'
+        group = f'{low}-{high} % occluded'
     return title + (f', {group}' if group else '') + (f' ({count:,} hands)' if count else '')
 
 

@@ -1,4 +1,4 @@
-"""Blank pictures for clips of poses that have none, taken by a camera that follows the hands."""
+"""Blank images for clips of poses without images, from a virtual camera that follows the hands."""
 
 import torch
 
@@ -10,7 +10,7 @@ MARGIN = 1.5  # how much larger the view is than the hands are at most
 PAPER = 235  # grey
 
 
-def with_blank_pictures(clip: HandSequence) -> HandSequence:
+def with_blank_images(clip: HandSequence) -> HandSequence:
     """Gives a clip without images blank ones (T, 1, 3, h, w), and intrinsics that keep its hands in the middle.
 
     The camera stands where the clip's does; it turns to the true hands in every frame and keeps one scale. A clip with
@@ -25,13 +25,13 @@ def with_blank_pictures(clip: HandSequence) -> HandSequence:
     if not valid.any() or (joints[..., 2][valid] <= 0).any():
         return clip
     directions = (joints[..., :2] / joints[..., 2:].clamp_min(1e-6)).flatten(1, 2)  # (T, H * J, 2)
-    known = valid.flatten(1)[..., None]
-    low = directions.masked_fill(~known, torch.inf).amin(1)
-    high = directions.masked_fill(~known, -torch.inf).amax(1)
-    seen = valid.flatten(1).any(1)
-    extent = (high - low)[seen].max()
+    annotated = valid.flatten(1)[..., None]
+    low = directions.masked_fill(~annotated, torch.inf).amin(1)
+    high = directions.masked_fill(~annotated, -torch.inf).amax(1)
+    visible = valid.flatten(1).any(1)
+    extent = (high - low)[visible].max()
     centre = torch.zeros_like(low)
-    centre[seen] = (low + high)[seen] / 2
+    centre[visible] = (low + high)[visible] / 2
     focal = SIZE / (MARGIN * extent)
     intrinsics = torch.eye(3).repeat(len(centre), 1, 1, 1)
     intrinsics[:, 0, 0, 0] = intrinsics[:, 0, 1, 1] = focal

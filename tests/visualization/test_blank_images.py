@@ -6,7 +6,7 @@ import torch
 
 from handpose.geometry import project_points
 from handpose.structures import HandSequence
-from handpose.visualization.blank import MARGIN, SIZE, with_blank_pictures
+from handpose.visualization.blank_images import MARGIN, SIZE, with_blank_images
 from handpose.visualization.overlays import draw_clip
 
 
@@ -29,7 +29,7 @@ def moving_clip(frames=6, **changes):
 
 
 def test_the_hand_stays_in_the_middle_at_one_scale():
-    clip = with_blank_pictures(moving_clip()).validate()
+    clip = with_blank_images(moving_clip()).validate()
     assert clip.images.shape == (6, 1, 3, SIZE, SIZE)
     pixels = torch.stack([project_points(clip.joints_3d[t, 0], clip.intrinsics[t, 0]) for t in range(6) if t != 2])
     low, high = pixels.amin(1), pixels.amax(1)
@@ -45,7 +45,7 @@ def test_the_hand_stays_in_the_middle_at_one_scale():
 )
 def test_other_clips_stay_as_they_are(changes):
     clip = moving_clip().replace(**changes)
-    assert with_blank_pictures(clip) is clip
+    assert with_blank_images(clip) is clip
 
 
 def test_input_prediction_and_truth_are_drawn_side_by_side():

@@ -14,7 +14,7 @@ from handpose.models.estimators.running_action import RunningAction, running_act
 from handpose.structures import SequenceError
 from handpose.visualization import draw_clip
 from handpose.visualization.action_banner import RIGHT, WRONG, ActionBanner
-from handpose.visualization.action_pictures import action_story, draw_attention, under_frames
+from handpose.visualization.action_overlays import action_story, draw_attention, under_frames
 from handpose.visualization.hook import DrawClipsHook
 from handpose.visualization.report import draw_actions
 

@@ -1,9 +1,11 @@
-"""Pictures of a tested video of an action recogniser: the running action below its frames, and what it attends to."""
+"""Images of a tested video of an action recognizer: the running action below its frames, and the attention."""
 
+from collections.abc import Iterator, Sequence
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from handpose.models import VideoEstimator
 from handpose.models.estimators.running_action import RunningAction, running_action
@@ -11,7 +13,7 @@ from handpose.structures import HandSequence
 from handpose.visualization.action_banner import ActionBanner
 from handpose.visualization.action_figures import attention_strip
 
-TIMES = 40  # how often a video is asked for the action so far
+TIMES = 40  # moments at which the action so far is predicted
 
 
 class ActionStory(NamedTuple):
@@ -33,7 +35,13 @@ def action_story(estimator: VideoEstimator, target: HandSequence) -> ActionStory
     return ActionStory(running, None if attention is None else attention.cpu().numpy())
 
 
-def under_frames(frames, prediction, target, names, running):
+def under_frames(
+    frames: Sequence[np.ndarray],
+    prediction: HandSequence,
+    target: HandSequence,
+    names: Sequence[str],
+    running: RunningAction,
+) -> Iterator[np.ndarray]:
     """Yields the frames of `draw_clip` of this pair with the running action below each."""
     truth = -1 if target.action_label is None else int(target.action_label)
     width = frames[0].shape[1]
@@ -42,7 +50,9 @@ def under_frames(frames, prediction, target, names, running):
         yield np.vstack([frame, banner.draw(t)])
 
 
-def draw_attention(prediction, target, names, attention):
+def draw_attention(
+    prediction: HandSequence, target: HandSequence, names: Sequence[str], attention: np.ndarray
+) -> np.ndarray:
     """The film strip of a video with the attention (T,) of its frames, as an image (h, w, 3)."""
     names = [str(name).replace('_', ' ') for name in names]
     best = int(prediction.action_scores.argmax())
@@ -54,5 +64,5 @@ def draw_attention(prediction, target, names, attention):
     return attention_strip(images, attention, numbers, f'what the action token looks at in {title}')
 
 
-def _valid(target):
+def _valid(target: HandSequence) -> Tensor:
     return torch.ones(len(target.images), dtype=torch.bool) if target.frame_valid is None else target.frame_valid.cpu()
