@@ -1,4 +1,3 @@
-import os
 import shutil
 from pathlib import Path
 
@@ -17,10 +16,8 @@ class BuildWithConfigs(build_py):
             shutil.copytree('configs', target, ignore=shutil.ignore_patterns('__pycache__'))
 
     def get_outputs(self, include_bytecode=1):
-        configs = [
-            os.path.join(self.build_lib, 'handpose', str(path)) for path in sorted(Path('configs').rglob('*.py'))
-        ]
-        return super().get_outputs(include_bytecode) + ([] if self.editable_mode else configs)
+        configs = [] if self.editable_mode else sorted(Path('configs').rglob('*.py'))
+        return super().get_outputs(include_bytecode) + [str(Path(self.build_lib, 'handpose', c)) for c in configs]
 
 
 setup(
