@@ -89,7 +89,7 @@ def save_columns(path, columns):
 
 def load_records(path):
     """Reads what `save_records` or `save_columns` wrote: {name: (N, ...) array}."""
-    return read_npz(path, advice='test again with tools/test.py')
+    return read_npz(path, advice='test again with `handpose test`')
 
 
 def _row_means(scores):

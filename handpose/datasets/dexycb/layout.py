@@ -75,7 +75,7 @@ def check_root(root):
         raise DatasetError(
             f'DexYCB is expected in {root}, which {what}. Download the data set from https://dex-ycb.github.io and '
             f'unpack it there, or make the synthetic stand-in, which has the same layout: '
-            f'`python tools/make_synthetic.py --config <a config that reads it>`.'
+            f'`handpose make-data --config <a config that reads it>`.'
         )
 
 

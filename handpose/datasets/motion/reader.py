@@ -163,7 +163,7 @@ class MotionClips(PoseSequences):
         if motion.hand_model is None:
             raise DatasetError(
                 f"{self.path} has no hand-model parameters, which labels='full' needs: run "
-                f"python tools/convert/fit_motion.py {self.path} -o FITTED.npz, or use labels='joints_only'"
+                f"handpose fit-motion {self.path} -o FITTED.npz, or use labels='joints_only'"
             )
         model = hand_model_of(motion.hand_model, hand_model, self.path)
         with torch.no_grad():
