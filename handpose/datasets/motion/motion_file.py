@@ -124,7 +124,7 @@ def read_motion(path):
 def _load(path):
     if not Path(path).exists():
         raise DatasetError(
-            f'there is no motion file {path}; docs/motion_file.md says what it holds, `handpose dexycb-to-motion` makes one'
+            f'there is no motion file {path}; docs/motion_file.md describes it, `handpose dexycb-to-motion` makes one'
         )
     return read_npz(path, error=DatasetError, advice='docs/motion_file.md says what it must hold')
 
