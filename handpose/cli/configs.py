@@ -84,11 +84,12 @@ def copy_config(path: Path, folder: Path, force: bool = False) -> Path:
     Raises:
         UserError: files that differ are there already, and `force` is not set; nothing is written.
     """
-    layers = read_layers(path)
-    files = {layer.path.resolve(): layer.text for layer in layers}
-    shipped = configs_folder().resolve()
-    root = shipped if path.resolve().is_relative_to(shipped) else Path(os.path.commonpath([f.parent for f in files]))
-    copies = {folder / file.relative_to(root): text for file, text in files.items() if file.is_relative_to(root)}
+    files = {layer.path.resolve(): layer.text for layer in read_layers(path)}
+    root = configs_folder().resolve()
+    if not path.resolve().is_relative_to(root):  # a user's config finds its shipped bases as `handpose::...`
+        files = {file: text for file, text in files.items() if not file.is_relative_to(root)}
+        root = Path(os.path.commonpath([file.parent for file in files]))
+    copies = {folder / file.relative_to(root): text for file, text in files.items()}
     differing = [copy for copy, text in copies.items() if copy.exists() and copy.read_text(encoding='utf-8') != text]
     if differing and not force:
         raise UserError(

@@ -85,3 +85,13 @@ def test_show_has_every_value_of_the_resolved_config(name):
         for key in origin.key.split('.'):
             value = value[int(key)] if isinstance(value, (list, tuple)) else value[key]
         assert value == origin.value and origin.path is not None
+
+
+def test_a_copy_of_a_users_config_leaves_shipped_bases_where_they_are(tmp_path):
+    (tmp_path / 'mine').mkdir()
+    (tmp_path / 'mine' / 'a.py').write_text("_base_ = ['handpose::_base_/runtime.py', '../sizes.py']\n")
+    (tmp_path / 'sizes.py').write_text('size = 3\n')
+    main('configs', ['copy', str(tmp_path / 'mine' / 'a.py'), str(tmp_path / 'copy')])
+    copied = sorted(path.relative_to(tmp_path / 'copy').as_posix() for path in (tmp_path / 'copy').rglob('*.py'))
+    assert copied == ['mine/a.py', 'sizes.py']
+    assert load_config(tmp_path / 'copy' / 'mine' / 'a.py').size == 3
