@@ -3,7 +3,8 @@
 import argparse
 
 from handpose.cli.errors import UsageError
-from handpose.synthesis.recorded import choose_sequences, motion_from_dexycb, motion_from_packed, write_motion
+from handpose.datasets.motion.motion_file import write_motion
+from handpose.synthesis.recordings.dexycb import choose_sequences, motion_from_dexycb, motion_from_packed
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
 
 from handpose.datasets.motion.motion_file import read_motion, write_motion
-from handpose.synthesis.recorded.fitting import fit_motion
+from handpose.synthesis.recordings.fitting import fit_motion
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:

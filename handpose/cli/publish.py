@@ -11,6 +11,7 @@ from typing import Any
 
 from handpose.cli import arguments as shared
 from handpose.engine import load_config, load_weights
+from handpose.evaluation import build_metrics, specs_of
 from handpose.registry import MODELS
 from handpose.zoo.load import read_header
 from handpose.zoo.publish import make_header, publish, read_metrics, zoo_row
@@ -61,4 +62,5 @@ def run(arguments: argparse.Namespace) -> None:
     metrics = read_metrics(arguments.metrics) if arguments.metrics else None
     header = make_header(estimator, config, arguments.licence, arguments.cfg_options, metrics)
     path, sha256 = publish(estimator, header, arguments.output)
-    print(f'{path}\nsha256 {sha256}\n\nfor model_zoo.md:\n{zoo_row(path, sha256, header)}')
+    specs = specs_of(build_metrics(config.get('test_evaluator', ())))
+    print(f'{path}\nsha256 {sha256}\n\nfor model_zoo.md:\n{zoo_row(path, sha256, header, specs)}')

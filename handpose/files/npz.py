@@ -139,7 +139,7 @@ def _members(archive, wanted):
 
 
 def _is_array_name(name):
-    """Whether a name could also be a path below a folder; slashes are common ('pa_mpjpe_mm/joints')."""
+    """Whether a name could also be a path below a folder; slashes are common ('<metric>/joints')."""
     parts = name.split('/')
     return name.isprintable() and '\\' not in name and not any(part == '' or part.startswith('.') for part in parts)
 

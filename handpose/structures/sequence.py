@@ -110,6 +110,23 @@ class HandSequence:
     action_scores: torch.Tensor | None = None
     future_joints_3d: torch.Tensor | None = None
 
+    def require(self, name: str) -> torch.Tensor:
+        """Returns a field that the caller cannot do without.
+
+        Args:
+            name: a key of `SPECS`.
+
+        Returns:
+            The tensor.
+
+        Raises:
+            SequenceError: the field is absent; names it and the sample.
+        """
+        value = getattr(self, name)
+        if value is None:
+            raise SequenceError(f'{self._where()} has no field {name!r}, which is needed here')
+        return value
+
     def present(self):
         """Returns {name: tensor} of the fields that are not None, in the order of `SPECS`."""
         return {name: getattr(self, name) for name in SPECS if getattr(self, name) is not None}

@@ -47,9 +47,9 @@ def dexycb_root(settings: Settings, width: int, height: int) -> Path:
     Returns:
         The folder, in DexYCB's layout.
     """
-    from handpose.synthesis import generate
+    from handpose.synthesis.layouts.dexycb import DexYCBLayout
 
-    root = Path(settings.cache) / f'dexycb_{generate.VERSION}_{width}x{height}'
+    root = Path(settings.cache) / f'dexycb_{DexYCBLayout.version}_{width}x{height}'
     if root.exists():
         return root
     root.parent.mkdir(parents=True, exist_ok=True)

@@ -46,7 +46,7 @@ class ResNetStages(nn.Module):
             planes = base_channels * 2**i
             stage = make_res_layer(block, channels, planes, blocks, stride=1 if i == 0 else 2)
             for residual_block in stage:
-                residual_block.recomputable = True
+                residual_block.recomputable = ('forward',)
             self.add_module(f'layer{i + 1}', stage)
             channels = planes * block.expansion
             self.channels.append(channels)

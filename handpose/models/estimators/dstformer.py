@@ -56,7 +56,7 @@ class DSTformer(MotionRefiner):
         self.hand_model = None if hand_model is None else HAND_MODELS.build(hand_model)
         head = {'type': 'MotionRefinementHead', 'joint_regression': 'per_joint', **(head or {})}
         self.head = MODELS.build({**head, 'channels': channels, 'with_pose': hand_model is not None})
-        if hand_model is not None:
+        if self.hand_model is not None:
             self.head.start_at_rest(rest_hand(self.hand_model))
         self.shape = None if hand_model is None else nn.Linear(channels, 10)
         self.residual = residual

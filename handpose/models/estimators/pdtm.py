@@ -83,7 +83,6 @@ class PDTM(MotionRefiner):
         has_global = (global_attention or global_convolution) and global_mode != 'replace'
         by_attention = memory_tokens > 0 and memory_update == 'vit_token'
         _check_options(global_mode, memory_update, shape_supervision, memory_tokens > 0, has_global)
-        convolution = dict(groups=groups, kernel_size=kernel_size, padding=padding)
         self.global_mode, self.residual, self.shape_supervision = global_mode, residual, shape_supervision
         self.embedding = MotionEmbedding(channels, num_frames)
         self.blocks = nn.ModuleList(
@@ -94,12 +93,14 @@ class PDTM(MotionRefiner):
                 insertion,
                 convolution_level='hand' if global_mode == 'replace' else 'joint',
                 updates_memory=by_attention,
-                **convolution,
+                groups=groups,
+                kernel_size=kernel_size,
+                padding=padding,
             )
             for _ in range(depth)
         )
         self.global_blocks = nn.ModuleList(
-            GlobalTemporalBlock(channels, num_heads, global_attention, global_convolution, **convolution)
+            GlobalTemporalBlock(channels, num_heads, global_attention, global_convolution, groups, kernel_size, padding)
             for _ in range(depth if has_global else 0)
         )
         updates = 0 if by_attention else depth

@@ -77,7 +77,7 @@ class PreNormEncoder(nn.Module):
 
 
 class _PreNormLayer(nn.Module):
-    recomputable = True  # under activation checkpointing
+    recomputable = ('forward',)  # under activation checkpointing
 
     def __init__(self, channels, num_heads, feedforward_channels, dropout):
         super().__init__()

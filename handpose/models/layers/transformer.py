@@ -92,7 +92,7 @@ class _FeedForward(nn.Module):
 
 
 class _EncoderLayer(nn.Module):
-    recomputable = True  # under activation checkpointing
+    recomputable = ('forward',)  # under activation checkpointing
 
     def __init__(self, channels, num_heads, feedforward_channels, dropout):
         super().__init__()
@@ -108,7 +108,7 @@ class _EncoderLayer(nn.Module):
 
 
 class _DecoderLayer(nn.Module):
-    recomputable = True  # under activation checkpointing
+    recomputable = ('forward',)  # under activation checkpointing
 
     def __init__(self, channels, num_heads, feedforward_channels, dropout, self_attention):
         super().__init__()

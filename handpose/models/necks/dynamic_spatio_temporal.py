@@ -42,7 +42,7 @@ class DynamicSpatioTemporalBlock(nn.Module):
         ValueError: an unknown insertion.
     """
 
-    recomputable = True  # under activation checkpointing
+    recomputable = ('forward',)  # under activation checkpointing
 
     def __init__(
         self,

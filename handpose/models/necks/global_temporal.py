@@ -24,7 +24,7 @@ class GlobalTemporalBlock(nn.Module):
         ValueError: neither path is wanted.
     """
 
-    recomputable = True  # under activation checkpointing
+    recomputable = ('forward',)  # under activation checkpointing
 
     def __init__(
         self,
