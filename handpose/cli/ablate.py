@@ -16,9 +16,9 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskID, TextC
 
 from handpose.cli.errors import UsageError, UserError
 from handpose.experiments.ablation import (
+    AblationTable,
     Run,
     RunSettings,
-    Table,
     Workers,
     check_runs,
     is_tested,
@@ -93,7 +93,7 @@ def _list_runs(runs: Sequence[Run], states: Mapping[str, str]) -> None:
         print(f'  test {run.test_dir}: {shlex.join(option_words(run.test_options))}')
 
 
-def _report(tables: Sequence[Table], root: str) -> None:
+def _report(tables: Sequence[AblationTable], root: str) -> None:
     """Writes the markdown and JSON of every table that has a finished row."""
     for table in tables:
         written = write_report(table, list_runs(table, root))

@@ -144,7 +144,7 @@ def build_test(config: Config, name: str, estimator: Estimator, extra_metrics: l
 
 
 def _report(
-    results: dict[str, dict[str, float]], specs: list[MetricSpec], work_dir: Path, results_file: str | None
+    results: dict[str, dict[str, float]], specs: Mapping[str, MetricSpec], work_dir: Path, results_file: str | None
 ) -> None:
     """Prints the table, and writes its numbers to metrics.json beside the checkpoints."""
     print(metrics_table(results, specs))

@@ -1,10 +1,11 @@
 """Ablation tables: reading a table (`table`), training and testing its runs (`runs`), and the report (`report`)."""
 
 from handpose.experiments.ablation.report import write_report
-from handpose.experiments.ablation.runs import RunSettings, Workers, is_tested, is_trained
+from handpose.experiments.ablation.runs import Workers, is_tested, is_trained
 from handpose.experiments.ablation.table import (
+    AblationTable,
     Run,
-    Table,
+    RunSettings,
     TableError,
     check_runs,
     list_runs,
@@ -13,9 +14,9 @@ from handpose.experiments.ablation.table import (
 )
 
 __all__ = [
+    'AblationTable',
     'Run',
     'RunSettings',
-    'Table',
     'TableError',
     'Workers',
     'check_runs',

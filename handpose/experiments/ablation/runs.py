@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from handpose.engine.checkpoints import checkpoint_files, iteration_of, newest_checkpoint
-from handpose.experiments.ablation.table import Run, TableError, option_words
+from handpose.experiments.ablation.table import Run, RunSettings, TableError, option_words
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import read_json
 from handpose.registry import defaults_of
@@ -24,7 +24,6 @@ from handpose.zoo.checkpoint_file import load_checkpoint_file
 RECORD = 'run.json'  # in every folder of a training or a test: what it was made with, and whether it is finished
 CONSTANT_HANDS = ('mean_hand', 'procrustes_mean_hand')
 COMMAND = (sys.executable, '-m', 'handpose')
-RunSettings = dict[str, Any]  # the parts of a resolved config that decide a training, or a test
 
 
 def is_trained(run: Run, settings: RunSettings | None = None) -> bool:

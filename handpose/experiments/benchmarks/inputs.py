@@ -81,8 +81,8 @@ def _cut_to_height(root: Path, size: int, height: int) -> None:
         path.with_name(path.name.replace(f'{size}x{size}', f'{size}x{height}')).write_text(yaml.safe_dump(found))
         path.unlink()
     for path in root.glob('*/*/*/color_*.jpg'):
-        image = cv2.imread(str(path))[top : top + height]
-        cv2.imwrite(str(path), image, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        image: Any = cv2.imread(str(path))
+        cv2.imwrite(str(path), image[top : top + height], [cv2.IMWRITE_JPEG_QUALITY, 92])
     for path in root.glob('*/*/*/labels_*.npz'):
         with np.load(path) as stored:
             labels = dict(stored)

@@ -173,7 +173,7 @@ class _Form:
 
     def kill(self) -> None:
         """Ends the process at once."""
-        if self.process.is_alive():
+        if self.process.pid is not None and self.process.is_alive():
             with suppress(ProcessLookupError):  # it ended by itself, or has not become a group yet
                 os.killpg(self.process.pid, signal.SIGKILL)  # its compilers and loaders too
             self.process.kill()
