@@ -72,7 +72,7 @@ def _split_command(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     parser.add_argument('command', metavar='COMMAND', help='one of the commands below')
     command = parser.parse_args(words[:1]).command
     if command not in COMMANDS:
-        from handpose.registry import did_you_mean
+        from handpose.text import did_you_mean
 
         parser.error(f'{command!r} is not a command.{did_you_mean(command, COMMANDS)} handpose --help lists them')
     return command, words[1:]

@@ -15,7 +15,7 @@ from handpose.experiments.benchmarks.case import FOLDER, BenchmarkError, Case, S
 from handpose.experiments.benchmarks.measure import Plan, measure, start_server
 from handpose.experiments.benchmarks.report import comparison_table, figure, rich_table, write_markdown
 from handpose.experiments.benchmarks.results import check_same, new_results, read_results, write_results
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 CACHE = 'work_dirs/benchmark'
 

@@ -11,7 +11,7 @@ from mmengine.config import ConfigDict
 
 import handpose
 from handpose.engine.references import ConfigError, merge
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 BASE = '_base_'
 EXPECTS = '_expects_'

@@ -15,7 +15,7 @@ from handpose.engine.references import (
     is_reference,
     merge,
 )
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 OPENING, CLOSING = '([{', ')]}'
 

@@ -3,7 +3,7 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 INCLUDE = '_include_'
 DELETE = '_delete_'

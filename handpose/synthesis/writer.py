@@ -6,7 +6,7 @@ from collections.abc import Callable
 from functools import lru_cache
 from typing import Any, NamedTuple
 
-from handpose.files.reading import read_yaml
+from handpose.files.yaml_files import read_yaml
 from handpose.synthesis.layouts.base import RECORD, Layout
 from handpose.synthesis.layouts.dexycb import DexYCBLayout
 from handpose.synthesis.layouts.files import write_yaml

@@ -12,11 +12,10 @@ import torch
 from numpy.typing import NDArray
 
 from handpose.datasets.base import VideoDataset
-from handpose.engine.adapter import EstimatorAdapter, collate
 from handpose.evaluation import ActionMetric, Metric, MetricSpec, joint_mean
 from handpose.evaluation.summary import BREAKDOWNS, SIDES, sample_groups
 from handpose.models.estimators.base import Estimator
-from handpose.structures import HandSequence
+from handpose.structures import HandSequence, with_true_vertices
 from handpose.visualization.action_figures import confusion_matrix
 from handpose.visualization.draw import contact_sheet, side_by_side
 from handpose.visualization.figures import error_by_occlusion_bar, error_per_joint_hand, pck_curve
@@ -219,10 +218,12 @@ def _frame_images(
     raise ValueError(f'the dataset has no frames {sorted(wanted)} of {track}; the records are of another test split')
 
 
+@torch.no_grad()
 def _predict(estimator: Estimator, clip: HandSequence) -> dict[str, HandSequence]:
     device = next((p.device for p in estimator.parameters()), torch.device('cpu'))
-    batch = collate([clip])['batch'].to(device)
-    return EstimatorAdapter(estimator).eval()(batch, mode='predict')[0]
+    batch = HandSequence.stack([clip]).to(device)
+    prediction, target = estimator.eval().predict(batch), with_true_vertices(batch, estimator.gives.hand_model)
+    return {'prediction': prediction.to('cpu').unstack()[0], 'target': target.to('cpu').unstack()[0]}
 
 
 def _rows(record: Records, track: Track, name: str) -> dict[str, NDArray[Any]]:

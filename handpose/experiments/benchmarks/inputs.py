@@ -16,7 +16,8 @@ import yaml
 from mmengine.config import Config
 
 from handpose.experiments.benchmarks.case import Settings
-from handpose.files.reading import read_yaml, visible_paths
+from handpose.files.reading import visible_paths
+from handpose.files.yaml_files import read_yaml
 from handpose.structures import HandSequence
 
 PAPER, SMALL = 'deformer/dexycb', 'deformer/synthetic_paper'

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from handpose.files.reading import read_yaml, visible_paths
+from handpose.files.reading import visible_paths
+from handpose.files.yaml_files import read_yaml
 from handpose.synthesis.layouts.base import move_hand
 from handpose.synthesis.layouts.files import write_image, write_npz, write_yaml
 from handpose.synthesis.layouts.multi_view import RenderedLayout

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handpose.files.reading import read_yaml
+from handpose.files.yaml_files import read_yaml
 from handpose.hands import from_common
 from handpose.hands.model import LEFT, RIGHT
 from handpose.synthesis.layouts.files import write_npz, write_yaml
