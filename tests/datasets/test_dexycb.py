@@ -288,7 +288,7 @@ def test_broken_images(tmp_path, case):
         (dict(cameras=['932122061901']), "no camera '932122061901' .* Did you mean '932122061900'"),
         (dict(setup='s2', split='train'), "split 'train' of setup 's2' has no annotated frame"),
         (dict(fps=0), 'fps must be a positive number or None, got 0'),
-        (dict(data_root='nowhere'), r'nowhere, which does not exist.*dex-ycb.github.io.*tools/make_synthetic.py'),
+        (dict(data_root='nowhere'), r'nowhere, which does not exist.*dex-ycb.github.io.*handpose make-data'),
     ],
 )
 def test_wrong_options(root, options, sentence):
