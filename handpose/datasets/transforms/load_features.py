@@ -16,7 +16,7 @@ class LoadFeatures:
     """Fills `features` (T, 1, C) float32 from a features file; no image is read.
 
     Args:
-        path: file that tools/convert/extract_features.py wrote.
+        path: file that `handpose extract-features` wrote.
         data_root: folder of the dataset, relative to which the file names its images.
     """
 
