@@ -9,6 +9,7 @@ import json
 
 from handpose.engine import OptionsAction, load_config, load_weights
 from handpose.engine.errors import exit_on_user_error
+from handpose.evaluation import build_metrics, specs_of
 from handpose.registry import MODELS
 from handpose.zoo.load import read_header
 from handpose.zoo.publish import make_header, publish, read_metrics, zoo_row
@@ -43,7 +44,8 @@ def main():
     metrics = read_metrics(arguments.metrics) if arguments.metrics else None
     header = make_header(estimator, config, arguments.licence, arguments.cfg_options, metrics)
     path, sha256 = publish(estimator, header, arguments.output)
-    print(f'{path}\nsha256 {sha256}\n\nfor model_zoo.md:\n{zoo_row(path, sha256, header)}')
+    specs = specs_of(build_metrics(config.get('test_evaluator', ())))
+    print(f'{path}\nsha256 {sha256}\n\nfor model_zoo.md:\n{zoo_row(path, sha256, header, specs)}')
 
 
 if __name__ == '__main__':

@@ -11,12 +11,12 @@ from mmengine.runner import set_random_seed
 from handpose.engine import OptionsAction, build_runner, compat, load_config, load_weights, run_settings
 from handpose.engine.checkpoints import choose_checkpoint
 from handpose.engine.errors import exit_on_user_error
-from handpose.evaluation import load_records, metrics_table
+from handpose.evaluation import build_metrics, metrics_table, specs_of, with_records
 from handpose.files.atomic import atomic_write
 from handpose.models import fit_constant_hands
 from handpose.registry import DATASETS, MODELS
 from handpose.visualization.hook import DrawClipsHook
-from handpose.visualization.report import draw_actions, draw_numbers, draw_worst_tracks
+from handpose.visualization.report import draw_test
 
 
 def parse_arguments():
@@ -51,21 +51,21 @@ def main():
     results_file = results_file_of(config, arguments.results)
     estimators = build_estimators(config, arguments.checkpoint, arguments.compare)
     pictures = Path(config.work_dir) / 'pictures' if arguments.draw else None
-    results = {}
+    results, metrics = {}, {}
     for name, estimator in estimators.items():
         extra = [results_file] if results_file and name == 'model' else []
         runner = build_test(config, name, estimator, extra)
         if name == 'model' and pictures:
             runner.register_hook(DrawClipsHook(pictures, arguments.draw))
         results[name] = {key: float(value) for key, value in runner.test().items()}
+        metrics[name] = runner.test_loop.evaluator.metrics
     reports = is_main_process()  # after leaving, every process is its own main process
     compat.leave_process_group()
     if reports:
-        report(results, Path(config.work_dir), arguments.results)
+        report(results, specs_of(metrics['model']), Path(config.work_dir), arguments.results)
         if pictures:
-            if 'action_accuracy' in results['model']:
-                draw_actions(pictures, load_records(record_path(config.work_dir, 'model_actions')))
-            draw(config, estimators, runner.test_dataloader.dataset, pictures, arguments.draw)
+            draw_test(pictures, metrics, estimators['model'], runner.test_dataloader.dataset, arguments.draw, print)
+            print(f'pictures: {pictures}')
 
 
 def results_file_of(config, path):
@@ -108,44 +108,20 @@ def build_test(config, name, estimator, extra_metrics):
     config = config.copy()
     metrics = [*config.test_evaluator, *extra_metrics]
     if estimator.gives.hand_model is None or config.get('labels') == 'joints_only':
-        # Without a mesh on both sides there is nothing for the mesh metrics to compare.
-        metrics = [metric for metric in metrics if metric['type'] != 'HandMeshMetric']
-    config.test_evaluator = [with_records(metric, config.work_dir, name) for metric in metrics]
+        # Without a mesh on both sides there is nothing for metrics of meshes to compare.
+        built = build_metrics(metrics)
+        metrics = [settings for settings, m in zip(metrics, built, strict=True) if 'vertices' not in m.fields]
+    config.test_evaluator = with_records(metrics, Path(config.work_dir) / 'records' / name)
     return build_runner(config, estimator, experiment_name=f'test_{name}', purpose='test')
 
 
-def with_records(metric, work_dir, name):
-    """The config of a metric that keeps its records: <name>.npz, <name>_mesh.npz, <name>_actions.npz; others as is."""
-    suffix = {'HandPoseMetric': '', 'HandMeshMetric': '_mesh', 'ActionMetric': '_actions'}.get(metric['type'])
-    if suffix is None:
-        return metric
-    return {**metric, 'keep_records': str(record_path(work_dir, f'{name}{suffix}'))}
-
-
-def record_path(work_dir, name):
-    return Path(work_dir) / 'records' / f'{name}.npz'
-
-
-def report(results, work_dir, results_file):
-    """Prints the table, and keeps it as metrics.json beside the checkpoints."""
-    print(metrics_table(results))
+def report(results, specs, work_dir, results_file):
+    """Prints the table, and writes its numbers to metrics.json beside the checkpoints."""
+    print(metrics_table(results, specs))
     atomic_write(work_dir / 'metrics.json', json.dumps(results, indent=1, sort_keys=True) + '\n')
     print(f'metrics: {work_dir / "metrics.json"}; of every sample: {work_dir / "records"}')
     if results_file:
         print(f'results: {results_file}')
-
-
-def draw(config, estimators, dataset, pictures, count):
-    """Draws the test's numbers and its worst sequences from the records."""
-    paths = {name: record_path(config.work_dir, name) for name in estimators}
-    if not paths['model'].is_file():
-        print('no pictures of the numbers: the config has no HandPoseMetric in test_evaluator')
-        return
-    records = {name: load_records(path) for name, path in paths.items()}
-    draw_numbers(pictures, records, say=print)
-    compared = {name: record for name, record in records.items() if name != 'untrained'}
-    draw_worst_tracks(pictures, compared, estimators['model'], dataset, count)
-    print(f'pictures: {pictures}')
 
 
 if __name__ == '__main__':

@@ -12,7 +12,9 @@ from rich.progress import track
 from handpose.engine import OptionsAction, load_config
 from handpose.engine.adapter import EstimatorAdapter, collate
 from handpose.engine.errors import exit_on_user_error
-from handpose.registry import DATASETS, METRICS, MODELS
+from handpose.evaluation import HandPoseMetric
+from handpose.evaluation.pose import ACCELERATION, MPJPE
+from handpose.registry import DATASETS, MODELS
 
 # In seconds and hertz, whatever the frame rate of the data.
 GRIDS = {
@@ -20,7 +22,7 @@ GRIDS = {
     'gaussian': {'sigma': (0.02, 0.03, 0.04, 0.05, 0.06, 0.08, 0.1, 0.12, 0.15), 'order': (1, 3)},
     'one_euro': {'min_cutoff': (1.0, 2.5, 5.0, 10.0, 20.0), 'beta': (0.0, 3.0, 10.0, 30.0, 100.0, 200.0, 300.0)},
 }
-ERROR, ACCELERATION = 'mpjpe_ra_wrist_mm', 'accel_error_mm_per_frame2'
+ERROR = MPJPE['ra_wrist']
 
 
 def parse_arguments():
@@ -37,7 +39,7 @@ def main():
     settings = {**config.train_dataset, 'sampling': {'type': 'Tracks'}, 'pipeline': config.test_pipeline}
     dataset = DATASETS.build(settings)
     batches = [collate([dataset[i]])['batch'] for i in track(range(0, len(dataset), arguments.every), 'reading')]
-    print(f'{len(batches)} of {len(dataset)} tracks of the train split; {ERROR} | {ACCELERATION}')
+    print(f'{len(batches)} of {len(dataset)} tracks of the train split; {ERROR.name} | {ACCELERATION.name}')
     print(f'input: {words(measure(config.input_motion, batches))}')
     for name, grid in GRIDS.items():
         choices = [dict(zip(grid, values, strict=True)) for values in product(*grid.values())]
@@ -51,15 +53,15 @@ def main():
 def measure(settings, batches):
     """(wrist-aligned MPJPE mm, wrist-relative acceleration error mm/frame^2) of a refiner on batches of one track."""
     adapter = EstimatorAdapter(MODELS.build(settings)).eval()
-    metric = METRICS.build(dict(type='HandPoseMetric', breakdowns=()))
+    metric = HandPoseMetric(breakdowns=())
     for batch in batches:
         metric.process(None, adapter(batch, mode='predict'))
     numbers = metric.reduce(metric.results)
-    return numbers[ERROR], numbers[ACCELERATION]
+    return numbers[ERROR.name], numbers[ACCELERATION.name]
 
 
 def words(pair):
-    return f'{pair[0]:.3f} mm | {pair[1]:.3f} mm/frame^2'
+    return f'{pair[0]:.3f} {ERROR.unit} | {pair[1]:.3f} {ACCELERATION.unit}'
 
 
 if __name__ == '__main__':

@@ -1,7 +1,7 @@
 # How a run is logged, saved and seeded.
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20),
-    # Epochs between checkpoints; interval_iters adds some within an epoch; save_best='pa_mpjpe_mm' keeps the best too.
+    # Epochs between checkpoints; interval_iters adds some within an epoch; save_best='headline' keeps the best too.
     checkpoint=dict(type='handpose.CheckpointHook', interval=1, interval_iters=None, keep=2, save_best=None),
 )
 custom_hooks = [dict(type='ProgressHook')]
@@ -14,6 +14,8 @@ env_cfg = dict(
 randomness = dict(seed=0)
 # Speed and memory; what each option does: handpose/engine/training.py. amp: True, 'float16' or 'bfloat16'.
 training = dict(amp=False, accumulate=1, compile=False, channels_last=False, activation_checkpointing=False)
+# Staged training: init_from=[('stage1.pth', 'backbone')] starts submodules from files, freeze=['backbone'] keeps them.
+init_from, freeze = [], []
 load_from = None
 resume = False
 launcher = 'none'

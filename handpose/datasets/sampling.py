@@ -164,7 +164,7 @@ class ClipSampling(Sampling):
             return _repeat_last(start, self.num_frames, self.frame_step, track.limits[1])
         usable = _usable(track)
         index, valid = centred_windows(
-            len(usable), self.num_frames, self.frame_step, usable, [start], resume=self.across_gaps
+            len(usable), self.num_frames, self.frame_step, usable, [start], across_gaps=self.across_gaps
         )
         return index[0], valid[0]
 

@@ -10,17 +10,16 @@ from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
 from handpose.engine.guards import check_finite
-from handpose.hands import HandModel
 from handpose.models.estimators.base import Estimator, TrainingStep
 from handpose.registry import HOOKS
-from handpose.structures import HandSequence
+from handpose.structures import HandSequence, with_true_vertices
 
 
-def collate(samples):
+def collate(samples: list[HandSequence]) -> dict[str, HandSequence]:
     """Stacks the clips of a batch; mmengine passes the result to the model as keyword arguments.
 
     Args:
-        samples: list of B `HandSequence` clips.
+        samples: B clips.
 
     Returns:
         dict with `batch`, a `HandSequence` of (B, T, ...) fields. In a process of a `DataLoader` they are in shared
@@ -39,13 +38,15 @@ def collate(samples):
 
 def unwrap_model(model: nn.Module) -> 'EstimatorAdapter':
     """The adapter itself, out of the wrapper that several processes put around it."""
-    return model.module if is_model_wrapper(model) else model
+    adapter = model.module if is_model_wrapper(model) else model
+    assert isinstance(adapter, EstimatorAdapter)  # the only model that build_runner makes
+    return adapter
 
 
 class ToDevice(BaseDataPreprocessor):
-    """Moves a batch to the model's device. Normalisation belongs to the estimator, whose weights carry it."""
+    """Moves a batch to the model's device. Normalization belongs to the estimator, whose weights carry it."""
 
-    def forward(self, data, training=False):
+    def forward(self, data: dict[str, HandSequence], training: bool = False) -> dict[str, HandSequence]:
         """Moves `data['batch']`, a `HandSequence` batch of (B, T, ...) fields."""
         return {'batch': data['batch'].to(self.device, non_blocking=True)}
 
@@ -106,17 +107,3 @@ class TrainingStepHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Sets the adapter's `step`."""
         unwrap_model(runner.model).step = TrainingStep(runner.iter, runner.iter / runner.max_iters)
-
-
-def with_true_vertices(batch: HandSequence, hand_model: HandModel | None) -> HandSequence:
-    """Adds `vertices` (B, T, H, V, 3), metres, in the batch's frame, where the batch has hand-model parameters."""
-    if hand_model is None or batch.hand_pose is None:
-        return batch
-    num_frames = batch.hand_pose.shape[1]
-    mesh = hand_model(
-        batch.hand_pose,
-        batch.hand_shape[:, None].expand(-1, num_frames, -1, -1),
-        batch.hand_transl,
-        batch.hand_side[:, None].expand(-1, num_frames, -1),
-    )
-    return batch.replace(vertices=mesh.vertices)

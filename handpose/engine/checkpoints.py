@@ -13,12 +13,14 @@ from torch import nn
 
 from handpose.engine.compat import ATOMIC_FILES
 from handpose.engine.guards import StopSignal, check_work_dir
+from handpose.evaluation import MetricSpec, find_spec, headlines, specs_of
 from handpose.files.atomic import atomic_write
 from handpose.registry import HOOKS
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 
 POINTER = 'last_checkpoint'  # the file that names the newest checkpoint, as in every mmengine project
 BEST = 'best.pth'
+HEADLINE = 'headline'  # as `save_best`: the first headline of the metrics
 
 
 @HOOKS.register_module()
@@ -31,11 +33,11 @@ class CheckpointHook(Hook):
         interval: epochs between two files; the last epoch is always saved.
         interval_iters: iterations between two files within an epoch (rounded up to the next optimizer step), or None.
         keep: newest files to keep.
-        save_best: name of a validation metric; the best checkpoint by it stays in `best.pth`.
-        rule: 'less' or 'greater', which value of that metric is better.
+        save_best: name of a number that validation reports, or 'headline' for its first headline (see `MetricSpec`);
+            the best checkpoint by it stays in `best.pth`. None keeps none.
 
     Raises:
-        ValueError: a number below 1, or an unknown rule.
+        ValueError: a number below 1; or, when training starts, a `save_best` that validation does not report.
     """
 
     priority = 'VERY_LOW'
@@ -46,15 +48,13 @@ class CheckpointHook(Hook):
         interval_iters: int | None = None,
         keep: int = 2,
         save_best: str | None = None,
-        rule: str = 'less',
     ) -> None:
         for name, value in (('interval', interval), ('interval_iters', interval_iters), ('keep', keep)):
             if value is not None and value < 1:
                 raise ValueError(f'CheckpointHook needs {name} of at least 1, got {value}')
-        if rule not in ('less', 'greater'):
-            raise ValueError(f"CheckpointHook's rule must be 'less' or 'greater', got {rule!r}")
         self.interval, self.interval_iters, self.keep = interval, interval_iters, keep
-        self.save_best, self.rule = save_best, rule
+        self.save_best = save_best
+        self.best: MetricSpec | None = None  # of `save_best`, found when training starts
         self.waiting = False  # an interval has passed in the middle of an optimizer step
         self.saved = 0  # iterations done when the newest checkpoint was written
         self.stop = StopSignal()
@@ -64,12 +64,15 @@ class CheckpointHook(Hook):
         self.saved = runner.iter
         if runner.world_size == 1:
             self.stop.install()
+        if self.save_best is None:
+            return
+        self.best = _compared_number(self.save_best, runner.val_loop)
         best = Path(runner.work_dir) / BEST
-        if self.save_best is not None and runner.iter > 0 and find_corruption(best) is None:
+        if runner.iter > 0 and find_corruption(best) is None:
             # Written after the last checkpoint, it may be newer than what that knows.
             meta = load_checkpoint_file(best, mmap=True)['meta']
-            if meta['iter'] <= runner.iter and self.save_best in meta.get('best', {}):
-                runner.message_hub.update_info('best_score', meta['best'][self.save_best])
+            if meta['iter'] <= runner.iter and self.best.name in meta.get('best', {}):
+                runner.message_hub.update_info('best_score', meta['best'][self.best.name])
 
     def after_train(self, runner: Runner) -> None:
         """Restores the signal handlers."""
@@ -130,18 +133,17 @@ class CheckpointHook(Hook):
     def after_val_epoch(self, runner: Runner, metrics: dict[str, float] | None = None) -> None:
         """Keeps the best checkpoint by `save_best`."""
         self.stop.at_once = False
-        if self.save_best is None or metrics is None:
+        if self.best is None or metrics is None:
             return
-        if self.save_best not in metrics:
-            known = ', '.join(sorted(metrics))
-            raise ValueError(f'save_best is {self.save_best!r}, which validation does not report; it reports {known}')
-        value = float(metrics[self.save_best])
+        if self.best.name not in metrics:
+            raise ValueError(f'save_best is {self.best.name!r}, which this validation could not compute')
+        value = float(metrics[self.best.name])
         best = runner.message_hub.runtime_info.get('best_score')
         if not math.isfinite(value):
             return
-        if best is None or (value < best if self.rule == 'less' else value > best):
+        if best is None or self.best.is_better(value, best):
             runner.message_hub.update_info('best_score', value)
-            meta = dict(epoch=runner.epoch, iter=runner.iter, best={self.save_best: value})
+            meta = dict(epoch=runner.epoch, iter=runner.iter, best={self.best.name: value})
             self._write(runner, BEST, meta)
 
     def _save(self, runner: Runner, name: str, meta: dict[str, Any]) -> None:
@@ -242,6 +244,24 @@ def newest_checkpoint(work_dir: str | Path, warn: Callable[[str], object] = lamb
             'away to start anew, or give the path of another one'
         )
     return None
+
+
+def _compared_number(name: str, val_loop: Any) -> MetricSpec:
+    """The spec of the number that `save_best` names."""
+    if val_loop is None:
+        raise ValueError(f'save_best is {name!r}, but there is no validation: set val_dataloader, or save_best=None')
+    specs = specs_of(val_loop.evaluator.metrics)
+    if name == HEADLINE:
+        if not (found := headlines(specs)):
+            raise ValueError(f'save_best is {name!r}, but no metric of val_evaluator has a headline; name a number')
+        return found[0]
+    try:
+        spec = find_spec(specs, name)
+    except ValueError as error:
+        raise ValueError(f'save_best names what validation does not report: {error}') from error
+    if spec.is_count:
+        raise ValueError(f'save_best is {name!r}, a count, of which no value is better; name an error or a share')
+    return spec
 
 
 def checkpoint_in(work_dir: str | Path) -> str:

@@ -1,12 +1,25 @@
-"""What a person sees while a run goes on: one progress bar, and a line for each validation."""
+"""The output of a running training or test: one progress bar, and a line for each validation."""
 
 import time
+from collections.abc import Mapping
+from typing import Any
 
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.runner import Runner
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
+from torch import Tensor
 
+from handpose.evaluation import headlines, specs_of
 from handpose.registry import HOOKS
 
 
@@ -15,49 +28,53 @@ class ProgressHook(Hook):
     """Draws a rich progress bar for training and testing on the main process.
 
     Args:
-        plain_interval: where the output is no terminal, seconds between two plain lines.
+        plain_interval: seconds between two plain lines where the output is no terminal.
     """
 
     priority = 'VERY_LOW'
 
-    def __init__(self, plain_interval=30.0):
+    def __init__(self, plain_interval: float = 30.0) -> None:
         self.plain_interval = plain_interval
         self.console = Console()
-        self.progress, self.task = None, None
+        self.progress: Progress | None = None
+        self.task = TaskID(0)
         self.last_line = 0.0
 
-    def before_train(self, runner):
+    def before_train(self, runner: Runner) -> None:
         """Starts the bar at the iteration that training resumes from."""
         self._start('training', runner.max_iters, completed=runner.iter)
 
-    def after_train_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_train_iter(
+        self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Mapping[str, Tensor] | None = None
+    ) -> None:
         """Advances by one iteration and shows epoch and loss."""
         loss = float(outputs['loss'].detach()) if outputs and 'loss' in outputs else float('nan')
         self._advance(runner.iter + 1, f'epoch {runner.epoch + 1}/{runner.max_epochs}  loss {loss:.3f}')
 
-    def after_train(self, runner):
+    def after_train(self, runner: Runner) -> None:
         """Ends the bar."""
         self._stop()
 
-    def after_val_epoch(self, runner, metrics=None):
-        """Prints the headline figures of a validation."""
+    def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
+        """Prints the headlines of a validation."""
         if is_main_process() and metrics:
-            shown = [f'{k.split("/")[-1]} {v:.2f}' for k, v in metrics.items() if k.endswith(HEADLINES)]
-            self.console.print(f'  validation after epoch {runner.epoch}: ' + '  '.join(shown), highlight=False)
+            specs = headlines(specs_of(runner.val_loop.evaluator.metrics))
+            shown = [f'{s.title} {s.format(metrics[s.name])} {s.unit}'.rstrip() for s in specs if s.name in metrics]
+            self.console.print(f'  validation after epoch {runner.epoch}: ' + ', '.join(shown), highlight=False)
 
-    def before_test(self, runner):
+    def before_test(self, runner: Runner) -> None:
         """Starts the bar of a test."""
         self._start('testing', len(runner.test_dataloader))
 
-    def after_test_iter(self, runner, batch_idx, data_batch=None, outputs=None):
+    def after_test_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None, outputs: Any = None) -> None:
         """Advances by one test batch."""
         self._advance(batch_idx + 1, '')
 
-    def after_test(self, runner):
+    def after_test(self, runner: Runner) -> None:
         """Ends the bar."""
         self._stop()
 
-    def _start(self, title, total, completed=0):
+    def _start(self, title: str, total: int, completed: int = 0) -> None:
         if not is_main_process():
             return
         self.last_line = time.monotonic()
@@ -70,23 +87,14 @@ class ProgressHook(Hook):
             self.task = self.progress.add_task(title, total=total, completed=completed, note='')
             self.progress.start()
 
-    def _advance(self, done, note):
+    def _advance(self, done: int, note: str) -> None:
         if self.progress is not None:
             self.progress.update(self.task, completed=done, note=note)
         elif is_main_process() and time.monotonic() - self.last_line > self.plain_interval:
             self.last_line = time.monotonic()
             self.console.print(f'{self.title} {done}/{self.total}  {note}', highlight=False)
 
-    def _stop(self):
+    def _stop(self) -> None:
         if self.progress is not None:
             self.progress.stop()
             self.progress = None
-
-
-HEADLINES = (
-    'action_accuracy',
-    'pa_mpjpe_mm',
-    'mpjpe_ra_wrist_mm',
-    'mpjpe_ra_wrist_20_joints_mm',
-    'accel_error_mm_per_frame2',
-)

@@ -1,11 +1,17 @@
-"""Metrics: pure functions on arrays, and the registered classes that an evaluator calls."""
+"""Metrics: pure functions on arrays, and the registered classes that an evaluator calls.
+
+Every module of this package is imported, so that a metric in a new module is registered without being listed anywhere.
+"""
+
+import pkgutil
+from importlib import import_module
 
 from handpose.evaluation.actions import ActionMetric
+from handpose.evaluation.alignment import align_pair, align_vertices
+from handpose.evaluation.base import Metric, build_metrics, specs_of, with_records
 from handpose.evaluation.bootstrap import PairedDifference, paired_bootstrap
 from handpose.evaluation.functional import (
     acceleration_errors,
-    align_pair,
-    align_vertices,
     auc,
     auc_scores,
     f_score,
@@ -17,7 +23,9 @@ from handpose.evaluation.functional import (
     point_errors,
 )
 from handpose.evaluation.interhand import InterHandMetric
-from handpose.evaluation.metrics import HandMeshMetric, HandPoseMetric
+from handpose.evaluation.mesh import HandMeshMetric
+from handpose.evaluation.pose import HandPoseMetric
+from handpose.evaluation.spec import MetricSpec, find_spec, headlines
 from handpose.evaluation.submissions.dexycb import DexYCBResults, read_dexycb_results, score_dexycb_results
 from handpose.evaluation.submissions.h2o import H2OSubmission, write_h2o_submission
 from handpose.evaluation.submissions.ho3d import HO3DSubmission, read_ho3d_submission, score_ho3d_submission
@@ -32,13 +40,18 @@ __all__ = [
     'HandMeshMetric',
     'HandPoseMetric',
     'InterHandMetric',
+    'Metric',
+    'MetricSpec',
     'PairedDifference',
     'acceleration_errors',
     'align_pair',
     'align_vertices',
     'auc',
     'auc_scores',
+    'build_metrics',
     'f_score',
+    'find_spec',
+    'headlines',
     'joint_mean',
     'load_records',
     'metrics_table',
@@ -52,5 +65,10 @@ __all__ = [
     'read_ho3d_submission',
     'score_dexycb_results',
     'score_ho3d_submission',
+    'specs_of',
+    'with_records',
     'write_h2o_submission',
 ]
+
+for _module in pkgutil.walk_packages(__path__, f'{__name__}.'):
+    import_module(_module.name)

@@ -1,12 +1,13 @@
-"""How sure a difference between two models is, when their errors were measured on the same samples."""
+"""Confidence intervals of the difference between two models whose errors were measured on the same samples."""
 
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike
 
 
 class PairedDifference(NamedTuple):
-    """What `paired_bootstrap` gives: mean of a - b, its interval, and how many clusters and pairs it rests on."""
+    """The mean of a - b, its interval, and the numbers of clusters and pairs that it is computed from."""
 
     difference: float
     low: float
@@ -15,52 +16,61 @@ class PairedDifference(NamedTuple):
     num_pairs: int
 
 
-def paired_bootstrap(a, b, clusters, num_resamples=10_000, level=0.95, seed=0):
+def paired_bootstrap(
+    a: ArrayLike,
+    b: ArrayLike,
+    clusters: ArrayLike,
+    num_resamples: int = 10_000,
+    level: float = 0.95,
+    seed: int = 0,
+) -> PairedDifference:
     """Percentile bootstrap of the mean of a - b over clusters (Efron and Tibshirani 1993, sections 8.3 and 13.3).
 
-    Samples of one cluster, such as the frames of one recording, resemble each other; so whole clusters are drawn,
-    with replacement and as many as there are, each with all of its pairs. The interval says how much the difference
-    depends on which clusters were tested. It knows nothing of what training again would change.
+    Samples of one cluster, such as the frames of one recording, resemble each other, so whole clusters are drawn, with
+    replacement and as many as there are, each with all of its pairs. The interval states how much the difference
+    depends on which clusters were tested. It does not cover the variation between trainings.
 
     Args:
-        a, b: (N,) a number of each sample under either model; a pair of two NaN, a sample that does not count, is left
-            out.
-        clusters: (N,) labels, equal where samples belong together.
+        a: (N,) number of each sample under the first model. Samples that do not count are NaN in both `a` and `b`.
+        b: (N,) number of each sample under the second model.
+        clusters: (N,) labels, equal for samples of one cluster.
         num_resamples: how many times the clusters are drawn.
         level: share of the resampled means inside the interval.
         seed: of the draws.
 
     Returns:
-        `PairedDifference`, in the unit of the input. One cluster has no spread: its interval is NaN.
+        The difference in the unit of the input. A single cluster has no spread, so its interval is NaN.
 
     Raises:
-        ValueError: shapes that differ, no complete pair, a sample that counts under one model alone, an infinite
+        ValueError: shapes that differ, no complete pair, a sample that counts under one model only, an infinite
             number, or a level outside (0, 1).
     """
-    a, b, clusters = np.asarray(a, np.float64), np.asarray(b, np.float64), np.asarray(clusters)
-    if a.ndim != 1 or not a.shape == b.shape == clusters.shape:
-        raise ValueError(f'a, b and clusters must share one shape (N,), got {a.shape}, {b.shape} and {clusters.shape}')
+    first, second, labels = np.asarray(a, np.float64), np.asarray(b, np.float64), np.asarray(clusters)
+    if first.ndim != 1 or not first.shape == second.shape == labels.shape:
+        raise ValueError(
+            f'a, b and clusters must share one shape (N,), got {first.shape}, {second.shape} and {labels.shape}'
+        )
     if not 0 < level < 1 or num_resamples < 1:
         raise ValueError(f'level must lie in (0, 1) and num_resamples above 0, got {level} and {num_resamples}')
-    for name, values in (('a', a), ('b', b)):
+    for name, values in (('a', first), ('b', second)):
         if np.isinf(values).any():
             raise ValueError(f'paired_bootstrap: {name} has {np.isinf(values).sum()} infinite numbers')
-    complete, alone = ~np.isnan(a) & ~np.isnan(b), np.isnan(a) != np.isnan(b)
+    complete, alone = ~np.isnan(first) & ~np.isnan(second), np.isnan(first) != np.isnan(second)
     if alone.any():
         raise ValueError(
-            f'paired_bootstrap: {alone.sum()} of {len(a)} samples have a number under one model and NaN under the '
+            f'paired_bootstrap: {alone.sum()} of {len(first)} samples have a number under one model and NaN under the '
             f'other, the first at index {alone.argmax()}; compare the two on the samples that both predicted'
         )
-    difference = np.where(complete, a - b, 0.0)
+    difference = np.where(complete, first - second, 0.0)
     if not complete.any():
         raise ValueError('paired_bootstrap got no pair of which both numbers are known')
-    names, cluster = np.unique(clusters[complete], return_inverse=True)
+    names, cluster = np.unique(labels[complete], return_inverse=True)
     totals = np.bincount(cluster, difference[complete], minlength=len(names))
     sizes = np.bincount(cluster, minlength=len(names))
     low, high = np.nan, np.nan
     if len(names) > 1:
-        # How often each cluster is drawn decides the resampled mean, so counts are drawn and not clusters.
+        # The resampled mean depends only on how often each cluster is drawn, so the counts are drawn.
         counts = np.random.default_rng(seed).multinomial(len(names), np.full(len(names), 1 / len(names)), num_resamples)
         means = (counts @ totals) / (counts @ sizes)
         low, high = np.quantile(means, [(1 - level) / 2, (1 + level) / 2])
-    return PairedDifference(totals.sum() / sizes.sum(), float(low), float(high), len(names), int(sizes.sum()))
+    return PairedDifference(float(totals.sum() / sizes.sum()), float(low), float(high), len(names), int(sizes.sum()))

@@ -1,13 +1,15 @@
-"""How wrong the input of a refiner is, and what plain smoothing makes of it: what the noise model is calibrated by.
+"""Errors of a refiner's input, before and after plain smoothing, by which the noise model is calibrated.
 
 Legend: T frames. Metres in, millimetres out; all errors are of joints about the wrist.
 """
 
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import numpy as np
 
-from handpose.evaluation.functional import acceleration_errors, align_pair, joint_mean, point_errors
+from handpose.evaluation.alignment import BoolArray, FloatArray, align_pair
+from handpose.evaluation.functional import acceleration_errors, joint_mean, point_errors
 
 WINDOWS = tuple(range(5, 33, 2))
 PUBLISHED_WINDOW = 31
@@ -15,34 +17,57 @@ ORDER = 2
 
 
 class InputTrack(NamedTuple):
-    """One hand's estimate `joints` (T, 21, 3), `valid` (T,), and the truth `target` (T, 21, 3), `target_valid` (T, 21);
-    the frames are neighbours."""
+    """One hand in consecutive frames.
 
-    joints: np.ndarray
-    valid: np.ndarray
-    target: np.ndarray
-    target_valid: np.ndarray
+    Args:
+        joints: estimated joints (T, 21, 3).
+        valid: (T,) frames with an estimate.
+        target: true joints (T, 21, 3).
+        target_valid: (T, 21).
+    """
+
+    joints: FloatArray
+    valid: BoolArray
+    target: FloatArray
+    target_valid: BoolArray
 
 
 class InputErrors(NamedTuple):
-    """`mpjpe` mm and `acceleration` mm/frame^2 of the input; `smoothed` {window: mpjpe mm after Savitzky-Golay}."""
+    """Errors of the input of a refiner.
+
+    Args:
+        mpjpe: of the input, mm.
+        acceleration: acceleration error of the input, mm/frame^2.
+        smoothed: {window: MPJPE in mm after a Savitzky-Golay filter with that window}.
+    """
 
     mpjpe: float
     acceleration: float
-    smoothed: dict
+    smoothed: dict[int, float]
 
-    def improvement(self, window):
-        """By how much smoothing lowers the MPJPE, as a share of it; negative where it does harm."""
+    def improvement(self, window: int) -> float:
+        """By how much smoothing lowers the MPJPE, as a share of it; negative where it raises it.
+
+        Args:
+            window: of the filter, frames.
+        """
         return 1 - self.smoothed[window] / self.mpjpe
 
     @property
-    def best_window(self):
-        """The window that leaves the smallest MPJPE."""
-        return min(self.smoothed, key=self.smoothed.get)
+    def best_window(self) -> int:
+        """The window with the smallest MPJPE."""
+        return min(self.smoothed, key=lambda window: self.smoothed[window])
 
 
-def without_gaps(joints, valid):
-    """Joints (T, 21, 3) with frames that are not valid (T,) interpolated linearly; at the ends the nearest is repeated.
+def without_gaps(joints: FloatArray, valid: BoolArray) -> FloatArray:
+    """Fills frames that are not valid by linear interpolation, and those at the ends with the nearest valid frame.
+
+    Args:
+        joints: (T, 21, 3).
+        valid: (T,).
+
+    Returns:
+        (T, 21, 3) float64.
 
     Raises:
         ValueError: no frame is valid.
@@ -57,31 +82,46 @@ def without_gaps(joints, valid):
     return np.stack([np.interp(frames, places, column[places]) for column in flat.T], 1).reshape(joints.shape)
 
 
-def savitzky_golay(joints, window, order=ORDER):
-    """Joints (T, 21, 3), each coordinate smoothed by local polynomials; a window longer than the track is cut to it."""
+def savitzky_golay(joints: FloatArray, window: int, order: int = ORDER) -> FloatArray:
+    """Smooths each coordinate by local polynomials.
+
+    Args:
+        joints: (T, 21, 3).
+        window: odd number of frames; cut to the length of the track.
+        order: of the polynomials.
+
+    Returns:
+        (T, 21, 3).
+    """
     from scipy.signal import savgol_filter
 
     window = min(window, len(joints) - (1 - len(joints) % 2))
     return savgol_filter(joints, window, order, axis=0) if window > order else np.asarray(joints)
 
 
-def input_errors(tracks, windows=WINDOWS):
-    """Errors of the input of many tracks, and of the input after smoothing with every window.
+def input_errors(tracks: Iterable[InputTrack], windows: Sequence[int] = WINDOWS) -> InputErrors:
+    """Errors of the input of many tracks, and of the input after smoothing with each window.
 
     Args:
-        tracks: InputTracks; those without a valid frame are left out. windows: odd numbers of frames.
+        tracks: those without a valid frame are left out.
+        windows: odd numbers of frames.
+
+    Raises:
+        ValueError: no track has a valid frame.
     """
-    errors, accelerations, smoothed = [], [], {window: [] for window in windows}
+    errors: list[FloatArray] = []
+    accelerations: list[FloatArray] = []
+    smoothed: dict[int, list[FloatArray]] = {window: [] for window in windows}
     for track in tracks:
         if not track.valid.any():
             continue
         joints = without_gaps(track.joints, track.valid)
-        pair = (track.target, track.target_valid)
-        errors.append(point_errors(joints, *pair, alignment='wrist'))
-        relative, target, valid = align_pair(joints, *pair, alignment='wrist')
+        truth = (track.target, track.target_valid)
+        errors.append(point_errors(joints, *truth, alignment='wrist'))
+        relative, target, valid = align_pair(joints, *truth, alignment='wrist')
         accelerations.append(acceleration_errors(relative, target, np.arange(len(joints)), valid=valid))
         for window, found in smoothed.items():
-            found.append(point_errors(savitzky_golay(joints, window), *pair, alignment='wrist'))
+            found.append(point_errors(savitzky_golay(joints, window), *truth, alignment='wrist'))
     if not errors:
         raise ValueError('none of the tracks has a frame with an estimate')
     means = {window: 1000 * joint_mean(np.concatenate(found)) for window, found in smoothed.items()}

@@ -1,18 +1,23 @@
 """InterHand2.6M's official numbers: both hands of a frame together, single and interacting hands apart.
 
-Moon et al., ECCV 2020, section 6 and the data set's evaluator: every joint's mean over the frames, then the mean over
-the 42 joints of both hands, wrists included. Legend: N samples (hands of frames), F frames, J = 21 joints, 2 hands
+Moon et al., ECCV 2020, section 6, and the dataset's evaluator: the mean of each joint over the frames, then the mean
+over the 42 joints of both hands, wrists included. Legend: N samples (hands of frames), F frames, J = 21 joints, 2 hands
 (left, right).
 """
 
+from typing import Any
+
 import numpy as np
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 
-from handpose.evaluation.functional import WRIST, joint_mean, point_errors
-from handpose.evaluation.gathering import GatheringMetric
-from handpose.evaluation.records import SIDES, merge_columns, pair_columns
+from handpose.evaluation.alignment import WRIST
+from handpose.evaluation.base import Metric
+from handpose.evaluation.functional import joint_mean, point_errors
+from handpose.evaluation.records import SIDES, Columns, merge_columns, pair_columns
+from handpose.evaluation.spec import MetricSpec
 from handpose.registry import METRICS
-from handpose.structures import SequenceError, sample_name
+from handpose.structures import HandSequence, SequenceError, sample_name
 
 MILLIMETRES = 1000.0
 SAME_WITHIN = 1e-3  # metres, between repeats of a sample
@@ -22,18 +27,36 @@ HANDS_OF_TYPE = np.array([[False, True], [True, False], [True, True]])  # left, 
 CERTAIN_JOINTS = 30  # an interacting frame with no more annotated joints than this does not count for handedness
 PRESENT = 0.5  # a hand with a larger score counts as predicted to be there
 
+FRAMES = MetricSpec.counting('num_frames_mpjpe', 'frames', in_table=False)
+MPJPE_42 = MetricSpec(
+    'mpjpe_ra_wrist_42_joints_mm',
+    'wrist-aligned MPJPE of 42 joints',
+    'mm',
+    lower_is_better=True,
+    headline=True,
+    count=FRAMES.name,
+)
+MRRPE_FRAMES = MetricSpec.counting('num_frames_mrrpe', 'frames of MRRPE', in_table=False)
+MRRPE = MetricSpec('mrrpe_mm', 'MRRPE', 'mm', lower_is_better=True, count=MRRPE_FRAMES.name)
+HANDEDNESS_FRAMES = MetricSpec.counting('num_frames_handedness', 'frames of handedness', in_table=False)
+HANDEDNESS = MetricSpec(
+    'handedness_accuracy', 'handedness accuracy', lower_is_better=False, digits=4, count=HANDEDNESS_FRAMES.name
+)
+INCOMPLETE = MetricSpec.counting('num_frames_incomplete', 'frames with missing joints', in_table=False)
+GROUPS = {'single': 'single hands', 'interacting': 'interacting hands'}
+
 
 @METRICS.register_module()
-class InterHandMetric(GatheringMetric):
+class InterHandMetric(Metric):
     """The numbers of InterHand2.6M's official evaluation, of single and of interacting hands in one run.
 
     Reports `mpjpe_ra_wrist_42_joints_mm`, also as `/single` and `/interacting`: each hand relative to its own wrist,
     each joint's mean over frames and then the mean over 42 joints (a joint without a frame is left out); `mrrpe_mm`:
     the error of the left wrist's place relative to the right one's, in interacting frames in which both wrists are
     annotated; `handedness_accuracy`, from 0 to 1: whether exactly the hands that are there have `hand_scores` above
-    0.5, in frames of one hand and in those of two with more than 30 annotated joints. And `num_frames`, also as
-    `/single` and `/interacting`, `num_frames_mrrpe`, `num_frames_handedness`, and `num_frames_incomplete`, frames in
-    which an annotated joint has no prediction.
+    0.5, in frames of one hand and in those of two with more than 30 annotated joints. And the frames that these are
+    averaged over, `num_frames_mpjpe`, also as `/single` and `/interacting`, `num_frames_mrrpe` and
+    `num_frames_handedness`; and `num_frames_incomplete`, frames in which an annotated joint has no prediction.
 
     A number that the predictions cannot give is absent, never perfect: MRRPE of predictions relative to the wrist,
     handedness of models without `hand_scores`.
@@ -41,25 +64,40 @@ class InterHandMetric(GatheringMetric):
     Args:
         collect_device: 'cpu' or 'gpu', how processes exchange their results.
 
-    Raises (while testing):
-        SequenceError: clips of one hand or without `meta['hand_types']`, hand_scores in some clips only or not finite,
-            and what `pair_columns` and `merge_columns` refuse.
+    Raises:
+        SequenceError: while testing, clips of one hand or without `meta['hand_types']`, hand_scores in some clips only
+            or not finite; and see `pair_columns` and `merge_columns`.
     """
 
-    def __init__(self, collect_device='cpu'):
-        super().__init__(collect_device)
+    fields = ('joints_3d',)
 
-    def process(self, data_batch, data_samples):
-        """Takes a list of dicts with 'prediction' and 'target' (HandSequence clips); `data_batch` is not used."""
-        for sample in data_samples:
-            self.results.append(interhand_columns(sample['prediction'], sample['target']))
+    def __init__(self, collect_device: str = 'cpu') -> None:
+        super().__init__(collect_device=collect_device)
 
-    def reduce(self, clips):
-        """Reduces the columns of all clips to {name: float}."""
-        scored = {clip['scored'] for clip in clips}
+    @property
+    def specs(self) -> tuple[MetricSpec, ...]:
+        """See `Metric.specs`."""
+        grouped = [
+            part
+            for spec in (MPJPE_42, FRAMES)
+            for part in (spec, *(spec.of_group(group, title, spec.in_table) for group, title in GROUPS.items()))
+        ]
+        return (*grouped, MRRPE, MRRPE_FRAMES, HANDEDNESS, HANDEDNESS_FRAMES, INCOMPLETE)
+
+    def process_clip(self, prediction: HandSequence, target: HandSequence) -> Columns:
+        """See `Metric.process_clip`."""
+        return interhand_columns(prediction, target)
+
+    def reduce(self, results: list[Columns]) -> dict[str, float]:
+        """See `Metric.reduce`.
+
+        Args:
+            results: columns of all clips.
+        """
+        scored = {clip['scored'] for clip in results}
         if len(scored) > 1:
             raise SequenceError('InterHandMetric: some clips were predicted with hand_scores and others without')
-        columns = merge_columns(clips, ('valid', 'prediction', 'target', 'kind', 'hand_scores'), SAME_WITHIN)
+        columns = merge_columns(results, ('valid', 'prediction', 'target', 'kind', 'hand_scores'), SAME_WITHIN)
         frames = both_hands(columns)
         numbers = _joint_numbers(frames)
         if columns['absolute']:
@@ -67,21 +105,21 @@ class InterHandMetric(GatheringMetric):
         if True in scored:
             numbers |= _handedness_numbers(frames)
         else:
-            print_log('handedness_accuracy is not available: the model predicts no hand_scores', logger='current')
+            print_log(f'{HANDEDNESS.name} is not available: the model predicts no hand_scores', logger='current')
         return numbers
 
 
-def interhand_columns(prediction, target):
-    """The samples of one clip as `pair_columns` gives them, with what InterHand2.6M's numbers need besides.
+def interhand_columns(prediction: HandSequence, target: HandSequence) -> Columns:
+    """The samples of one clip as `pair_columns` gives them, with the other columns that these numbers need.
 
     Args:
-        prediction: HandSequence (a clip) of two hands with joints_3d and, where the model says which hands are there,
-            hand_scores (T, 2) from 0 to 1.
-        target: HandSequence (a clip) of two hands with `meta['hand_types']`, one a frame.
+        prediction: a clip of two hands with joints_3d and, where the model predicts which hands are there, hand_scores
+            (T, 2) from 0 to 1.
+        target: a clip of two hands with `meta['hand_types']`, one for each frame.
 
     Returns:
-        dict of columns, also 'kind' (N,) = place in `HAND_TYPES`, 'hand_scores' (N, 2), zeros without them, 'annotated'
-        (N,) how many joints of the sample are, and 'scored', whether the prediction has hand_scores.
+        Columns, also 'kind' (N,) index into `HAND_TYPES`, 'hand_scores' (N, 2), zeros without them, 'annotated' (N,)
+        number of annotated joints; and the value 'scored', whether the prediction has hand_scores.
 
     Raises:
         SequenceError: see `InterHandMetric`.
@@ -91,7 +129,7 @@ def interhand_columns(prediction, target):
     if target.joints_3d.shape[1] != 2 or 'hand_types' not in target.meta:
         raise SequenceError(
             f"{where}: InterHandMetric needs clips of two hands with meta['hand_types'], as the reader InterHand26M "
-            f'gives them; use HandPoseMetric for other data sets'
+            f'gives them; use HandPoseMetric for other datasets'
         )
     t = columns.pop('place')[:, 0]
     types = [target.meta['hand_types'][frame] for frame in t.tolist()]
@@ -108,19 +146,19 @@ def interhand_columns(prediction, target):
     return columns
 
 
-def both_hands(columns):
-    """Puts the two hands of a frame side by side.
+def both_hands(columns: Columns) -> dict[str, NDArray[Any]]:
+    """Puts the two hands of each frame side by side.
 
     Args:
         columns: of all samples, as `merge_columns` gives them.
 
     Returns:
-        dict: 'prediction' and 'target' (F, 2, J, 3) millimetres, 'valid' (F, 2, J), 'lacking' and 'annotated' (F, 2)
+        'prediction' and 'target' (F, 2, J, 3) millimetres, 'valid' (F, 2, J), 'lacking' and 'annotated' (F, 2)
         numbers of joints, 'kind' (F,), 'hand_scores' (F, 2); zeros where a hand is not annotated.
     """
     keys = [np.unique(columns[name], return_inverse=True)[1].reshape(-1) for name in ('sequence', 'camera')]
-    keys = np.stack([*keys, columns['frame']], -1)
-    _, first, place = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+    rows = np.stack([*keys, columns['frame']], -1)
+    _, first, place = np.unique(rows, axis=0, return_index=True, return_inverse=True)
     place = place.reshape(-1)
     frames = {'kind': columns['kind'][first], 'hand_scores': columns['hand_scores'][first]}
     for name in ('prediction', 'target', 'valid', 'lacking', 'annotated'):
@@ -132,33 +170,31 @@ def both_hands(columns):
     return frames
 
 
-def _joint_numbers(frames):
+def _joint_numbers(frames: dict[str, NDArray[Any]]) -> dict[str, float]:
     errors = point_errors(frames['prediction'], frames['target'], frames['valid'], 'wrist')
     errors = errors.reshape(len(errors), -1)  # (F, 42)
     interacting = frames['kind'] == INTERACTING
-    numbers = {'num_frames_incomplete': float(frames['lacking'].any(-1).sum())}
-    for group, rows in (('', slice(None)), ('/single', ~interacting), ('/interacting', interacting)):
-        if len(errors[rows]):
-            numbers[f'num_frames{group}'] = float(len(errors[rows]))
-            numbers[f'mpjpe_ra_wrist_42_joints_mm{group}'] = joint_mean(errors[rows])
+    numbers = {INCOMPLETE.name: float(frames['lacking'].any(-1).sum())}
+    everywhere = np.ones(len(errors), bool)
+    for group, rows in (('', everywhere), ('/single', ~interacting), ('/interacting', interacting)):
+        if rows.any():
+            numbers[f'{FRAMES.name}{group}'] = float(rows.sum())
+            numbers[f'{MPJPE_42.name}{group}'] = joint_mean(errors[rows])
     return {name: value for name, value in numbers.items() if not np.isnan(value)}
 
 
-def _relative_wrist_numbers(frames):
+def _relative_wrist_numbers(frames: dict[str, NDArray[Any]]) -> dict[str, float]:
     rows = (frames['kind'] == INTERACTING) & frames['valid'][:, :, WRIST].all(1)
     if not rows.any():
         return {}
     left_of_right = [frames[name][rows, 0, WRIST] - frames[name][rows, 1, WRIST] for name in ('prediction', 'target')]
     error = np.linalg.norm(left_of_right[0] - left_of_right[1], axis=-1)
-    return {'mrrpe_mm': float(error.mean()), 'num_frames_mrrpe': float(rows.sum())}
+    return {MRRPE.name: float(error.mean()), MRRPE_FRAMES.name: float(rows.sum())}
 
 
-def _handedness_numbers(frames):
+def _handedness_numbers(frames: dict[str, NDArray[Any]]) -> dict[str, float]:
     certain = (frames['kind'] != INTERACTING) | (frames['annotated'].sum(1) > CERTAIN_JOINTS)
     if not certain.any():
         return {}
     right = ((frames['hand_scores'] > PRESENT) == HANDS_OF_TYPE[frames['kind']]).all(1)
-    return {
-        'handedness_accuracy': float(right[certain].mean()),
-        'num_frames_handedness': float(certain.sum()),
-    }
+    return {HANDEDNESS.name: float(right[certain].mean()), HANDEDNESS_FRAMES.name: float(certain.sum())}

@@ -1,25 +1,28 @@
-"""How a track of hands moves, without any truth: jitter, bones that change their length, frames without a hand.
+"""How a track of hands moves, without annotations: jitter, and bones that change their length.
 
 Legend: T frames, H hands.
 """
 
 import numpy as np
+from numpy.typing import NDArray
 
+from handpose.evaluation.alignment import BoolArray, FloatArray
 from handpose.hands.joints import BONES
+from handpose.structures.predictions import Predictions
 
 
-def motion_summary(predictions, valid=None):
-    """Figures of merit that need no truth. A smaller number is not by itself better: a hand that never moves has 0.
+def motion_summary(predictions: Predictions, valid: BoolArray | None = None) -> dict[str, float]:
+    """Figures of merit that need no annotations. A smaller one is not always better: a hand that never moves has 0.
 
     Args:
-        predictions: `Predictions`.
-        valid: (T, H) bool, frames of hands to look at; default those that are valid. Give the same for two versions of
-            a track to compare them on the same frames.
+        predictions: of one or two hands.
+        valid: (T, H) bool, frames of hands to use; default those that are valid. Give the same for two versions of a
+            track to compare them on the same frames.
 
     Returns:
-        dict: `acceleration`, the mean over joints of the second difference, mm/frame^2 (in frame 'wrist' without the
-        wrist); `acceleration_in_hand`, the same relative to the wrist; `bone_spread`, the standard deviation of a
-        bone's length over time as a percentage of its mean, averaged over bones and hands; NaN where no frame tells.
+        `acceleration`, the mean over joints of the second difference, mm/frame^2 (in frame 'wrist' without the wrist);
+        `acceleration_in_hand`, the same relative to the wrist; `bone_spread`, the standard deviation of a bone's length
+        over time as a percentage of its mean, averaged over bones and hands; NaN without a usable frame.
     """
     valid = predictions.valid if valid is None else valid & predictions.valid
     first = 1 if predictions.frame == 'wrist' else 0
@@ -33,12 +36,16 @@ def motion_summary(predictions, valid=None):
     }
 
 
-def accelerations(joints, numbers, valid):
-    """(T, H) mean over joints of the second difference in mm/frame^2, NaN where frame t or a neighbour is missing.
+def accelerations(joints: FloatArray, numbers: NDArray[np.integer], valid: BoolArray) -> FloatArray:
+    """Mean over joints of the second difference.
 
     Args:
-        joints: (T, H, J, 3) metres. numbers: (T,) frame numbers; only triples of consecutive ones count.
+        joints: (T, H, J, 3) metres.
+        numbers: (T,) frame numbers; only triples of consecutive ones count.
         valid: (T, H) bool.
+
+    Returns:
+        (T, H) mm/frame^2, NaN where frame t or a neighbour is missing.
     """
     result = np.full(valid.shape, np.nan)
     if len(joints) < 3:
@@ -49,17 +56,17 @@ def accelerations(joints, numbers, valid):
     return result
 
 
-def _bone_spread(joints, valid):
+def _bone_spread(joints: FloatArray, valid: BoolArray) -> float:
     parents, children = np.array(BONES).T
     lengths = np.linalg.norm(joints[:, :, children] - joints[:, :, parents], axis=-1)  # (T, H, 20)
     spreads = [
-        hand[seen].std(0) / hand[seen].mean(0).clip(1e-9)
-        for hand, seen in zip(lengths.swapaxes(0, 1), valid.T, strict=True)
-        if seen.sum() > 1
+        hand[rows].std(0) / hand[rows].mean(0).clip(1e-9)
+        for hand, rows in zip(lengths.swapaxes(0, 1), valid.T, strict=True)
+        if rows.sum() > 1
     ]
     return 100 * float(np.mean(spreads)) if spreads else float('nan')
 
 
-def _mean(values):
-    known = values[~np.isnan(values)]
-    return float(known.mean()) if len(known) else float('nan')
+def _mean(values: FloatArray) -> float:
+    present = values[~np.isnan(values)]
+    return float(present.mean()) if len(present) else float('nan')

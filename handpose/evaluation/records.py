@@ -1,39 +1,50 @@
-"""From pairs of sequences to columns of samples: which hand of which frame is counted, and that each is counted once.
+"""From pairs of sequences to columns of samples: which hands of which frames count, and that each counts once.
 
-A sample is one annotated hand in one frame of one recording seen by one camera; its key is (sequence, camera, frame,
-hand). Legend: N samples, J joints, V vertices; T, K, H as in `HandSequence`.
+A sample is one annotated hand in one frame of one recording. Its key is (sequence, camera, frame, hand). The cameras of
+a multi-view clip are one key, their names joined by '+' ('840412060917+932122060857'): its 3D joints are given once in
+the frame of the clip, so such a hand is one sample however many cameras see it. A recording that is read camera by
+camera gives one sample for each camera.
+
+Legend: N samples, J joints; T, K, H as in `HandSequence`.
 """
 
 import warnings
+from collections.abc import Sequence
+from typing import Any, TypeAlias
 
 import numpy as np
+from numpy.typing import NDArray
+from torch import Tensor
 
-from handpose.structures import SequenceError, sample_name
+from handpose.evaluation.alignment import BoolArray
+from handpose.structures import HandSequence, SequenceError, sample_name
 
-# What says which sample a row is; the other columns of a mesh metric are its numbers.
+Columns: TypeAlias = dict[str, Any]  # arrays (N, ...); and values that all samples of a clip share
+# Columns that identify a sample; the other columns of a mesh metric are its numbers.
 KEY_COLUMNS = ('sequence', 'camera', 'absolute', 'frame', 'hand', 'occlusion', 'predicted')
 SIDES = ('left', 'right')
 
 
-def pair_columns(prediction, target):
-    """The samples of one clip that are annotated, and their joints.
+def pair_columns(prediction: HandSequence, target: HandSequence) -> Columns:
+    """The annotated samples of one clip, and their joints.
+
+    A hand is predicted where a joint is valid in both; frames that are padding are no samples.
 
     Args:
-        prediction: HandSequence (a clip) with joints_3d, in the target's frame or in 'wrist'.
-        target: HandSequence (a clip) with joints_3d, hand_side and meta: sequence, cameras, frame_indices.
+        prediction: a clip with joints_3d, in the target's frame or in 'wrist'.
+        target: the same clip with joints_3d, hand_side and meta: sequence, cameras, frame_indices.
 
     Returns:
-        dict of columns: 'frame' (N,), 'hand' (N,) 0 left and 1 right, 'occlusion' (N,) share or NaN, 'prediction' and
-        'target' (N, J, 3) float32 metres, 'valid' (N, J) bool, 'predicted' (N,) bool, 'lacking' (N,) how many
-        annotated joints have no prediction, 'place' (N, 2) = index into (T, H); and of 'sequence', 'camera' (str) and
-        'absolute' (False for predictions relative to the wrist).
-        A hand is predicted where a joint is valid in both; frames that are padding are no samples at all.
+        Columns 'frame' (N,), 'hand' (N,) 0 left and 1 right, 'occlusion' (N,) share (averaged over the cameras that
+        know it) or NaN, 'prediction' and 'target' (N, J, 3) float32 metres, 'valid' (N, J) bool, 'predicted' (N,) bool,
+        'lacking' (N,) number of annotated joints without a prediction, 'place' (N, 2) index into (T, H); and the values
+        'sequence' and 'camera' (str) and 'absolute' (False for predictions relative to the wrist).
 
     Raises:
-        SequenceError: the pair does not belong together, lacks a field, or a valid joint of either is not finite.
+        SequenceError: the two do not belong together, lack a field, or have a valid joint that is not finite.
     """
     _check_pair(prediction, target)
-    real = _array(target.frame_valid, np.ones(target.joints_3d.shape[0], bool))
+    real = np.ones(len(target.joints_3d), bool) if target.frame_valid is None else _array(target.frame_valid)
     real[len(target.meta['frame_indices']) :] = False  # padding that a batch added
     annotated = _array(target.joints_valid) & _hand_mask(target) & real[:, None, None]
     valid = annotated & _array(prediction.joints_valid) & _hand_mask(prediction)
@@ -58,14 +69,14 @@ def pair_columns(prediction, target):
     return columns
 
 
-def check_finite(columns, name, valid, what):
-    """Refuses values that are NaN or infinite where they count.
+def check_finite(columns: Columns, name: str, valid: BoolArray, what: str) -> None:
+    """Refuses points that are NaN or infinite where they are valid.
 
     Args:
-        columns: of one clip, as `pair_columns` makes.
-        name: of the column (N, P, 3) to look at.
-        valid: (N, P) bool, the points that count.
-        what: names the values in the error message.
+        columns: of one clip, as `pair_columns` gives them.
+        name: of the column (N, P, 3) to check.
+        valid: (N, P) bool.
+        what: names the points in the error message.
 
     Raises:
         SequenceError: names the sequence, camera, frame and hand of the first such sample.
@@ -80,18 +91,20 @@ def check_finite(columns, name, valid, what):
         )
 
 
-def merge_columns(clips, values, tolerance):
-    """Joins the columns of many clips, so that every key is there once, in the order of the keys.
+def merge_columns(clips: Sequence[Columns], values: Sequence[str], tolerance: float) -> Columns:
+    """Joins the columns of many clips, so that each key is present once, in the order of the keys.
 
-    Repeats come from samplers that pad the last batch, and are dropped; frames without a prediction (the context of a
-    window) give way to the same frame predicted in another clip.
+    Repeats, which come from samplers that pad the last batch, are dropped. Frames without a prediction (the context of
+    a window) give way to the same frame predicted in another clip.
 
     Args:
-        clips: list of dicts as `pair_columns` makes, in which every array has one row a sample.
-        values: names of the columns that repeats must agree in. tolerance: largest difference in them.
+        clips: columns as `pair_columns` gives them, in which every array has one row for each sample.
+        values: names of the columns in which repeats must agree.
+        tolerance: largest difference between repeats.
 
     Returns:
-        dict of columns as in a clip, with 'sequence' and 'camera' (N,) str.
+        Columns as those of a clip, with 'sequence' and 'camera' (N,) str, and 'track' (N,) int, equal for samples of
+        one (sequence, camera, hand).
 
     Raises:
         SequenceError: no samples; mixed frames; or one key with two predictions that differ.
@@ -106,7 +119,7 @@ def merge_columns(clips, values, tolerance):
     for name in ('sequence', 'camera'):
         columns[name] = np.concatenate([np.full(len(clip['frame']), clip[name]) for clip in clips])
     columns['track'] = _track_numbers(columns)
-    # Within a key the predicted samples come first, so that the first of each key is the one to keep.
+    # Within a key predicted samples come first, so that the first of each key is the one to keep.
     order = np.lexsort((~columns['predicted'], columns['frame'], columns['track']))
     columns = {name: value[order] for name, value in columns.items()}
     new = np.ones(len(order), bool)
@@ -115,13 +128,18 @@ def merge_columns(clips, values, tolerance):
     return {'absolute': clips[0]['absolute'], **{name: value[new] for name, value in columns.items()}}
 
 
-def key_name(columns, row):
-    """Names the sample of one row for sentences."""
+def key_name(columns: Columns, row: int) -> str:
+    """Names a sample for error messages.
+
+    Args:
+        columns: of all samples, as `merge_columns` gives them.
+        row: of the sample.
+    """
     side = SIDES[int(columns['hand'][row])]
     return f'{columns["sequence"][row]} camera {columns["camera"][row]} frame {columns["frame"][row]} {side} hand'
 
 
-def _track_numbers(columns):
+def _track_numbers(columns: Columns) -> NDArray[np.int64]:
     """(N,) int: one number for each (sequence, camera, hand)."""
     number = np.zeros(len(columns['frame']), np.int64)
     for name in ('sequence', 'camera', 'hand'):
@@ -130,13 +148,13 @@ def _track_numbers(columns):
     return number
 
 
-def _check_repeats(columns, firsts, values, tolerance):
+def _check_repeats(columns: Columns, firsts: NDArray[np.intp], values: Sequence[str], tolerance: float) -> None:
     kept = np.repeat(firsts, np.diff(np.append(firsts, len(columns['frame']))))
     repeats = np.flatnonzero(columns['predicted'] & (kept != np.arange(len(kept))))
     for name in values:
         first, second = (columns[name][rows].astype(np.float64) for rows in (kept[repeats], repeats))
         differ = ~np.isclose(first, second, rtol=0, atol=tolerance, equal_nan=True)
-        if differ.ndim == 3:  # points; what stands in invalid places does not matter
+        if differ.ndim == 3:  # points; invalid ones may hold anything
             differ &= columns['valid'][repeats][..., None]
         rows = differ.any(axis=tuple(range(1, differ.ndim)))
         if rows.any():
@@ -147,7 +165,7 @@ def _check_repeats(columns, firsts, values, tolerance):
             )
 
 
-def _check_pair(prediction, target):
+def _check_pair(prediction: HandSequence, target: HandSequence) -> None:
     where = sample_name(target.meta) if not target.batched else 'a batch'
     for name, sequence in (('prediction', prediction), ('target', target)):
         if sequence.batched:
@@ -157,7 +175,7 @@ def _check_pair(prediction, target):
     missing = [key for key in ('sequence', 'cameras', 'frame_indices') if key not in target.meta]
     if missing or target.hand_side is None:
         missing = [f'meta[{key!r}]' for key in missing] + ['hand_side'] * (target.hand_side is None)
-        raise SequenceError(f'{where}: the target lacks {", ".join(missing)}, which say what each sample is')
+        raise SequenceError(f'{where}: the target lacks {", ".join(missing)}, which identify each sample')
     if prediction.joints_3d.shape != target.joints_3d.shape:
         shapes = f'{tuple(prediction.joints_3d.shape)} and {tuple(target.joints_3d.shape)}'
         raise SequenceError(f'{where}: joints_3d of prediction and target differ in shape: {shapes}')
@@ -171,18 +189,18 @@ def _check_pair(prediction, target):
             raise SequenceError(f'{where}: the prediction is of another {key}: {prediction.meta[key]}')
 
 
-def _hand_mask(sequence):
+def _hand_mask(sequence: HandSequence) -> Any:
     return np.True_ if sequence.hand_valid is None else _array(sequence.hand_valid)[..., None]
 
 
-def _occlusion(target):
+def _occlusion(target: HandSequence) -> NDArray[np.floating]:
     """(T, H): the share hidden, averaged over the cameras that know it."""
     if target.occlusion is None:
         return np.full(target.joints_3d.shape[:2], np.nan)
     with warnings.catch_warnings():
-        warnings.simplefilter('ignore', RuntimeWarning)  # unknown in every camera: NaN is the right answer
+        warnings.simplefilter('ignore', RuntimeWarning)  # unknown in all cameras: NaN, as it should be
         return np.nanmean(_array(target.occlusion), axis=1)
 
 
-def _array(tensor, default=None):
-    return default if tensor is None else tensor.detach().cpu().numpy().copy()
+def _array(tensor: Tensor) -> NDArray[Any]:
+    return tensor.detach().cpu().numpy().copy()

@@ -1,98 +1,155 @@
-"""From scores of samples to reported numbers: overall, per hand side, per share of occlusion, per joint."""
+"""From scores of samples to reported numbers: overall, by hand side, by occlusion, by joint; and records of samples.
+
+Legend: N samples, J joints (1 for numbers of a whole hand).
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
+from handpose.evaluation.alignment import BoolArray, FloatArray
 from handpose.evaluation.functional import joint_mean
-from handpose.evaluation.records import SIDES
+from handpose.evaluation.records import SIDES, Columns
+from handpose.evaluation.spec import MetricSpec
 from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
 from handpose.hands.joints import COMMON_JOINTS
 
-BREAKDOWNS = ('side', 'occlusion', 'joint')
 OCCLUSION_BINS = ((0, 25), (25, 50), (50, 75), (75, 100))  # percent; the last three are Deformer's
-JOINT_ERRORS = ('pa_mpjpe_mm', 'mpjpe_ra_wrist_mm', 'mpjpe_ra_wrist_20_joints_mm', 'mpjpe_cam_mm')
+# {breakdown: {group: title}}; a group follows the name of a number and a slash.
+BREAKDOWNS = {
+    'side': {side: f'{side} hands' for side in SIDES},
+    'occlusion': {f'occlusion_{low}_{high}': f'{low}-{high} % occluded' for low, high in OCCLUSION_BINS},
+    'joint': {f'joint_{joint}': joint.replace('_', ' ') for joint in COMMON_JOINTS},
+}
 
 
-def summarise(columns, scores, breakdowns, counted):
-    """Averages scores over all samples and over each group: {name or 'name/group': float}; empty ones are absent.
+def with_breakdowns(specs: Iterable[MetricSpec], breakdowns: Iterable[str]) -> list[MetricSpec]:
+    """Specs, each followed by those of its groups.
 
     Args:
-        columns: dict with 'hand' (N,) 0 left, 1 right and 'occlusion' (N,) share, NaN unknown.
-        scores: {name: (N, J) or (N, 1)} with NaN where a sample adds nothing; averaged by `joint_mean`.
-        breakdowns: among `BREAKDOWNS`; bins of occlusion are closed below and open above, the last one closed.
-        counted: the name of the number of samples.
+        specs: of numbers over all samples.
+        breakdowns: among `BREAKDOWNS`.
+    """
+    found = []
+    for spec in specs:
+        found.append(spec)
+        for breakdown in breakdowns:
+            shown = breakdown in spec.table_breakdowns
+            found += [spec.of_group(group, title, shown) for group, title in BREAKDOWNS[breakdown].items()]
+    return found
+
+
+def summarise(
+    columns: Columns, scores: Mapping[str, FloatArray], breakdowns: Sequence[str], counted: str
+) -> dict[str, float]:
+    """Averages scores over all samples and over each group.
+
+    Args:
+        columns: 'hand' (N,) 0 left, 1 right, and 'occlusion' (N,) share, NaN unknown.
+        scores: {name: (N, J)}, NaN where a sample does not count; averaged by `joint_mean`.
+        breakdowns: among `BREAKDOWNS`.
+        counted: name of the number of samples.
+
+    Returns:
+        {name or 'name/group': number}; those without a sample are absent.
     """
     groups = {'': np.ones(len(columns['hand']), bool)}
-    if 'side' in breakdowns:
-        groups |= {f'/{side}': columns['hand'] == i for i, side in enumerate(SIDES)}
-    if 'occlusion' in breakdowns:
-        groups |= occlusion_groups(columns['occlusion'])
+    for group, rows in sample_groups(side_names(columns['hand']), columns['occlusion']).items():
+        if any(group in BREAKDOWNS[breakdown] for breakdown in breakdowns):
+            groups[f'/{group}'] = rows
     numbers = {
         f'{name}{group}': joint_mean(score[rows]) for group, rows in groups.items() for name, score in scores.items()
     }
     if 'joint' in breakdowns:
         numbers |= {
-            f'{name}/joint_{joint}': joint_mean(score[:, i : i + 1])
+            f'{name}/{group}': joint_mean(score[:, i : i + 1])
             for name, score in scores.items()
-            for i, joint in enumerate(COMMON_JOINTS)
+            for i, group in enumerate(BREAKDOWNS['joint'])
         }
     numbers = {name: value for name, value in numbers.items() if not np.isnan(value)}
     return numbers | {f'{counted}{group}': float(rows.sum()) for group, rows in groups.items() if rows.any()}
 
 
-def occlusion_groups(occlusion):
-    """{'/occlusion_<low>_<high>': (N,) bool} for shares (N,) from 0 to 1; an unknown share (NaN) is in no group."""
-    percent = 100 * occlusion
-    last = OCCLUSION_BINS[-1][1]
-    return {
-        f'/occlusion_{low}_{high}': (percent >= low) & ((percent < high) | ((high == last) & (percent == last)))
-        for low, high in OCCLUSION_BINS
-    }
-
-
-def per_frame_records(columns, scores):
-    """One dict a sample: sequence, camera, frame, hand ('left' or 'right'), occlusion, and the mean of each score.
-
-    Sorted by key, so that the records of two models on one test set can be paired row by row.
-    """
-    table = {
-        'sequence': columns['sequence'].tolist(),
-        'camera': columns['camera'].tolist(),
-        'frame': columns['frame'].tolist(),
-        'hand': [SIDES[hand] for hand in columns['hand']],
-        'occlusion': columns['occlusion'].tolist(),
-    }
-    table |= {name: _row_means(score).tolist() for name, score in scores.items()}
-    return [dict(zip(table, row, strict=True)) for row in zip(*table.values(), strict=True)]
-
-
-def joint_errors(scores):
-    """{'<name>/joints': (N, 21) float32 mm} of those scores of which curves over all keypoints are drawn."""
-    return {f'{name}/joints': scores[name].astype(np.float32) for name in JOINT_ERRORS if name in scores}
-
-
-def save_records(path, records, arrays=None):
-    """Writes records to an .npz file, one array a name, without pickled objects; whole or not at all.
+def sample_groups(hand: NDArray[Any], occlusion: FloatArray) -> dict[str, BoolArray]:
+    """The samples of each hand side and of each share of occlusion.
 
     Args:
-        path: the file. records: what `per_frame_records` gave. arrays: {name: (N, ...)} to be kept with them.
+        hand: (N,) 'left' or 'right'.
+        occlusion: (N,) share from 0 to 1; NaN (unknown) is in no group.
+
+    Returns:
+        {group: (N,) bool}, groups as in `BREAKDOWNS`. Bins of occlusion include their lower end, the last one both.
     """
-    columns = {name: np.array([record[name] for record in records]) for name in records[0]}
-    save_columns(path, {**columns, **(arrays or {})})
+    percent = 100 * occlusion
+    last = OCCLUSION_BINS[-1][1]
+    groups = {side: hand == side for side in SIDES}
+    for (low, high), group in zip(OCCLUSION_BINS, BREAKDOWNS['occlusion'], strict=True):
+        groups[group] = (percent >= low) & ((percent < high) | ((high == last) & (percent == last)))
+    return groups
 
 
-def save_columns(path, columns):
-    """Writes {name: (N, ...) array} to an .npz file, without pickled objects; whole or not at all."""
+def side_names(hand: NDArray[Any]) -> NDArray[Any]:
+    """Names of hand sides.
+
+    Args:
+        hand: (N,) 0 left, 1 right.
+
+    Returns:
+        (N,) 'left' or 'right'.
+    """
+    return np.array(SIDES)[hand]
+
+
+def sample_records(
+    columns: Columns, scores: Mapping[str, FloatArray], with_joints: Iterable[str] = ()
+) -> dict[str, NDArray[Any]]:
+    """The numbers of each sample, sorted by key, so that the records of two models can be paired row by row.
+
+    Args:
+        columns: of all samples, as `merge_columns` gives them.
+        scores: {name: (N, J)}, NaN where a sample does not count.
+        with_joints: names of scores of which the value of each joint is kept as '<name>/joints' (N, J) float32 too.
+
+    Returns:
+        {column: (N, ...)}: sequence, camera, frame, hand ('left' or 'right'), occlusion, and the mean of each score.
+    """
+    records = {name: columns[name] for name in ('sequence', 'camera', 'frame', 'hand', 'occlusion')}
+    records['hand'] = side_names(columns['hand'])
+    records |= {name: _row_means(score) for name, score in scores.items()}
+    return records | {f'{name}/joints': scores[name].astype(np.float32) for name in with_joints if name in scores}
+
+
+def save_records(path: str | Path, records: Mapping[str, NDArray[Any]]) -> None:
+    """Writes records to an .npz file, without pickled objects, completely or not at all.
+
+    Args:
+        path: of the file.
+        records: {column: (N, ...)}.
+    """
     with atomic_file(path) as file:
-        np.savez_compressed(file, **columns)
+        np.savez_compressed(file, **records)  # type: ignore[arg-type]  # numpy types the names of its own options
 
 
-def load_records(path):
-    """Reads what `save_records` or `save_columns` wrote: {name: (N, ...) array}."""
+def load_records(path: str | Path) -> dict[str, NDArray[Any]]:
+    """Reads records that `save_records` wrote.
+
+    Args:
+        path: of the file.
+
+    Returns:
+        {column: (N, ...)}.
+
+    Raises:
+        FileError: the file is damaged.
+    """
     return read_npz(path, advice='test again with tools/test.py')
 
 
-def _row_means(scores):
+def _row_means(scores: FloatArray) -> FloatArray:
     present = ~np.isnan(scores)
     total, count = np.where(present, scores, 0.0).sum(1), present.sum(1)
     return np.divide(total, count, out=np.full(len(scores), np.nan), where=count > 0)

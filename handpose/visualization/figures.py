@@ -82,7 +82,9 @@ def _legend(entries: Sequence[tuple[str, Color]], width: int) -> np.ndarray:
     return strip
 
 
-def pck_curve(errors: Mapping[str, np.ndarray], low: float = 0, high: float = 50, title: str = 'PCK') -> np.ndarray:
+def pck_curve(
+    errors: Mapping[str, np.ndarray | None], low: float = 0, high: float = 50, title: str = 'PCK'
+) -> np.ndarray:
     """Share of keypoints within a threshold, for several models.
 
     Args:
@@ -132,12 +134,14 @@ def error_per_joint_hand(
 
 
 def error_by_occlusion_bar(
-    errors: Mapping[str, Any], ylabel: str = 'PA-MPJPE (mm)', title: str = 'error by share of the hand hidden'
+    errors: Mapping[str, Any], ylabel: str, title: str = 'error by share of the hand hidden'
 ) -> np.ndarray:
-    """Grouped bars: one group a share of occlusion, one bar a model.
+    """Grouped bars: one group for each share of occlusion, one bar for each model.
 
     Args:
-        errors: {model name: {group such as '25-50 %': error, or None where there is none}}.
+        errors: {model: {group such as '25-50 %': error, or None where there is none}}.
+        ylabel: name and unit of the error.
+        title: above the bars.
     """
     figure, axes = figure_with_axes(title)
     groups = list(dict.fromkeys(group for values in errors.values() for group in values))

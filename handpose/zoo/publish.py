@@ -13,6 +13,7 @@ from mmengine.config import Config
 
 import handpose
 from handpose.datasets.io.action_videos import configured_taxonomy
+from handpose.evaluation import MetricSpec, headlines
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import FileError, read_json
 from handpose.hands import COMMON_JOINTS, MANO_JOINTS
@@ -149,16 +150,27 @@ def class_names(config: Config) -> dict[str, list[str]] | None:
     return None if taxonomy is None else plain(taxonomy.metainfo())
 
 
-def zoo_row(path: str | Path, sha256: str, header: dict[str, Any]) -> str:
-    """The line of model_zoo.md for a published file."""
+def zoo_row(path: str | Path, sha256: str, header: dict[str, Any], specs: Mapping[str, MetricSpec]) -> str:
+    """The line of model_zoo.md for a published file.
+
+    Args:
+        path: of the file.
+        sha256: of the file, 64 hex digits.
+        header: what `make_header` gave.
+        specs: {name: spec} of the metrics of the config; the row shows the headlines.
+    """
     metrics = header['metrics'] or {}
-    numbers = [metrics.get(name) for name in ('pa_mpjpe_mm', 'mpjpe_ra_wrist_mm')]
+    numbers = [
+        f'{spec.title} {spec.format(metrics[spec.name])} {spec.unit}'.rstrip()
+        for spec in headlines(specs)
+        if metrics.get(spec.name) is not None
+    ]
     cells = [
         Path(path).name,
         f'`configs/{header["config"]}`' + ''.join(f' `{k}={v}`' for k, v in header['config_options'].items()),
         header['data'],
         header['hand_model'],
-        *('' if number is None else f'{number:.2f}' for number in numbers),
+        '; '.join(numbers),
         header['licence'],
         f'`{sha256}`',
     ]

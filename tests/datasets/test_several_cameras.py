@@ -8,7 +8,7 @@ from samplings import centred
 from handpose.datasets import HO3D, ClipSampling, DatasetError, DexYCB, InterHand26M
 from handpose.geometry import project_points, transform_points
 from handpose.structures import HandSequence
-from handpose.synthesis import SyntheticOptions, write_synthetic
+from handpose.synthesis import MultiViewOptions, write_dataset
 
 PER_CAMERA = ('intrinsics', 'boxes', 'object_boxes', 'joints_2d', 'joints_2d_valid', 'occlusion')
 OF_CAMERA_0 = ('joints_3d', 'joints_valid', 'hand_valid', 'hand_pose', 'hand_shape', 'hand_transl', 'hand_pose_valid')
@@ -25,8 +25,8 @@ def roots(tmp_path_factory):
     for layout in READERS:
         made[layout] = tmp_path_factory.mktemp('cameras') / layout
         options = dict(sequences=5, frames=24, cameras=3, size=64, workers=1, seed=1)
-        write_synthetic(
-            SyntheticOptions(str(made[layout]), layout=layout, subjects=3 if layout == 'interhand' else 1, **options)
+        write_dataset(
+            MultiViewOptions(str(made[layout]), layout=layout, subjects=3 if layout == 'interhand' else 1, **options)
         )
     return made
 

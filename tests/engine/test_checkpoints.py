@@ -95,8 +95,19 @@ def test_best_by_a_validation_metric(tmp_path):
     best = torch.load(tmp_path / 'a' / 'best.pth', weights_only=True)['meta']['best']['pa_mpjpe_mm']
     seen = runner.message_hub.get_scalar('val/pa_mpjpe_mm').data[0]
     assert len(seen) == 3 and best == pytest.approx(min(seen))
-    with pytest.raises(ValueError, match=r"'pa_mpjpe', which validation does not report; it reports .*pa_mpjpe_mm"):
-        train(tmp_path / 'b', 1, options('pa_mpjpe'))
+    runner = train(tmp_path / 'b', 3, options('auc_pa_0_50mm'))  # larger is better
+    best = torch.load(tmp_path / 'b' / 'best.pth', weights_only=True)['meta']['best']['auc_pa_0_50mm']
+    assert best == pytest.approx(max(runner.message_hub.get_scalar('val/auc_pa_0_50mm').data[0]))
+    train(tmp_path / 'c', 1, {**options('headline'), 'epochs': 1})
+    assert set(torch.load(tmp_path / 'c' / 'best.pth', weights_only=True)['meta']['best']) == {'pa_mpjpe_mm'}
+    for wrong, message in (
+        ('pa_mpjpe', r"no metric reports 'pa_mpjpe'; they report .*Did you mean 'pa_mpjpe_mm'"),
+        ('num_samples', 'a count, of which no value is better'),
+    ):
+        with pytest.raises(ValueError, match=message):
+            train(tmp_path / wrong, 1, options(wrong))
+    with pytest.raises(ValueError, match='there is no validation'):
+        train(tmp_path / 'd', 1, {'default_hooks.checkpoint.save_best': 'headline'})
 
 
 def test_a_disk_that_fills_up_loses_nothing(tmp_path, monkeypatch):
@@ -125,7 +136,7 @@ def test_weights_that_are_not_finite_are_not_saved(tmp_path):
     assert names(tmp_path) == ['epoch_1.pth']
 
 
-@pytest.mark.parametrize('bad', [dict(interval=0), dict(keep=0), dict(interval_iters=-1), dict(rule='smaller')])
+@pytest.mark.parametrize('bad', [dict(interval=0), dict(keep=0), dict(interval_iters=-1)])
 def test_bad_options(bad):
     with pytest.raises(ValueError, match=next(iter(bad))):
         CheckpointHook(**bad)

@@ -156,7 +156,7 @@ def test_an_estimator_without_actions_has_counts_alone():
     'videos, options, sentence',
     [
         ([video('a', 7, [1.0] + [0] * 6)], {}, 'action_label is 7, but there are 7 actions'),
-        ([video('a', 0, [1.0, 0])], {}, 'has 2 action_scores, but the data set has 7 actions'),
+        ([video('a', 0, [1.0, 0])], {}, 'has 2 action_scores, but the dataset has 7 actions'),
         ([video('a', 0, [float('nan')] * 7)], {}, 'finite numbers'),
         ([VIDEOS[0], video('a', 0, [0.1, 0.9, 0, 0, 0, 0, 0])], {}, 'was predicted twice with different'),
         ([VIDEOS[0]], dict(pairs=[('open milk', 'shut milk')]), "'shut milk', which is no action"),

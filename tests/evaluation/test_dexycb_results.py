@@ -148,7 +148,7 @@ def test_nothing_is_written_when_something_is_missing(tmp_path):
     wild = whole.replace(joints_3d=whole.joints_3d * float('nan'))
     world = target.replace(frame='world')
     for pairs, size, sentence in (
-        ([(lost, target)], 1, 'a camera 1 frame 0: frame 1 is annotated, but has no whole prediction'),
+        ([(lost, target)], 1, 'a camera 1 frame 0: frame 1 is annotated, but has no complete prediction'),
         ([(whole, target)], 2, '1 of 2 tracks were predicted'),
         ([(predicted(gap, hands(2, 1)), gap)], 1, 'a camera 1 was tested without frame 1'),
         ([(whole, target), (predicted(target, hands(3, 2)), target)], 1, 'frame 0 was predicted twice'),
@@ -157,7 +157,7 @@ def test_nothing_is_written_when_something_is_missing(tmp_path):
         (
             [(whole, target.replace(meta={'sequence': 'a'}))],
             1,
-            r'gives no official_indices \(the split is not whole on disk\)',
+            r'gives no official_indices \(the split is not complete on disk\)',
         ),
     ):
         with pytest.raises(SequenceError, match=sentence):
@@ -174,7 +174,7 @@ def test_nothing_is_written_when_something_is_missing(tmp_path):
         ('1,2,3', 'line 1: expected an index and 63 numbers'),
         (','.join(['1.5', *['0'] * 63]), 'line 1: expected an index'),
         (','.join(['1', *['0'] * 62, 'nan']), 'line 1: expected an index'),
-        ('\n'.join([','.join(['1', *['0'] * 63])] * 2), 'line 2: index 1 is there twice'),
+        ('\n'.join([','.join(['1', *['0'] * 63])] * 2), 'line 2: index 1 is repeated'),
     ],
 )
 def test_files_that_are_no_result_files(tmp_path, text, sentence):

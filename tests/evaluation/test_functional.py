@@ -15,7 +15,7 @@ from handpose.evaluation import (
     pck_scores,
     point_errors,
 )
-from handpose.evaluation.functional import ALIGNMENTS
+from handpose.evaluation.alignment import ALIGNMENTS
 
 
 def hands(count=6, joints=21, seed=0):

@@ -56,7 +56,7 @@ def test_another_list_is_written_with_a_warning(tmp_path, said):
     'segments, size, sentence',
     [
         ([segment(1, 0), segment(3, 0)], 3, '2 of 3 segments were predicted, numbered 1 to 3'),
-        ([segment(0, 0), segment(1, 0)], 2, 'holds every segment from 1'),
+        ([segment(0, 0), segment(1, 0)], 2, 'holds all segments from 1'),
         ([segment(1, 0, actions=12)], 1, "of H2O's 36 actions, and the prediction has 12"),
         ([segment(None, 0)], 1, r"no meta\['segment'\]"),
     ],

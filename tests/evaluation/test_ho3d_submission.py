@@ -119,8 +119,8 @@ def test_nothing_is_written_when_something_is_wrong(tmp_path):
     ]
     for clips, version, sentence in (
         ([first], 3, r'2 of the 4 frames .*have no prediction \(AP10/0001, AP10/0003\)'),
-        ([first, (partly, second[1])], 3, 'AP10 .*frame 3 is annotated, but has no whole prediction'),
-        ([first, second], 2, "of version 3, split 'evaluation', but .* evaluation part of version 2"),
+        ([first, (partly, second[1])], 3, 'AP10 .*frame 3 is annotated, but has no complete prediction'),
+        ([first, second], 2, "of version 3, split 'evaluation', but .* evaluation split of version 2"),
         ([(first[0].replace(vertices=None), first[1])], 3, 'holds meshes, and the prediction has no vertices'),
         ([clip('SM1', [0], LINES, model='mano')], 3, 'the 778 vertices of MANO, and the prediction has 12'),
         (mano, 3, 'evaluation.txt lists 4 frames, but HO3D version 3 has 20137'),

@@ -2,7 +2,16 @@ import numpy as np
 import pytest
 import torch
 
-from handpose.evaluation import HandMeshMetric, HandPoseMetric, load_records, metrics_table, mpjpe, mpvpe, point_errors
+from handpose.evaluation import (
+    HandMeshMetric,
+    HandPoseMetric,
+    load_records,
+    metrics_table,
+    mpjpe,
+    mpvpe,
+    point_errors,
+    specs_of,
+)
 from handpose.hands.joints import COMMON_JOINTS
 from handpose.registry import METRICS
 from handpose.structures import HandSequence, SequenceError
@@ -100,6 +109,30 @@ def test_cameras_and_hands_are_tracks_of_their_own():
     assert two['accel_error_cam_mm_per_frame2'] == pytest.approx(one['accel_error_cam_mm_per_frame2'])
 
 
+def two_cameras(pair):
+    """The same hands as a clip of two cameras, which see different shares of them; the second does not know its own."""
+    target = pair['target']
+    both = dict(target.meta, cameras=['c0', 'c1'])
+    unknown = torch.full_like(target.occlusion, torch.nan)
+    occlusion = torch.cat([target.occlusion, unknown], 1)
+    return dict(prediction=pair['prediction'].replace(meta=both), target=target.replace(meta=both, occlusion=occlusion))
+
+
+@pytest.mark.parametrize('metric', [HandPoseMetric, HandMeshMetric])
+def test_a_hand_that_several_cameras_see_counts_once(metric):
+    """The key of a multi-view hand names all cameras of its clip, and its occlusion is that of those that know it."""
+    pair = clip(range(6), hands=2, vertices=9)
+    made = metric()
+    numbers = evaluate(made, two_cameras(pair))
+    assert numbers == evaluate(metric(), pair) and numbers[made.counted.name] == 12
+    assert set(made.records['camera']) == {'c0+c1'}
+
+
+def test_two_predictions_of_a_hand_that_several_cameras_see_are_refused():
+    with pytest.raises(SequenceError, match=r'camera c0\+c1 frame 2 left hand was predicted twice'):
+        evaluate(HandPoseMetric(), two_cameras(clip(range(6), hands=2)), two_cameras(clip([2], hands=2, noise=0.1)))
+
+
 def test_identical_repeats_count_once_and_others_are_refused():
     once = evaluate(HandPoseMetric(), clip(range(4)), clip(range(4, 8)))
     twice = evaluate(HandPoseMetric(), clip(range(4)), clip(range(4, 8)), clip(range(4)))
@@ -152,12 +185,12 @@ def test_records_can_be_paired(tmp_path):
     path = tmp_path / 'new' / 'records.npz'
     metric = HandPoseMetric(keep_records=path, breakdowns=())
     results = evaluate(metric, clip([5, 4]), clip([3], sequence='a'))
-    assert [(r['sequence'], r['frame'], r['hand']) for r in metric.per_frame] == [
-        ('a', 3, 'right'),
-        ('grasp', 4, 'right'),
-        ('grasp', 5, 'right'),
-    ]
+    keys = [metric.records[name].tolist() for name in ('sequence', 'frame', 'hand')]
+    assert keys == [['a', 'grasp', 'grasp'], [3, 4, 5], ['right'] * 3]
     records = load_records(path)
+    assert records.keys() == metric.records.keys()
+    for name, column in records.items():
+        np.testing.assert_array_equal(column, metric.records[name])
     assert list(records['frame']) == [3, 4, 5]
     assert records['pa_mpjpe_mm'].mean() == pytest.approx(results['pa_mpjpe_mm'])
     assert [p.name for p in path.parent.iterdir()] == ['records.npz']
@@ -274,22 +307,22 @@ def test_meshes_must_be_there_and_alike():
 
 
 def test_table_shows_models_side_by_side():
-    table = metrics_table(
-        {
-            'smoother': dict(pa_mpjpe_mm=5.221, auc_pa_0_50mm=0.89612, num_samples=12.0),
-            'Deformer': dict(pa_mpjpe_mm=14.0, mpjpe_cam_mm=80.634),
-        }
-    )
-    assert table.splitlines() == [
-        '| metric        | smoother | Deformer |',
-        '| ------------- | -------: | -------: |',
-        '| pa_mpjpe_mm   |     5.22 |    14.00 |',
-        '| mpjpe_cam_mm  |        - |    80.63 |',
-        '| auc_pa_0_50mm |   0.8961 |        - |',
-        '| num_samples   |       12 |        - |',
+    specs = specs_of([HandPoseMetric()])
+    results = {
+        'smoother': {'num_samples': 12.0, 'pa_mpjpe_mm/left': 5.0, 'pa_mpjpe_mm': 5.221, 'auc_pa_0_50mm': 0.89612},
+        'Deformer': {'pa_mpjpe_mm': 14.0, 'mpjpe_cam_mm': 80.634, 'pck_pa_20mm': 0.7, 'mpjpe_cam_mm/joint_wrist': 3.0},
+    }
+    assert metrics_table(results, specs).splitlines() == [
+        '| metric           |   | smoother | Deformer |',
+        '| ---------------- | - | -------: | -------: |',
+        '| pa_mpjpe_mm      | ↓ |     5.22 |    14.00 |',
+        '| mpjpe_cam_mm     | ↓ |        - |    80.63 |',
+        '| auc_pa_0_50mm    | ↑ |   0.8961 |        - |',
+        '| pa_mpjpe_mm/left | ↓ |     5.00 |        - |',
+        '| num_samples      |   |       12 |        - |',
     ]
-    with pytest.raises(ValueError, match='none of its rows'):
-        metrics_table({'a': {}})
+    with pytest.raises(ValueError, match='none of the numbers that belong in a table'):
+        metrics_table({'a': {}}, specs)
 
 
 def _evaluate_in_process(rank, address, folder):

@@ -16,7 +16,7 @@ from random_clips import RandomClips  # noqa: F401  (registers itself)
 
 from handpose.engine import load_config
 from handpose.engine.options import split_options
-from handpose.evaluation.summary import save_columns, save_records
+from handpose.evaluation.summary import save_records
 from handpose.experiments.ablation.report import write_report
 from handpose.experiments.ablation.runs import Workers, is_tested, is_trained, read_record, weights_for
 from handpose.experiments.ablation.table import TableError, check_runs, list_runs, option_words, read_table
@@ -55,8 +55,8 @@ kind = 'average' if 'model.head.mode=average' in sys.argv else 'base'
 seed = sys.argv[[a.startswith('randomness.seed=') for a in sys.argv].index(True)][-1]
 numbers = json.loads((here / f'{kind}_{seed}.json').read_text())
 rows = {'model': numbers} | ({'mean_hand': numbers, 'procrustes_mean_hand': numbers} if '--compare' in sys.argv else {})
-(work_dir / 'records').mkdir(exist_ok=True)
-shutil.copy(here / f'{kind}_{seed}.npz', work_dir / 'records' / 'model.npz')
+(work_dir / 'records' / 'model').mkdir(parents=True, exist_ok=True)
+shutil.copy(here / f'{kind}_{seed}.npz', work_dir / 'records' / 'model' / 'HandPoseMetric.npz')
 (work_dir / 'metrics.json').write_text(json.dumps(rows))
 """
 
@@ -69,19 +69,15 @@ def write_table(folder, **changes):
 
 def records(error):
     """Of 6 sequences with 4 frames each, whose third frame is half hidden; the error grows with the sequence."""
-    frame = np.tile(np.arange(4), 6)
-    sequence = np.repeat(np.arange(6), 4)
-    return [
-        {
-            'sequence': f's{s}',
-            'camera': '0',
-            'frame': int(f),
-            'hand': 'right',
-            'occlusion': 0.6 if f == 2 else 0.1,
-            'pa_mpjpe_mm': float(error(s, f)),
-        }
-        for s, f in zip(sequence, frame, strict=True)
-    ]
+    frame, sequence = np.tile(np.arange(4), 6), np.repeat(np.arange(6), 4)
+    return {
+        'sequence': np.array([f's{s}' for s in sequence]),
+        'camera': np.full(24, '0'),
+        'frame': frame,
+        'hand': np.full(24, 'right'),
+        'occlusion': np.where(frame == 2, 0.6, 0.1),
+        'pa_mpjpe_mm': np.array([float(error(s, f)) for s, f in zip(sequence, frame, strict=True)]),
+    }
 
 
 @pytest.fixture
@@ -97,7 +93,7 @@ def tools(tmp_path):
         for kind, error in (('base', lambda s, f: 10 + f), ('average', lambda s, f, seed=seed: 10 + f + s + seed)):
             kept = records(error)
             save_records(folder / f'{kind}_{seed}.npz', kept)
-            mean = np.mean([r['pa_mpjpe_mm'] for r in kept])
+            mean = kept['pa_mpjpe_mm'].mean()
             (folder / f'{kind}_{seed}.json').write_text(json.dumps({'pa_mpjpe_mm': mean, 'num_samples': 24}))
     return folder
 
@@ -198,8 +194,9 @@ def test_runs_are_done_once_and_reported(tmp_path, tools):
     np.testing.assert_allclose([found['low'], found['high']], [3 - half, 3 + half], atol=0.15)
     assert '| average | 14.50 (14.00 to 15.00) |' in page and '**+3.00** [+1.' in page
     assert 'mean hand ²' in page and '24 hands in 6 sequences' in page
+    assert '| PA-MPJPE (mm) ↓ | PA-MPJPE, 50-75 % occluded (mm) ↓ |' in page
     # The constant hands have the numbers of 'base', which no row beats.
-    assert 'Rows that do not beat the better constant hand in PA-MPJPE mm: base; average' in page
+    assert 'Rows that do not beat the better constant hand in PA-MPJPE: base; average' in page
 
 
 def test_a_model_without_parameters_is_tested_once(tmp_path, tools):
@@ -289,15 +286,16 @@ def test_samples_that_differ_are_not_paired(tmp_path, tools):
     table = read_table(write_table(tmp_path))
     runs = list_runs(table, tmp_path / 'runs')
     do(tools, runs)
-    path = runs[1].test_dir / 'records' / 'model.npz'
-    save_records(path, records(lambda s, f: 1.0)[:-1])
+    path = runs[1].test_dir / 'records' / 'model' / 'HandPoseMetric.npz'
+    save_records(path, {name: column[:-1] for name, column in records(lambda s, f: 1.0).items()})
     with pytest.raises(TableError, match='tested on different samples'):
         write_report(table, runs)
 
 
 def test_actions_are_paired_by_their_videos(tmp_path, tools):
     metrics = ['action_accuracy', 'action_accuracy/pairs', 'pa_mpjpe_mm']
-    table = read_table(write_table(tmp_path, metrics=metrics))
+    evaluator = [{'type': 'HandPoseMetric'}, {'type': 'ActionMetric', 'pairs': [['open', 'close']]}]
+    table = read_table(write_table(tmp_path, metrics=metrics, test={'test_evaluator': evaluator}))
     runs = list_runs(table, tmp_path / 'runs')
     do(tools, runs)
     for run in runs:
@@ -305,7 +303,7 @@ def test_actions_are_paired_by_their_videos(tmp_path, tools):
         videos = dict(sequence=np.array(list('abcd')), camera=np.array(['0'] * 4), label=np.arange(4))
         pairs = np.where([True, True, False, False], hits, np.nan)
         columns = {**videos, 'action_accuracy': hits, 'action_accuracy/pairs': pairs}
-        save_columns(run.test_dir / 'records' / 'model_actions.npz', columns)
+        save_records(run.test_dir / 'records' / 'model' / 'ActionMetric.npz', columns)
     results = json.loads(write_report(table, runs).with_suffix('.json').read_text())
     differences = [row['difference'] for name, row in results['rows'].items() if name != table.compare_to]
     for found in differences:
@@ -313,3 +311,29 @@ def test_actions_are_paired_by_their_videos(tmp_path, tools):
         assert found['action_accuracy']['difference'] == pytest.approx(-0.25)
         assert found['action_accuracy/pairs']['difference'] == pytest.approx(-0.5)
         assert found['action_accuracy']['num_clusters'] == 4 and found['action_accuracy/pairs']['num_clusters'] == 2
+
+
+def test_a_metric_of_another_project_is_a_column(tmp_path, tools):
+    """Its module is named in the config alone; title, unit and direction of the column come from its spec."""
+    config = tmp_path / 'config.py'
+    config.write_text(
+        f'_base_ = [{CONFIG!r}]\n'
+        "custom_imports = dict(imports=['outside_metric'])\n"
+        "test_evaluator = [dict(type='HandPoseMetric'), dict(type='WristError')]\n"
+    )
+    table = read_table(write_table(tmp_path, config=str(config), metrics=['wrist_error_mm'], constant_hands=False))
+    runs = list_runs(table, tmp_path / 'runs')
+    check_runs(runs[:1])
+    do(tools, runs)
+    for run in runs:
+        numbers = run.test_dir / 'metrics.json'
+        numbers.write_text(json.dumps({'model': {'wrist_error_mm': 7.25, 'wrist_error_count': 6}}))
+    page = write_report(table, runs).read_text()
+    assert '| wrist error (mm) ↓ | seeds |' in page and '| **base** | 7.2 (7.2 to 7.2) | 2 |' in page
+    assert 'Test split: 6 clips in 6 sequences.' in page
+
+
+def test_a_number_that_no_test_reports_is_refused(tmp_path):
+    runs = list_runs(read_table(write_table(tmp_path, metrics=['pa_mpjpe'])), tmp_path / 'runs')
+    with pytest.raises(TableError, match=r"metrics: no metric reports 'pa_mpjpe'.*Did you mean 'pa_mpjpe_mm'"):
+        check_runs(runs[:1])

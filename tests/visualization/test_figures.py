@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from functools import partial
 
 import numpy as np
 import pytest
@@ -39,7 +40,11 @@ def test_plots_are_pictures_that_depend_on_their_numbers():
     pairs = [
         (pck_curve, {'a': errors}, {'a': 2 * errors}),
         (error_per_joint_hand, joint, joint[::-1]),
-        (error_by_occlusion_bar, {'a': {'25-50 %': 3.0, '50-75 %': None}}, {'a': {'25-50 %': 3.0, '50-75 %': 5.0}}),
+        (
+            partial(error_by_occlusion_bar, ylabel='PA-MPJPE (mm)'),
+            {'a': {'25-50 %': 3.0, '50-75 %': None}},
+            {'a': {'25-50 %': 3.0, '50-75 %': 5.0}},
+        ),
     ]
     for draw, one, other in pairs:
         picture = draw(one)

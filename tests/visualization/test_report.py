@@ -7,12 +7,15 @@ import torch
 
 from handpose.engine.adapter import EstimatorAdapter, collate
 from handpose.evaluation import HandPoseMetric, load_records
+from handpose.evaluation.pose import MPJPE
 from handpose.models import Estimator, Gives, Reads
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 from handpose.visualization import draw_frames, error_timeline
-from handpose.visualization.report import choose_moments, draw_numbers, draw_worst_tracks, worst_tracks
+from handpose.visualization.report import choose_moments, draw_numbers, draw_test, draw_worst_tracks, worst_tracks
 
+ERROR = MPJPE['pa']
+CURVES = [spec for spec in MPJPE.values() if spec.curve_max]
 OFFSETS = {'calm': 0.0, 'wild': 1.0, 'middling': 0.5}
 
 
@@ -90,11 +93,15 @@ def test_records_hold_every_joint(records):
 
 
 def test_worst_sequences_come_first_and_once(records):
-    assert [track.sequence for track in worst_tracks(records, 2)] == ['wild', 'middling']
+    assert [track.sequence for track in worst_tracks(records, ERROR.name, 2)] == ['wild', 'middling']
     twice = {name: np.concatenate([values, values]) for name, values in records.items()}
     twice['camera'] = np.repeat(['a', 'b'], len(records['frame']))
     twice['pa_mpjpe_mm'] = twice['pa_mpjpe_mm'] * np.repeat([1, 2], len(records['frame']))
-    assert [(t.sequence, t.camera) for t in worst_tracks(twice, 9)] == [('wild', 'b'), ('middling', 'b'), ('calm', 'b')]
+    assert [(t.sequence, t.camera) for t in worst_tracks(twice, ERROR.name, 9)] == [
+        ('wild', 'b'),
+        ('middling', 'b'),
+        ('calm', 'b'),
+    ]
 
 
 def test_the_worst_moment_is_shown():
@@ -106,8 +113,8 @@ def test_the_worst_moment_is_shown():
 
 def test_pictures_of_a_test(tmp_path, records):
     said = []
-    draw_numbers(tmp_path, {'model': records, 'mean_hand': records}, said.append)
-    draw_worst_tracks(tmp_path, {'model': records}, Shaky(), Recordings(), 1)
+    draw_numbers(tmp_path, {'model': records, 'mean_hand': records}, CURVES, said.append)
+    draw_worst_tracks(tmp_path, {'model': records}, ERROR, Shaky(), Recordings(), 1)
     assert not said
     assert {p.name for p in tmp_path.glob('*.png')} == {
         'pck.png',
@@ -121,19 +128,28 @@ def test_pictures_of_a_test(tmp_path, records):
     assert (drawn == 101).all(-1).sum() < (drawn == 81).all(-1).sum() / 100
 
 
+def test_metrics_of_a_test_are_drawn(tmp_path, records):
+    metric, said = HandPoseMetric(), []
+    metric.records = records
+    draw_test(tmp_path, {'model': [metric], 'untrained': [metric]}, Shaky(), Recordings(), 1, said.append)
+    assert not said and len(list(tmp_path.glob('*.png'))) == 4
+    draw_test(tmp_path, {'model': [HandPoseMetric()]}, Shaky(), Recordings(), 1, said.append)
+    assert 'no metric of test_evaluator keeps the errors of single joints' in said[0]
+
+
 def test_unknown_occlusion_is_said(tmp_path, records):
     said = []
-    draw_numbers(tmp_path, {'model': {**records, 'occlusion': np.full(24, np.nan)}}, said.append)
+    draw_numbers(tmp_path, {'model': {**records, 'occlusion': np.full(24, np.nan)}}, CURVES, said.append)
     assert not (tmp_path / 'error_by_occlusion.png').exists() and 'how much of a hand is hidden' in said[0]
     said.clear()
-    draw_numbers(tmp_path, {'model': {k: v for k, v in records.items() if '/joints' not in k}}, said.append)
+    draw_numbers(tmp_path, {'model': {k: v for k, v in records.items() if '/joints' not in k}}, CURVES, said.append)
     assert 'errors of single joints' in said[0]
 
 
 def test_records_of_another_split_are_refused(tmp_path, records):
     records['frame'] = records['frame'] + 100
     with pytest.raises(ValueError, match='the records are of another test split'):
-        draw_worst_tracks(tmp_path, {'model': records}, Shaky(), Recordings(), 1)
+        draw_worst_tracks(tmp_path, {'model': records}, ERROR, Shaky(), Recordings(), 1)
 
 
 def test_a_frame_is_drawn_with_prediction_and_truth():

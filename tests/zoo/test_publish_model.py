@@ -64,7 +64,7 @@ def test_published_weights_answer_bit_for_bit_as_the_checkpoint(checkpoint, tmp_
     assert path.stem == f'small-{sha256[:8]}' and f'sha256 {sha256}' in done.stdout
     row = done.stdout.strip().splitlines()[-1]
     assert row.startswith(f'| {path.name} | `configs/deformer/synthetic_paper.py` |')
-    assert f'| procedural-1 | 9.88 | 36.30 | Apache-2.0 | `{sha256}` |' in row
+    assert f'| procedural-1 | PA-MPJPE 9.88 mm; wrist-aligned MPJPE 36.30 mm | Apache-2.0 | `{sha256}` |' in row
     fresh = run('-c', f'from test_publish_model import answer; print(answer({str(path)!r}))').stdout.strip()
     assert len(fresh) == 64 and fresh == answer(checkpoint)
     shown = json.loads(publish('--show', str(path)).stdout)

@@ -98,7 +98,8 @@ def _segment(words: list[str], columns: tuple[str, ...], taxonomy: ActionTaxonom
     if not numbers['start_frame'] <= first <= last <= numbers['end_frame']:
         raise DatasetError(
             f'{where}: the action lasts from frame {first} to {last}, which is no stretch of the recording, frames '
-            f'{numbers["start_frame"]} to {numbers["end_frame"]}; the columns must stand in this order: {" ".join(columns)}'
+            f'{numbers["start_frame"]} to {numbers["end_frame"]}; the columns must stand in the order '
+            f'{" ".join(columns)}'
         )
     action = taxonomy.label_of(numbers['action_label'], where) if 'action_label' in numbers else -1
     return ActionSegment(recording, numbers['id'], action, first, last + 1)

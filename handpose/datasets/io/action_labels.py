@@ -6,7 +6,7 @@ from pathlib import Path
 from typing import Any
 
 from handpose.datasets.io.errors import DatasetError
-from handpose.files.reading import read_yaml
+from handpose.files.yaml_files import read_yaml
 from handpose.registry import did_you_mean
 
 

@@ -4,7 +4,7 @@ from dataclasses import KW_ONLY, dataclass
 from pathlib import Path
 
 from handpose.datasets.io.errors import UNPACK, DatasetError, check_choice
-from handpose.files.reading import read_yaml
+from handpose.files.yaml_files import read_yaml
 from handpose.hands import HandModel
 from handpose.registry import HAND_MODELS
 

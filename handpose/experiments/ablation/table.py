@@ -7,8 +7,9 @@ from pathlib import Path
 
 from handpose.engine.config import load_config
 from handpose.engine.options import split_options
-from handpose.files.reading import read_yaml
-from handpose.registry import DATASETS, METRICS, MODELS, did_you_mean
+from handpose.evaluation import MetricSpec, build_metrics, find_spec, specs_of
+from handpose.files.yaml_files import read_yaml
+from handpose.registry import DATASETS, MODELS, did_you_mean
 
 TABLE_KEYS = {
     'title': str,
@@ -58,7 +59,7 @@ class Row:
 
 
 @dataclass(frozen=True)
-class Table:
+class AblationTable:
     """A table file: `budget` are options of every training and test, `test` of every test; see docs/ablations."""
 
     path: Path
@@ -85,7 +86,7 @@ class Run:
     Folders are named after the options, so that equal runs of several tables are one run.
     """
 
-    table: Table
+    table: AblationTable
     row: Row
     seed: int
     constants: bool  # its test also tests the constant hands
@@ -113,7 +114,7 @@ def read_table(path):
     _check_keys(content, TABLE_KEYS, set(TABLE_KEYS) - set(OPTIONAL_KEYS), str(path))
     rows = tuple(_read_row(entry, f'{path}, row {i + 1}') for i, entry in enumerate(content.pop('rows')))
     lists = {name: tuple(content.pop(name, ())) for name in ('seeds', 'metrics', 'notes')}
-    table = Table(path=path, rows=rows, **lists, **content)
+    table = AblationTable(path=path, rows=rows, **lists, **content)
     _check_rows(table)
     return table
 
@@ -122,7 +123,7 @@ def list_runs(table, root, only=()):
     """The runs of a table, seed by seed, so that every row has its first seed before any has its second.
 
     Args:
-        table: `Table`.
+        table: `AblationTable`.
         root: folder of all runs. only: names of rows; default all.
 
     Raises:
@@ -143,9 +144,12 @@ def check_runs(runs):
     """Builds what every run is made of, before any of them starts, and returns {run name: (train, test) settings}.
 
     Raises:
-        ValueError, KeyError, TypeError: the sentence of the config, model, dataset or metric that cannot be had.
+        ValueError, KeyError, TypeError: a config, model, dataset or metric cannot be built, or no metric reports a
+            number that the table lists.
     """
     settings, built = {}, set()
+    tables = {run.table.path: run.table for run in runs}
+    specs = {path: {} for path in tables}
     for run in runs:
         both = (run.train_options, run.test_options)
         for options in both:
@@ -158,13 +162,31 @@ def check_runs(runs):
                     built.add(key)
                     if registry is MODELS:
                         _check_untrained(run, made)
-        for metric in configs[1].test_evaluator:
-            METRICS.build(metric)
+        specs[run.table.path] |= specs_of(build_metrics(configs[1].test_evaluator))
         settings[run.name] = tuple(
             {name: config[name] for name in names if name in config}
             for config, names in zip(configs, (TRAIN_SETTINGS, TEST_SETTINGS), strict=True)
         )
+    for path, table in tables.items():
+        check_metrics(table, specs[path])
     return settings
+
+
+def check_metrics(table: AblationTable, specs: dict[str, MetricSpec]) -> None:
+    """Refuses a table with a number that no test reports.
+
+    Args:
+        table: the table.
+        specs: {name: spec} of what its tests report.
+
+    Raises:
+        TableError: names the number, and the nearest one that is reported.
+    """
+    for name in table.metrics:
+        try:
+            find_spec(specs, name)
+        except ValueError as error:
+            raise TableError(f'{table.path}, metrics: {error}') from error
 
 
 def _check_untrained(run, model):

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 import yaml
 
-from handpose.files.reading import read_yaml, visible_paths
+from handpose.files.reading import visible_paths
+from handpose.files.yaml_files import read_yaml
 from handpose.structures import HandSequence
 
 ROOT = Path(__file__).parents[3]
@@ -30,9 +31,9 @@ def load(config, options=None):
 
 def dexycb_root(settings, width, height):
     """A folder of built-in data with pictures of width x height, made if it is not in the cache yet."""
-    from handpose.synthesis import generate
+    from handpose.synthesis.layouts.dexycb import DexYCBLayout
 
-    root = Path(settings.cache) / f'dexycb_{generate.VERSION}_{width}x{height}'
+    root = Path(settings.cache) / f'dexycb_{DexYCBLayout.version}_{width}x{height}'
     if root.exists():
         return root
     root.parent.mkdir(parents=True, exist_ok=True)
