@@ -1,20 +1,15 @@
 # DexYCB: clips of `num_frames` frames, `frame_step` apart, for training; whole tracks for testing.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
-train_pipeline = [
-    dict(type='LoadImages'),
-    dict(
-        type='HandCrop',
-        size='$image_size',
-        scale=1.5,
-        union_object=True,
-        centre_jitter=0.1,
-        scale_jitter=0.2,
-        rotation='$crop_rotation',
-    ),
-    dict(type='GaussianBlur', max_radius=0.5),
-    dict(type='ColorJitter', brightness=0.5, contrast=0.5, saturation=0.5, hue=0.15),
+_expects_ = [
+    'data_root',  # folder of the dataset
+    'hand_model',  # dict of the hand model, e.g. of MANO or ProceduralHand
+    'num_frames',  # frames of a training clip
+    'frame_step',  # frames of the video from one frame of a clip to the next
+    'batch_size',  # training clips in a batch, on each GPU
+    'num_workers',  # processes that load data, on each GPU
+    'train_pipeline',  # transforms of training clips
+    'test_pipeline',  # transforms of validation and test tracks
 ]
-test_pipeline = [dict(type='LoadImages'), dict(type='HandCrop', size='$image_size', scale=1.5, union_object=True)]
 
 whole_tracks = dict(type='Tracks')
 labelled = dict(

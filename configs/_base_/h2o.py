@@ -1,5 +1,15 @@
 # H2O: clips of both hands and their actions for training, whole videos for validation and testing.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
+_expects_ = [
+    'data_root',  # folder of the dataset
+    'image_size',  # width and height of the images, pixels
+    'num_frames',  # frames of a training clip
+    'frame_step',  # frames of the video from one frame of a clip to the next
+    'window',  # frames of the pose block, by which clips are placed
+    'batch_size',  # training clips in a batch, on each GPU
+    'num_workers',  # processes that load data, on each GPU
+]
+
 train_pipeline = [
     dict(type='LoadImages'),
     dict(type='ResizeFrames', size='$image_size'),

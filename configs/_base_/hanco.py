@@ -1,5 +1,14 @@
 # HanCo's pose sequences, for refiners: clips of `num_frames` frames for training, whole tracks for testing.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
+_expects_ = [
+    'data_root',  # folder of the dataset
+    'hand_model',  # dict of the hand model, e.g. of MANO or ProceduralHand
+    'num_frames',  # frames of a training clip
+    'batch_size',  # training clips in a batch, on each GPU
+    'num_workers',  # processes that load data, on each GPU
+    'flip',  # probability of mirroring a training clip
+]
+
 train_pipeline = [dict(type='MotionAugmentation', hand_model='$hand_model', flip='$flip'), dict(type='EstimatorNoise')]
 test_pipeline = [dict(type='EstimatorNoise')]
 

@@ -1,5 +1,16 @@
 # HO3D: clips for training, held-out recordings of the training part for validation, the evaluation part for testing.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
+_expects_ = [
+    'data_root',  # folder of the dataset
+    'hand_model',  # dict of the hand model, e.g. of MANO or ProceduralHand
+    'image_size',  # side of the square crops, pixels
+    'crop_rotation',  # radians to either side by which training crops are rotated
+    'num_frames',  # frames of a training clip
+    'frame_step',  # frames of the video from one frame of a clip to the next
+    'batch_size',  # training clips in a batch, on each GPU
+    'num_workers',  # processes that load data, on each GPU
+]
+
 train_pipeline = [
     dict(type='LoadImages'),
     # Deformer's crop for HO3D enlarges the object's box too; here the object's is that of its 3D bounding box.

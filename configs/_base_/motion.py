@@ -1,5 +1,14 @@
 # A motion file (docs/motion_file.md), for refiners: clips of `num_frames` frames for training, whole tracks for tests.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
+_expects_ = [
+    'motion_file',  # path of the motion file
+    'hand_model',  # dict of the hand model, e.g. of MANO or ProceduralHand
+    'num_frames',  # frames of a training clip
+    'batch_size',  # training clips in a batch, on each GPU
+    'num_workers',  # processes that load data, on each GPU
+    'flip',  # probability of mirroring a training clip
+]
+
 train_pipeline = [dict(type='MotionAugmentation', hand_model='$hand_model', flip='$flip'), dict(type='EstimatorNoise')]
 test_pipeline = [dict(type='EstimatorNoise')]
 

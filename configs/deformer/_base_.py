@@ -1,5 +1,9 @@
 # Deformer at the paper's size (Fu et al., ICCV 2023): ResNet-50, 256 channels, 3 layers; 31 to 33 M parameters.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
+_expects_ = [
+    'hand_model',  # dict of the hand model, e.g. of MANO or ProceduralHand
+]
+
 num_frames = 7
 frame_step = 10  # frames from one position of a clip to the next
 transformer = dict(

@@ -1,5 +1,5 @@
-# A small Deformer with every part and loss of the paper, on the built-in data, trained from scratch on clips: what the
-# ablation tables vary (docs/ablations). After the same time the quick start, synthetic.py, is much more accurate.
+# A small Deformer with every component and loss of the paper, on the built-in data. The ablation tables vary it
+# (docs/ablations). After the same time the quick start, synthetic.py, is much more accurate.
 _base_ = './synthetic.py'
 
 crop_rotation = 0.5

@@ -1,5 +1,5 @@
-# A small HTT on the built-in egocentric actions, written and read as H2O, for CPU cores: half an hour on two of them.
-# What it reaches: docs/htt.md.
+# A small HTT on the built-in egocentric actions, written and read as H2O. Half an hour on two CPU cores; what it
+# reaches: docs/htt.md.
 _base_ = ['../_base_/runtime.py', '../_base_/h2o.py', './_base_.py']
 
 data_root = 'data/synthetic_h2o'

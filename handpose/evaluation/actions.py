@@ -129,7 +129,7 @@ class ActionMetric(Metric):
         if not labelled:
             print_log(
                 f'none of the {len(rows)} videos has an action label (H2O withholds those of its test split), so no '
-                f'action accuracy is reported; tools/test.py --results FILE writes what the server scores',
+                f'action accuracy is reported; `handpose test --results FILE` writes what the server scores',
                 logger='current',
                 level=logging.WARNING,
             )

@@ -53,7 +53,7 @@ def test_an_image_without_features_is_named(root, path):
 @pytest.mark.parametrize(
     ('change', 'sentence'),
     [
-        (lambda path: path.unlink(), 'no features file .*; make it with tools/convert/extract_features.py'),
+        (lambda path: path.unlink(), 'no features file .*; make it with `handpose extract-features`'),
         (lambda path: path.write_bytes(path.read_bytes()[:300]), 'is damaged'),
         (lambda path: np.savez(path, features=np.zeros((2, 3))), "it lacks 'names', 'source'"),
         (

@@ -253,7 +253,7 @@ def test_listed_frames_that_are_missing(tmp_path):
 @pytest.mark.parametrize(
     'options, sentence',
     [
-        (dict(data_root='nowhere'), r'nowhere, which does not exist.*github.com/shreyashampali/ho3d.*make_synthetic'),
+        (dict(data_root='nowhere'), r'nowhere, which does not exist.*github.com/shreyashampali/ho3d.*make-data'),
         (dict(split='test'), "split must be one of 'train', 'val', 'evaluation', got 'test'"),
         (dict(version=4), 'version must be one of None, 2, 3, got 4'),
         (dict(version=3), r'holds .png images, as HO3D version 2 does, but version=3 was asked for'),

@@ -127,7 +127,7 @@ def test_another_hand_model_is_refused(tmp_path):
 
 def test_fit_motion_writes_the_file_whole_or_not_at_all(tmp_path):
     motion, path = write(tmp_path, sequences=(0, 3))
-    command = [sys.executable, ROOT / 'tools' / 'convert' / 'fit_motion.py', path, '-o', tmp_path / 'fitted.npz']
+    command = [sys.executable, '-m', 'handpose', 'fit-motion', path, '-o', tmp_path / 'fitted.npz']
     out = subprocess.run([*command, '--workers', '2'], capture_output=True, text=True, cwd=ROOT)
     assert out.returncode == 0, out.stderr
     assert 'procedural-1 fitted to 2 sequences, 14 frames' in ' '.join(out.stdout.split())
@@ -135,5 +135,5 @@ def test_fit_motion_writes_the_file_whole_or_not_at_all(tmp_path):
     seen = motion.frame_valid
     np.testing.assert_allclose(found.joints[seen], motion.joints[seen], atol=1e-7)
     assert found.hand_model == 'procedural-1' and found.hand_shape.shape == (2, 10)
-    gone = subprocess.run([*command[:2], tmp_path / 'no.npz', '-o', tmp_path / 'b.npz'], capture_output=True, text=True)
+    gone = subprocess.run([*command[:4], tmp_path / 'no.npz', '-o', tmp_path / 'b.npz'], capture_output=True, text=True)
     assert gone.returncode and 'there is no motion file' in gone.stderr and not (tmp_path / 'b.npz').exists()

@@ -208,7 +208,7 @@ def test_a_damaged_frame_is_named_and_rebuilt(store, originals, tmp_path):
     assert [path for path in originals if found[path] != before[path]] == [originals[17]]
     sentence = found[originals[17]]
     assert "frame 'v1/5.jpg'" in sentence and str(shard) in sentence and 'checksum' in sentence
-    assert sentence.endswith(f'rebuild it: python tools/convert/pack_frames.py --out {store} --rebuild')
+    assert sentence.endswith(f'rebuild it: handpose pack-frames --out {store} --rebuild')
     assert check_store(store) == [sentence]
     untouched = {path for path in store.glob('frames-*.bin') if path != shard}
     done = pack_frames(store, store.parent / 'data', verify=True)

@@ -26,7 +26,7 @@ def test_base(tmp_path, name, options, tracks):
     path.write_text(
         f"_base_ = ['{BASES / name}.py']\ndata_root = '{tmp_path / 'data'}'\n"
         "hand_model = dict(type='ProceduralHand')\nbatch_size, num_workers, num_frames = 4, 0, 27\n"
-        'train_pipeline, test_pipeline = [], []\n'
+        'flip, train_pipeline, test_pipeline = 0.0, [], []\n'
     )
     config = load_config(path, options)
     assert config.train_dataloader.batch_size == 4 and config.test_dataloader.batch_size == 1

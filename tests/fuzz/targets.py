@@ -1,7 +1,6 @@
 """Every reader of files, with a small valid file of its own."""
 
 import hashlib
-import importlib.util
 import inspect
 import json
 from collections import namedtuple
@@ -18,6 +17,8 @@ import safetensors.torch
 import torch
 import yaml
 
+from handpose.cli import convert
+from handpose.cli.errors import UserError
 from handpose.datasets.dexycb import layout as dexycb_layout
 from handpose.datasets.dexycb.index import open_index
 from handpose.datasets.fpha import layout as fpha_layout
@@ -263,11 +264,7 @@ def _pictures(root):
 
 
 def _conversions(root):
-    """What tools/convert/to_predictions.py turns into predictions; it ends with a message, which counts as an error."""
-    tool = Path(__file__).parents[2] / 'tools' / 'convert' / 'to_predictions.py'
-    spec = importlib.util.spec_from_file_location('to_predictions', tool)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """What `handpose convert` turns into predictions; a message for the user counts as an error."""
     hand = ho3d_files.common(0)
     mediapipe = {'world_landmarks': [hand.tolist(), None, hand.tolist()], 'handedness': 'Right', 'fps': 30}
     detections = {'world_landmarks': [[hand.tolist()] * 2, [hand.tolist()], []],
@@ -286,20 +283,21 @@ def _conversions(root):
         'mano': root / 'mano.npz',
     }
 
-    def convert(name, path):
+    def converted(name, path):
         kind = name.split()[0]
-        converter = module.CONVERTERS[kind]
+        converter = convert.CONVERTERS[kind]
         try:
-            given = module.read_arrays(path, next(iter(inspect.signature(converter).parameters)), [])
+            given = convert.read_arrays(str(path), next(iter(inspect.signature(converter).parameters)), [])
             if kind == 'mano':
                 given['hand_model'] = ProceduralHand()
-            module.check_lists(given, kind)
-            return vars(converter(**module.checked(given, converter, kind)))
-        except (SystemExit, PredictionsError) as error:
+            convert.check_lists(given, kind)
+            convert.check_arguments(given, converter, kind)
+            return vars(converter(**given))
+        except (UserError, PredictionsError) as error:
             raise PredictionsError(f'{path}: {error}') from error  # the tool was given one file, and need not name it
 
     for name, path in files.items():
-        yield Target(f'conversion of {name}', [path], lambda name=name, path=path: convert(name, path))
+        yield Target(f'conversion of {name}', [path], lambda name=name, path=path: converted(name, path))
 
 
 def _videos(root):

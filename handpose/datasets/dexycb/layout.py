@@ -80,7 +80,7 @@ def check_root(root: str | Path) -> None:
         raise DatasetError(
             f'DexYCB is expected in {root}, which {what}. Download the dataset from https://dex-ycb.github.io and '
             f'unpack it there, or make the synthetic stand-in, which has the same layout: '
-            f'`python tools/make_synthetic.py --config <a config that reads it>`.'
+            f'`handpose make-data --config <a config that reads it>`.'
         )
 
 

@@ -50,7 +50,7 @@ def check_root(root: str | Path) -> None:
         raise DatasetError(
             f'FPHA is expected in {root}, which {what}. Ask for it by the form that '
             f'https://github.com/guiggh/hand_pose_action links and unpack it there, or make the synthetic stand-in, '
-            f'which has the same layout: `python tools/make_synthetic.py --layout fpha --root {root}`.'
+            f'which has the same layout: `handpose make-data --layout fpha --root {root}`.'
         )
 
 

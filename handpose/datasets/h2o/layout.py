@@ -43,7 +43,7 @@ def check_root(root: str | Path) -> None:
         raise DatasetError(
             f'H2O is expected in {root}, which {what}. Ask for access at https://h2odataset.ethz.ch, download it (the '
             f'mode `ego` is enough) with label_split.zip and unpack both there, or make the synthetic stand-in, which '
-            f'has the same layout: `python tools/make_synthetic.py --layout h2o --root {root}`.'
+            f'has the same layout: `handpose make-data --layout h2o --root {root}`.'
         )
 
 

@@ -30,7 +30,7 @@ def read_meta(root: str | Path) -> dict[str, list[NDArray]]:
         raise DatasetError(
             f'HanCo is expected in {root}, which {what}. Download HanCo_xyz, HanCo_shape and HanCo_calib_meta from '
             f'https://lmb.informatik.uni-freiburg.de/projects/contra-hand and unpack them there, or make the synthetic '
-            f'stand-in, which has the same layout: `python tools/make_synthetic.py --layout hanco --root {root}`.'
+            f'stand-in, which has the same layout: `handpose make-data --layout hanco --root {root}`.'
         )
     found = read_json(path)
     flags = {key: key_of(found, key, path) for key in ('has_fit', 'is_valid')}

@@ -67,7 +67,7 @@ def check_root(root: str | Path) -> None:
         raise DatasetError(
             f'HO3D is expected in {root}, which {what}. Download it by the links of '
             f'https://github.com/shreyashampali/ho3d and unpack it there, or make the synthetic stand-in, which has '
-            f'the same layout: `python tools/make_synthetic.py --layout ho3d --root {root}`.'
+            f'the same layout: `handpose make-data --layout ho3d --root {root}`.'
         )
 
 

@@ -51,7 +51,7 @@ def find_file(root: str | Path, prefix: str, name: str) -> Path:
         raise DatasetError(
             f'InterHand2.6M is expected in {root}, which does not exist. Download the annotations from '
             f'https://mks0601.github.io/InterHand2.6M and unpack them there, or make the synthetic stand-in, which has '
-            f'the same layout: `python tools/make_synthetic.py --layout interhand --root {root}`.'
+            f'the same layout: `handpose make-data --layout interhand --root {root}`.'
         )
     there = [p.relative_to(root).as_posix() for p in visible_paths(root, f'**/*_{name}.json')]
     raise DatasetError(

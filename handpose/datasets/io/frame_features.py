@@ -1,7 +1,7 @@
 """Features files: what a backbone that no longer trains says of every image, so that what stands on it trains fast.
 
 A `.npz` with `names` (N,), paths of images from the root of their dataset, `features` (N, C) float32, and `source`, a
-description of the backbone. tools/convert/extract_features.py makes one; `LoadFeatures` reads it.
+description of the backbone. `handpose extract-features` makes one; `LoadFeatures` reads it.
 """
 
 import functools
@@ -76,7 +76,7 @@ def load_features(path: str | Path) -> FrameFeatures:
         DatasetError: no such file, no features file, or a damaged one.
     """
     if not Path(path).is_file():
-        raise DatasetError(f'no features file {path}; make it with tools/convert/extract_features.py')
+        raise DatasetError(f'no features file {path}; make it with `handpose extract-features`')
     found = read_npz(path, KEYS, error=DatasetError, advice='make it again')
     if lacking := sorted(set(KEYS) - set(found)):
         raise DatasetError(f'{path} is no features file: it lacks {", ".join(map(repr, lacking))}')

@@ -32,7 +32,7 @@ HINT = 256 * 1024  # bytes of one request to read ahead; the kernel cuts larger 
 AHEAD = 32 * 2**20  # bytes asked for before they are read
 SAMPLED_SOURCES = 256  # originals that are looked at when a store is opened
 SAME_TIME = 10**9  # ns: copies to other file systems round times
-TOOL = 'python tools/convert/pack_frames.py'
+TOOL = 'handpose pack-frames'
 
 
 class _Run(NamedTuple):

@@ -127,7 +127,7 @@ def read_motion(path: str | Path) -> RecordedMotion:
 def _load(path: str | Path) -> dict[str, NDArray]:
     if not Path(path).exists():
         raise DatasetError(
-            f'there is no motion file {path}; docs/motion_file.md says what it holds, tools/convert makes one'
+            f'there is no motion file {path}; docs/motion_file.md describes it, `handpose dexycb-to-motion` makes one'
         )
     return read_npz(path, error=DatasetError, advice='docs/motion_file.md says what it must hold')
 

@@ -137,7 +137,7 @@ class MotionClips(HandModelOptions, VideoDataset):
         if self.labels == 'full' and motion.hand_model is None:
             raise DatasetError(
                 f"{self.root} has no hand-model parameters, which labels='full' needs: run "
-                f"python tools/convert/fit_motion.py {self.root} -o FITTED.npz, or use labels='joints_only'"
+                f"handpose fit-motion {self.root} -o FITTED.npz, or use labels='joints_only'"
             )
         self.open_hand_model(motion.hand_model, self.root)
         if self.model is not None:

@@ -61,7 +61,7 @@ def capture_folders(root: str | Path) -> list[Path]:
         raise DatasetError(
             f'Re:InterHand is expected in {root}, which {what}. Download it by the scripts of '
             f'https://github.com/facebookresearch/InterWild (tool/ReInterHand) and unpack it there, or make the '
-            f'synthetic stand-in, which has the same layout: `python tools/make_synthetic.py --layout reinterhand '
+            f'synthetic stand-in, which has the same layout: `handpose make-data --layout reinterhand '
             f'--root {root}`.'
         )
     return folders
