@@ -10,10 +10,10 @@ from rich.console import Console
 from rich.table import Table
 
 from handpose.experiments.benchmarks.case import FOLDER, BenchmarkError, Settings, load_cases
-from handpose.experiments.benchmarks.measure import Plan, measure, start_server
+from handpose.experiments.benchmarks.measure import VideoPlan, measure, start_server
 from handpose.experiments.benchmarks.report import comparison_table, figure, rich_table, write_markdown
 from handpose.experiments.benchmarks.results import check_same, new_results, read_results, write_results
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 CACHE = 'work_dirs/benchmark'
 
@@ -95,7 +95,7 @@ def settings_and_plan(arguments):
     repeats, seconds, least = (3, 2.0, 0.05) if arguments.quick else (7, 25.0, 0.2)
     repeats = arguments.repeats or repeats
     seconds = seconds if arguments.seconds is None else arguments.seconds
-    return settings, Plan(repeats, seconds, least, arguments.limit)
+    return settings, VideoPlan(repeats, seconds, least, arguments.limit)
 
 
 def cuda_there():

@@ -19,6 +19,7 @@ from rich.table import Table
 from handpose.engine import OptionsAction, load_config, run_settings
 from handpose.engine.checkpoints import choose_checkpoint
 from handpose.engine.errors import exit_on_user_error
+from handpose.hands.sides import SIDE_LABELS
 from handpose.inference import action_record, doubts, load_action_recognizer, save_actions
 from handpose.inference.action_file import CAVEATS, MIN_SCORE, shown_score
 from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS
@@ -138,7 +139,7 @@ def report(console, sequence, title, min_score):
     console.print(f'action: {named}', markup=False)
     for h, side in enumerate(sequence.hand_side.tolist()):
         valid = sequence.hand_valid[:, h]
-        name = ('left', 'right')[side]
+        name = SIDE_LABELS[side]
         console.print(f'{name} hand: plausible in {int(valid.sum())} of {len(valid)} frames', markup=False)
     for caveat in CAVEATS:
         console.print(f'caution: {caveat}', markup=False)

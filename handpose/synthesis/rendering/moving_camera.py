@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from handpose.geometry.raster import NEAR, paint_faces
 from handpose.hands import ProceduralHand
-from handpose.hands.model import LEFT, RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.objects.textures import flat_texture
 from handpose.synthesis.rendering import drawing
 from handpose.synthesis.rendering.appearance import TABLE_METRES, TABLE_PIXELS, Look, draw_look, draw_sensor
@@ -58,7 +58,7 @@ class MovingCameraRenderer:
         self._fine = _finer(self.intrinsics)
         self._bodies = SceneBodies(scene, self._look, model)
         self._used, faces = _coarse_hand(model)
-        self._faces = {RIGHT: faces, LEFT: faces[:, ::-1]}
+        self._faces = {Side.RIGHT: faces, Side.LEFT: faces[:, ::-1]}
         self._face_colours = self._bodies.skin[self._used][faces].mean(1).astype(np.float32)
 
     def frames(self, camera: int = 0) -> Iterator[Frame]:
@@ -132,7 +132,7 @@ class MovingCameraRenderer:
 @lru_cache(maxsize=1)
 def _coarse_hand(model: ProceduralHand) -> tuple[NDArray, NDArray]:
     """The vertices (W,) of a right hand that are drawn, and faces (F, 3) on these."""
-    faces = decimate(model.template_vertices.double().numpy(), model.faces_of(RIGHT).numpy(), _HAND_VERTICES)
+    faces = decimate(model.template_vertices.double().numpy(), model.faces_of(Side.RIGHT).numpy(), _HAND_VERTICES)
     used, places = np.unique(faces, return_inverse=True)
     return used, places.reshape(faces.shape)
 
