@@ -18,11 +18,11 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn, track
 from rich.table import Table
 
-from handpose.hands.sides import SIDE_LABELS
 from handpose.cli import arguments as shared
 from handpose.cli.checkpoints import require_checkpoint
 from handpose.cli.errors import UsageError, UserError
 from handpose.engine import load_config
+from handpose.hands.sides import SIDE_LABELS
 from handpose.inference import action_record, doubts, load_action_recognizer, save_actions
 from handpose.inference.action_file import CAVEATS, MIN_SCORE, shown_score
 from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS, ActionRecognizer, EncodedVideo

@@ -21,7 +21,7 @@ from handpose.synthesis.rendering import drawing
 from handpose.synthesis.rendering.appearance import TABLE_METRES, TABLE_PIXELS, Look, draw_look, draw_sensor
 from handpose.synthesis.rendering.bodies import SceneBodies
 from handpose.synthesis.rendering.decimation import decimate
-from handpose.synthesis.rendering.drawing import Body, Canvas, Exposure, Frame, Layer, project
+from handpose.synthesis.rendering.drawing import Body, Canvas, Exposure, Frame, ImageLayer, project
 from handpose.synthesis.scene import Scene
 
 OVERSAMPLING = 2
@@ -89,7 +89,7 @@ class MovingCameraRenderer:
                 image = _motion_blur(image, moving, blurs[index])
         return Frame(self._expose(image), canvas.seg)
 
-    def _draw_hand(self, hand: int, index: int, size: tuple[int, int]) -> Layer:
+    def _draw_hand(self, hand: int, index: int, size: tuple[int, int]) -> ImageLayer:
         """A hand, every face in one colour and at one depth."""
         vertices, faces = self.scene.vertices[index, hand, self._used], self._faces[int(self.scene.sides[hand])]
         extrinsics = self.extrinsics[index]
@@ -102,7 +102,7 @@ class MovingCameraRenderer:
         normals /= np.maximum(np.sqrt((normals**2).sum(1, keepdims=True)), 1e-12)
         middles = corners.mean(0)
         colours = self._face_colours * drawing.shade(middles, normals, extrinsics, self._look)
-        return Layer(pixels, depth[faces].mean(1)[ids], colours[ids])
+        return ImageLayer(pixels, depth[faces].mean(1)[ids], colours[ids])
 
     def _background(self, index: int, bodies: Sequence[Body]) -> NDArray:
         """Table, its shadows, and the room beyond it: (h, w, 3) float32."""
