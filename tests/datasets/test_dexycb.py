@@ -64,10 +64,10 @@ def test_splits_on_disk(tmp_path):
     }  # fmt: skip
     for (setup, split), count in tracks.items():
         if count:
-            assert len(DexYCB(root, setup=split, setup=setup)) == count, (setup, split)
+            assert len(DexYCB(root, split=split, setup=setup)) == count, (setup, split)
         else:
             with pytest.raises(DatasetError, match='no annotated frame'):
-                DexYCB(root, setup=split, setup=setup)
+                DexYCB(root, split=split, setup=setup)
 
 
 def test_clip_has_the_labels_of_its_frames(root):
@@ -122,7 +122,7 @@ def test_coefficients_pass_through_the_basis_and_the_mean_of_their_side(root):
 
 
 def test_tracks_keep_frames_without_a_hand(root):
-    dataset = DexYCB(root, setup='test', setup='s2')
+    dataset = DexYCB(root, split='test', setup='s2')
     assert len(dataset) == 5
     track = dataset[1].validate()
     assert track.meta['frame_indices'] == list(range(1, 11)) and track.meta['cameras'] == [B]
@@ -131,7 +131,7 @@ def test_tracks_keep_frames_without_a_hand(root):
 
 
 def test_clip_step_counts_frames_of_each_track(root):
-    dataset = DexYCB(root, setup='test', setup='s2', sampling=centred(1, clip_step=4))
+    dataset = DexYCB(root, split='test', setup='s2', sampling=centred(1, clip_step=4))
     assert [dataset[i].meta['frame_indices'] for i in range(4)] == [[1], [6], [10], [1]]
 
 
@@ -168,7 +168,7 @@ def test_joints_only_needs_no_hand_model_files(tmp_path):
     root = files.write_root(tmp_path, sequences=1, name=None)  # as a real root: no hand_model.yml
     for path in (*root.glob('calibration/mano_*/*'), *root.glob('calibration/extrinsics_*/*')):
         path.unlink()
-    clip = DexYCB(root, setup='val', setup='s2', labels='joints_only')[0].validate()
+    clip = DexYCB(root, split='val', setup='s2', labels='joints_only')[0].validate()
     assert clip.hand_pose is None and clip.meta['hand_model'] == 'mano' and clip.hand_valid.any()
 
 
@@ -182,7 +182,7 @@ def test_randomness_depends_on_seed_epoch_and_index_alone(root):
         draws[epoch] = [sample.meta['draw'] for sample in workers]
         assert draws[epoch] == [np.random.default_rng([3, epoch, i]).uniform() for i in range(len(dataset))]
     assert draws[0] != draws[1]
-    tracks = DexYCB(root, setup='test', setup='s2', pipeline=pipeline)
+    tracks = DexYCB(root, split='test', setup='s2', pipeline=pipeline)
     tracks.set_epoch(7)
     assert tracks[1].meta['draw'] == np.random.default_rng([0, 0, 1]).uniform()
 
