@@ -22,6 +22,7 @@ from handpose.cli import arguments as shared
 from handpose.cli.checkpoints import require_checkpoint
 from handpose.cli.errors import UsageError, UserError
 from handpose.engine import load_config
+from handpose.hands.sides import SIDE_LABELS
 from handpose.inference import action_record, doubts, load_action_recognizer, save_actions
 from handpose.inference.action_file import CAVEATS, MIN_SCORE, shown_score
 from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS, ActionRecognizer, EncodedVideo
@@ -140,7 +141,7 @@ def _report(console: Console, sequence: HandSequence, title: str, min_score: flo
     console.print(f'action: {named}', markup=False)
     for h, side in enumerate(sequence.hand_side.tolist()):
         valid = sequence.hand_valid[:, h]
-        name = ('left', 'right')[side]
+        name = SIDE_LABELS[side]
         console.print(f'{name} hand: plausible in {int(valid.sum())} of {len(valid)} frames', markup=False)
     for caveat in CAVEATS:
         console.print(f'caution: {caveat}', markup=False)

@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from handpose.evaluation.alignment import WRIST
 from handpose.evaluation.base import Metric
 from handpose.evaluation.functional import joint_mean, point_errors
-from handpose.evaluation.records import SIDES, Columns, merge_columns, pair_columns
+from handpose.evaluation.records import Columns, merge_columns, pair_columns
 from handpose.evaluation.spec import MetricSpec
+from handpose.hands.sides import SIDE_LABELS
 from handpose.registry import METRICS
 from handpose.structures import HandSequence, SequenceError, sample_name
 
@@ -163,7 +164,7 @@ def both_hands(columns: Columns) -> dict[str, NDArray[Any]]:
     frames = {'kind': columns['kind'][first], 'hand_scores': columns['hand_scores'][first]}
     for name in ('prediction', 'target', 'valid', 'lacking', 'annotated'):
         values = columns[name]
-        frames[name] = np.zeros((len(first), len(SIDES), *values.shape[1:]), values.dtype)
+        frames[name] = np.zeros((len(first), len(SIDE_LABELS), *values.shape[1:]), values.dtype)
         frames[name][place, columns['hand']] = values
     for name in ('prediction', 'target'):
         frames[name] = MILLIMETRES * frames[name].astype(np.float64)

@@ -17,12 +17,12 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handpose.evaluation.alignment import BoolArray
+from handpose.hands.sides import SIDE_LABELS
 from handpose.structures import HandSequence, SequenceError, sample_name
 
 Columns: TypeAlias = dict[str, Any]  # arrays (N, ...); and values that all samples of a clip share
 # Columns that identify a sample; the other columns of a mesh metric are its numbers.
 KEY_COLUMNS = ('sequence', 'camera', 'absolute', 'frame', 'hand', 'occlusion', 'predicted')
-SIDES = ('left', 'right')
 
 
 def pair_columns(prediction: HandSequence, target: HandSequence) -> Columns:
@@ -86,7 +86,7 @@ def check_finite(columns: Columns, name: str, valid: BoolArray, what: str) -> No
         row = int(wrong.argmax())
         sample = f'{columns["sequence"]} camera {columns["camera"]} frame {columns["frame"][row]}'
         raise SequenceError(
-            f'{sample} {SIDES[columns["hand"][row]]} hand: {what} is NaN or infinite where marked valid (in '
+            f'{sample} {SIDE_LABELS[columns["hand"][row]]} hand: {what} is NaN or infinite where marked valid (in '
             f'{wrong.sum()} of {len(wrong)} hands of this clip); correct the values or mark them as not valid'
         )
 
@@ -135,7 +135,7 @@ def key_name(columns: Columns, row: int) -> str:
         columns: of all samples, as `merge_columns` gives them.
         row: of the sample.
     """
-    side = SIDES[int(columns['hand'][row])]
+    side = SIDE_LABELS[int(columns['hand'][row])]
     return f'{columns["sequence"][row]} camera {columns["camera"][row]} frame {columns["frame"][row]} {side} hand'
 
 

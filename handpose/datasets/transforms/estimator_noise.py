@@ -8,7 +8,8 @@ import torch
 from handpose.datasets.io.errors import DatasetError, check_choice
 from handpose.datasets.transforms.noise_model import PRESETS, NoiseOptions, estimate
 from handpose.datasets.transforms.noise_processes import bursts, inside
-from handpose.registry import TRANSFORMS, did_you_mean
+from handpose.registry import TRANSFORMS
+from handpose.text import did_you_mean
 
 
 @TRANSFORMS.register_module()
