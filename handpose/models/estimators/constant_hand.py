@@ -26,7 +26,7 @@ class ConstantHand(Estimator):
 
     joints: Tensor
 
-    def __init__(self, joints: Tensor | Sequence[Sequence[Sequence[float]]] | None = None):
+    def __init__(self, joints: Tensor | Sequence[Sequence[Sequence[float]]] | None = None) -> None:
         super().__init__()
         joints = torch.zeros(2, 21, 3) if joints is None else torch.as_tensor(joints, dtype=torch.float32)
         if joints.shape != (2, 21, 3):
