@@ -1,5 +1,5 @@
 # make train   .venv, the built-in data, training, test and pictures of CONFIG
-# make test    ruff, the tests, and a short run of the whole `make train`
+# make test    ruff, mypy, the tests, and a short run of the whole `make train`
 # On a machine with a GPU: tools/cuda_check.sh (docs/benchmark.md)
 # make test-lowest   the tests with the lowest versions that setup.py allows, in .venv-lowest
 CONFIG ?= configs/deformer/synthetic.py
@@ -43,6 +43,7 @@ test: lint unit smoke
 lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
+	$(RUN) -m mypy
 
 # One thread each: two processes that share two cores would only wait for each other.
 unit: $(READY)

@@ -16,7 +16,8 @@ setup(
         'torch>=2.6',
         'numpy>=1.26,<3',
         'scipy>=1.11',
-        'mmengine>=0.10.7',
+        # handpose/engine/compat.py works around bugs of 0.10; check it before a new series is allowed.
+        'mmengine>=0.10.7,<0.11',
         'smplx>=0.1.28',
         'opencv-python>=4.8',
         'safetensors>=0.5',
@@ -29,6 +30,14 @@ setup(
         # mmcv without its compiled operators; a project that has the full mmcv keeps it and leaves this out.
         'mmcv': ['mmcv-lite>=2.1'],
         'train': ['tensorboard>=2.15', 'matplotlib>=3.8'],
-        'test': ['av>=14.2', 'pytest>=8', 'pytest-timeout>=2.3.1', 'pytest-xdist>=3.5', 'ruff>=0.6'],
+        'test': [
+            'av>=14.2',
+            'mypy>=1.11',
+            'pytest>=8',
+            'pytest-timeout>=2.3.1',
+            'pytest-xdist>=3.5',
+            'ruff>=0.6',
+            'types-pyyaml>=6',
+        ],
     },
 )

@@ -1,36 +1,39 @@
 """The registries: names that a config may use for `type`.
 
-Every registry is a child of mmengine's registry of the same kind, in one scope, `handpose`. So a part can be
+Every registry is a child of mmengine's registry of the same kind, in one scope, `handpose`. So a component can be
 named plainly (`type='MaxMSELoss'`) inside this library and as `type='handpose.MaxMSELoss'` from any other
 mmengine-based code base, without importing anything first. The class itself needs no registry to be used.
 """
 
-import difflib
 import inspect
+from collections.abc import Callable
+from typing import Any
 
 from mmengine import registry as mm
 from mmengine.registry import Registry as MMRegistry
 
+from handpose.text import did_you_mean
+
 LARGEST_NUMBER = 2**20  # in a description from a file: sizes of layers, not of memory
 
 
-def did_you_mean(name, known):
-    """Ends an error sentence with the known name nearest to `name`, or with nothing when none is near."""
-    near = difflib.get_close_matches(str(name), [str(k) for k in known], n=1, cutoff=0.5)
-    return f' Did you mean {near[0]!r}?' if near else ''
-
-
 class UntrustedDescriptionError(ValueError):
-    """A description of a model, read from a file, that names or holds what a file may not."""
+    """A description of a model, read from a file, that contains something a file may not."""
 
 
 class Registry(MMRegistry):
-    """mmengine's registry, without its switching of scopes, and with errors that name the nearest right word."""
+    """mmengine's registry without its switching of scopes, and with error messages that suggest the right name."""
 
-    def get(self, key):
-        """The part registered as `key`, here or, for a name without this scope, in mmengine's registries, or None.
+    def get(self, key: str) -> Any:
+        """Looks a component up here or, for a name without this scope, in mmengine's registries.
 
-        Unlike mmengine's, it never imports what a dotted name such as 'subprocess.getoutput' points at.
+        Unlike mmengine's, it never imports what a dotted name such as 'subprocess.getoutput' refers to.
+
+        Args:
+            key: a registered name, with or without a scope.
+
+        Returns:
+            The class or function, or None.
         """
         scope, name = self.split_scope_key(key)
         self.import_from_location()
@@ -44,42 +47,48 @@ class Registry(MMRegistry):
             parent = parent.parent
         return None
 
-    def build(self, cfg):
+    def build(self, cfg: Any) -> Any:
         """Builds `cfg['type']` (a registered name or a class) with the other keys as arguments.
 
         mmengine's own build would look nested types up in the scope of whichever project runs; here a name means
         the same thing everywhere.
 
+        Args:
+            cfg: a dict with `type`.
+
+        Returns:
+            The component.
+
         Raises:
-            TypeError: `cfg` is not a dict with a `type`, or an argument is unknown; names the nearest accepted one.
-            KeyError: the type is unknown; names the nearest known one.
+            TypeError: `cfg` is not a dict with a `type`, or an argument is unknown; suggests the most similar one.
+            KeyError: the type is unknown; suggests the most similar one.
         """
         if not isinstance(cfg, dict) or 'type' not in cfg:
             raise TypeError(f'a {self.name} is built from a dict with the key "type", got {cfg!r}')
         arguments = {key: value for key, value in cfg.items() if key not in ('type', '_scope_')}
-        part = self.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
-        if part is None:
+        component = self.get(cfg['type']) if isinstance(cfg['type'], str) else cfg['type']
+        if component is None:
             raise KeyError(
                 f'{cfg["type"]!r} is not a registered {self.name}.{did_you_mean(cfg["type"], self.module_dict)}'
             )
-        _check_arguments(part, arguments)
-        return part(**arguments)
+        _check_arguments(component, arguments)
+        return component(**arguments)
 
 
-def _check_arguments(part, arguments):
-    parameters = inspect.signature(part).parameters
+def _check_arguments(component: Callable[..., Any], arguments: dict[str, Any]) -> None:
+    parameters = inspect.signature(component).parameters
     if any(p.kind is p.VAR_KEYWORD for p in parameters.values()):
         return
     for key in arguments:
         if key not in parameters:
             accepted = ', '.join(parameters) or 'none'
             raise TypeError(
-                f'{part.__name__} has no argument {key!r} (it takes: {accepted}).{did_you_mean(key, parameters)}'
+                f'{component.__name__} has no argument {key!r} (it takes: {accepted}).{did_you_mean(key, parameters)}'
             )
 
 
 MODELS = Registry('model', parent=mm.MODELS, scope='handpose', locations=['handpose.models'])
-HAND_MODELS = Registry('hand_model', scope='handpose', locations=['handpose.hands'])
+HAND_MODELS = Registry('hand_model', scope='handpose', locations=['handpose.structures.hand_models'])
 DATASETS = Registry('dataset', parent=mm.DATASETS, scope='handpose', locations=['handpose.datasets'])
 TRANSFORMS = Registry('transform', parent=mm.TRANSFORMS, scope='handpose', locations=['handpose.datasets'])
 METRICS = Registry('metric', parent=mm.METRICS, scope='handpose', locations=['handpose.evaluation'])
@@ -91,36 +100,37 @@ OPTIM_WRAPPERS = Registry(
 )
 
 
-def check_untrusted(description, where):
-    """Refuses a description of a model, read from a file, that could do more than build parts of this library.
+def check_untrusted(description: Any, where: object) -> None:
+    """Refuses a description of a model, read from a file, that could do more than build components of this library.
 
-    A file may name parts registered in `MODELS` and `HAND_MODELS` (a user's own too, once imported), at any depth, and
-    give them plain values: no path or URL, no whole number above `LARGEST_NUMBER`, no key that begins with '_'.
+    A file may name components registered in `MODELS` and `HAND_MODELS` (a user's own too, once imported), at any depth,
+    and give them plain values: no path or URL, no whole number above `LARGEST_NUMBER`, no key that begins with '_'.
 
     Args:
         description: the dict with `type` that the file holds.
-        where: names the file in the message.
+        where: names the file in messages.
 
     Raises:
         UntrustedDescriptionError: it holds anything else.
     """
     if not isinstance(description, dict) or 'type' not in description:
         raise UntrustedDescriptionError(f'{where} describes no model: expected a dict with the key "type"')
-    waiting, seen = [(description, 'model', 0)], 0
+    waiting: list[tuple[Any, str, int]] = [(description, 'model', 0)]
+    seen = 0
     while waiting:
         value, path, depth = waiting.pop()
         seen += 1
-        problem = 'is nested too deeply, or part of too many values' if depth > 32 or seen > 10_000 else None
-        problem = problem or _problem(value)
+        too_many = depth > 32 or seen > 10_000
+        problem = 'is nested too deeply, or one of too many values' if too_many else _problem(value)
         if problem:
             raise UntrustedDescriptionError(f'{where} was refused: {path[:120]} {problem}. Nothing was built')
         if isinstance(value, dict):
             waiting += [(item, f'{path}.{key}', depth + 1) for key, item in value.items()]
         elif isinstance(value, (list, tuple)):
-            waiting += [(item, f'{path}.{place}', depth + 1) for place, item in enumerate(value)]
+            waiting += [(item, f'{path}.{index}', depth + 1) for index, item in enumerate(value)]
 
 
-def _problem(value):
+def _problem(value: Any) -> str | None:
     """What is wrong with one value of an untrusted description, its contents aside, or None."""
     if isinstance(value, dict):
         if wrong := [key for key in value if not isinstance(key, str) or key.startswith('_')]:
@@ -139,7 +149,7 @@ def _problem(value):
     return None
 
 
-def _is_registered(name):
+def _is_registered(name: Any) -> bool:
     """True for the name of a model or hand model of these two registries themselves, with or without their scope."""
     if not isinstance(name, str):
         return False
@@ -149,12 +159,20 @@ def _is_registered(name):
     return plain in MODELS.module_dict or plain in HAND_MODELS.module_dict
 
 
-def defaults_of(type_name):
-    """Default arguments of a registered part or its class, {name: value}; empty for a name that no registry knows."""
-    found = type_name
+def defaults_of(type_name: str | Callable[..., Any]) -> dict[str, Any]:
+    """Reads the default arguments of a component.
+
+    Args:
+        type_name: a registered name, or the class itself.
+
+    Returns:
+        {name: value}; empty for a name that no registry has.
+    """
+    found: Any = type_name
     if isinstance(type_name, str):
         registries = (MODELS, HAND_MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, OPTIM_WRAPPERS)
-        found = next((part for registry in registries if (part := registry.get(type_name)) is not None), None)
+        components = (registry.get(type_name) for registry in registries)
+        found = next((component for component in components if component is not None), None)
     if found is None:
         return {}
     parameters = inspect.signature(found).parameters.values()

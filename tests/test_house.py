@@ -1,86 +1,173 @@
-"""The house rules that a machine can check."""
+"""Rules of the code base that a machine can check: layers, sizes, signatures, names."""
 
 import ast
 import difflib
+import re
 import subprocess
 import sys
+from collections import defaultdict
+from functools import cache
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'handpose'
-LAYERS = {
-    'geometry': 0,
-    'hands': 0,
-    'files': -1,
-    'structures': 1,
-    'registry': 1,
-    'models': 2,
-    'datasets': 2,
-    'evaluation': 2,
-    'video': 2,
-    'zoo': 3,
-    'engine': 4,
-    'visualization': 4,
-    'synthesis': 4,
-    'inference': 5,
-    'experiments': 5,
-}
-FILES = sorted(PACKAGE.rglob('*.py'))
+# A module may import modules of lower layers and of its own package; in layers 0 and 1 also its neighbours.
+LAYERS = (
+    ('files', 'geometry', 'hands', 'text'),
+    ('registry', 'structures'),
+    ('datasets', 'evaluation', 'models', 'video'),
+    ('zoo',),
+    ('engine', 'synthesis', 'visualization'),
+    ('experiments', 'inference'),
+    ('cli',),
+)
+LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
+LAYER_OF[''] = -1  # the module `handpose` itself, for its version
+SHARED_LAYERS = (0, 1)
+# Packages whose public signatures are fully typed: those that mypy checks, by their list in pyproject.toml.
+TYPED = set(re.findall(r'"handpose\.(\w+)', (ROOT / 'pyproject.toml').read_text()))
 # mmengine's own signature, and one whose names are checked against the fields.
 MAY_HAVE_KWARGS = {'build_logger', 'replace'}
+FILES = sorted(PACKAGE.rglob('*.py'))
 CONFIGS = sorted((ROOT / 'configs').rglob('*.py'))
 
 
-def imported_packages(path):
-    for node in ast.walk(ast.parse(path.read_text())):
-        names = []
+def module_name(path):
+    parts = path.relative_to(ROOT).with_suffix('').parts
+    return '.'.join(parts[:-1] if parts[-1] == '__init__' else parts)
+
+
+MODULES = {module_name(path): path for path in FILES}
+TREES = {name: ast.parse(path.read_text()) for name, path in MODULES.items()}
+
+
+@cache
+def home(module, name):
+    """The module in which `from module import name` finds `name`: a package passes on what its modules define."""
+    if f'{module}.{name}' in MODULES:
+        return f'{module}.{name}'
+    for node in ast.walk(TREES[module]) if MODULES[module].stem == '__init__' else ():
+        if isinstance(node, ast.ImportFrom) and node.module and node.module.startswith('handpose'):
+            for alias in node.names:
+                if name in (alias.name, alias.asname) and node.module in MODULES:
+                    return home(node.module, alias.name)
+    return module
+
+
+def imported_modules(name):
+    """Modules of this library that a module imports, those imported inside functions included."""
+    for node in ast.walk(TREES[name]):
         if isinstance(node, ast.Import):
-            names = [alias.name for alias in node.names]
-        elif isinstance(node, ast.ImportFrom) and node.module:
-            names = [node.module]
-        for name in names:
-            parts = name.split('.')
-            if parts[0] == 'handpose' and len(parts) > 1:
-                yield parts[1]
+            yield from (alias.name for alias in node.names if alias.name in MODULES)
+        elif isinstance(node, ast.ImportFrom):
+            assert node.level == 0, f'{name} has a relative import'
+            if node.module in MODULES:
+                yield from (home(node.module, alias.name) for alias in node.names)
 
 
-@pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
-def test_imports_only_go_down(path):
-    package = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
-    if package == '__init__':
-        assert not list(imported_packages(path))
-        return
-    for other in imported_packages(path):
-        if other == package:
-            continue
-        # hands may use geometry, the registry is for all, and the packages of layer 2 do not know each other.
-        allowed = LAYERS[other] < LAYERS[package] or (package, other) == ('hands', 'geometry') or other == 'registry'
-        allowed = allowed or (package, other) in {('engine', 'visualization'), ('visualization', 'engine')}
-        assert allowed, f'{package} imports {other}'
+IMPORTS = {name: sorted(set(imported_modules(name)) - {name}) for name in MODULES}
 
 
-def test_no_circles():
-    graph = {}
-    for path in FILES:
-        package = path.relative_to(PACKAGE).parts[0].removesuffix('.py')
-        graph.setdefault(package, set()).update(other for other in imported_packages(path) if other != package)
+def package_of(module):
+    return module.split('.')[1] if '.' in module else ''
 
-    def reaches(start, goal, seen):
-        return any(n == goal or (n not in seen and reaches(n, goal, seen | {n})) for n in graph.get(start, ()))
 
-    assert [package for package in graph if reaches(package, package, {package})] == []
+def test_every_package_has_a_layer():
+    assert {package_of(module) for module in MODULES} <= set(LAYER_OF)
+
+
+def may_import(package, other):
+    layer, below = LAYER_OF[package], LAYER_OF[other]
+    return package == other or below < layer or (below == layer and layer in SHARED_LAYERS)
+
+
+def test_imports_only_go_down():
+    wrong = [
+        f'{module} imports {other}'
+        for module in MODULES
+        for other in IMPORTS[module]
+        if not may_import(package_of(module), package_of(other))
+    ]
+    assert not wrong, '\n'.join(wrong)
+
+
+def test_no_import_cycles():
+    """Tarjan's strongly connected components. A package passes names on and is no link of a chain itself."""
+    graph = {m: [o for o in others if MODULES[o].stem != '__init__'] for m, others in IMPORTS.items()}
+    order, lowest, stack, cycles = {}, {}, [], []
+
+    def visit(module):
+        order[module] = lowest[module] = len(order)
+        stack.append(module)
+        for other in graph[module]:
+            if other not in order:
+                visit(other)
+            if other in stack:
+                lowest[module] = min(lowest[module], lowest[other])
+        if lowest[module] == order[module]:
+            component = stack[stack.index(module) :]
+            del stack[stack.index(module) :]
+            if len(component) > 1:
+                cycles.append(' <-> '.join(component))
+
+    for module in graph:
+        if module not in order:
+            visit(module)
+    assert not cycles, '\n'.join(cycles)
 
 
 @pytest.mark.parametrize('path', FILES, ids=lambda p: str(p.relative_to(PACKAGE)))
 def test_files_and_functions_stay_small(path):
     text = path.read_text()
     assert text.count('\n') <= 400
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.FunctionDef):
-            assert node.end_lineno - node.lineno < 60 + 30 * bool(ast.get_docstring(node)), node.name
-            assert node.args.kwarg is None or node.name in MAY_HAVE_KWARGS, f'{node.name} has **kwargs'
+    for node in functions(ast.parse(text)):
+        assert node.end_lineno - node.lineno < 60 + 30 * bool(ast.get_docstring(node)), node.name
+        assert node.args.kwarg is None or node.name in MAY_HAVE_KWARGS, f'{node.name} has **kwargs'
+
+
+def functions(tree):
+    return [node for node in ast.walk(tree) if isinstance(node, (ast.FunctionDef, ast.AsyncFunctionDef))]
+
+
+def public_functions(tree):
+    """Functions of a module and methods of its classes that a user may call, and the constructors."""
+    for node in tree.body:
+        if isinstance(node, ast.FunctionDef) and not node.name.startswith('_'):
+            yield node, False
+        elif isinstance(node, ast.ClassDef) and not node.name.startswith('_'):
+            for method in node.body:
+                if isinstance(method, ast.FunctionDef) and (method.name == '__init__' or method.name[0] != '_'):
+                    static = any(isinstance(d, ast.Name) and d.id == 'staticmethod' for d in method.decorator_list)
+                    yield method, not static
+
+
+def untyped(tree):
+    """Names of parameters and results without a type in the public signatures of a module."""
+    for function, is_method in public_functions(tree):
+        arguments = function.args
+        parameters = [*arguments.posonlyargs, *arguments.args][is_method:] + arguments.kwonlyargs
+        parameters += [a for a in (arguments.vararg, arguments.kwarg) if a is not None]
+        yield from (f'{function.name}({p.arg})' for p in parameters if p.annotation is None)
+        if function.returns is None:
+            yield f'{function.name} -> ?'
+
+
+def test_public_signatures_are_typed():
+    missing = [
+        f'{module}: {what}' for module, tree in TREES.items() if package_of(module) in TYPED for what in untyped(tree)
+    ]
+    assert not missing, '\n'.join(missing)
+
+
+def test_class_names_are_unique():
+    places = defaultdict(list)
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            if isinstance(node, ast.ClassDef) and not node.name.startswith('_'):
+                places[node.name].append(module)
+    assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 
 def test_no_two_configs_are_copies():

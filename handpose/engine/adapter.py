@@ -10,10 +10,9 @@ from torch import Tensor, nn
 from torch.utils.data import get_worker_info
 
 from handpose.engine.guards import check_finite
-from handpose.hands import HandModel
 from handpose.models.estimators.base import Estimator, TrainingStep
 from handpose.registry import HOOKS
-from handpose.structures import HandSequence
+from handpose.structures import HandSequence, with_true_vertices
 
 
 def collate(samples):
@@ -106,17 +105,3 @@ class TrainingStepHook(Hook):
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: object = None) -> None:
         """Sets the adapter's `step`."""
         unwrap_model(runner.model).step = TrainingStep(runner.iter, runner.iter / runner.max_iters)
-
-
-def with_true_vertices(batch: HandSequence, hand_model: HandModel | None) -> HandSequence:
-    """Adds `vertices` (B, T, H, V, 3), metres, in the batch's frame, where the batch has hand-model parameters."""
-    if hand_model is None or batch.hand_pose is None:
-        return batch
-    num_frames = batch.hand_pose.shape[1]
-    mesh = hand_model(
-        batch.hand_pose,
-        batch.hand_shape[:, None].expand(-1, num_frames, -1, -1),
-        batch.hand_transl,
-        batch.hand_side[:, None].expand(-1, num_frames, -1),
-    )
-    return batch.replace(vertices=mesh.vertices)

@@ -8,7 +8,7 @@ from typing import Any
 from mmengine.config import Config
 
 from handpose.engine.options import ConfigError, OptionsAction, apply_options, entries_of, follow
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 __all__ = ['ConfigError', 'OptionsAction', 'load_config', 'run_settings']
 

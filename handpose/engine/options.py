@@ -7,7 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 INCLUDE = '_include_'  # the key of a config's dict that takes over the entries of another one; see `load_config`
 OPENING, CLOSING = '([{', ')]}'

@@ -19,7 +19,7 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from handpose.engine.compat import amp_wrapper_name
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 DEFAULTS = dict(amp=False, accumulate=1, compile=False, channels_last=False, activation_checkpointing=False)
 

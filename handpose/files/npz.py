@@ -10,15 +10,20 @@ import re
 import struct
 import zipfile
 import zlib
+from collections.abc import Callable, Iterable
 from math import prod
+from pathlib import Path
+from typing import IO, Any, TypeVar
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handpose.files.reading import FileError, check_regular, message, reason
 
 SMALLEST_LIMIT = 256 * 2**20  # bytes that any file may expand to
 LARGEST_RATIO = 100  # of the arrays' size to the file's
-_PART = 2**20  # bytes read in one step
+_Result = TypeVar('_Result')
+_CHUNK = 2**20  # bytes read in one step
 _LONGEST_HEADER = 10_000  # bytes, as in numpy
 _MAGIC = b'\x93NUMPY'
 _DTYPE = re.compile(r'[<>|=](?:b1|[iu][1248]|f[248]|S\d{1,9}|U\d{1,9})')
@@ -27,15 +32,20 @@ _HEADER = re.compile(rf'\s*\{{{_ENTRY},{_ENTRY},{_ENTRY},?\s*\}}\s*')
 _OBJECTS = re.compile(r"""['"]descr['"]\s*:\s*['"][<>|=]?O""")
 
 
-def read_npz(path, names=None, *, error=FileError, advice=''):
+def read_npz(
+    path: str | Path,
+    names: Iterable[str] | None = None,
+    *,
+    error: type[Exception] = FileError,
+    advice: str = '',
+) -> dict[str, NDArray]:
     """Reads arrays from an .npz file.
 
     Args:
-        path (str | Path): the file, compressed or not.
-        names (Iterable[str] | None): the arrays wanted; those that the file lacks are left out of the result, others
-            are not read. None: all arrays.
-        error (type[Exception]): what is raised; it is called with the message.
-        advice (str): what the user should do; ends every message.
+        path: the file, compressed or not.
+        names: the arrays to read; those that the file lacks are left out of the result. None: all arrays.
+        error: what is raised; it is called with the message.
+        advice: what the user should do; ends every message.
 
     Returns:
         {name: array} in the order of the file, in the machine's byte order and writable.
@@ -45,7 +55,7 @@ def read_npz(path, names=None, *, error=FileError, advice=''):
             is not as large as it says; or all arrays together exceed 256 MiB and 100 times the file's size.
     """
 
-    def read(archive, size):
+    def read(archive: zipfile.ZipFile, size: int) -> dict[str, NDArray]:
         members = _members(archive, None if names is None else set(names))
         _check_total(sum(member.file_size for member in members.values()), size)
         return {name: _read_member(archive, member, name) for name, member in members.items()}
@@ -53,21 +63,24 @@ def read_npz(path, names=None, *, error=FileError, advice=''):
     return _with_zip(path, read, error, advice)
 
 
-def read_zip_member(path, name, *, error=FileError, advice=''):
-    """Returns the bytes of one file in a zip archive.
+def read_zip_member(path: str | Path, name: str, *, error: type[Exception] = FileError, advice: str = '') -> bytes:
+    """Reads one file in a zip archive.
 
     Args:
-        path (str | Path): the archive.
-        name (str): the name of the file in it.
-        error (type[Exception]): what is raised; it is called with the message.
-        advice (str): what the user should do; ends every message.
+        path: the archive.
+        name: the name of the file in it.
+        error: what is raised; it is called with the message.
+        advice: what the user should do; ends every message.
+
+    Returns:
+        The bytes of the file.
 
     Raises:
         error: the archive cannot be read or is damaged, has no such file or two, or the file says that it is larger
             than 256 MiB and 100 times the archive's size.
     """
 
-    def read(archive, size):
+    def read(archive: zipfile.ZipFile, size: int) -> bytes:
         entries = [entry for entry in archive.infolist() if entry.filename == name]
         if len(entries) != 1:
             raise FileError(f'must hold {name!r} once, but holds it {len(entries)} times')
@@ -77,13 +90,15 @@ def read_zip_member(path, name, *, error=FileError, advice=''):
     return _with_zip(path, read, error, advice)
 
 
-def _check_total(total, size):
+def _check_total(total: int, size: int) -> None:
     if total > max(SMALLEST_LIMIT, LARGEST_RATIO * size):
         raise FileError(f'says that its {size:,} bytes expand to {total:,}, which no file of arrays does')
 
 
-def _with_zip(path, read, error, advice):
-    """Returns `read(archive, size of the file)`; all that may go wrong becomes an `error`."""
+def _with_zip(
+    path: str | Path, read: Callable[[zipfile.ZipFile, int], _Result], error: type[Exception], advice: str
+) -> _Result:
+    """Returns `read(archive, size of the file)`; everything that may go wrong becomes an `error`."""
     try:
         check_regular(path)
         with zipfile.ZipFile(path) as archive:
@@ -97,13 +112,13 @@ def _with_zip(path, read, error, advice):
         raise error(message(path, 'is damaged, or is not a zip file (as .npz files are)', advice)) from problem
 
 
-def read_npy(path, *, error=FileError, advice=''):
+def read_npy(path: str | Path, *, error: type[Exception] = FileError, advice: str = '') -> NDArray:
     """Reads the array of an .npy file.
 
     Args:
-        path (str | Path): the file.
-        error (type[Exception]): what is raised; it is called with the message.
-        advice (str): what the user should do; ends every message.
+        path: the file.
+        error: what is raised; it is called with the message.
+        advice: what the user should do; ends every message.
 
     Returns:
         The array, in the machine's byte order and writable.
@@ -121,12 +136,12 @@ def read_npy(path, *, error=FileError, advice=''):
         raise error(message(path, reason(problem), advice)) from problem
 
 
-def _members(archive, wanted):
+def _members(archive: zipfile.ZipFile, requested: set[str] | None) -> dict[str, zipfile.ZipInfo]:
     """Returns {array name: zip entry}; the entries' own claims are checked."""
     members = {}
     for entry in archive.infolist():
         name = entry.filename.removesuffix('.npy')
-        if wanted is not None and name not in wanted:
+        if requested is not None and name not in requested:
             continue
         if name == entry.filename or not _is_array_name(name):
             raise FileError(f'has a member {entry.filename!r}, which cannot be the name of an array')
@@ -138,13 +153,13 @@ def _members(archive, wanted):
     return members
 
 
-def _is_array_name(name):
+def _is_array_name(name: str) -> bool:
     """Whether a name could also be a path below a folder; slashes are common ('<metric>/joints')."""
     parts = name.split('/')
     return name.isprintable() and '\\' not in name and not any(part == '' or part.startswith('.') for part in parts)
 
 
-def _read_member(archive, entry, name):
+def _read_member(archive: zipfile.ZipFile, entry: zipfile.ZipInfo, name: str) -> NDArray:
     with archive.open(entry) as file:
         array = _read_array(file, entry.file_size, f'the array {name!r} ')
         if file.read(1):  # also makes zipfile compare the checksum of an empty array
@@ -152,7 +167,7 @@ def _read_member(archive, entry, name):
         return array
 
 
-def _read_array(file, size, what):
+def _read_array(file: Any, size: int, what: str) -> NDArray:
     """Reads one array of `size` bytes, header included; `what` names it in messages."""
     dtype, shape, fortran, header = _read_header(file, what)
     count = prod(shape)
@@ -164,7 +179,7 @@ def _read_array(file, size, what):
     array = np.empty(count, dtype)
     buffer, position = array.view(np.uint8).data if count else memoryview(b''), 0
     while position < len(buffer):
-        got = file.readinto(buffer[position : position + _PART])
+        got = file.readinto(buffer[position : position + _CHUNK])
         if not got:
             raise FileError(f'is cut off: {what or "it "}ends early')
         position += got
@@ -173,7 +188,7 @@ def _read_array(file, size, what):
     return array.reshape(shape, order='F' if fortran else 'C')
 
 
-def _read_header(file, what):
+def _read_header(file: IO[bytes], what: str) -> tuple[np.dtype, tuple[int, ...], bool, int]:
     """Returns the data type, the shape, whether the array is in Fortran order, and the header's length in bytes."""
     start = file.read(10)
     if start[:6] != _MAGIC or len(start) < 10 or start[6] not in (1, 2, 3):
@@ -195,24 +210,24 @@ def _read_header(file, what):
     return np.dtype(descr[1:-1]), _shape(shape, np.dtype(descr[1:-1]), what), order == 'True', 10 + len(extra) + length
 
 
-def _shape(text, dtype, what):
+def _shape(text: str, dtype: np.dtype, what: str) -> tuple[int, ...]:
     """The shape that a header gives; refused where even numpy could not make an array of it."""
-    parts = [part.strip().rstrip('L') for part in text[1:-1].split(',')]
-    if parts[-1] == '':
-        parts.pop()
-    plausible = len(parts) <= 32 and all(part.isdigit() and len(part) < 16 for part in parts)
-    shape = tuple(map(int, parts)) if plausible else ()
+    lengths = [length.strip().rstrip('L') for length in text[1:-1].split(',')]
+    if lengths[-1] == '':
+        lengths.pop()
+    plausible = len(lengths) <= 32 and all(length.isdigit() and len(length) < 16 for length in lengths)
+    shape: tuple[int, ...] = tuple(map(int, lengths)) if plausible else ()
     # Axes of length zero, and elements of no size, hide how long the others are.
     if (
         not plausible
         or prod(max(n, 1) for n in shape) * max(dtype.itemsize, 1) >= 2**48
-        or (not dtype.itemsize and prod(shape))
+        or (not dtype.itemsize and all(shape))
     ):
         raise FileError(f'is damaged: {what or "it "}has the impossible shape {text[:60]} of type {dtype}')
     return shape
 
 
-def _check_values(array, what):
+def _check_values(array: NDArray, what: str) -> None:
     """Refuses bytes that are no value of the array's type: numpy would pass them on."""
     if array.dtype.kind == 'b' and (array.view(np.uint8) > 1).any():
         raise FileError(f'is damaged: {what or "it "}holds booleans that are neither true nor false')
@@ -222,5 +237,5 @@ def _check_values(array, what):
             raise FileError(f'is damaged: {what or "it "}holds text with impossible characters')
 
 
-def _short(shape):
+def _short(shape: tuple[int, ...]) -> str:
     return str(shape) if len(shape) < 8 else f'of {len(shape)} axes'

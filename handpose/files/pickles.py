@@ -11,10 +11,13 @@ import pickle
 import re
 import struct
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 import numpy as np
+from numpy.typing import NDArray
 
+# The standard library's unpickler in Python; type stubs lack it.
+_Unpickler: Any = pickle._Unpickler
 MOST_BYTES = 2**28  # of a file
 MOST_VALUES = 10**6  # of a file, counted as often as they are referred to
 MOST_NESTED = 16  # containers and stand-ins in one another
@@ -30,8 +33,15 @@ class PickleError(ValueError):
     """A pickle that is refused or cannot be read. The message is a predicate, to be put after the file's name."""
 
 
-def refuse(reason: str) -> None:
-    """Raises the error for a pickle that asks for something that is not allowed."""
+def refuse(reason: str) -> NoReturn:
+    """Refuses a pickle that asks for something that is not allowed.
+
+    Args:
+        reason: what it asks for.
+
+    Raises:
+        PickleError: always.
+    """
     raise PickleError(f'was refused: {reason}; nothing was run')
 
 
@@ -41,11 +51,19 @@ class StandIn:
     A subclass that stands for data defines `rebuild`.
     """
 
-    def __init__(self, *arguments):
-        self.arguments, self.state, self.value = arguments, None, None
+    def __init__(self, *arguments: Any) -> None:
+        self.arguments = arguments
+        self.state: Any = None
+        self.value: Any = None
 
     def rebuild(self, contents: 'Contents') -> Any:
-        """The value that this object stands for; the object itself where it is of no interest.
+        """Makes the value that this object stands for; the object itself where it is of no interest.
+
+        Args:
+            contents: turns the recorded arguments and state into values.
+
+        Returns:
+            The value.
 
         Raises:
             PickleError: the recorded arguments or state are not those of such an object.
@@ -56,12 +74,12 @@ class StandIn:
 class OrderedMapping(StandIn):
     """collections.OrderedDict: pairs of keys and values. The reader makes an empty one itself, to be filled later."""
 
-    def rebuild(self, contents):
-        """A dict."""
+    def rebuild(self, contents: 'Contents') -> dict:
+        """See `StandIn.rebuild`: a dict."""
         pairs = contents.value(self.arguments[0])
         if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
             refuse('a mapping is not made of keys and values')
-        return _mapping([part for pair in pairs for part in pair])
+        return _mapping([item for pair in pairs for item in pair])
 
 
 class _ArrayClass(StandIn):
@@ -69,7 +87,7 @@ class _ArrayClass(StandIn):
 
 
 class _Encode(StandIn):
-    """_codecs.encode, by which old protocols write bytes; the reader makes the bytes itself."""
+    """_codecs.encode, with which old protocols write bytes; the reader makes the bytes itself."""
 
 
 class _Bytes(StandIn):
@@ -79,7 +97,7 @@ class _Bytes(StandIn):
 class _ArrayType(StandIn):
     """numpy.dtype."""
 
-    def rebuild(self, contents):
+    def rebuild(self, contents: 'Contents') -> np.dtype:
         """A `numpy.dtype` of numbers, booleans or text."""
         name = self.arguments[0] if self.arguments else None
         match = ARRAY_TYPE.fullmatch(name) if isinstance(name, str) else None
@@ -90,12 +108,12 @@ class _ArrayType(StandIn):
             order = self._byte_order(int(match[2]) * (4 if match[1] == 'U' else 1))
         return np.dtype(f'{order}{match[0]}')
 
-    def _byte_order(self, item_size):
+    def _byte_order(self, item_size: int) -> str:
         state = self.state
         if not isinstance(state, tuple) or len(state) not in (8, 9):
             refuse('the state of an array type is not what NumPy writes')
-        _, order, *parts, size, _, flags = state[:8]
-        plain = parts == [None, None, None] and type(flags) is int and not flags & OBJECTS and not any(state[8:])
+        _, order, *fields, size, _, flags = state[:8]
+        plain = fields == [None, None, None] and type(flags) is int and not flags & OBJECTS and not any(state[8:])
         if order not in ('<', '>', '|', '=') or not plain or size not in (-1, item_size):
             refuse('an array type has fields, objects or another size than its name says')
         return order
@@ -104,10 +122,9 @@ class _ArrayType(StandIn):
 class _Array(StandIn):
     """numpy.core.multiarray._reconstruct: an array, whose shape, type and bytes are its state."""
 
-    def rebuild(self, contents):
-        """The array."""
+    def rebuild(self, contents: 'Contents') -> NDArray:
         if not self.arguments or self.arguments[0] is not _ArrayClass:
-            refuse('it rebuilds something else than an array')
+            refuse('it rebuilds something other than an array')
         if not isinstance(self.state, tuple) or len(self.state) not in (4, 5):
             refuse('the state of an array is not what NumPy writes')
         shape, kind, columns_first, data = self.state[-4:]
@@ -117,8 +134,7 @@ class _Array(StandIn):
 class _Buffer(StandIn):
     """numpy.core.numeric._frombuffer: an array in protocol 5."""
 
-    def rebuild(self, contents):
-        """The array."""
+    def rebuild(self, contents: 'Contents') -> NDArray:
         if len(self.arguments) != 4 or self.arguments[3] not in ('C', 'F'):
             refuse('the arguments of an array are not what NumPy writes')
         data, kind, shape, order = self.arguments
@@ -128,15 +144,14 @@ class _Buffer(StandIn):
 class _Scalar(StandIn):
     """numpy.core.multiarray.scalar: one number."""
 
-    def rebuild(self, contents):
-        """The number."""
+    def rebuild(self, contents: 'Contents') -> Any:
         if len(self.arguments) != 2:
             refuse('the arguments of a number are not what NumPy writes')
         return contents.array((), self.arguments[0], 'C', self.arguments[1])[()]
 
 
-_EMPTY = {OrderedMapping: dict, _Bytes: bytes}
-ARRAY_NAMES = {
+_EMPTY: dict[Any, type] = {OrderedMapping: dict, _Bytes: bytes}
+ARRAY_NAMES: dict[tuple[str, str], type[StandIn]] = {
     ('_codecs', 'encode'): _Encode,
     ('__builtin__', 'bytes'): _Bytes,
     ('numpy', 'ndarray'): _ArrayClass,
@@ -156,11 +171,18 @@ class Contents:
         size: bytes of the file.
     """
 
-    def __init__(self, size: int):
-        self._depth, self._values, self._bytes, self._encoded = 0, MOST_VALUES, 2 * size + SLACK, {}
+    def __init__(self, size: int) -> None:
+        self._depth, self._values, self._bytes = 0, MOST_VALUES, 2 * size + SLACK
+        self._encoded: dict[str, bytes] = {}
 
     def value(self, recorded: Any) -> Any:
-        """The plain value or array that `recorded`, of any nesting, stands for.
+        """Returns the plain value or array that something recorded stands for.
+
+        Args:
+            recorded: a value, a stand-in, or any nesting of them.
+
+        Returns:
+            The value.
 
         Raises:
             PickleError: it is too deeply nested, too large, or nothing that a file of data holds.
@@ -185,8 +207,17 @@ class Contents:
         self._depth -= 1
         return found
 
-    def array(self, shape: Any, kind: Any, order: str, data: Any) -> np.ndarray:
-        """An array of recorded `data` (bytes, or text that Python 2 wrote).
+    def array(self, shape: Any, kind: Any, order: str, data: Any) -> NDArray:
+        """Makes an array of recorded data.
+
+        Args:
+            shape: tuple of lengths.
+            kind: a recorded `numpy.dtype`.
+            order: 'C' or 'F'.
+            data: bytes, or text that Python 2 wrote.
+
+        Returns:
+            The array, writable.
 
         Raises:
             PickleError: `kind` is no type of numbers, booleans or text, or the shape does not fit the data.
@@ -212,7 +243,7 @@ class Contents:
         return flat.copy().reshape(shape, order=order)
 
     def latin1(self, text: str) -> bytes:
-        """The bytes of a text; the same object for the same text, however often a file asks for it."""
+        """Encodes text; gives the same object for the same text, however often a file asks for it."""
         if text not in self._encoded:
             try:
                 self._encoded[text] = text.encode('latin1')
@@ -221,25 +252,25 @@ class Contents:
         return self._encoded[text]
 
 
-class _Reader(pickle._Unpickler):
+class _Reader(_Unpickler):
     """The unpickler of the standard library, in Python, with every operation that calls or changes an object replaced.
 
     The one in C is not used: some of its operations allocate what the file asks for before they look at the data.
     """
 
-    dispatch = dict(pickle._Unpickler.dispatch)
+    dispatch = dict(_Unpickler.dispatch)
 
-    def __init__(self, data, contents, names, kind):
+    def __init__(self, data: bytes, contents: Contents, names: dict[tuple[str, str], type[StandIn]], kind: str) -> None:
         super().__init__(io.BytesIO(data), encoding='latin1')
         self.contents, self.names, self.kind = contents, names, kind
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> type[StandIn]:
         """The stand-in for a name."""
         if (module, name) not in self.names:
             refuse(f'it asks for {module[:80]}.{name[:80]}, which {self.kind} does not need')
         return self.names[module, name]
 
-    def load_reduce(self):
+    def load_reduce(self) -> None:
         """Calls a stand-in; the arguments are on the stack."""
         arguments, name = self.stack.pop(), self.stack.pop()
         if not _is_name(name) or type(arguments) is not tuple:
@@ -251,60 +282,58 @@ class _Reader(pickle._Unpickler):
         else:
             self.append(name(*arguments))
 
-    def _encode(self, text='', encoding='latin1', *others):
+    def _encode(self, text: Any = '', encoding: Any = 'latin1', *others: Any) -> bytes:
         if not isinstance(text, str) or str(encoding).lower().replace('-', '') != 'latin1' or others:
             refuse(f'it encodes text as {str(encoding)[:40]!r}; only latin1 is allowed')
         return self.contents.latin1(text)
 
-    def load_build(self):
+    def load_build(self) -> None:
         """Records the state of a stand-in."""
         state, made = self.stack.pop(), self.stack[-1]
         if not isinstance(made, StandIn) or made.state is not None:
             refuse(f'it changes the state of {"a name" if _is_name(made) else type(made).__name__}')
         made.state = state
 
-    def load_bytearray8(self):
+    def load_bytearray8(self) -> None:
         """Bytes, without allocating more of them than there are."""
         (size,) = struct.unpack('<Q', self.read(8))
         self.append(self.read(min(size, MOST_BYTES)))
 
-    def load_append(self):
+    def load_append(self) -> None:
         """Adds to a list, and to nothing else."""
         value = self.stack.pop()
         _only(list, self.stack[-1]).append(value)
 
-    def load_appends(self):
+    def load_appends(self) -> None:
         """Adds to a list, and to nothing else."""
         values = self.pop_mark()
         _only(list, self.stack[-1]).extend(values)
 
-    def load_setitem(self):
+    def load_setitem(self) -> None:
         """Adds to a dict, and to nothing else."""
         value, key = self.stack.pop(), self.stack.pop()
         _only(dict, self.stack[-1]).update(_mapping([key, value]))
 
-    def load_setitems(self):
+    def load_setitems(self) -> None:
         """Adds to a dict, and to nothing else."""
         items = self.pop_mark()
         _only(dict, self.stack[-1]).update(_mapping(items))
 
-    def load_dict(self):
-        """Makes a dict of what lies above the mark."""
+    def load_dict(self) -> None:
         items = self.pop_mark()  # gives the stack another `append`
         self.append(_mapping(items))
 
-    def load_additems(self):
+    def load_additems(self) -> None:
         """Adds to a set, and to nothing else."""
         items = self.pop_mark()
-        _only(set, self.stack[-1]).update(_mapping([part for item in items for part in (item, None)]))
+        _only(set, self.stack[-1]).update(_mapping([entry for item in items for entry in (item, None)]))
 
-    def load_frozenset(self):
-        """Makes a set of what lies above the mark."""
+    def load_frozenset(self) -> None:
         items = self.pop_mark()
-        self.append(frozenset(_mapping([part for item in items for part in (item, None)])))
+        self.append(frozenset(_mapping([entry for item in items for entry in (item, None)])))
 
-    def load_refused(self):
-        """What no file of data needs: instances of old classes, references to other objects and registries."""
+    def load_refused(self) -> None:
+        """Refuses what no file of data needs: instances of old classes, references to other objects, registries."""
         refuse(f'it uses an operation that {self.kind} does not need')
 
 
@@ -321,17 +350,17 @@ for _name, _method in {**_OWN, **dict.fromkeys(_REFUSED, _Reader.load_refused)}.
     _Reader.dispatch[getattr(pickle, _name)[0]] = _method
 
 
-def _is_name(value):
+def _is_name(value: Any) -> bool:
     return isinstance(value, type) and issubclass(value, StandIn)
 
 
-def _only(kind, value):
+def _only(kind: type, value: Any) -> Any:
     if type(value) is not kind:
         refuse(f'it adds to a {type(value).__name__} as if it were a {kind.__name__}')
     return value
 
 
-def _mapping(items):
+def _mapping(items: list[Any]) -> dict:
     """A dict of keys and values in turn. Keys are plain: the hash of nested ones can take for ever."""
     if len(items) % 2 or not all(isinstance(key, PLAIN_KEYS) for key in items[::2]):
         refuse('it holds a dict or a set whose keys are no text or numbers')

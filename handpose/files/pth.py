@@ -11,12 +11,15 @@ import os
 import pickle
 import struct
 import zipfile
-from typing import NamedTuple
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import torch
 
 from handpose.files.reading import FileError, check_regular, message, reason
 
+# The unpickler of the standard library in Python, whose methods type stubs do not list.
+_Unpickler: Any = pickle._Unpickler
 MOST_REPEATED = 2**20  # elements of a tensor that is larger than its storage (an expanded one)
 ITEM_SIZES = {
     'DoubleStorage': 8,
@@ -57,17 +60,25 @@ class _Storage(NamedTuple):
     length: int
 
 
-def read_pth(path, *, map_location='cpu', mmap=False, allow_old=False, error=FileError, advice=''):
+def read_pth(
+    path: str | Path,
+    *,
+    map_location: str | torch.device = 'cpu',
+    mmap: bool = False,
+    allow_old: bool = False,
+    error: type[Exception] = FileError,
+    advice: str = '',
+) -> Any:
     """Reads a .pth file of tensors, numbers, text, lists and dicts.
 
     Args:
-        path (str | Path): the file.
-        map_location (str | torch.device): as for `torch.load`.
-        mmap (bool): read tensors only when they are used.
-        allow_old (bool): also read the format that PyTorch wrote before version 1.6, whose sizes cannot be checked.
-            Only for a file whose checksum the user gave.
-        error (type[Exception]): what is raised; it is called with the message.
-        advice (str): what the user should do; ends every message.
+        path: the file.
+        map_location: as for `torch.load`.
+        mmap: read tensors only when they are used.
+        allow_old: also read the format that PyTorch wrote before version 1.6, whose sizes cannot be checked. Only for
+            a file whose checksum the user gave.
+        error: what is raised; it is called with the message.
+        advice: what the user should do; ends every message.
 
     Returns:
         What the file holds.
@@ -90,7 +101,7 @@ def read_pth(path, *, map_location='cpu', mmap=False, allow_old=False, error=Fil
         raise error(message(path, what, advice)) from problem
 
 
-def _check(path):
+def _check(path: str | Path) -> None:
     """Raises FileError unless everything that the file declares fits its own size."""
     size = os.path.getsize(path)
     try:
@@ -123,7 +134,7 @@ def _check(path):
         raise FileError('is damaged: its list of contents cannot be read') from problem
 
 
-def _check_entries(entries, size):
+def _check_entries(entries: list[zipfile.ZipInfo], size: int) -> None:
     for entry in entries:
         if entry.compress_type != zipfile.ZIP_STORED or entry.compress_size != entry.file_size or entry.flag_bits & 1:
             raise FileError(f'has the compressed entry {entry.filename[:80]!r}; torch.save compresses nothing')
@@ -131,23 +142,23 @@ def _check_entries(entries, size):
         raise FileError(f'says that its {size:,} bytes hold more than that')
 
 
-class _Checker(pickle._Unpickler):
+class _Checker(_Unpickler):
     """Goes through a checkpoint's pickle without making a tensor or calling what it names, and checks every size.
 
-    The unpickler of the standard library in Python: the one in C allocates what a file asks for.
+    The unpickler in C is not used: it allocates what a file asks for.
 
     Args:
         data: the pickle.
         sizes: bytes of every storage, by its key.
     """
 
-    dispatch = {code: call for code, call in pickle._Unpickler.dispatch.items() if code in _OPERATIONS}
+    dispatch = {code: call for code, call in _Unpickler.dispatch.items() if code in _OPERATIONS}
 
-    def __init__(self, data, sizes):
+    def __init__(self, data: bytes, sizes: dict[str, int]) -> None:
         super().__init__(io.BytesIO(data), encoding='utf-8')
         self.sizes = sizes
 
-    def find_class(self, module, name):
+    def find_class(self, module: str, name: str) -> _Name:
         """A record of the name, where plain data needs it."""
         found = (module, name)
         needed = found in _MAPPINGS | _VALUES | {_TENSOR, _PARAMETER}
@@ -157,7 +168,7 @@ class _Checker(pickle._Unpickler):
             raise FileError(f'holds more than plain data: it names {module[:80]}.{name[:80]}. Nothing was run')
         return _Name(*found)
 
-    def persistent_load(self, pid):
+    def persistent_load(self, pid: Any) -> _Storage:
         """A storage whose declared length is that of its bytes."""
         kind, storage, key, _, length = pid
         item = ITEM_SIZES.get(storage.name) if isinstance(storage, _Name) else None
@@ -170,14 +181,14 @@ class _Checker(pickle._Unpickler):
             )
         return _Storage(length)
 
-    def load_reduce(self):
+    def load_reduce(self) -> None:
         """What a call gives, as far as checking needs it; nothing is called."""
         arguments, name = self.stack.pop(), self.stack.pop()
         if not isinstance(name, _Name) or type(arguments) is not tuple:
             raise FileError('is damaged: it calls something that is no function')
+        found: Any = None
         if name == _TENSOR:
             _check_tensor(*arguments[:4])
-            found = None
         elif name in _MAPPINGS:
             if arguments not in ((), ({},)) and not (len(arguments) == 1 and type(arguments[0]) is dict):
                 raise FileError('is damaged: a mapping is not described as torch.save does')
@@ -185,39 +196,37 @@ class _Checker(pickle._Unpickler):
         elif name in _VALUES:
             _check_plain(arguments)
             found = b'' if name.name == 'encode' else None
-        elif name == _PARAMETER:
-            found = None
-        else:
+        elif name != _PARAMETER:
             raise FileError(f'is damaged: it calls {name.module}.{name.name}')
         self.append(found)
 
     dispatch[pickle.REDUCE[0]] = load_reduce
 
-    def load_build(self):
+    def load_build(self) -> None:
         """Drops a state, such as the `_metadata` of a state dict: its contents are checked already."""
         self.stack.pop()
 
     dispatch[pickle.BUILD[0]] = load_build
 
-    def load_setitem(self):
+    def load_setitem(self) -> None:
         """Adds one entry to a dict."""
         value, key = self.stack.pop(), self.stack.pop()
         self._set([key, value])
 
     dispatch[pickle.SETITEM[0]] = load_setitem
 
-    def load_setitems(self):
+    def load_setitems(self) -> None:
         """Adds entries to a dict."""
         self._set(self.pop_mark())
 
     dispatch[pickle.SETITEMS[0]] = load_setitems
 
-    def _set(self, items):
+    def _set(self, items: list[Any]) -> None:
         if type(self.stack[-1]) is not dict or not all(isinstance(key, _PLAIN) for key in items[::2]):
             raise FileError('is damaged: a dict has keys that are neither text nor numbers')
 
 
-def _check_tensor(storage, offset, shape, strides):
+def _check_tensor(storage: Any, offset: Any, shape: Any, strides: Any) -> None:
     """Raises FileError for a tensor that does not lie in its storage, or repeats it without end."""
     counts = (offset, *shape, *strides)
     if not isinstance(storage, _Storage) or not all(map(_is_count, counts)) or len(shape) != len(strides):
@@ -230,16 +239,16 @@ def _check_tensor(storage, offset, shape, strides):
         )
 
 
-def _check_plain(value):
+def _check_plain(value: Any) -> None:
     """Raises FileError for arguments that are more than numbers and text, or lists of them."""
     values = [value]
     for _ in range(3):
-        values = [part for item in values for part in (item if isinstance(item, (tuple, list)) else [item])]
+        values = [inner for item in values for inner in (item if isinstance(item, (tuple, list)) else [item])]
         if len(values) > MOST_REPEATED:
             break
     if not all(isinstance(item, _PLAIN) for item in values):
         raise FileError('is damaged: a set, shape or device is not made of numbers or text')
 
 
-def _is_count(value):
+def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**48

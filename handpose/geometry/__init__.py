@@ -1,4 +1,4 @@
-"""Rotations, rigid motions, pinhole cameras, alignment and boxes: batched, differentiable functions on tensors."""
+"""Rotations, rigid transforms, pinhole cameras, alignment and boxes: batched, differentiable functions on tensors."""
 
 from handpose.geometry.alignment import procrustes_align
 from handpose.geometry.boxes import (

@@ -1,6 +1,7 @@
 """Procrustes alignment of point sets, batched and differentiable."""
 
 import torch
+from torch import Tensor
 
 from handpose.geometry.rotations import small_matmul
 
@@ -8,11 +9,21 @@ from handpose.geometry.rotations import small_matmul
 _NORM_GUARD = 1e-8
 
 
-def procrustes_align(pred, target, allow_reflection=False, scale=True, weights=None):
-    """Moves `pred` as near to `target` in least squares as rotation, translation and (if `scale`) one scale allow.
+def procrustes_align(
+    pred: Tensor,
+    target: Tensor,
+    allow_reflection: bool = False,
+    scale: bool = True,
+    weights: Tensor | None = None,
+) -> Tensor:
+    """Aligns `pred` to `target` in the least-squares sense with a rotation, a translation and, if `scale`, one scale.
+
+    The gradient is that of the polar decomposition, which unlike the gradient of the SVD stays finite when singular
+    values are equal. Source: Umeyama, PAMI 1991.
 
     Args:
-        pred, target: (..., N, 3), any one unit.
+        pred: (..., N, 3), any unit.
+        target: (..., N, 3), the same unit.
         allow_reflection: let the rotation be improper. True is what the FreiHAND, HO3D and DexYCB evaluators do
             (scipy's orthogonal Procrustes, so a mirrored hand aligns perfectly); False is the usual PA-MPJPE.
         scale: fit one scale per set as well.
@@ -20,25 +31,22 @@ def procrustes_align(pred, target, allow_reflection=False, scale=True, weights=N
             anything.
 
     Returns:
-        (..., N, 3) aligned `pred`, the points of weight 0 moved along. Finite, with finite gradients, where all points
-        coincide.
-
-    Source: Umeyama, PAMI 1991; the gradient is that of the polar decomposition, which unlike the gradient of the SVD
-    stays finite when singular values are equal.
+        (..., N, 3) aligned `pred`, the points of weight 0 transformed too. Finite, with finite gradients, where all
+        points coincide.
     """
     dtype = torch.promote_types(torch.promote_types(pred.dtype, target.dtype), torch.float32)
     pred, target = pred.to(dtype), target.to(dtype)
     weights = pred.new_ones(pred.shape[:-1]) if weights is None else weights.to(dtype)
     weights = weights.unsqueeze(-1)
-    pred_mean, pred_unit, pred_norm = _normalised(pred, weights)
-    target_mean, target_unit, target_norm = _normalised(target, weights)
+    pred_mean, pred_unit, pred_norm = _normalize(pred, weights)
+    target_mean, target_unit, target_norm = _normalize(target, weights)
     covariance = small_matmul(target_unit.transpose(-1, -2), weights * pred_unit)
     rotmat, trace = _nearest_rotation(covariance, allow_reflection)
     ratio = trace[..., None, None] * target_norm / pred_norm if scale else 1
     return small_matmul(pred - pred_mean, rotmat.transpose(-1, -2)) * ratio + target_mean
 
 
-def _normalised(points, weights):
+def _normalize(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
     """Returns the weighted mean (..., 1, 3), the centred points over their norm, and the norm (..., 1, 1)."""
     points = torch.where(weights > 0, points, torch.zeros_like(points))  # NaN times 0 would still be NaN
     total = weights.sum(-2, keepdim=True)
@@ -50,7 +58,7 @@ def _normalised(points, weights):
     return mean, centred / norm, norm
 
 
-def _nearest_rotation(matrix, allow_reflection):
+def _nearest_rotation(matrix: Tensor, allow_reflection: bool) -> tuple[Tensor, Tensor]:
     """Returns the rotation R (..., 3, 3) with the largest trace of R^T matrix, and that trace (...).
 
     R comes from an SVD outside the graph. Its first-order change with `matrix` is R [omega]x, where omega is
@@ -75,10 +83,10 @@ def _nearest_rotation(matrix, allow_reflection):
     stiffness = (sigma.sum(-1, keepdim=True) - sigma).clamp_min(torch.finfo(matrix.dtype).eps)
     omega = small_matmul(vh, axial.unsqueeze(-1)) / stiffness.unsqueeze(-1)
     omega = small_matmul(vh.transpose(-1, -2), omega).squeeze(-1)
-    turned = torch.linalg.cross(omega.unsqueeze(-2).expand_as(rotmat), rotmat, dim=-1)
-    return rotmat - (turned - turned.detach()), change.diagonal(dim1=-2, dim2=-1).sum(-1)
+    rotated = torch.linalg.cross(omega.unsqueeze(-2).expand_as(rotmat), rotmat, dim=-1)
+    return rotmat - (rotated - rotated.detach()), change.diagonal(dim1=-2, dim2=-1).sum(-1)
 
 
-def _determinant(matrix):
+def _determinant(matrix: Tensor) -> Tensor:
     a, b, c = matrix.unbind(-2)
     return (a * torch.linalg.cross(b, c, dim=-1)).sum(-1)

@@ -7,7 +7,10 @@ Intrinsics (..., 3, 3) end in the row (0, 0, 1); their upper left 2x2 block may 
 crop).
 """
 
+from collections.abc import Sequence
+
 import torch
+from torch import Tensor
 
 from handpose.geometry.rigid import make_rigid, transform_points
 from handpose.geometry.rotations import small_matmul
@@ -16,15 +19,18 @@ from handpose.geometry.rotations import small_matmul
 _NEAREST_DEPTH = 1e-6
 
 
-def project_points(points, intrinsics, extrinsics=None):
-    """Projects points (..., N, 3), metres, to pixels (..., N, 2).
+def project_points(points: Tensor, intrinsics: Tensor, extrinsics: Tensor | None = None) -> Tensor:
+    """Projects 3D points to pixels.
+
+    Points behind the camera get pixels too (mirrored ones): mask them by their depth.
 
     Args:
-        points: in the camera frame, or in the frame that `extrinsics` maps from.
+        points: (..., N, 3) metres in the camera frame, or in the frame that `extrinsics` maps from.
         intrinsics: (..., 3, 3).
         extrinsics: (..., 4, 4) to the camera frame, or None.
 
-    Points behind the camera give pixels too (mirrored ones): mask them by their depth.
+    Returns:
+        (..., N, 2) pixels.
     """
     if extrinsics is not None:
         points = transform_points(points, extrinsics)
@@ -33,8 +39,17 @@ def project_points(points, intrinsics, extrinsics=None):
     return apply_affine(points[..., :2] / depth, intrinsics[..., :2, :])
 
 
-def unproject_points(uv, depth, intrinsics):
-    """Lifts pixels (..., N, 2) with depths z (..., N), metres, to camera-frame points (..., N, 3)."""
+def unproject_points(uv: Tensor, depth: Tensor, intrinsics: Tensor) -> Tensor:
+    """Lifts pixels to 3D points.
+
+    Args:
+        uv: (..., N, 2) pixels.
+        depth: (..., N) z in metres.
+        intrinsics: (..., 3, 3).
+
+    Returns:
+        (..., N, 3) metres in the camera frame.
+    """
     (a, b), (c, d) = (row.unbind(-1) for row in intrinsics[..., :2, :2].unbind(-2))
     adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
     inverse = adjugate / (a * d - b * c)[..., None, None]
@@ -43,56 +58,90 @@ def unproject_points(uv, depth, intrinsics):
     return torch.cat([xy * depth, depth[..., :1]], -1)
 
 
-def apply_affine(points, affine):
-    """Maps 2D points (..., N, 2) by affine matrices (..., 2, 3)."""
+def apply_affine(points: Tensor, affine: Tensor) -> Tensor:
+    """Transforms 2D points.
+
+    Args:
+        points: (..., N, 2).
+        affine: (..., 2, 3).
+
+    Returns:
+        (..., N, 2) points.
+    """
     return small_matmul(points, affine[..., :2].transpose(-1, -2)) + affine[..., None, :, 2]
 
 
-def crop_affine(boxes, size, angle=0.0):
-    """Returns the pixel affine (..., 2, 3) from an image to the crop of a box, turned about the box's centre.
+def crop_affine(boxes: Tensor, size: Sequence[int], angle: float | Tensor = 0.0) -> Tensor:
+    """Computes the pixel affine from an image to the crop of a box rotated about the box's centre.
 
-    The edges of the turned box become the edges of the crop: with angle 0, x1 goes to -0.5 and x2 to w - 0.5. The
+    The edges of the rotated box become the edges of the crop: with angle 0, x1 maps to -0.5 and x2 to w - 0.5. The
     box (-0.5, -0.5, w - 0.5, h - 0.5) and size (w, h) give the identity. A box whose aspect is not that of `size` is
     stretched; `square_boxes` avoids it.
 
     Args:
         boxes: (..., 4) xyxy pixels, with an area (an empty box has no finite affine).
         size: (w, h) of the crop.
-        angle: radians, a number or (...); the box turns from x towards y (clockwise on screen), what is in the crop
-            turns the other way.
+        angle: radians, a number or (...); the box rotates from x towards y (clockwise on screen), the contents of the
+            crop the other way.
+
+    Returns:
+        (..., 2, 3) affine.
     """
-    size = boxes.new_tensor([size[0], size[1]])
+    extent = boxes.new_tensor([size[0], size[1]])
     angle = torch.as_tensor(angle, dtype=boxes.dtype, device=boxes.device)
-    scale = size / (boxes[..., 2:] - boxes[..., :2])
+    scale = extent / (boxes[..., 2:] - boxes[..., :2])
     linear = scale.unsqueeze(-1) * rotate_about_optical_axis(-angle)[..., :2, :2]
     centre = (boxes[..., :2] + boxes[..., 2:]) / 2
-    offset = (size - 1) / 2 - small_matmul(linear, centre.unsqueeze(-1)).squeeze(-1)
+    offset = (extent - 1) / 2 - small_matmul(linear, centre.unsqueeze(-1)).squeeze(-1)
     return torch.cat([linear, offset.unsqueeze(-1)], -1)
 
 
-def resize_affine(size, new_size):
-    """Returns the pixel affine (2, 3) of resizing a whole image of `size` (w, h) pixels to `new_size` (w, h)."""
+def resize_affine(size: Sequence[int], new_size: Sequence[int]) -> Tensor:
+    """Computes the pixel affine of resizing a whole image.
+
+    Args:
+        size: (w, h) of the image, pixels.
+        new_size: (w, h) after resizing.
+
+    Returns:
+        (2, 3) affine.
+    """
     width, height = size
     return crop_affine(torch.tensor([-0.5, -0.5, width - 0.5, height - 0.5]), new_size)
 
 
-def transform_intrinsics(intrinsics, affine):
-    """Returns the intrinsics (..., 3, 3) of an image warped by a pixel affine (..., 2, 3)."""
+def transform_intrinsics(intrinsics: Tensor, affine: Tensor) -> Tensor:
+    """Computes the intrinsics of an image warped by a pixel affine.
+
+    Args:
+        intrinsics: (..., 3, 3).
+        affine: (..., 2, 3).
+
+    Returns:
+        (..., 3, 3) intrinsics.
+    """
     last = affine.new_tensor([0.0, 0.0, 1.0]).expand(*affine.shape[:-2], 1, 3)
     return small_matmul(torch.cat([affine, last], -2), intrinsics)
 
 
-def rotate_about_optical_axis(angle):
-    """Returns the rotations (..., 3, 3) by a tensor of angles (...), radians, about z: from x towards y."""
+def rotate_about_optical_axis(angle: Tensor) -> Tensor:
+    """Computes rotations about z.
+
+    Args:
+        angle: (...) radians, from x towards y.
+
+    Returns:
+        (..., 3, 3) rotation matrices.
+    """
     cosine, sine, zero = angle.cos(), angle.sin(), torch.zeros_like(angle)
     rows = ((cosine, -sine, zero), (sine, cosine, zero), (zero, zero, zero + 1))
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
-def crop_camera(intrinsics, affine, angle):
-    """Returns the camera of a turned crop: intrinsics (..., 3, 3) and the rotation (..., 3, 3) of the 3D labels.
+def crop_camera(intrinsics: Tensor, affine: Tensor, angle: float | Tensor) -> tuple[Tensor, Tensor]:
+    """Computes the camera of a rotated crop, and the rotation of the 3D labels.
 
-    Turning a crop turns what is seen in it, so the 3D labels turn along (the extrinsics, if the labels are in the
+    Rotating a crop rotates the scene in it, so the 3D labels rotate along (the extrinsics, if the labels are in the
     world), and the intrinsics stay free of a rotation: project(new intrinsics, rotation @ X) equals
     apply_affine(project(intrinsics, X), affine) for every X.
 
@@ -100,18 +149,25 @@ def crop_camera(intrinsics, affine, angle):
         intrinsics: (..., 3, 3) of the image before the crop.
         affine: (..., 2, 3) from `crop_affine`.
         angle: radians, a number or (...), as given to `crop_affine`.
+
+    Returns:
+        Intrinsics (..., 3, 3) and the rotation (..., 3, 3) of the 3D labels.
     """
     angle = torch.as_tensor(angle, dtype=intrinsics.dtype, device=intrinsics.device)
     rotation = rotate_about_optical_axis(-angle)
     return small_matmul(transform_intrinsics(intrinsics, affine), rotation.transpose(-1, -2)), rotation
 
 
-def look_at(eye, target, up):
-    """Returns the extrinsics (..., 4, 4), world to camera, of a camera at `eye` that has `target` in its centre.
+def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:
+    """Computes the extrinsics of a camera at `eye` that has `target` in its centre.
 
     Args:
-        eye, target: (..., 3) metres, world.
+        eye: (..., 3) metres, world.
+        target: (..., 3) metres, world.
         up: (..., 3) the world direction that is up in the image; its length does not matter.
+
+    Returns:
+        (..., 4, 4) world to camera.
 
     Raises:
         ValueError: eye and target coincide, or up is parallel to the line of sight.

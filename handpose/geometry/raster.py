@@ -5,10 +5,12 @@ turn their back to the camera: in an image (x right, y down) a face whose vertic
 outside the surface has a negative area when it is seen from the front.
 """
 
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 NEAR = 1e-3  # a face with a vertex nearer than this is dropped, not clipped
 _SHIFT = 4  # sub-pixel bits that OpenCV gets
@@ -16,17 +18,22 @@ _LARGEST = 1 << 14  # pixels; faces that reach further outside would overflow Op
 
 
 class Raster(NamedTuple):
-    """What a camera sees of a mesh: `face_ids` (h, w) int32, -1 = none; `depth` (h, w) float32 metres, 0 = none."""
+    """What a camera sees of a mesh.
 
-    face_ids: np.ndarray
-    depth: np.ndarray
+    Attributes:
+        face_ids: (h, w) int32, the face at each pixel, -1 = none.
+        depth: (h, w) float32 metres along the optical axis, 0 = none.
+    """
+
+    face_ids: NDArray
+    depth: NDArray
 
 
-def rasterize(vertices_2d, depth, faces, size):
+def rasterize(vertices_2d: NDArray, depth: NDArray, faces: NDArray, size: Sequence[int]) -> Raster:
     """Draws a mesh far to near, so that later (nearer) faces cover earlier ones.
 
-    Faces are ordered by their mean depth; the depth of a pixel comes from the plane of the face that won it. OpenCV
-    fills border pixels too, so silhouettes are about half a pixel fatter than those of `rasterize_exact`.
+    Faces are ordered by their mean depth; the depth of a pixel comes from the plane of its face. OpenCV fills border
+    pixels too, so silhouettes are about half a pixel fatter than those of `rasterize_exact`.
 
     Args:
         vertices_2d: (V, 2) pixels.
@@ -41,8 +48,18 @@ def rasterize(vertices_2d, depth, faces, size):
     return Raster(face_ids, depth_of_faces(face_ids, vertices_2d, depth, faces))
 
 
-def paint_faces(vertices_2d, depth, faces, size):
-    """The face (h, w) int32 seen at each pixel, -1 = none: `rasterize` without the depth."""
+def paint_faces(vertices_2d: NDArray, depth: NDArray, faces: NDArray, size: Sequence[int]) -> NDArray:
+    """Finds the face seen at each pixel: `rasterize` without the depth.
+
+    Args:
+        vertices_2d: (V, 2) pixels.
+        depth: (V,) metres along the optical axis.
+        faces: (F, 3) int, counter-clockwise seen from outside.
+        size: (width, height).
+
+    Returns:
+        (height, width) int32, -1 = none.
+    """
     width, height = size
     face_ids = np.full((height, width), -1, np.int32)
     order = visible_faces(vertices_2d, depth, faces, size)
@@ -54,8 +71,18 @@ def paint_faces(vertices_2d, depth, faces, size):
     return face_ids
 
 
-def depth_of_faces(face_ids, vertices_2d, depth, faces):
-    """Depth (h, w) float32 of each pixel from the plane of its face: 1 / z is linear on the image; 0 where no face."""
+def depth_of_faces(face_ids: NDArray, vertices_2d: NDArray, depth: NDArray, faces: NDArray) -> NDArray:
+    """Computes the depth of each pixel from the plane of its face: 1 / z is linear in the image.
+
+    Args:
+        face_ids: (h, w) int, -1 = none.
+        vertices_2d: (V, 2) pixels.
+        depth: (V,) metres along the optical axis.
+        faces: (F, 3) int.
+
+    Returns:
+        (h, w) float32 metres, 0 where there is no face.
+    """
     image = np.zeros(face_ids.shape, np.float32)
     pixels = np.nonzero(face_ids >= 0)
     inverse = 1 / np.maximum(depth, NEAR)[:, None]
@@ -63,11 +90,13 @@ def depth_of_faces(face_ids, vertices_2d, depth, faces):
     return image
 
 
-def interpolate(pixels, ids, vertices_2d, values, faces):
-    """Vertex values at pixels, linear on the image within each face (exact for 1 / depth, Gouraud shading for colours).
+def interpolate(
+    pixels: tuple[NDArray, ...], ids: NDArray, vertices_2d: NDArray, values: NDArray, faces: NDArray
+) -> NDArray:
+    """Interpolates vertex values at pixels, linearly in the image within each face.
 
-    A pixel just outside its face keeps within the range of the face's corners: on a nearly edge-on face the plane
-    would run far away.
+    This is exact for 1 / depth, and Gouraud shading for colours. A pixel just outside its face stays within the range
+    of the face's corners: on a nearly edge-on face the plane would extrapolate far.
 
     Args:
         pixels: (rows, columns), each (N,) int.
@@ -98,14 +127,24 @@ def interpolate(pixels, ids, vertices_2d, values, faces):
     return np.clip(slope_x * columns + slope_y * rows + constant, low, high)
 
 
-def visible_faces(vertices_2d, depth, faces, size):
-    """Indices of the faces that are in front of the camera, face it, and reach into the image."""
+def visible_faces(vertices_2d: NDArray, depth: NDArray, faces: NDArray, size: Sequence[int]) -> NDArray:
+    """Finds the faces that are in front of the camera, face it, and reach into the image.
+
+    Args:
+        vertices_2d: (V, 2) pixels.
+        depth: (V,) metres along the optical axis.
+        faces: (F, 3) int, counter-clockwise seen from outside.
+        size: (width, height).
+
+    Returns:
+        (N,) int indices into `faces`.
+    """
     x, y = vertices_2d[:, 0][faces], vertices_2d[:, 1][faces]
     turn = (x[:, 1] - x[:, 0]) * (y[:, 2] - y[:, 0]) - (y[:, 1] - y[:, 0]) * (x[:, 2] - x[:, 0])
     kept = np.flatnonzero(turn < 0)
     low, high = vertices_2d.min(0), vertices_2d.max(0)
     if (low >= 0).all() and (high <= np.asarray(size) - 1).all() and depth.min() > NEAR:
-        return kept  # the whole mesh is in the picture
+        return kept  # the whole mesh is in the image
     x, y = x[kept], y[kept]
     left, right, top, bottom = x.min(1), x.max(1), y.min(1), y.max(1)
     inside = (right >= -0.5) & (left <= size[0] - 0.5) & (bottom >= -0.5) & (top <= size[1] - 0.5)
@@ -113,10 +152,17 @@ def visible_faces(vertices_2d, depth, faces, size):
     return kept[inside & drawable & (depth[faces[kept]] > NEAR).all(1)]
 
 
-def rasterize_exact(vertices_2d, depth, faces, size):
+def rasterize_exact(vertices_2d: NDArray, depth: NDArray, faces: NDArray, size: Sequence[int]) -> Raster:
     """Draws a mesh with a z-buffer that tests every pixel centre against every face: slow, exact, for checks.
 
-    Arguments and result as `rasterize`.
+    Args:
+        vertices_2d: (V, 2) pixels.
+        depth: (V,) metres along the optical axis.
+        faces: (F, 3) int, counter-clockwise seen from outside.
+        size: (width, height).
+
+    Returns:
+        Raster.
     """
     width, height = size
     face_ids = np.full((height, width), -1, np.int32)
@@ -138,6 +184,6 @@ def rasterize_exact(vertices_2d, depth, faces, size):
     return Raster(face_ids, np.where(face_ids >= 0, nearest, 0).astype(np.float32))
 
 
-def _barycentric(corners, x, y):
+def _barycentric(corners: NDArray, x: NDArray, y: NDArray) -> NDArray:
     matrix = np.concatenate([corners.T, np.ones((1, 3))])
     return np.stack([x, y, np.ones_like(x)], -1) @ np.linalg.inv(matrix).T

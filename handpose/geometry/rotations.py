@@ -6,16 +6,24 @@ Angles are radians; quaternions are (w, x, y, z); 6D is the first column, then t
 """
 
 import torch
+from torch import Tensor
 
 # Below this squared half-angle tangent or sine the power series are exact in float64 and better than the quotient.
 _SMALL_SQUARED = 1e-4
 
 
-def small_matmul(a, b):
-    """Returns the product of matrices a (..., n, k) and b (..., k, m) with a small k; leading dims broadcast.
+def small_matmul(a: Tensor, b: Tensor) -> Tensor:
+    """Multiplies matrices with a small inner dimension; leading dims broadcast.
 
-    Written with elementwise operations, which autocast and TF32 leave in full precision: rigid motions lose
-    millimetres when a half-precision matrix product takes them over.
+    Written with elementwise operations, which autocast and TF32 leave in full precision: rigid transforms lose
+    millimetres in a half-precision matrix product.
+
+    Args:
+        a: (..., n, k).
+        b: (..., k, m).
+
+    Returns:
+        (..., n, m).
     """
     product = a[..., :1] * b[..., :1, :]
     for k in range(1, a.shape[-1]):
@@ -23,8 +31,15 @@ def small_matmul(a, b):
     return product
 
 
-def quat_to_rotmat(quat):
-    """Converts quaternions (..., 4), w first and of any length but zero, to matrices (..., 3, 3)."""
+def quat_to_rotmat(quat: Tensor) -> Tensor:
+    """Converts quaternions to rotation matrices.
+
+    Args:
+        quat: (..., 4), w first, of any length but zero.
+
+    Returns:
+        (..., 3, 3).
+    """
     double = 2 / quat.square().sum(-1, keepdim=True).clamp_min(torch.finfo(quat.dtype).tiny)
     w, x, y, z = quat.unbind(-1)
     _, dx, dy, dz = (quat * double).unbind(-1)
@@ -36,11 +51,17 @@ def quat_to_rotmat(quat):
     return torch.stack([torch.stack(row, -1) for row in rows], -2)
 
 
-def rotmat_to_quat(rotmat):
-    """Converts matrices (..., 3, 3) to unit quaternions (..., 4), w first and never negative.
+def rotmat_to_quat(rotmat: Tensor) -> Tensor:
+    """Converts rotation matrices to unit quaternions.
 
     The symmetric matrix 4 q q^T is linear in the rotation matrix. Its row with the largest diagonal entry is q times a
     number of at least 1 in size, so normalising that row needs no square root of a vanishing number.
+
+    Args:
+        rotmat: (..., 3, 3).
+
+    Returns:
+        (..., 4), w first and never negative.
     """
     (r00, r01, r02), (r10, r11, r12), (r20, r21, r22) = (row.unbind(-1) for row in rotmat.unbind(-2))
     rows = (
@@ -55,10 +76,14 @@ def rotmat_to_quat(rotmat):
     return _positive_w(row / torch.linalg.vector_norm(row, dim=-1, keepdim=True))
 
 
-def rotvec_to_quat(rotvec):
-    """Converts rotation vectors (..., 3), axis times angle, to unit quaternions (..., 4), w first.
+def rotvec_to_quat(rotvec: Tensor) -> Tensor:
+    """Converts rotation vectors to unit quaternions.
 
-    w is the cosine of half the angle, so it is negative for angles between pi and 3 pi.
+    Args:
+        rotvec: (..., 3) axis times angle in radians.
+
+    Returns:
+        (..., 4), w first. w is the cosine of half the angle, so it is negative for angles between pi and 3 pi.
     """
     squared = rotvec.square().sum(-1, keepdim=True) / 4  # half the angle, squared
     small = squared < _SMALL_SQUARED
@@ -68,10 +93,14 @@ def rotvec_to_quat(rotvec):
     return torch.cat([cosine, rotvec * sine_ratio / 2], -1)
 
 
-def quat_to_rotvec(quat):
-    """Converts quaternions (..., 4), w first and of any length but zero, to rotation vectors (..., 3).
+def quat_to_rotvec(quat: Tensor) -> Tensor:
+    """Converts quaternions to rotation vectors.
 
-    The angle is between 0 and pi. At exactly pi one of the two opposite axes is taken.
+    Args:
+        quat: (..., 4), w first, of any length but zero.
+
+    Returns:
+        (..., 3) with an angle from 0 to pi. At exactly pi one of the two opposite axes is taken.
     """
     quat = _positive_w(quat)
     w, xyz = quat[..., :1], quat[..., 1:]
@@ -84,60 +113,94 @@ def quat_to_rotvec(quat):
     return xyz * 2 * torch.where(small, series, torch.atan2(sine, w) / sine)
 
 
-def rotvec_to_rotmat(rotvec):
-    """Converts rotation vectors (..., 3), axis times angle of any size, to matrices (..., 3, 3) (Rodrigues)."""
+def rotvec_to_rotmat(rotvec: Tensor) -> Tensor:
+    """Converts rotation vectors to rotation matrices (Rodrigues).
+
+    Args:
+        rotvec: (..., 3) axis times angle of any size, radians.
+
+    Returns:
+        (..., 3, 3).
+    """
     return quat_to_rotmat(rotvec_to_quat(rotvec))
 
 
-def rotmat_to_rotvec(rotmat):
-    """Converts matrices (..., 3, 3) to rotation vectors (..., 3) with an angle between 0 and pi."""
+def rotmat_to_rotvec(rotmat: Tensor) -> Tensor:
+    """Converts rotation matrices to rotation vectors.
+
+    Args:
+        rotmat: (..., 3, 3).
+
+    Returns:
+        (..., 3) with an angle from 0 to pi, radians.
+    """
     return quat_to_rotvec(rotmat_to_quat(rotmat))
 
 
-def rotmat_to_rot6d(rotmat):
-    """Converts matrices (..., 3, 3) to 6D (..., 6): the first column, then the second (not interleaved)."""
+def rotmat_to_rot6d(rotmat: Tensor) -> Tensor:
+    """Converts rotation matrices to 6D.
+
+    Args:
+        rotmat: (..., 3, 3).
+
+    Returns:
+        (..., 6): the first column, then the second (not interleaved).
+    """
     return torch.cat([rotmat[..., 0], rotmat[..., 1]], -1)
 
 
-def rot6d_to_rotmat(rot6d):
-    """Converts 6D (..., 6), first column then second, to matrices (..., 3, 3) by Gram-Schmidt.
+def rot6d_to_rotmat(rot6d: Tensor) -> Tensor:
+    """Converts 6D to rotation matrices by Gram-Schmidt.
 
     Any six finite numbers give a rotation. Where they fix no first or no second direction (a zero vector, two parallel
     vectors), a coordinate axis made orthogonal takes its place, without a gradient.
     Source: Zhou et al., On the Continuity of Rotation Representations in Neural Networks, CVPR 2019.
+
+    Args:
+        rot6d: (..., 6), the first column, then the second.
+
+    Returns:
+        (..., 3, 3).
     """
     first, second = rot6d[..., :3], rot6d[..., 3:]
     tiny = torch.finfo(rot6d.dtype).tiny ** 0.5
-    x = _unit_or(first, tiny, first.new_tensor([1.0, 0.0, 0.0]).expand_as(first))
+    x = _normalize_or(first, tiny, first.new_tensor([1.0, 0.0, 0.0]).expand_as(first))
     # The axis least along x is far from parallel to it.
     least = torch.nn.functional.one_hot(x.detach().abs().argmin(-1), 3).to(x.dtype)
-    spare = _unit_or(_without(least, x.detach()), tiny, least)
+    spare = _normalize_or(_orthogonal_part(least, x.detach()), tiny, least)
     # What rounding leaves of a parallel vector must not be blown up to a direction.
     limit = torch.finfo(rot6d.dtype).eps ** 0.5 * torch.linalg.vector_norm(second.detach(), dim=-1, keepdim=True)
-    y = _unit_or(_without(second, x), limit.clamp_min(tiny), spare)
+    y = _normalize_or(_orthogonal_part(second, x), limit.clamp_min(tiny), spare)
     return torch.stack([x, y, torch.linalg.cross(x, y, dim=-1)], -1)
 
 
-def geodesic_distance(rotmat1, rotmat2):
-    """Returns the angle in radians, 0 to pi, between rotations (..., 3, 3) and (..., 3, 3): shape (...).
+def geodesic_distance(rotmat1: Tensor, rotmat2: Tensor) -> Tensor:
+    """Computes the angle between rotations.
 
     The gradient is zero where the two are equal (the distance has a kink there).
+
+    Args:
+        rotmat1: (..., 3, 3).
+        rotmat2: (..., 3, 3).
+
+    Returns:
+        (...) radians, 0 to pi.
     """
     quat = rotmat_to_quat(small_matmul(rotmat1.transpose(-1, -2), rotmat2))
     return 2 * torch.atan2(torch.linalg.vector_norm(quat[..., 1:], dim=-1), quat[..., 0])
 
 
-def _positive_w(quat):
+def _positive_w(quat: Tensor) -> Tensor:
     return torch.where(quat[..., :1] < 0, -quat, quat)
 
 
-def _without(vector, unit):
+def _orthogonal_part(vector: Tensor, unit: Tensor) -> Tensor:
     """What remains of `vector` orthogonal to `unit`."""
     return vector - (vector * unit).sum(-1, keepdim=True) * unit
 
 
-def _unit_or(vector, limit, instead):
-    """Normalises `vector`, or takes `instead` where its length is at most `limit`."""
+def _normalize_or(vector: Tensor, limit: float | Tensor, fallback: Tensor) -> Tensor:
+    """Normalises `vector`, or takes `fallback` where its length is at most `limit`."""
     usable = torch.linalg.vector_norm(vector.detach(), dim=-1, keepdim=True) > limit
-    safe = torch.where(usable, vector, instead)
+    safe = torch.where(usable, vector, fallback)
     return safe / torch.linalg.vector_norm(safe, dim=-1, keepdim=True)

@@ -16,6 +16,7 @@ from handpose.hands.mano import MANO
 from handpose.hands.mano_file import MANOFileError, load_mano_file
 from handpose.hands.model import HandMesh, HandModel, linear_blend_skinning, vertex_normals
 from handpose.hands.procedural import ProceduralHand
+from handpose.hands.sides import SIDE_LABELS, Side
 
 __all__ = [
     'BONES',
@@ -25,11 +26,13 @@ __all__ = [
     'MANO',
     'MANO_JOINTS',
     'PARENTS_21',
+    'SIDE_LABELS',
     'HandFit',
     'HandMesh',
     'HandModel',
     'MANOFileError',
     'ProceduralHand',
+    'Side',
     'fit_hand',
     'from_common',
     'joint_order',

@@ -4,9 +4,12 @@ Every order is written as names; the permutations are derived from them. Joint n
 dip (fingers), cmc, mcp, ip (thumb) and tip. Orders that cover both hands list one hand; the reader splits them first.
 """
 
-import torch
+from collections.abc import Iterable
 
-from handpose.registry import did_you_mean
+import torch
+from torch import Tensor
+
+from handpose.text import did_you_mean
 
 FINGERS = ('thumb', 'index', 'middle', 'ring', 'little')
 SEGMENTS = {
@@ -15,12 +18,19 @@ SEGMENTS = {
 }
 
 
-def finger_joints(finger):
-    """Names of one finger's four joints, from the palm to the tip: 'index' -> ('index_mcp', ..., 'index_tip')."""
+def finger_joints(finger: str) -> tuple[str, ...]:
+    """Names one finger's four joints.
+
+    Args:
+        finger: a name from `FINGERS`.
+
+    Returns:
+        The names from the palm to the tip: 'index' -> ('index_mcp', ..., 'index_tip').
+    """
     return tuple(f'{finger}_{segment}' for segment in SEGMENTS[finger])
 
 
-def _outward(fingers, first=0, last=4):
+def _outward(fingers: Iterable[str], first: int = 0, last: int = 4) -> tuple[str, ...]:
     return tuple(name for finger in fingers for name in finger_joints(finger)[first:last])
 
 
@@ -76,8 +86,14 @@ Names that are not among the common 21 (palm centre, extra metacarpals, forearm)
 """
 
 
-def permutation_to_common(order_name):
-    """Returns a list of 21: where in the dataset's order each common joint lies, or -1 where it has none.
+def permutation_to_common(order_name: str) -> list[int]:
+    """Finds the common joints in a dataset's order.
+
+    Args:
+        order_name: a key of `JOINT_ORDERS`.
+
+    Returns:
+        21 indices into the dataset's order, -1 where it lacks the joint.
 
     Raises:
         KeyError: the order is unknown.
@@ -86,11 +102,17 @@ def permutation_to_common(order_name):
     return [order.index(name) if name in order else -1 for name in COMMON_JOINTS]
 
 
-def joint_order(order_name):
+def joint_order(order_name: str) -> tuple[str, ...]:
     """Returns the joint names of a dataset's order (one hand).
 
+    Args:
+        order_name: a key of `JOINT_ORDERS`.
+
+    Returns:
+        The names.
+
     Raises:
-        KeyError: the order is unknown; the sentence names the nearest known one.
+        KeyError: the order is unknown; the message names the most similar one.
     """
     if order_name not in JOINT_ORDERS:
         known = ', '.join(JOINT_ORDERS)
@@ -98,18 +120,19 @@ def joint_order(order_name):
     return JOINT_ORDERS[order_name]
 
 
-def to_common(joints, order_name):
+def to_common(joints: Tensor, order_name: str) -> tuple[Tensor, Tensor]:
     """Permutes one hand's joints from a dataset's order to the common 21.
 
     Args:
-        joints: (..., J, C) tensor in the dataset's order, any C (3D, 2D, validity with C = 1).
+        joints: (..., J, C) in the dataset's order, any C (3D, 2D, validity with C = 1).
         order_name: a key of `JOINT_ORDERS`.
 
     Returns:
-        (..., 21, C) tensor, zeros where the dataset has no such joint, and (21,) bool, False there.
+        (..., 21, C), zeros where the dataset has no such joint, and (21,) bool, False there.
 
     Raises:
-        KeyError: the order is unknown. ValueError: J is not that order's number of joints.
+        KeyError: the order is unknown.
+        ValueError: J is not that order's number of joints.
     """
     expected = len(joint_order(order_name))
     if joints.shape[-2] != expected:
@@ -120,24 +143,25 @@ def to_common(joints, order_name):
     return torch.where(valid[:, None], gathered, torch.zeros_like(gathered)), valid
 
 
-def from_common(joints, order_name):
+def from_common(joints: Tensor, order_name: str) -> tuple[Tensor, Tensor]:
     """Permutes the common 21 joints to a dataset's order: the inverse of `to_common`.
 
     Args:
-        joints: (..., 21, C) tensor in the common order.
+        joints: (..., 21, C) in the common order.
         order_name: a key of `JOINT_ORDERS`.
 
     Returns:
-        (..., J, C) tensor, zeros where the dataset's joint is not among the common 21, and (J,) bool, False there.
+        (..., J, C), zeros where the dataset's joint is not among the common 21, and (J,) bool, False there.
 
     Raises:
-        KeyError: the order is unknown. ValueError: the tensor does not have 21 joints.
+        KeyError: the order is unknown.
+        ValueError: the tensor does not have 21 joints.
     """
     order = joint_order(order_name)
     if joints.shape[-2] != len(COMMON_JOINTS):
         raise ValueError(f'from_common takes the common 21 joints, got a tensor of shape {tuple(joints.shape)}')
-    index = [COMMON_JOINTS.index(name) if name in COMMON_JOINTS else -1 for name in order]
-    index = torch.tensor(index, device=joints.device)
+    positions = [COMMON_JOINTS.index(name) if name in COMMON_JOINTS else -1 for name in order]
+    index = torch.tensor(positions, device=joints.device)
     valid = index >= 0
     gathered = joints.index_select(-2, index.clamp_min(0))
     return torch.where(valid[:, None], gathered, torch.zeros_like(gathered)), valid

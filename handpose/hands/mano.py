@@ -3,13 +3,17 @@
 import contextlib
 import io
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from handpose.hands.mano_file import load_mano_file
-from handpose.hands.model import LEFT, RIGHT, HandModel
-from handpose.registry import HAND_MODELS, did_you_mean
+from handpose.hands.model import HandModel
+from handpose.hands.sides import Side
+from handpose.text import did_you_mean
 
 # Vertex ids of the thumb, index, middle, ring and little tips, (left, right), as each code base takes them.
 FINGERTIP_VERTICES = {
@@ -23,12 +27,11 @@ FINGERTIP_VERTICES = {
 }
 
 
-@HAND_MODELS.register_module()
 class MANO(HandModel):
     """MANO through smplx, both sides in one call, from MANO_RIGHT.pkl and MANO_LEFT.pkl.
 
-    `hand_pose` is always the full pose in rotvecs, the mean included. A dataset that stores poses without the mean, or
-    PCA coefficients, converts with `pose_mean_of(side)` and `pose_basis_of(side)`.
+    `hand_pose` is always the full pose in rotation vectors, the mean included. A dataset that stores poses without the
+    mean, or PCA coefficients, converts with `pose_mean_of(side)` and `pose_basis_of(side)`.
 
     Args:
         model_path: folder with both files.
@@ -38,10 +41,21 @@ class MANO(HandModel):
         flat_hand_mean: False: `pose_mean` is the files' mean pose; True: it is zero (for poses stored complete).
 
     Raises:
-        ValueError: an option is unknown. MANOFileError: a file is missing or not MANO.
+        ValueError: an option is unknown.
+        MANOFileError: a file is missing or not MANO.
     """
 
-    def __init__(self, model_path, left_shapedirs='original', fingertip_vertices='dexycb', flat_hand_mean=False):
+    left_faces: Tensor
+    left_pose_mean: Tensor
+    left_pose_basis: Tensor
+
+    def __init__(
+        self,
+        model_path: str | Path,
+        left_shapedirs: str = 'original',
+        fingertip_vertices: str = 'dexycb',
+        flat_hand_mean: bool = False,
+    ) -> None:
         if left_shapedirs not in ('original', 'fixed'):
             raise ValueError(f"left_shapedirs must be 'original' or 'fixed', got {left_shapedirs!r}")
         if fingertip_vertices not in FINGERTIP_VERTICES:
@@ -66,23 +80,23 @@ class MANO(HandModel):
         self.register_buffer('left_pose_basis', _tensor(left['hands_components']), persistent=False)
         self.left, self.right = _smplx_layer(left, is_right=False), _smplx_layer(right, is_right=True)
 
-    def faces_of(self, side):
+    def faces_of(self, side: int) -> Tensor:
         """See `HandModel.faces_of`; the left file has its own triangles."""
-        return self.faces if side == RIGHT else self.left_faces
+        return self.faces if side == Side.RIGHT else self.left_faces
 
-    def pose_mean_of(self, side):
-        """(45,) mean finger pose of one side's file (0 left, 1 right); zero with `flat_hand_mean`."""
-        return self.pose_mean if side == RIGHT else self.left_pose_mean
+    def pose_mean_of(self, side: int) -> Tensor:
+        """See `HandModel.pose_mean_of`: of one side's file; zero with `flat_hand_mean`."""
+        return self.pose_mean if side == Side.RIGHT else self.left_pose_mean
 
-    def pose_basis_of(self, side):
-        """(45, 45) principal components of one side's file, one per row."""
-        return self.pose_basis if side == RIGHT else self.left_pose_basis
+    def pose_basis_of(self, side: int) -> Tensor:
+        """See `HandModel.pose_basis_of`: the principal components of one side's file."""
+        return self.pose_basis if side == Side.RIGHT else self.left_pose_basis
 
-    def pose_template(self, rotmats, hand_shape, hand_side):
+    def pose_template(self, rotmats: Tensor, hand_shape: Tensor, hand_side: Tensor) -> tuple[Tensor, Tensor]:
         """See `HandModel.pose_template`."""
         vertices = rotmats.new_zeros(len(rotmats), self.num_vertices, 3)
         joints = rotmats.new_zeros(len(rotmats), 16, 3)
-        for side, layer in ((LEFT, self.left), (RIGHT, self.right)):
+        for side, layer in ((Side.LEFT, self.left), (Side.RIGHT, self.right)):
             chosen = torch.nonzero(hand_side == side)[:, 0]
             if len(chosen):
                 out = layer(
@@ -94,35 +108,42 @@ class MANO(HandModel):
                 joints = joints.index_copy(0, chosen, out.joints)
         return vertices, joints
 
-    def rest_joints(self, hand_shape, hand_side):
+    def rest_joints(self, hand_shape: Tensor, hand_side: Tensor) -> Tensor:
         """See `HandModel.rest_joints`."""
         joints = []
         for layer in (self.left, self.right):
             template = layer.v_template + torch.einsum('bk,vck->bvc', hand_shape, layer.shapedirs)
             joints.append(layer.J_regressor @ template)
-        return torch.where((hand_side == RIGHT)[:, None, None], joints[RIGHT], joints[LEFT])
+        return torch.where((hand_side == Side.RIGHT)[:, None, None], joints[Side.RIGHT], joints[Side.LEFT])
 
 
-def fix_left_shapedirs(left, right):
-    """Negates the x component of the left shape directions (778, 3, 10) where they have the right hand's sign.
+def fix_left_shapedirs(left: NDArray, right: NDArray) -> NDArray:
+    """Negates the x component of the left shape directions where they have the right hand's sign.
 
     The left hand is the right one mirrored in x, so its x directions must be about the negative of the right's. In
     the distributed file they are not (vchoutas/smplx issue 48).
+
+    Args:
+        left: (778, 3, 10) shape directions of the left hand.
+        right: (778, 3, 10) shape directions of the right hand.
+
+    Returns:
+        (778, 3, 10) corrected left directions.
     """
     if np.abs(left[:, 0] - right[:, 0]).sum() < np.abs(left[:, 0] + right[:, 0]).sum():
         left = left * np.array([-1.0, 1.0, 1.0])[:, None]
     return left
 
 
-def _tensor(array, dtype=torch.float32):
+def _tensor(array: NDArray, dtype: torch.dtype = torch.float32) -> Tensor:
     return torch.from_numpy(np.array(array, np.int64 if dtype == torch.int64 else np.float64)).to(dtype)
 
 
-def _smplx_layer(model, is_right):
+def _smplx_layer(model: dict[str, NDArray], is_right: bool) -> Any:
     """smplx's MANO of one side. Its buffers are taken out of state_dict: the licence forbids passing them on."""
     import smplx
 
-    with contextlib.redirect_stdout(io.StringIO()):  # it prints a line about the number of shape numbers
+    with contextlib.redirect_stdout(io.StringIO()):  # it prints a line about the number of shape parameters
         layer = smplx.MANOLayer(
             model_path='unused: data_struct is given',
             is_rhand=is_right,

@@ -6,10 +6,12 @@ Besides arrays (`pickles.py`), a file may name the classes that the official fil
 
 import math
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
-from handpose.files.pickles import ARRAY_NAMES, OrderedMapping, PickleError, StandIn, load_pickle, refuse
+from handpose.files.pickles import ARRAY_NAMES, Contents, OrderedMapping, PickleError, StandIn, load_pickle, refuse
 
 REQUIRED = {
     'v_template': (778, 3),
@@ -31,7 +33,7 @@ class MANOFileError(ValueError):
 class _Chumpy(StandIn):
     """chumpy.ch.Ch: an array in `x`."""
 
-    def rebuild(self, contents):
+    def rebuild(self, contents: Contents) -> NDArray:
         """The array."""
         return _array_of(contents, self.state, 'x')
 
@@ -39,7 +41,7 @@ class _Chumpy(StandIn):
 class _Selection(StandIn):
     """chumpy.reordering.Select: entries `idxs` of `a`, in the shape `preferred_shape`."""
 
-    def rebuild(self, contents):
+    def rebuild(self, contents: Contents) -> NDArray:
         """The selected entries."""
         source, index = (_array_of(contents, self.state, key) for key in ('a', 'idxs'))
         shape = self.state.get('preferred_shape')
@@ -58,7 +60,7 @@ class _Sparse(StandIn):
 
     major = 0
 
-    def rebuild(self, contents):
+    def rebuild(self, contents: Contents) -> NDArray:
         """The matrix as a dense array."""
         data, minor, starts = (_array_of(contents, self.state, key) for key in ('data', 'indices', 'indptr'))
         shape = contents.value(self.state.get('_shape', self.state.get('shape')))
@@ -68,10 +70,11 @@ class _Sparse(StandIn):
         rows, columns = shape[self.major], shape[1 - self.major]
         indexed = all(a.ndim == 1 and a.dtype.kind in 'iu' for a in (minor, starts)) and data.shape == minor.shape
         if not indexed or data.dtype.kind not in 'biuf' or len(starts) != rows + 1:
-            refuse('it holds a sparse matrix whose parts do not fit each other')
-        minor, counts = minor.astype(np.int64), np.diff(starts.astype(np.int64))
+            refuse('it holds a sparse matrix whose arrays do not fit each other')
+        starts = starts.astype(np.int64)
+        minor, counts = minor.astype(np.int64), starts[1:] - starts[:-1]
         if starts[0] != 0 or starts[-1] != len(data) or counts.min() < 0:
-            refuse('it holds a sparse matrix whose parts do not fit each other')
+            refuse('it holds a sparse matrix whose arrays do not fit each other')
         if len(minor) and not 0 <= minor.min() <= minor.max() < columns:
             refuse('it holds a sparse matrix with entries outside its shape')
         dense = np.zeros((rows, columns), data.dtype)
@@ -96,7 +99,7 @@ class _Object(StandIn):
 class _Reconstructor(StandIn):
     """copyreg._reconstructor, by which protocols 0 and 1 make plain objects."""
 
-    def __new__(cls, *arguments):
+    def __new__(cls, *arguments: Any) -> Any:
         """An object of the stand-in that the file names."""
         names = [name for name in arguments if isinstance(name, type) and issubclass(name, StandIn)]
         if len(arguments) != 3 or len(names) != 2 or names[1] is not _Object or names[0] not in _OBJECTS:
@@ -107,7 +110,7 @@ class _Reconstructor(StandIn):
 _OBJECTS = (_Chumpy, _Selection, _SparseRows, _SparseColumns)
 
 
-def _array_of(contents, state, key):
+def _array_of(contents: Contents, state: Any, key: str) -> NDArray:
     """The array that the state of a stand-in has under `key`."""
     found = contents.value(state[key]) if isinstance(state, dict) and key in state else None
     if not isinstance(found, np.ndarray):
@@ -115,7 +118,7 @@ def _array_of(contents, state, key):
     return found
 
 
-def _known_names():
+def _known_names() -> dict[tuple[str, str], type[StandIn]]:
     """The full table of names that a MANO pickle may mention."""
     table = {**ARRAY_NAMES, ('collections', 'OrderedDict'): OrderedMapping}
     for module in ('copyreg', 'copy_reg'):
@@ -131,16 +134,16 @@ def _known_names():
     return table
 
 
-def load_mano_file(path):
+def load_mano_file(path: str | Path) -> dict[str, NDArray]:
     """Reads an official MANO_RIGHT.pkl or MANO_LEFT.pkl.
 
     Args:
         path: the file.
 
     Returns:
-        dict of numpy arrays: v_template (778, 3), shapedirs (778, 3, 10), posedirs (778, 3, 135), J_regressor
-        (16, 778) dense, weights (778, 16), kintree_table (2, 16), f (faces), hands_components (45, 45),
-        hands_mean (45,), and whatever else the file has.
+        Arrays: v_template (778, 3), shapedirs (778, 3, 10), posedirs (778, 3, 135), J_regressor (16, 778) dense,
+        weights (778, 16), kintree_table (2, 16), f (faces), hands_components (45, 45), hands_mean (45,), and whatever
+        else the file has.
 
     Raises:
         MANOFileError: the file is missing, is not a MANO file, or names something outside the fixed table.
@@ -162,7 +165,7 @@ def load_mano_file(path):
     return model
 
 
-def _check(path, model):
+def _check(path: Path, model: dict[str, Any]) -> None:
     for key, shape in REQUIRED.items():
         if key not in model:
             known = ', '.join(sorted(map(str, model)))
@@ -170,5 +173,6 @@ def _check(path, model):
         got = np.shape(model[key])
         if got != shape:
             raise MANOFileError(f'{path}: {key!r} must have shape {shape}, got {got}.')
-    if 'f' not in model or np.ndim(model['f']) != 2 or np.shape(model['f'])[1] != 3:
-        raise MANOFileError(f"{path}: 'f' must be the (F, 3) triangles, got shape {np.shape(model.get('f'))}.")
+    faces: tuple[int, ...] = np.shape(model.get('f', ()))
+    if len(faces) != 2 or faces[1] != 3:
+        raise MANOFileError(f"{path}: 'f' must be the (F, 3) triangles, got shape {faces}.")

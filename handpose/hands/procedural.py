@@ -5,9 +5,11 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
+from torch import Tensor
 
 from handpose.hands.joints import FINGERS
-from handpose.hands.model import RIGHT, HandModel, linear_blend_skinning
+from handpose.hands.model import HandModel, linear_blend_skinning
 from handpose.hands.procedural_anatomy import (
     CHAINS,
     DIGITS,
@@ -18,7 +20,7 @@ from handpose.hands.procedural_anatomy import (
     skin_weights,
 )
 from handpose.hands.procedural_mesh import mesh_edges, mesh_from_distance
-from handpose.registry import HAND_MODELS
+from handpose.hands.sides import Side
 
 SHAPE_MEANINGS = tuple(meaning for meaning, _ in SHAPE)
 REST_WRIST = (0.09, 0.0, 0.0)
@@ -27,21 +29,33 @@ PALM, BACK, FINGER, PAD, NAIL = range(5)
 
 
 class Template(NamedTuple):
-    """The built hand, numpy, metres, a right hand in rest."""
+    """The hand as built: a right hand at rest, metres.
 
-    vertices: np.ndarray  # (V, 3)
-    faces: np.ndarray  # (F, 3)
-    joints: np.ndarray  # (16, 3)
-    weights: np.ndarray  # (V, 16)
-    shape_directions: np.ndarray  # (V, 3, 10)
-    joint_directions: np.ndarray  # (16, 3, 10)
-    fingertips: np.ndarray  # (5,) thumb to little
-    pads: np.ndarray  # (5, PAD_VERTICES) thumb to little
-    regions: np.ndarray  # (V,)
+    Attributes:
+        vertices: (V, 3).
+        faces: (F, 3) int64.
+        joints: (16, 3).
+        weights: (V, 16) skinning weights.
+        shape_directions: (V, 3, 10) per standard deviation.
+        joint_directions: (16, 3, 10) per standard deviation.
+        fingertips: (5,) vertex ids, thumb to little.
+        pads: (5, PAD_VERTICES) vertex ids, thumb to little.
+        regions: (V,) PALM, BACK, FINGER, PAD or NAIL.
+    """
+
+    vertices: NDArray
+    faces: NDArray
+    joints: NDArray
+    weights: NDArray
+    shape_directions: NDArray
+    joint_directions: NDArray
+    fingertips: NDArray
+    pads: NDArray
+    regions: NDArray
 
 
 @cache
-def build_template():
+def build_template() -> Template:
     """Builds the resting hand, once per process (about 0.3 s); the same on every machine."""
     tips = np.stack([CHAINS[name].points[3] for name in FINGERS])
     vertices, faces = mesh_from_distance(hand_distance, _grid(), pins=tips)
@@ -65,13 +79,13 @@ def build_template():
     )
 
 
-def _grid():
+def _grid() -> list[NDArray]:
     """Grid of the resting hand, mm: fine across the fingers, coarse along the palm. It decides the vertex count."""
     along = np.concatenate([np.arange(-206.0, -48.0, 7.0), np.arange(-48.0, 45.0, 12.0)])
     return [along, np.arange(-70.0, 44.0, 7.0), np.arange(-76.0, 112.0, 5.0)]
 
 
-def _vertex_normals(vertices, faces):
+def _vertex_normals(vertices: NDArray, faces: NDArray) -> NDArray:
     cross = np.cross(vertices[faces[:, 1]] - vertices[faces[:, 0]], vertices[faces[:, 2]] - vertices[faces[:, 0]])
     normals = np.zeros_like(vertices)
     for corner in range(3):
@@ -79,11 +93,11 @@ def _vertex_normals(vertices, faces):
     return normals / np.linalg.norm(normals, axis=1, keepdims=True)
 
 
-def _last_joint(name):
+def _last_joint(name: str) -> int:
     return 3 + 3 * tuple(CHAINS).index(name)
 
 
-def _contacts(vertices, normals, weights):
+def _contacts(vertices: NDArray, normals: NDArray, weights: NDArray) -> tuple[NDArray, NDArray]:
     """Vertex ids of the five tips and of the pads, thumb to little."""
     tips, pads = [], []
     for name in FINGERS:
@@ -97,7 +111,7 @@ def _contacts(vertices, normals, weights):
     return np.array(tips), np.array(pads)
 
 
-def _regions(vertices, normals, weights):
+def _regions(vertices: NDArray, normals: NDArray, weights: NDArray) -> NDArray:
     """PALM, BACK, FINGER, PAD or NAIL for every vertex, for shading."""
     regions = np.where(weights[:, 0] > 0.5, np.where(normals[:, 1] < 0, PALM, BACK), FINGER)
     for name, chain in CHAINS.items():
@@ -109,7 +123,6 @@ def _regions(vertices, normals, weights):
     return regions
 
 
-@HAND_MODELS.register_module()
 class ProceduralHand(HandModel):
     """A hand of our own: MANO's 16 joints and parameters, linear like MANO, a closed skinned mesh, joint limits.
 
@@ -118,13 +131,13 @@ class ProceduralHand(HandModel):
     for the mean shape, so, as with MANO, the translation is not the wrist. The left hand is the mirror image in x, and
     its rotvecs follow MANO's left convention: (x, -y, -z) of the right hand's.
 
-    Shape numbers are in standard deviations; `SHAPE_MEANINGS` names them. The pose mean is zero, the basis identity.
+    Shape parameters are in standard deviations; `SHAPE_MEANINGS` names them. The pose mean is zero, the basis identity.
 
     Attributes:
         joint_axes: (15, 3, 3) of a right hand; columns are unit axes of (twist, abduction, flexion) for the joints
-            1..15, so rotvec = joint_axes @ (twist, abduction, flexion). Positive flexion turns the segment towards
+            1..15, so rotvec = joint_axes @ (twist, abduction, flexion). Positive flexion rotates the segment towards
             its pad, positive abduction towards the thumb's side (the thumb itself: out of the palm), positive twist
-            about the way back to the palm.
+            about the direction back to the palm.
         joint_limits: (15, 3, 2) radians, lower and upper bound of (twist, abduction, flexion).
         fingertip_pads: (5, 6) vertex ids on the palmar side of the last segments, thumb to little.
         skin_regions: (V,) 0 palm, 1 back of the hand, 2 finger, 3 finger pad, 4 nail.
@@ -133,7 +146,17 @@ class ProceduralHand(HandModel):
     Source of all measures: see `handpose.hands.procedural_anatomy`.
     """
 
-    def __init__(self):
+    joint_axes: Tensor
+    joint_limits: Tensor
+    fingertip_pads: Tensor
+    skin_regions: Tensor
+    weights: Tensor
+    template_vertices: Tensor
+    template_joints: Tensor
+    shape_directions: Tensor
+    joint_directions: Tensor
+
+    def __init__(self) -> None:
         template = build_template()
         super().__init__(
             name='procedural-1',
@@ -158,20 +181,20 @@ class ProceduralHand(HandModel):
         self.register_buffer('fingertip_pads', torch.from_numpy(template.pads), persistent=False)
         self.register_buffer('skin_regions', torch.from_numpy(template.regions), persistent=False)
 
-    def pose_template(self, rotmats, hand_shape, hand_side):
-        """See `HandModel.pose_template`. A left hand is the mirrored template turned by its own rotations."""
+    def pose_template(self, rotmats: Tensor, hand_shape: Tensor, hand_side: Tensor) -> tuple[Tensor, Tensor]:
+        """See `HandModel.pose_template`. A left hand is the mirrored template with its own rotations."""
         rest = self.template_vertices + (hand_shape @ self.shape_directions).unflatten(-1, (-1, 3))
         rest = rest * self._mirror(hand_side, rest)
         return linear_blend_skinning(rest, self.rest_joints(hand_shape, hand_side), rotmats, self.weights)
 
-    def rest_joints(self, hand_shape, hand_side):
+    def rest_joints(self, hand_shape: Tensor, hand_side: Tensor) -> Tensor:
         """See `HandModel.rest_joints`."""
         joints = self.template_joints + (hand_shape @ self.joint_directions).unflatten(-1, (-1, 3))
         return joints * self._mirror(hand_side, joints)
 
     @staticmethod
-    def _mirror(hand_side, like):
+    def _mirror(hand_side: Tensor, like: Tensor) -> Tensor:
         """(B, 1, 3): (-1, 1, 1) for left hands, ones for right hands."""
         mirror = like.new_ones(len(hand_side), 1, 3)
-        mirror[:, 0, 0] = torch.where(hand_side == RIGHT, 1.0, -1.0).to(like)
+        mirror[:, 0, 0] = torch.where(hand_side == Side.RIGHT, 1.0, -1.0).to(like)
         return mirror

@@ -1,7 +1,7 @@
 """The procedural hand's anatomy: skeleton, flesh, skin weights, shape directions. A right hand, millimetres.
 
 Anatomical coordinates in the tables are (distal, dorsal, radial): towards the fingers, out of the back of the hand,
-towards the thumb, with the wrist at the origin. `to_model` turns them into the model's axes, which are MANO's:
+towards the thumb, with the wrist at the origin. `to_model` converts them to the model's axes, which are MANO's:
 fingers along -x, back of the hand +y, thumb side +z.
 
 Sources: phalanx lengths and soft tissue beyond the last bone from A. Buryanov, V. Kotiuk, Proportions of Hand Segments,
@@ -12,40 +12,61 @@ placed by eye. Segments are bones here; MANO puts its knuckles further out, so i
 """
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from handpose.hands.procedural_mesh import neighbor_mean, smooth_union, tapered_capsule
 
 PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
+Vector = tuple[float, float, float]
+Limits = tuple[tuple[tuple[float, float], ...], ...]
 WRIST_STUB = 24.0  # where the forearm is cut, behind the wrist
 WEB_SOFTNESS = 2.5
 
 
-def to_model(vectors):
-    """Turns (..., 3) anatomical (distal, dorsal, radial) vectors into the model's x, y, z."""
+def to_model(vectors: ArrayLike) -> NDArray:
+    """Converts anatomical vectors to the model's axes.
+
+    Args:
+        vectors: (..., 3) (distal, dorsal, radial).
+
+    Returns:
+        (..., 3) x, y, z.
+    """
     return np.asarray(vectors, float) * (-1.0, 1.0, 1.0)
 
 
 @dataclass(frozen=True)
 class Finger:
-    """One digit: its first joint, three segments with their directions, and the radii at both ends of each."""
+    """One digit: its first joint, three segments with their directions, and the radii at both ends of each.
 
-    base: tuple  # first joint (MCP; the thumb's CMC)
-    directions: tuple  # three unnormalised segment directions at rest
-    pad: tuple  # the way the pad faces, about at right angles to the segments: flexion turns towards it
-    lengths: tuple  # the three segments, the last without soft tissue
-    tip: float  # soft tissue beyond the last bone
-    radii: tuple  # at the three joints and at the tip
-    limits: tuple  # degrees: per joint ((twist), (abduction), (flexion)) lower and upper
+    Attributes:
+        base: the first joint (MCP; the thumb's CMC), mm.
+        directions: three unnormalised segment directions at rest.
+        pad: the direction that the pad faces, about at right angles to the segments: flexion bends towards it.
+        lengths: the three segments without soft tissue, mm.
+        tip: soft tissue beyond the last bone, mm.
+        radii: at the three joints and at the tip, mm.
+        limits: per joint ((twist), (abduction), (flexion)) lower and upper, degrees.
+    """
+
+    base: Vector
+    directions: tuple[Vector, ...]
+    pad: Vector
+    lengths: Vector
+    tip: float
+    radii: tuple[float, float, float, float]
+    limits: Limits
 
 
-def _straight(splay):
+def _straight(splay: float) -> tuple[Vector, ...]:
     angle = np.deg2rad(splay)
     return ((np.cos(angle), -0.03, np.sin(angle)),) * 3
 
 
-def _finger_limits(inward, outward):
+def _finger_limits(inward: float, outward: float) -> Limits:
     return (
         ((-6, 6), (inward, outward), (-25, 90)),
         ((-2, 2), (-2, 2), (-5, 108)),
@@ -85,18 +106,29 @@ DIGITS = {
 
 @dataclass(frozen=True)
 class Chain:
-    """A digit in model axes: `points` (4, 3) its three joints and its tip end, `frames` (3, 3, 3), `radii` (4,).
+    """A digit in model axes, mm.
 
-    The columns of a frame are (twist, abduction, flexion): the way back to the palm, dorsal, and their cross product.
+    Attributes:
+        points: (4, 3) its three joints and its tip end.
+        frames: (3, 3, 3) one a segment; columns are (twist, abduction, flexion): the direction back to the palm,
+            dorsal, and their cross product.
+        radii: (4,) at the joints and at the tip.
     """
 
-    points: np.ndarray
-    frames: np.ndarray
-    radii: np.ndarray
+    points: NDArray
+    frames: NDArray
+    radii: NDArray
 
 
-def build_chain(finger):
-    """Returns the `Chain` of a `Finger`."""
+def build_chain(finger: Finger) -> Chain:
+    """Places a digit in model axes.
+
+    Args:
+        finger: the measures.
+
+    Returns:
+        Chain.
+    """
     directions = to_model(finger.directions)
     directions /= np.linalg.norm(directions, axis=1, keepdims=True)
     lengths = np.array(finger.lengths) + (0.0, 0.0, finger.tip)
@@ -111,8 +143,8 @@ def build_chain(finger):
 CHAINS = {name: build_chain(finger) for name, finger in DIGITS.items()}
 
 
-def rest_joints():
-    """The 16 joints in MANO's order, (16, 3) mm, wrist at the origin."""
+def rest_joints() -> NDArray:
+    """Returns the 16 joints in MANO's order, (16, 3) mm, wrist at the origin."""
     return np.concatenate([np.zeros((1, 3)), *(chain.points[:3] for chain in CHAINS.values())])
 
 
@@ -131,34 +163,50 @@ PALM = (
 )
 
 
-def digit_distance(points, chain):
-    """Signed distance (N,) of points to one digit."""
+def digit_distance(points: NDArray, chain: Chain) -> NDArray:
+    """Computes the signed distance of points to one digit.
+
+    Args:
+        points: (N, 3) mm.
+        chain: the digit.
+
+    Returns:
+        (N,) mm, negative inside.
+    """
     ends = chain.points.copy()
     ends[3] += chain.frames[2][:, 0] * chain.radii[3]  # the tip sphere ends at the tip
-    parts = [
+    capsules = [
         tapered_capsule(points, ends[i], ends[i + 1], chain.radii[i], chain.radii[i + 1], chain.frames[i][:, 1], 0.94)
         for i in range(3)
     ]
-    return smooth_union(np.stack(parts), softness=0.9)
+    return smooth_union(np.stack(capsules), softness=0.9)
 
 
-def hand_distance(points):
-    """Signed distance (N,) of points (N, 3) mm to the skin of the resting hand, negative inside."""
-    palm = [_palm_part(points, part) for part in PALM]
+def hand_distance(points: NDArray) -> NDArray:
+    """Computes the signed distance of points to the skin of the resting hand.
+
+    Args:
+        points: (N, 3) mm.
+
+    Returns:
+        (N,) mm, negative inside.
+    """
+    palm = [_palm_capsule(points, part) for part in PALM]
     digits = [digit_distance(points, chain) for chain in CHAINS.values()]
     skin = smooth_union(np.stack([smooth_union(np.stack(palm), softness=3.0), *digits]), softness=WEB_SOFTNESS)
     beyond_cut = points[:, 0] - WRIST_STUB
     return -smooth_union(np.stack([-skin, -beyond_cut]), softness=4.0)
 
 
-def skin_weights(points, edges):
-    """How much each vertex follows each of the 16 joints.
+def skin_weights(points: NDArray, edges: NDArray) -> NDArray:
+    """Computes how much each vertex follows each of the 16 joints.
 
     A digit's skin passes from one segment to the next over a zone about as long as the digit is thick; between digits
     the nearest one wins. A few rounds of averaging over the mesh make the change even.
 
     Args:
-        points: (V, 3) mm. edges: (E, 2) of the mesh.
+        points: (V, 3) mm.
+        edges: (E, 2) of the mesh.
 
     Returns:
         (V, 16), rows sum to one.
@@ -183,22 +231,22 @@ def skin_weights(points, edges):
     return weights / weights.sum(1, keepdims=True)
 
 
-def _smooth_step(values):
+def _smooth_step(values: NDArray) -> NDArray:
     """0 below -1, 1 above 1, smooth between."""
     position = np.clip(0.5 * (values + 1.0), 0.0, 1.0)
     return position**2 * (3.0 - 2.0 * position)
 
 
-def _palm_distance(points):
-    return np.min([_palm_part(points, part) for part in PALM[:5]], axis=0)
+def _palm_distance(points: NDArray) -> NDArray:
+    return np.min([_palm_capsule(points, part) for part in PALM[:5]], axis=0)
 
 
-def _palm_part(points, part):
+def _palm_capsule(points: NDArray, part: tuple[Any, ...]) -> NDArray:
     start, end, start_radius, end_radius, normal, flatness = part
     return tapered_capsule(points, to_model(start), to_model(end), start_radius, end_radius, to_model(normal), flatness)
 
 
-# (meaning, one standard deviation as a share of the mean)
+# (meaning, one standard deviation as a fraction of the mean)
 SHAPE = (
     ('overall size', 0.055),
     ('length of all fingers', 0.03),
@@ -213,12 +261,12 @@ SHAPE = (
 )
 
 
-def shape_directions(points, membership, origin):
-    """How points move per standard deviation of each of the 10 shape numbers.
+def shape_directions(points: NDArray, membership: NDArray, origin: NDArray) -> NDArray:
+    """Computes how points move per standard deviation of each of the 10 shape parameters.
 
     Args:
         points: (N, 3) mm, wrist at the origin.
-        membership: (N, 6), shares of the palm and of the digits in MANO's order.
+        membership: (N, 6), fractions of the palm and of the digits in MANO's order.
         origin: (3,) the fixed point of the overall size.
 
     Returns:
@@ -239,7 +287,7 @@ def shape_directions(points, membership, origin):
     return np.stack([rate * fields[name] for name, rate in SHAPE], -1)
 
 
-def _digit_fields(points, membership):
+def _digit_fields(points: NDArray, membership: NDArray) -> tuple[NDArray, NDArray, NDArray]:
     """Anchors (5, 3); per digit, how points move when it grows by its whole length (5, N, 3); and thickens (N, 3)."""
     stretch, thickening = [], np.zeros_like(points)
     for share, chain in zip(membership.T[1:], CHAINS.values(), strict=True):

@@ -19,8 +19,9 @@ from handpose.inference.live_hand import FilteredHand, WindowedHand, refine_trac
 from handpose.inference.weights import model_config
 from handpose.models.estimators.motion_refiner import MotionRefiner
 from handpose.models.layers.hand_motion import frame_positions
-from handpose.registry import MODELS, did_you_mean
+from handpose.registry import MODELS
 from handpose.structures import PredictionsError
+from handpose.text import did_you_mean
 
 # Settings in seconds and hertz; docs/refine.md says what they were chosen on.
 METHODS = {

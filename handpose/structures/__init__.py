@@ -1,10 +1,12 @@
 """The data contract: `HandSequence`, the predictions file, and which frames make up a window."""
 
+from handpose.structures.fields import SPECS, SequenceError, sample_name
 from handpose.structures.masked_values import fill_masked_values
+from handpose.structures.meshes import with_true_vertices
 from handpose.structures.prediction_checks import PredictionsError
 from handpose.structures.prediction_sources import from_hamer, from_interhand, from_mano, from_mediapipe
 from handpose.structures.predictions import Predictions, load_predictions, save_predictions
-from handpose.structures.sequence import SPECS, HandSequence, SequenceError, sample_name
+from handpose.structures.sequence import HandSequence
 from handpose.structures.windows import centred_windows, interleaved_clips, overlapping_windows, strided_windows
 
 __all__ = [
@@ -25,4 +27,5 @@ __all__ = [
     'sample_name',
     'save_predictions',
     'strided_windows',
+    'with_true_vertices',
 ]

@@ -3,41 +3,52 @@
 Legend: T frames, H hands, N detections.
 """
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from handpose.structures.prediction_checks import PredictionsError
 
-MOST_HANDS = 2
+MAX_HANDS = 2
 
 
-def hands_as_arrays(landmarks, handedness, score):
-    """Turns lists of hands per frame into arrays.
+def hands_as_arrays(landmarks: Sequence[Any], handedness: Any, score: Any) -> tuple[NDArray, NDArray, NDArray | None]:
+    """Converts lists of hands per frame to arrays.
 
     Args:
         landmarks: T items, each a list of 0 to 2 hands (21, 3), or one hand, or None or [] for no hand.
-        handedness: one name; a name a frame; or a list of names for each frame, as many as hands.
+        handedness: one name; one a frame; or a list of names for each frame, as many as hands.
         score: as handedness, numbers; or None.
 
     Returns:
-        landmarks (T, 2, 21, 3) with NaN where there is no hand, handedness (T, 2) with '', score (T, 2) or None.
+        Landmarks (T, 2, 21, 3) with NaN where there is no hand, handedness (T, 2) with '', score (T, 2) or None.
 
     Raises:
         PredictionsError: an item that is no list of hands, or names that are not as many; it names the frame.
     """
     frames = [_hands_of(item, t) for t, item in enumerate(landmarks)]
-    points = np.full((len(frames), MOST_HANDS, 21, 3), np.nan)
+    points = np.full((len(frames), MAX_HANDS, 21, 3), np.nan)
     for t, hands in enumerate(frames):
         for h, hand in enumerate(hands):
             points[t, h] = hand
-    names = _beside('handedness', handedness, frames, '')
-    return points, names, None if score is None else _beside('score', score, frames, 0.0)
+    names = _per_hand('handedness', handedness, frames, '')
+    return points, names, None if score is None else _per_hand('score', score, frames, 0.0)
 
 
-def whole_numbers(name, values):
-    """(N,) int64 of whole numbers, floats without a fraction, or strings of digits such as '000012'.
+def whole_numbers(name: str, values: ArrayLike) -> NDArray:
+    """Converts whole numbers, floats without a fraction, or strings of digits such as '000012'.
+
+    Args:
+        name: of the argument, for messages.
+        values: (N,) or (N, 1).
+
+    Returns:
+        (N,) int64.
 
     Raises:
-        PredictionsError: anything else; it names the first value that is none.
+        PredictionsError: anything else; names the first value that is none.
     """
     values = np.asarray(values)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
@@ -57,11 +68,18 @@ def whole_numbers(name, values):
     return values.astype(np.int64)
 
 
-def flags(name, values):
-    """(N,) int64 of 0 and 1, given as those, as booleans, as floats, or as a column (N, 1).
+def flags(name: str, values: ArrayLike) -> NDArray:
+    """Converts 0 and 1, given as numbers or booleans.
+
+    Args:
+        name: of the argument, for messages.
+        values: (N,) or (N, 1).
+
+    Returns:
+        (N,) int64.
 
     Raises:
-        PredictionsError: another value, which it names.
+        PredictionsError: another value; names it.
     """
     values = np.asarray(values)
     values = values[:, 0] if values.ndim == 2 and values.shape[1] == 1 else values
@@ -73,8 +91,15 @@ def flags(name, values):
     return values.astype(np.int64)
 
 
-def numbers(name, values):
-    """An array of float64.
+def numbers(name: str, values: ArrayLike) -> NDArray:
+    """Converts to an array of float64.
+
+    Args:
+        name: of the argument, for messages.
+        values: numbers, or nested lists of one length.
+
+    Returns:
+        The array.
 
     Raises:
         PredictionsError: lists of different lengths, or something that is no number.
@@ -85,8 +110,15 @@ def numbers(name, values):
         raise PredictionsError(f'{name} must be an array of numbers: lists of one length, without texts') from None
 
 
-def is_ragged(landmarks):
-    """Whether landmarks are a list whose items do not make one array."""
+def is_ragged(landmarks: Any) -> bool:
+    """Tells whether landmarks are a list whose items do not make one array.
+
+    Args:
+        landmarks: what the user gave.
+
+    Returns:
+        Whether they are.
+    """
     if not isinstance(landmarks, (list, tuple)):
         return False
     try:
@@ -95,9 +127,9 @@ def is_ragged(landmarks):
         return True
 
 
-def _hands_of(item, t):
+def _hands_of(item: Any, t: int) -> list[NDArray]:
     """A list of hands (21, 3) of one frame."""
-    expected = f'frame {t} of world_landmarks must be a list of 0 to {MOST_HANDS} hands of 21 points (x, y, z)'
+    expected = f'frame {t} of world_landmarks must be a list of 0 to {MAX_HANDS} hands of 21 points (x, y, z)'
     if item is None:
         return []
     if not isinstance(item, (list, tuple, np.ndarray)):
@@ -109,14 +141,14 @@ def _hands_of(item, t):
     except (ValueError, TypeError):
         raise PredictionsError(f'{expected}; its hands differ in shape or hold something that is no number') from None
     hands = hands[None] if hands.shape == (21, 3) else hands
-    if hands.ndim != 3 or hands.shape[1:] != (21, 3) or len(hands) > MOST_HANDS:
+    if hands.ndim != 3 or hands.shape[1:] != (21, 3) or len(hands) > MAX_HANDS:
         raise PredictionsError(f'{expected}, got shape {hands.shape}')
     return list(hands)
 
 
-def _beside(name, values, frames, empty):
+def _per_hand(name: str, values: Any, frames: list[list[NDArray]], empty: str | float) -> NDArray:
     """One value a hand as an array (T, 2); `values` is one for all, one a frame, or a list for each frame."""
-    result = np.full((len(frames), MOST_HANDS), empty, dtype=object)
+    result = np.full((len(frames), MAX_HANDS), empty, dtype=object)
     values = values.tolist() if isinstance(values, np.ndarray) else values
     values = values[0] if isinstance(values, list) and len(values) == 1 and not isinstance(values[0], list) else values
     if not isinstance(values, (list, tuple)):

@@ -1,12 +1,12 @@
-"""Numbers under False masks: they are no data, and a model must be able to compute with them all the same.
-
-Legend as in sequence.py.
-"""
+"""Numbers under False masks are no data, but a model must be able to compute with them. Legend: `SYMBOLS`."""
 
 import torch
+from torch import Tensor
 
-from handpose.structures.sequence import SPECS, HandSequence, SequenceError, sample_name
+from handpose.structures.fields import SPECS, SequenceError, sample_name
+from handpose.structures.sequence import HandSequence
 
+Symbols = tuple[str | int, ...]
 _CAMERAS = ('intrinsics', 'extrinsics')
 
 
@@ -22,6 +22,8 @@ def fill_masked_values(sequence: HandSequence) -> HandSequence:
       hand has any such frame;
     - `boxes` and other fields of each hand without a mask, where `hand_valid` is True in frames that are not padding;
     - other fields of each frame, in frames that are not padding.
+
+    `future` stays as it is.
 
     Args:
         sequence: a clip or a batch.
@@ -46,11 +48,11 @@ def fill_masked_values(sequence: HandSequence) -> HandSequence:
     return sequence.replace(**changes)
 
 
-def _is_checked(name, value):
+def _is_checked(name: str, value: Tensor) -> bool:
     return value.is_floating_point() and not value.is_meta and SPECS[name].shape[0] in ('T', 'H')
 
 
-def _usable(name, value):
+def _usable(name: str, value: Tensor) -> Tensor:
     """Where numbers can be computed with; a camera as a whole."""
     finite = value.isfinite()
     if name == 'intrinsics':
@@ -64,13 +66,13 @@ def _usable(name, value):
     return finite
 
 
-def _neutral(name, value):
+def _neutral(name: str, value: Tensor) -> Tensor:
     if name in _CAMERAS:
         return torch.eye(value.shape[-1], dtype=value.dtype, device=value.device)
     return value.new_tensor(SPECS[name].unknown or 0.0)
 
 
-def _is_data(sequence, name):
+def _is_data(sequence: HandSequence, name: str) -> Tensor:
     """Where a field is data: bool that broadcasts to its shape."""
     spec, value = SPECS[name], getattr(sequence, name)
     mask_name = spec.mask or ('hand_valid' if 'H' in spec.shape else 'frame_valid')
@@ -80,23 +82,23 @@ def _is_data(sequence, name):
     if mask is None:
         return torch.ones_like(value, dtype=torch.bool)
     if symbols != ('T',) and sequence.frame_valid is not None:
-        mask = mask & _expanded(sequence.frame_valid, ('T',), symbols, sequence.batched)
+        mask = mask & _expand(sequence.frame_valid, ('T',), symbols, sequence.batched)
     if 'T' not in spec.shape:
         mask, symbols = mask.any(int(sequence.batched)), symbols[1:]
-    return _expanded(mask, symbols, spec.shape, sequence.batched)
+    return _expand(mask, symbols, spec.shape, sequence.batched)
 
 
-def _expanded(mask, symbols, wanted, batched):
-    """A mask over the axes `symbols`, with an axis of size 1 for each of the others that are `wanted`."""
-    for axis, symbol in enumerate(wanted):
+def _expand(mask: Tensor, symbols: Symbols, target: Symbols, batched: bool) -> Tensor:
+    """A mask over the axes `symbols`, with an axis of size 1 for each of the others in `target`."""
+    for axis, symbol in enumerate(target):
         if axis >= len(symbols) or symbols[axis] != symbol:
             mask, symbols = mask.unsqueeze(axis + batched), (*symbols[:axis], symbol, *symbols[axis:])
     return mask
 
 
-def _message(sequence, name, wrong):
-    place = wrong.nonzero()[0].tolist()
-    meta = sequence.meta[place.pop(0)] if sequence.batched else sequence.meta
+def _message(sequence: HandSequence, name: str, wrong: Tensor) -> str:
+    position = wrong.nonzero()[0].tolist()
+    meta = sequence.meta[position.pop(0)] if sequence.batched else sequence.meta
     axis = SPECS[name].shape[0]
     what = 'frame' if axis == 'T' else 'hand'
     found = 'NaN or infinite'
@@ -104,6 +106,6 @@ def _message(sequence, name, wrong):
         found += ', or a camera without focal length,'
     mask = SPECS[name].mask or ('hand_valid' if 'H' in SPECS[name].shape else 'frame_valid')
     return (
-        f'{sample_name(meta)}: field {name!r} is {found} in {what} {place[0]} of the clip, where {mask!r} marks data: '
-        f'correct the dataset, or set {mask!r} to False there'
+        f'{sample_name(meta)}: field {name!r} is {found} in {what} {position[0]} of the clip, where {mask!r} marks '
+        f'data: correct the dataset, or set {mask!r} to False there'
     )

@@ -1,35 +1,67 @@
-"""What `Predictions` may hold: each check with the sentence that a user reads when it fails.
+"""What `Predictions` may hold: each check with its error message.
 
 Legend: T frames, H hands.
 """
 
+from typing import Protocol
+
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
-from handpose.registry import did_you_mean
+from handpose.hands.sides import SIDE_LABELS
+from handpose.text import did_you_mean
 
-SIDES = ('left', 'right')
 FRAMES = ('camera', 'wrist')
 UNITS = {'metre': 1.0, 'centimetre': 0.01, 'millimetre': 0.001}
 _SMALLEST, _LARGEST = 0.02, 1.0  # metres, between which the longest side of a hand's box lies
 _AT_ORIGIN = 1e-4  # metres
-_SLOWEST = 1.0  # seconds a frame; slower is no video of a hand, but milliseconds or frame numbers
+_SLOWEST = 1.0  # seconds a frame; more is no video of a hand, but milliseconds or frame numbers
 
 
 class PredictionsError(ValueError):
-    """Predictions that cannot be used; the sentence says what was expected, what came and what to do."""
+    """Predictions that cannot be used; the message says what was expected, what was found and what to do."""
 
 
-def sides_as_numbers(sides):
-    """(H,) int64 of 'left' / 'right' in any case, or 0 / 1."""
+class PredictedArrays(Protocol):
+    """What the checks read of `Predictions`; see there."""
+
+    joints: NDArray
+    valid: NDArray
+    timestamps: NDArray
+    hand_side: NDArray
+    frame: str
+    confidence: NDArray | None
+    intrinsics: NDArray | None
+    image_size: NDArray | None
+
+    @property
+    def period(self) -> float | None:
+        """Seconds from a frame to the next, or None for a single frame."""
+
+
+def sides_as_numbers(sides: ArrayLike) -> NDArray:
+    """Converts the sides of one or two hands.
+
+    Args:
+        sides: (H,) 'left' / 'right' in any case, or 0 / 1.
+
+    Returns:
+        (H,) int64, values of `Side`.
+
+    Raises:
+        PredictionsError: another name or number, or two hands of one side.
+    """
     sides = np.atleast_1d(np.asarray(sides))
     if sides.ndim != 1 or len(sides) not in (1, 2):
         raise PredictionsError(f'hand_side must name one or two hands, got shape {sides.shape}')
     if sides.dtype.kind in 'US':
         names = [str(side).lower() for side in sides.astype(str)]
         for name in names:
-            if name not in SIDES:
-                raise PredictionsError(f"hand_side must be 'left' or 'right', got {name!r}.{did_you_mean(name, SIDES)}")
-        numbers = [SIDES.index(name) for name in names]
+            if name not in SIDE_LABELS:
+                raise PredictionsError(
+                    f"hand_side must be 'left' or 'right', got {name!r}.{did_you_mean(name, SIDE_LABELS)}"
+                )
+        numbers = [SIDE_LABELS.index(name) for name in names]
     elif sides.dtype.kind in 'iu':
         numbers = [int(side) for side in sides]
     else:
@@ -41,8 +73,15 @@ def sides_as_numbers(sides):
     return np.array(numbers, np.int64)
 
 
-def check_arrays(predictions):
-    """Refuses shapes, kinds and numbers that no frame may have."""
+def check_arrays(predictions: PredictedArrays) -> None:
+    """Refuses shapes, types and numbers that no frame may have.
+
+    Args:
+        predictions: what is checked, a `Predictions`.
+
+    Raises:
+        PredictionsError: names the array, and what was expected and found.
+    """
     _check_shapes(predictions)
     frame = predictions.frame
     if frame not in FRAMES:
@@ -55,15 +94,22 @@ def check_arrays(predictions):
         if off.max() > _AT_ORIGIN:
             t, h = np.unravel_index(off.argmax(), off.shape)
             raise PredictionsError(
-                f"in frame 'wrist' the wrist is the origin, but in {_place(predictions, t, h)} it lies "
+                f"in frame 'wrist' the wrist is the origin, but in {_where(predictions, t, h)} it lies "
                 f"{1000 * off.max():.3g} mm away; subtract the wrist from the joints, or use frame 'camera'"
             )
     if predictions.intrinsics is not None:
         _check_intrinsics(predictions.intrinsics)
 
 
-def check_track(predictions):
-    """Refuses what only a whole track can show: no hand at all, a wrong unit of length or time, a wrong axis."""
+def check_track(predictions: PredictedArrays) -> None:
+    """Refuses what only a whole track can show: no hand at all, a wrong unit of length or time, a wrong axis.
+
+    Args:
+        predictions: what is checked, a `Predictions`.
+
+    Raises:
+        PredictionsError: says what is wrong and what to do.
+    """
     valid = predictions.valid
     if not valid.any():
         raise PredictionsError(
@@ -88,7 +134,7 @@ def check_track(predictions):
         )
 
 
-def _check_shapes(predictions):
+def _check_shapes(predictions: PredictedArrays) -> None:
     joints, valid = predictions.joints, predictions.valid
     hands = len(predictions.hand_side)
     if joints.ndim != 4 or joints.shape[1:] != (hands, 21, 3):
@@ -104,19 +150,18 @@ def _check_shapes(predictions):
         raise PredictionsError(
             f'valid must be bool of shape (T, H) = {(frames, hands)}, got {valid.dtype} of {valid.shape}'
         )
-    expected = {
-        'timestamps': (frames,),
-        'confidence': (frames, hands, 21),
-        'intrinsics': (3, 3),
-        'image_size': (2,),
+    expected: dict[str, tuple[NDArray | None, tuple[int, ...]]] = {
+        'timestamps': (predictions.timestamps, (frames,)),
+        'confidence': (predictions.confidence, (frames, hands, 21)),
+        'intrinsics': (predictions.intrinsics, (3, 3)),
+        'image_size': (predictions.image_size, (2,)),
     }
-    for name, shape in expected.items():
-        value = getattr(predictions, name)
+    for name, (value, shape) in expected.items():
         if value is not None and value.shape != shape:
             raise PredictionsError(f'{name} must have shape {shape}, got {value.shape}')
 
 
-def _check_times(times):
+def _check_times(times: NDArray) -> None:
     unknown = np.flatnonzero(~np.isfinite(times))
     if len(unknown):
         raise PredictionsError(f'timestamps must be numbers, not NaN or infinite as that of frame {unknown[0]}')
@@ -129,13 +174,13 @@ def _check_times(times):
         )
 
 
-def _check_numbers(predictions):
+def _check_numbers(predictions: PredictedArrays) -> None:
     valid, confidence = predictions.valid, predictions.confidence
     broken = valid & ~np.isfinite(predictions.joints).all((2, 3))
     if broken.any():
         t, h = np.argwhere(broken)[0]
         raise PredictionsError(
-            f'joints are NaN or infinite in {int(broken.sum())} valid frames, first in {_place(predictions, t, h)}; '
+            f'joints are NaN or infinite in {int(broken.sum())} valid frames, first in {_where(predictions, t, h)}; '
             f'set valid to False where the estimator gave no hand'
         )
     if confidence is not None:
@@ -143,14 +188,14 @@ def _check_numbers(predictions):
         if wrong.any():
             t, h = np.argwhere(wrong)[0]
             raise PredictionsError(
-                f'confidence must be from 0 to 1 in valid frames, not so in {_place(predictions, t, h)}'
+                f'confidence must be from 0 to 1 in valid frames, not so in {_where(predictions, t, h)}'
             )
     size = predictions.image_size
     if size is not None and (size.dtype.kind not in 'iuf' or not (size > 0).all()):
         raise PredictionsError(f'image_size must be (width, height) in pixels, got {size.tolist()}')
 
 
-def _check_intrinsics(matrix):
+def _check_intrinsics(matrix: NDArray) -> None:
     focal = matrix[[0, 1], [0, 1]]
     if not np.isfinite(matrix).all() or (focal <= 0).any() or np.abs(matrix[2] - (0, 0, 1)).max() > 1e-6:
         raise PredictionsError(
@@ -158,5 +203,5 @@ def _check_intrinsics(matrix):
         )
 
 
-def _place(predictions, t, h):
-    return f'frame {t}, {SIDES[predictions.hand_side[h]]} hand'
+def _where(predictions: PredictedArrays, t: int, h: int) -> str:
+    return f'frame {t}, {SIDE_LABELS[predictions.hand_side[h]]} hand'

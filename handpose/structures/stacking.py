@@ -1,109 +1,119 @@
-"""Making a batch of clips that differ in length, hands or fields. Legend as in sequence.py."""
+"""Stacks the fields of clips that differ in length, hands or fields. The letters are those of fields.py."""
+
+from collections.abc import Sequence
+from typing import NamedTuple
 
 import torch
+from torch import Tensor
 
-from handpose.structures.sequence import SPECS, HandSequence, SequenceError, sample_name
+from handpose.structures.fields import MASKS, SPECS, SequenceError
 
 
-def stack(samples):
-    """See `HandSequence.stack`."""
-    if not samples:
-        raise SequenceError('stack needs at least one sample, got an empty list')
-    frames = {s.frame for s in samples}
-    if len(frames) > 1:
-        raise SequenceError(f'samples in different coordinate frames cannot be stacked: {sorted(frames)}')
-    for sample in samples:
-        sample._refuse_batch('stack')
-    num_frames = max(_size(s, 'T') for s in samples)
-    num_hands = max(_size(s, 'H') for s in samples)
-    if any(_size(s, 'T') != num_frames or s.frame_valid is not None for s in samples):
-        samples = [_with_frame_valid(s) for s in samples]
-    names = [name for name in SPECS if any(getattr(s, name) is not None for s in samples)]
-    if any(_size(s, 'H') not in (0, num_hands) for s in samples) and 'hand_valid' not in names:
+class NamedFields(NamedTuple):
+    """The fields of one clip, and the clip's name for messages."""
+
+    name: str
+    values: dict[str, Tensor]
+
+    def size(self, symbol: str) -> int:
+        """The size of the axis `symbol`, or 0 where no field has it."""
+        for name, value in self.values.items():
+            if symbol in SPECS[name].shape:
+                return value.shape[SPECS[name].shape.index(symbol)]
+        return 0
+
+
+def stack_fields(clips: Sequence[NamedFields]) -> dict[str, Tensor]:
+    """Stacks the union of the clips' fields.
+
+    A field that a clip lacks is filled where its mask or its "unknown" value can say so. T and H are padded with False
+    in the masks; fields without a mask repeat their last frame.
+
+    Args:
+        clips: at least one.
+
+    Returns:
+        {name: tensor} with a leading axis of `len(clips)`.
+
+    Raises:
+        SequenceError: a field that cannot be filled or padded; names the clip and the field.
+    """
+    num_frames = max(clip.size('T') for clip in clips)
+    num_hands = max(clip.size('H') for clip in clips)
+    if any(clip.size('T') != num_frames or 'frame_valid' in clip.values for clip in clips):
+        clips = [_with_frame_valid(clip) for clip in clips]
+    names = [name for name in SPECS if any(name in clip.values for clip in clips)]
+    if any(clip.size('H') not in (0, num_hands) for clip in clips) and 'hand_valid' not in names:
         raise SequenceError('one- and two-hand data can share a batch only if hand_valid says which hands are there')
-    columns = {name: _column(name, samples, num_frames, num_hands) for name in names}
-    return HandSequence(meta=[s.meta for s in samples], frame=samples[0].frame, batched=True, **columns)
+    return {name: _stack_field(name, clips, num_frames, num_hands) for name in names}
 
 
-def _with_frame_valid(sample):
+def _with_frame_valid(clip: NamedFields) -> NamedFields:
     """Writes out what an absent `frame_valid` means: no frame is padding."""
-    if sample.frame_valid is not None:
-        return sample
-    device = next((value.device for value in sample.present().values()), None)
-    return sample.replace(frame_valid=torch.ones(_size(sample, 'T'), dtype=torch.bool, device=device))
+    if 'frame_valid' in clip.values:
+        return clip
+    device = next((value.device for value in clip.values.values()), None)
+    every_frame = torch.ones(clip.size('T'), dtype=torch.bool, device=device)
+    return NamedFields(clip.name, {**clip.values, 'frame_valid': every_frame})
 
 
-def _column(name, samples, num_frames, num_hands):
-    padded = [_padded(s, name, samples, num_frames, num_hands) for s in samples]
-    for value, sample in zip(padded, samples, strict=True):
+def _stack_field(name: str, clips: Sequence[NamedFields], num_frames: int, num_hands: int) -> Tensor:
+    padded = [_pad_field(clip, name, clips, num_frames, num_hands) for clip in clips]
+    for value, clip in zip(padded, clips, strict=True):
         if value.shape != padded[0].shape:
             raise SequenceError(
-                f'{name!r} is {tuple(value.shape)} in {sample_name(sample.meta)} but {tuple(padded[0].shape)} in '
-                f'{sample_name(samples[0].meta)}; only T and H are padded: give all datasets of the mix the same '
-                f'image size and number of cameras'
+                f'{name!r} is {tuple(value.shape)} in {clip.name} but {tuple(padded[0].shape)} in {clips[0].name}; '
+                f'only T and H are padded: give all datasets of the mix the same image size and number of cameras'
             )
     return torch.stack(padded)
 
 
-def _size(sample, symbol):
-    for name, value in sample.present().items():
-        if symbol in SPECS[name].shape:
-            return value.shape[SPECS[name].shape.index(symbol)]
-    return 0
-
-
-def _padded(sample, name, samples, num_frames, num_hands):
-    value = getattr(sample, name)
-    if value is None:
-        value = _absent(sample, name, samples)
+def _pad_field(clip: NamedFields, name: str, clips: Sequence[NamedFields], num_frames: int, num_hands: int) -> Tensor:
+    value = clip.values[name] if name in clip.values else _fill_absent(clip, name, clips)
     if 'H' in SPECS[name].shape:
-        value = _pad_hands(value, name, sample, num_hands)
+        value = _pad_hands(value, name, clip, num_hands)
     if SPECS[name].shape[:1] == ('T',):
-        value = _pad_frames(value, name, num_frames)
+        value = _pad_frames(value, num_frames)
     return value
 
 
-def _absent(sample, name, samples):
-    """The filling of a field that this sample lacks: shaped like another sample's, with this sample's T and H."""
+def _fill_absent(clip: NamedFields, name: str, clips: Sequence[NamedFields]) -> Tensor:
+    """The filling of a field that this clip lacks: shaped like another clip's, with this clip's T and H."""
     spec = SPECS[name]
-    if spec.mask is None and spec.unknown is None and not _is_mask(name):
+    if spec.mask is None and spec.unknown is None and name not in MASKS:
         raise SequenceError(
-            f'{sample_name(sample.meta)} has no {name!r}, which other samples of the batch have; '
+            f'{clip.name} has no {name!r}, which other samples of the batch have; '
             f'give it in every dataset of the mix, or drop it from all'
         )
-    if spec.mask and getattr(sample, spec.mask) is not None and getattr(sample, spec.mask).any():
+    if spec.mask and spec.mask in clip.values and clip.values[spec.mask].any():
         raise SequenceError(
-            f'{sample_name(sample.meta)} has no {name!r}, yet its {spec.mask!r} is True in places, and other samples '
+            f'{clip.name} has no {name!r}, yet its {spec.mask!r} is True in places, and other samples '
             f'of the batch have {name!r}: zeros would pass for data; give it, or drop it from all'
         )
-    other = next(s for s in samples if getattr(s, name) is not None)
-    own = {symbol: _size(sample, symbol) or _size(other, symbol) for symbol in ('T', 'H')}
-    like = getattr(other, name)
-    shape = [own.get(symbol, n) for symbol, n in zip(spec.shape, like.shape, strict=True)]
+    other = next(c for c in clips if name in c.values)
+    like = other.values[name]
+    sizes = {symbol: clip.size(symbol) or other.size(symbol) for symbol in ('T', 'H')}
+    shape = [sizes.get(str(symbol), size) for symbol, size in zip(spec.shape, like.shape, strict=True)]
     return like.new_full(shape, spec.unknown or 0)
 
 
-def _is_mask(name):
-    return any(spec.mask == name for spec in SPECS.values())
-
-
-def _pad_hands(value, name, sample, num_hands):
+def _pad_hands(value: Tensor, name: str, clip: NamedFields, num_hands: int) -> Tensor:
     axis = SPECS[name].shape.index('H')
     if value.shape[axis] == num_hands:
         return value
-    # One-hand data beside two-hand data: the hand goes to the place of its side (left 0, right 1).
-    if sample.hand_side is None:
-        raise SequenceError(f'{sample_name(sample.meta)} has one hand but no hand_side: it cannot join two-hand data')
+    # One-hand data beside two-hand data: the hand moves to the index of its side (left 0, right 1).
+    if 'hand_side' not in clip.values:
+        raise SequenceError(f'{clip.name} has one hand but no hand_side: it cannot join two-hand data')
     if name == 'hand_side':
         return torch.arange(num_hands, device=value.device)
     shape = list(value.shape)
     shape[axis] = num_hands
     padded = value.new_full(shape, SPECS[name].unknown or 0)
-    padded.select(axis, int(sample.hand_side[0])).copy_(value.select(axis, 0))
+    padded.select(axis, int(clip.values['hand_side'][0])).copy_(value.select(axis, 0))
     return padded
 
 
-def _pad_frames(value, name, num_frames):
+def _pad_frames(value: Tensor, num_frames: int) -> Tensor:
     missing = num_frames - value.shape[0]
     if missing == 0:
         return value

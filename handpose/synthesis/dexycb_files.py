@@ -9,7 +9,8 @@ import zipfile
 import numpy as np
 from scipy.spatial.transform import Rotation
 
-from handpose.files.reading import read_yaml, visible_paths
+from handpose.files.reading import visible_paths
+from handpose.files.yaml_files import read_yaml
 from handpose.synthesis.layout import PARTIAL, Layout, write_image, write_yaml
 
 _MISSING_OBJECT = (0.0, 0.0, 0.0, 1.0, 0.0, 0.0, 0.0)

@@ -13,7 +13,8 @@ from scipy.spatial.transform import Rotation
 
 from handpose.files.atomic import atomic_write
 from handpose.files.npz import read_npz
-from handpose.files.reading import read_yaml, visible_paths
+from handpose.files.reading import visible_paths
+from handpose.files.yaml_files import read_yaml
 from handpose.hands import from_common
 from handpose.synthesis.dexycb_files import move_hand, write_npz
 from handpose.synthesis.layout import PARTIAL, Layout, write_image, write_yaml

@@ -7,7 +7,7 @@ from contextlib import contextmanager
 import cv2
 import torch
 
-from handpose.files.reading import read_yaml
+from handpose.files.yaml_files import read_yaml
 from handpose.synthesis.layout import write_yaml
 
 

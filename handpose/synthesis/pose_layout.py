@@ -8,7 +8,8 @@ import json
 
 import numpy as np
 
-from handpose.files.reading import read_yaml, visible_paths
+from handpose.files.reading import visible_paths
+from handpose.files.yaml_files import read_yaml
 from handpose.synthesis.dexycb_files import write_npz
 from handpose.synthesis.hand_motion import HandMotion
 from handpose.synthesis.layout import Layout, write_yaml

@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
+from mmengine.model import is_model_wrapper
 
-from handpose.engine.adapter import unwrap_model
 from handpose.models import VideoEstimator
 from handpose.models.estimators.base import Estimator
 from handpose.registry import HOOKS
@@ -48,7 +48,8 @@ class DrawClipsHook(Hook):
         """Draws the first clip of a chosen batch."""
         if batch_idx not in self.chosen or not is_main_process():
             return
-        estimator = unwrap_model(runner.model).estimator
+        adapter = runner.model.module if is_model_wrapper(runner.model) else runner.model
+        estimator = adapter.estimator
         prediction, target = outputs[0]['prediction'], outputs[0]['target']
         hand_model = estimator.gives.hand_model
         frames = draw_clip(prediction, target, None if hand_model is None else hand_model.faces)

@@ -12,11 +12,11 @@ import torch
 from numpy.typing import NDArray
 
 from handpose.datasets.base import VideoDataset
-from handpose.engine.adapter import EstimatorAdapter, collate
 from handpose.evaluation import ActionMetric, Metric, MetricSpec, joint_mean
-from handpose.evaluation.summary import BREAKDOWNS, SIDES, sample_groups
+from handpose.evaluation.summary import BREAKDOWNS, sample_groups
+from handpose.hands import SIDE_LABELS
 from handpose.models.estimators.base import Estimator
-from handpose.structures import HandSequence
+from handpose.structures import HandSequence, with_true_vertices
 from handpose.visualization.action_figures import confusion_matrix
 from handpose.visualization.draw import contact_sheet, side_by_side
 from handpose.visualization.figures import error_by_occlusion_bar, error_per_joint_hand, pck_curve
@@ -208,7 +208,7 @@ def _frame_images(
             continue
         pair = _predict(estimator, dataset[index])
         numbers = pair['target'].meta['frame_indices']
-        hand = pair['target'].hand_side.tolist().index(SIDES.index(track.hand))
+        hand = pair['target'].hand_side.tolist().index(SIDE_LABELS.index(track.hand))
         predicted = pair['prediction'].joints_valid[:, hand].any(-1)
         places = {numbers[t]: t for t in range(len(numbers)) if numbers[t] in wanted and predicted[t]}
         drawn = draw_frames(pair['prediction'], pair['target'], list(places.values()), faces)
@@ -219,10 +219,12 @@ def _frame_images(
     raise ValueError(f'the dataset has no frames {sorted(wanted)} of {track}; the records are of another test split')
 
 
+@torch.no_grad()
 def _predict(estimator: Estimator, clip: HandSequence) -> dict[str, HandSequence]:
     device = next((p.device for p in estimator.parameters()), torch.device('cpu'))
-    batch = collate([clip])['batch'].to(device)
-    return EstimatorAdapter(estimator).eval()(batch, mode='predict')[0]
+    batch = HandSequence.stack([clip]).to(device)
+    prediction, target = estimator.eval().predict(batch), with_true_vertices(batch, estimator.gives.hand_model)
+    return {'prediction': prediction.to('cpu').unstack()[0], 'target': target.to('cpu').unstack()[0]}
 
 
 def _rows(record: Records, track: Track, name: str) -> dict[str, NDArray[Any]]:
@@ -236,7 +238,7 @@ def _rows(record: Records, track: Track, name: str) -> dict[str, NDArray[Any]]:
 
 def _draw_by_hand(path: Path, records: Mapping[str, Records], specs: Sequence[MetricSpec]) -> None:
     first = next(iter(records.values()))
-    sides = [side for side in SIDES if (first['hand'] == side).any()]
+    sides = [side for side in SIDE_LABELS if (first['hand'] == side).any()]
     if len(sides) > 1:
         panels = [_curve(records, spec, side) for spec in specs for side in sides]
         save_image(path, contact_sheet(panels, columns=len(sides), pad=0))

@@ -77,7 +77,7 @@ REFUSED = {
     'no text': (array(b'(I1\nt', DTYPE % b'U1', b'\xff\xff\xff\x7f'), 'values that its type does not have'),
     'an array of another class': (
         b'cnumpy.core.multiarray\n_reconstruct\n(cnumpy\ndtype\n(I0\ntC\x01btR(I1\n(t' + DTYPE % b'f8' + b'I00\nC\0tb.',
-        'something else than an array',
+        'something other than an array',
     ),
     'the state of a function': (b'c_codecs\nencode\n}Vx\nI1\nsb.', 'changes the state of a name'),
     'the state of numpy.dtype': (b'cnumpy\ndtype\n(N}Vx\nI1\nstb.', 'changes the state of a name'),

@@ -10,10 +10,10 @@ from handpose.files.reading import (
     read_bytes,
     read_json,
     read_text,
-    read_yaml,
     visible_names,
     visible_paths,
 )
+from handpose.files.yaml_files import read_yaml
 
 READERS = [read_bytes, read_text, read_json, read_yaml]
 
@@ -36,7 +36,7 @@ def test_what_is_no_file(tmp_path, read):
         tmp_path / 'none': 'does not exist',
         tmp_path: 'is a folder',
         loop: 'leads back to itself',
-        under: 'a part of its path is a file',
+        under: 'a component of its path is a file',
         pipe: 'not a regular file',
         tmp_path / ('n' * 300): 'longer than the file system allows',
         tmp_path / 'a\0b': 'a character that no file system allows',

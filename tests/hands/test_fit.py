@@ -64,7 +64,7 @@ def test_derivatives_against_differences():
         step = torch.zeros(2, 61, dtype=torch.float64)
         step[0, unknown], step[1, unknown] = 1e-6, -1e-6
         ahead, behind = (
-            skeleton.pose(fit_module._moved(state, s[:51].expand(3, 51), s[51:]))[0].flatten(1) for s in step
+            skeleton.pose(fit_module._add_step(state, s[:51].expand(3, 51), s[51:]))[0].flatten(1) for s in step
         )
         assert torch.allclose(moves[..., unknown], (ahead - behind) / 2e-6, atol=1e-8)
 
@@ -86,8 +86,8 @@ def test_the_optimum_is_scipys():
         beyond = angles - angles.clamp(low, high)
         unusual = values[51:] - values[51:].clamp(-fit_module.SHAPE_LIMIT, fit_module.SHAPE_LIMIT)
         pulls = (
-            fit_module.REST_PULL * angles, fit_module.LIMIT_PULL * beyond, fit_module.SHAPE_PULL * values[51:],
-            fit_module.SHAPE_LIMIT_PULL * unusual,
+            fit_module.REST_WEIGHT * angles, fit_module.LIMIT_WEIGHT * beyond, fit_module.SHAPE_WEIGHT * values[51:],
+            fit_module.SHAPE_LIMIT_WEIGHT * unusual,
         )  # fmt: skip
         return torch.cat([off, *(pull.flatten() for pull in pulls)]).numpy()
 

@@ -49,12 +49,12 @@ def test_strided_windows_begin_and_end_with_usable_frames():
 
 
 def test_strided_windows_with_a_stride_hold_every_frame_in_all_windows_that_can():
-    index, valid, predicted = strided_windows(20, 5, 2, stride=1)
+    index, valid, predicted = strided_windows(20, 5, 2, clip_step=1)
     assert index[:6, 0].tolist() == [0, 2, 4, 6, 8, 10]  # of the first phase, 10 frames
     assert len(index) == 12 and valid.all()
     assert np.bincount(index.ravel()).tolist() == [1, 1, 2, 2, 3, 3, 4, 4, 5, 5, 5, 5, 4, 4, 3, 3, 2, 2, 1, 1]
     assert sorted(index[predicted].tolist()) == list(range(20))
-    assert strided_windows(9, 5, 1, stride=3)[0][:, 0].tolist() == [0, 3, 4]  # the last window ends with the track
+    assert strided_windows(9, 5, 1, clip_step=3)[0][:, 0].tolist() == [0, 3, 4]  # the last window ends with the track
 
 
 def centred_window_by_hand(centre, num_frames, window, gap, usable):
@@ -108,10 +108,10 @@ def test_a_centre_may_be_unusable_and_then_nothing_is_valid():
     ('call', 'sentence'),
     [
         (lambda: centred_windows(10, 4, 1), 'odd number of frames, got 4'),
-        (lambda: strided_windows(0, 7, 1), 'at least 1, got 0, 7, 1'),
-        (lambda: strided_windows(10, 7, 0), 'at least 1, got 10, 7, 0'),
-        (lambda: strided_windows(10, 7, 1, stride=8), 'stride must be from 1 to the 7 frames of a window, got 8'),
-        (lambda: interleaved_clips(10, 0, 2), 'at least 1, got 10, 0, 2'),
+        (lambda: strided_windows(0, 7, 1), 'track_length must be at least 1, got 0'),
+        (lambda: strided_windows(10, 7, 0), 'frame_step must be at least 1, got 0'),
+        (lambda: strided_windows(10, 7, 1, clip_step=8), 'clip_step must be from 1 to the 7 frames of a window, got 8'),
+        (lambda: interleaved_clips(10, 0, 2), 'num_frames must be at least 1, got 0'),
     ],
 )
 def test_impossible_windows_are_refused(call, sentence):
@@ -129,7 +129,7 @@ def test_impossible_windows_are_refused(call, sentence):
 )
 def test_resuming_windows_skip_only_what_cannot_be_used(centre, index, valid):
     usable = [False, True, True, True, True, True, False, True, True, False]
-    found = centred_windows(10, 5, 2, usable, [centre], resume=True)
+    found = centred_windows(10, 5, 2, usable, [centre], across_gaps=True)
     assert found[0].tolist() == [index] and found[1].tolist() == [valid]
 
 

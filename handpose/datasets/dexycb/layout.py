@@ -15,7 +15,8 @@ from handpose.datasets.io.errors import UNPACK
 from handpose.datasets.io.json_files import key_of, numbers
 from handpose.datasets.io.plausibility import check_extrinsics, check_hand, check_hand_parameters, check_intrinsics
 from handpose.files.npz import read_npz
-from handpose.files.reading import inside_root, read_text, read_yaml, visible_names, visible_paths
+from handpose.files.reading import inside_root, read_text, visible_names, visible_paths
+from handpose.files.yaml_files import read_yaml
 from handpose.registry import did_you_mean
 
 SERIALS = (

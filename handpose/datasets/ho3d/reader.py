@@ -147,7 +147,7 @@ class HO3D(VideoDataset):
         else:
             usable = np.zeros(max(track.lines) + 1, bool)
             usable[list(track.lines)] = True
-            window, valid = centred_windows(len(usable), self.num_frames, self.gap, usable, [centre], resume=True)
+            window, valid = centred_windows(len(usable), self.num_frames, self.gap, usable, [centre], across_gaps=True)
             frames, valid = window[0], valid[0]
         return self._make_sample(track, frames, valid, self._read_frames(track, frames, index))
 

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from handpose.datasets.base import DatasetError
-from handpose.files.reading import read_yaml
+from handpose.files.yaml_files import read_yaml
 from handpose.registry import did_you_mean
 
 

@@ -15,7 +15,7 @@ from handpose.hands import ProceduralHand
 from handpose.registry import HAND_MODELS, TRANSFORMS
 
 AUGMENTED = 'motion_augmentation'  # the key of `meta` with what was drawn; later transforms and refiners look for it
-_REFUSED = ('images', 'vertices', 'future_joints_3d')
+_REFUSED = ('images', 'vertices', 'future')
 _DROPPED = ('boxes', 'object_boxes', 'joints_2d', 'joints_2d_valid')  # places in pictures, where the hand no longer is
 _NEAREST = 0.15  # metres: what comes nearer to the camera's plane is pushed away to it
 _PER_HAND = {

@@ -8,8 +8,9 @@ from pathlib import Path
 from handpose.engine.config import load_config
 from handpose.engine.options import split_options
 from handpose.evaluation import MetricSpec, build_metrics, find_spec, specs_of
-from handpose.files.reading import read_yaml
-from handpose.registry import DATASETS, MODELS, did_you_mean
+from handpose.files.yaml_files import read_yaml
+from handpose.registry import DATASETS, MODELS
+from handpose.text import did_you_mean
 
 TABLE_KEYS = {
     'title': str,

@@ -12,7 +12,8 @@ import numpy as np
 import torch
 import yaml
 
-from handpose.files.reading import read_yaml, visible_paths
+from handpose.files.reading import visible_paths
+from handpose.files.yaml_files import read_yaml
 from handpose.structures import HandSequence
 
 ROOT = Path(__file__).parents[3]

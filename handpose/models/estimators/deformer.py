@@ -12,7 +12,7 @@ from torch import Tensor, nn
 
 from handpose.geometry import rotmat_to_rotvec, scale_boxes
 from handpose.hands import HandModel
-from handpose.hands.model import LEFT
+from handpose.hands.sides import Side
 from handpose.models.estimators.base import EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
 from handpose.models.estimators.deformer_components import (
     ClipTransformer,
@@ -160,7 +160,7 @@ class Deformer(VideoEstimator):
         Returns:
             `DeformerOutput`.
         """
-        mirrored = hand_side == LEFT  # (B,)
+        mirrored = hand_side == Side.LEFT  # (B,)
         if self.mirror_left_hands:
             images, boxes = mirror_images(images, boxes, mirrored)
         features_btc, joints_2d = self.encode(images, boxes)  # (B, T, C), (B, T, J, 2)
@@ -283,7 +283,7 @@ class Deformer(VideoEstimator):
         regions = scale_boxes(boxes[:, 0], self.box_scale)  # (T, 4)
         seen, seen_regions = images, regions
         if self.mirror_left_hands:
-            seen, seen_regions = (x[0] for x in mirror_images(images[None], regions[None], hand_side == LEFT))
+            seen, seen_regions = (x[0] for x in mirror_images(images[None], regions[None], hand_side == Side.LEFT))
         chunks = zip(seen.split(FRAMES_AT_ONCE), seen_regions.split(FRAMES_AT_ONCE), strict=True)
         parts = [self.encode(*(x[None] for x in chunk)) for chunk in chunks]
         features, joints_2d = (torch.cat([part[n][0] for part in parts]) for n in range(2))
@@ -323,7 +323,7 @@ class Deformer(VideoEstimator):
         """
         windows = track_windows(valid.cpu().numpy(), self.num_frames, self.frame_step, self.test_mode)
         index, present, weights = (torch.as_tensor(x, device=valid.device) for x in windows)
-        joints_2d, mirrored = encoded.joints_2d[:, 0], side == LEFT
+        joints_2d, mirrored = encoded.joints_2d[:, 0], side == Side.LEFT
         visible = None if visibility is None else visibility[index]
         output = self.decode(encoded.features[index], joints_2d[index], present, visible)
         output = self.mirror_back(output, mirrored.expand(len(index)))

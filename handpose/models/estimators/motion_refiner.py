@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
 from handpose.hands import HandModel
-from handpose.hands.model import LEFT, RIGHT
+from handpose.hands.sides import Side
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
 from handpose.models.estimators.predicted_meshes import add_mesh, fit_meshes
 from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints, motion_to_joints
@@ -102,7 +102,7 @@ class MotionRefiner(Estimator, abstract=True):
         self._check_flips(batch)
         b, h = (valid & batch.joints_valid.any(3)).any(1).nonzero(as_tuple=True)  # the N hands there are
         frame_valid = batch.frame_valid[b]
-        mirrored = (side[b, h] == LEFT) & self.mirror_left_hands
+        mirrored = (side[b, h] == Side.LEFT) & self.mirror_left_hands
         seen = mirror_joints(fill_missing(joints[b, :, h], valid[b, :, h]), mirrored)
         motion, origin = joints_to_motion(seen, frame_valid)
         output = self(motion, None if frame_valid.all() else frame_valid)
@@ -190,7 +190,7 @@ class MotionRefiner(Estimator, abstract=True):
         """
         num_frames = len(joints)
         length = num_frames if frame_valid is None else int(frame_valid.sum())
-        known, mirrored = valid.any(0), (hand_side == LEFT) & self.mirror_left_hands
+        known, mirrored = valid.any(0), (hand_side == Side.LEFT) & self.mirror_left_hands
         positions = torch.arange(length, device=joints.device, dtype=torch.float64)
         if times is not None:
             positions = frame_positions(torch.as_tensor(times[:length], device=joints.device), self.frame_rate)
@@ -270,7 +270,7 @@ def targets_from(batch: HandSequence, rows: tuple[Tensor, Tensor], mirrored: Ten
     """
     b, h = rows
     joints = mirror_joints(batch.joints_3d[b, :, h], mirrored)
-    side = torch.where(mirrored, RIGHT, batch.hand_side[rows])
+    side = torch.where(mirrored, Side.RIGHT, batch.hand_side[rows])
     pose = shape = pose_valid = None
     if batch.hand_pose is not None:
         signs = joints.new_tensor([1.0, -1.0, -1.0])

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from handpose.hands import HandModel
-from handpose.hands.model import RIGHT
+from handpose.hands.sides import Side
 
 STEP_TOLERANCE = 0.1  # frames of the model, by which a step in time may differ from a whole number of them
 
@@ -44,7 +44,7 @@ def mirror_joints(joints: Tensor, mirrored: Tensor) -> Tensor:
 def rest_hand(hand_model: HandModel) -> Tensor:
     """Joints (21, 3), metres, of a model's right hand of mean shape without rotations."""
     pose, shape = torch.zeros(16, 3), torch.zeros(10)
-    return hand_model(pose, shape, torch.zeros(3), torch.tensor(RIGHT)).joints.detach()
+    return hand_model(pose, shape, torch.zeros(3), torch.tensor(Side.RIGHT)).joints.detach()
 
 
 def frame_positions(times: Tensor, frame_rate: float) -> Tensor:

@@ -10,7 +10,8 @@ from torch import nn
 from handpose.models.layers.fused_attention import BranchFusion, FeedForward, FusedSelfAttention
 from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.necks.dynamic_tcn import DynamicTemporalConv
-from handpose.registry import MODELS, did_you_mean
+from handpose.registry import MODELS
+from handpose.text import did_you_mean
 
 # What each branch does, in order: S attention over joints, T over time, D dynamic convolution, M perceptron.
 BRANCHES = {

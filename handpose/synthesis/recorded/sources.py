@@ -14,7 +14,8 @@ from handpose.datasets.dexycb.index import BROKEN, HAND, open_index
 from handpose.datasets.io.errors import UNPACK
 from handpose.datasets.motion.motion_file import SIDES, RecordedMotion
 from handpose.files.npz import read_npz
-from handpose.files.reading import read_json, read_yaml
+from handpose.files.reading import read_json
+from handpose.files.yaml_files import read_yaml
 from handpose.registry import did_you_mean
 from handpose.synthesis.recorded.objects import NAMES
 
