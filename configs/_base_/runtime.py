@@ -14,6 +14,8 @@ env_cfg = dict(
 randomness = dict(seed=0)
 # Speed and memory; what each option does: handpose/engine/training.py. amp: True, 'float16' or 'bfloat16'.
 training = dict(amp=False, accumulate=1, compile=False, channels_last=False, activation_checkpointing=False)
+# Staged training: init_from=[('stage1.pth', 'backbone')] starts submodules from files, freeze=['backbone'] keeps them.
+init_from, freeze = [], []
 load_from = None
 resume = False
 launcher = 'none'

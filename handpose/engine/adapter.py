@@ -15,11 +15,11 @@ from handpose.registry import HOOKS
 from handpose.structures import HandSequence, with_true_vertices
 
 
-def collate(samples):
+def collate(samples: list[HandSequence]) -> dict[str, HandSequence]:
     """Stacks the clips of a batch; mmengine passes the result to the model as keyword arguments.
 
     Args:
-        samples: list of B `HandSequence` clips.
+        samples: B clips.
 
     Returns:
         dict with `batch`, a `HandSequence` of (B, T, ...) fields. In a process of a `DataLoader` they are in shared
@@ -38,13 +38,15 @@ def collate(samples):
 
 def unwrap_model(model: nn.Module) -> 'EstimatorAdapter':
     """The adapter itself, out of the wrapper that several processes put around it."""
-    return model.module if is_model_wrapper(model) else model
+    adapter = model.module if is_model_wrapper(model) else model
+    assert isinstance(adapter, EstimatorAdapter)  # the only model that build_runner makes
+    return adapter
 
 
 class ToDevice(BaseDataPreprocessor):
-    """Moves a batch to the model's device. Normalisation belongs to the estimator, whose weights carry it."""
+    """Moves a batch to the model's device. Normalization belongs to the estimator, whose weights carry it."""
 
-    def forward(self, data, training=False):
+    def forward(self, data: dict[str, HandSequence], training: bool = False) -> dict[str, HandSequence]:
         """Moves `data['batch']`, a `HandSequence` batch of (B, T, ...) fields."""
         return {'batch': data['batch'].to(self.device, non_blocking=True)}
 

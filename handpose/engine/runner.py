@@ -14,6 +14,7 @@ from mmengine.dataset import DefaultSampler
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.logging import MMLogger
+from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner, set_random_seed
 from torch import nn
 from torch.utils.data import DataLoader
@@ -21,6 +22,7 @@ from torch.utils.data import DataLoader
 from handpose.engine import checkpoints, compat, epochs, progress, resume  # noqa: F401  (they register their hooks)
 from handpose.engine.adapter import EstimatorAdapter, TrainingStepHook, collate, unwrap_model
 from handpose.engine.guards import WorkDirLock
+from handpose.engine.staging import exclude_frozen, freeze_submodules, initialize_submodules, staging_options
 from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
 from handpose.models.estimators.base import Estimator
 from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
@@ -48,6 +50,19 @@ class HandposeRunner(Runner):
         if not any(parameter.requires_grad for parameter in model.parameters()):
             return model.to(get_device())
         return super().wrap_model(model_wrapper_cfg, model)
+
+    def build_optim_wrapper(self, optim_wrapper: OptimWrapper | dict[str, Any]) -> OptimWrapper:
+        """As mmengine's, without frozen parameters."""
+        built = super().build_optim_wrapper(optim_wrapper)
+        exclude_frozen(built)
+        return built
+
+    def load_or_resume(self) -> None:
+        """As mmengine's; then, where training does not resume, starts submodules as `init_from` says."""
+        starts_anew = not (self._has_loaded or self._resume)
+        super().load_or_resume()
+        if starts_anew:
+            initialize_submodules(unwrap_model(self.model).estimator, self.init_from)
 
     def resume(
         self,
@@ -105,7 +120,10 @@ def build_runner(
         # mmengine seeds when the Runner is made, which is after the weights were drawn.
         set_random_seed(config.get('randomness', {}).get('seed'))
         estimator = MODELS.build(config.model)
+    init_from, freeze = staging_options(config)
+    frozen = []
     if purpose == 'train':
+        frozen = freeze_submodules(estimator, freeze)
         prepare_estimator(estimator, options)
     if options['accumulate'] > 1:
         compat.accept_accumulation()
@@ -127,7 +145,7 @@ def build_runner(
         lock = WorkDirLock(settings.work_dir)
         _refuse_to_overwrite(settings)
     runner = HandposeRunner(
-        model=EstimatorAdapter(estimator),
+        model=EstimatorAdapter(estimator, frozen),
         work_dir=settings.work_dir,
         default_hooks={**settings.get('default_hooks', {}), 'sampler_seed': None},  # the loop enters epochs itself
         custom_hooks=hooks + [HOOKS.build(hook) for hook in settings.get('custom_hooks', [])],
@@ -144,6 +162,7 @@ def build_runner(
         **arguments,
     )
     runner.work_dir_lock = lock
+    runner.init_from = init_from if purpose == 'train' else []
     runner.schedule_settings = copy.deepcopy(settings.get('param_scheduler'))
     return runner
 

@@ -29,10 +29,10 @@ class Recomputable(Protocol):
     """A block whose activations can be forgotten and computed again for the backward pass.
 
     Attributes:
-        recomputable: True for its `forward`, or the names of the methods.
+        recomputable: names of the methods, often ('forward',).
     """
 
-    recomputable: bool | tuple[str, ...]
+    recomputable: tuple[str, ...]
 
 
 def training_options(settings: Mapping[str, Any]) -> dict[str, Any]:
@@ -69,8 +69,7 @@ def prepare_estimator(estimator: nn.Module, options: dict[str, Any]) -> None:
     """Puts channels last, checkpoints activations and compiles, in that order, in place. Names of weights stay.
 
     Args:
-        estimator: a module; its blocks to recompute are the modules whose attribute `recomputable` is True, or names
-            their methods to recompute.
+        estimator: a module, changed in place; its blocks to recompute are its `Recomputable` modules.
         options: what `training_options` returned.
 
     Raises:
@@ -100,14 +99,14 @@ def compile_parts(estimator: nn.Module, names: Literal[True] | str | Sequence[st
 
 
 def checkpoint_activations(estimator: nn.Module) -> None:
-    """Makes every `recomputable` block, or the methods it names, keep its input alone and run again backward."""
-    blocks = [module for module in estimator.modules() if isinstance(module, Recomputable) and module.recomputable]
+    """Makes every `Recomputable` block keep its input alone and run again for the backward pass."""
+    blocks = [module for module in estimator.modules() if isinstance(module, Recomputable)]
     if not blocks:
         raise ValueError(
             f'{type(estimator).__name__} has no block that training.activation_checkpointing could recompute'
         )
     for block in blocks:
-        for name in ('forward',) if block.recomputable is True else block.recomputable:
+        for name in block.recomputable:
             setattr(block, name, partial(_recomputed, block, getattr(block, name)))
 
 

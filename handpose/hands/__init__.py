@@ -16,7 +16,7 @@ from handpose.hands.mano import MANO
 from handpose.hands.mano_file import MANOFileError, load_mano_file
 from handpose.hands.model import HandMesh, HandModel, linear_blend_skinning, vertex_normals
 from handpose.hands.procedural import ProceduralHand
-from handpose.hands.sides import SIDE_LABELS, Side
+from handpose.hands.sides import SIDE_LABELS, Side, is_left, is_right
 
 __all__ = [
     'BONES',
@@ -35,6 +35,8 @@ __all__ = [
     'Side',
     'fit_hand',
     'from_common',
+    'is_left',
+    'is_right',
     'joint_order',
     'linear_blend_skinning',
     'load_mano_file',

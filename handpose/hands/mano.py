@@ -12,7 +12,7 @@ from torch import Tensor
 
 from handpose.hands.mano_file import load_mano_file
 from handpose.hands.model import HandModel
-from handpose.hands.sides import Side
+from handpose.hands.sides import Side, is_left, is_right
 from handpose.text import did_you_mean
 
 # Vertex ids of the thumb, index, middle, ring and little tips, (left, right), as each code base takes them.
@@ -96,8 +96,8 @@ class MANO(HandModel):
         """See `HandModel.pose_template`."""
         vertices = rotmats.new_zeros(len(rotmats), self.num_vertices, 3)
         joints = rotmats.new_zeros(len(rotmats), 16, 3)
-        for side, layer in ((Side.LEFT, self.left), (Side.RIGHT, self.right)):
-            chosen = torch.nonzero(hand_side == side)[:, 0]
+        for own, layer in ((is_left(hand_side), self.left), (is_right(hand_side), self.right)):
+            chosen = torch.nonzero(own)[:, 0]
             if len(chosen):
                 out = layer(
                     betas=hand_shape[chosen],
@@ -114,7 +114,7 @@ class MANO(HandModel):
         for layer in (self.left, self.right):
             template = layer.v_template + torch.einsum('bk,vck->bvc', hand_shape, layer.shapedirs)
             joints.append(layer.J_regressor @ template)
-        return torch.where((hand_side == Side.RIGHT)[:, None, None], joints[Side.RIGHT], joints[Side.LEFT])
+        return torch.where(is_right(hand_side)[:, None, None], joints[Side.RIGHT], joints[Side.LEFT])
 
 
 def fix_left_shapedirs(left: NDArray, right: NDArray) -> NDArray:

@@ -8,7 +8,7 @@ from torch import Tensor, nn
 
 from handpose.geometry.rotations import rotvec_to_rotmat
 from handpose.hands.joints import COMMON_JOINTS, FINGERS, MANO_JOINTS
-from handpose.hands.sides import Side
+from handpose.hands.sides import Side, is_left, is_right
 
 LEFT, RIGHT = Side.LEFT, Side.RIGHT
 MANO_PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
@@ -254,7 +254,7 @@ def _check_side(hand_side: Tensor) -> None:
         raise ValueError(f'hand_side must be integers (0 left, 1 right), got {hand_side.dtype}')
     if torch.compiler.is_compiling() or hand_side.is_meta:
         return
-    if ((hand_side != Side.LEFT) & (hand_side != Side.RIGHT)).any():
+    if not (is_left(hand_side) | is_right(hand_side)).all():
         wrong = sorted(set(hand_side.flatten().tolist()) - set(Side))
         raise ValueError(f'hand_side must be 0 (left) or 1 (right), got {wrong}')
 

@@ -20,7 +20,7 @@ from handpose.hands.procedural_anatomy import (
     skin_weights,
 )
 from handpose.hands.procedural_mesh import mesh_edges, mesh_from_distance
-from handpose.hands.sides import Side
+from handpose.hands.sides import is_right
 
 SHAPE_MEANINGS = tuple(meaning for meaning, _ in SHAPE)
 REST_WRIST = (0.09, 0.0, 0.0)
@@ -196,5 +196,5 @@ class ProceduralHand(HandModel):
     def _mirror(hand_side: Tensor, like: Tensor) -> Tensor:
         """(B, 1, 3): (-1, 1, 1) for left hands, ones for right hands."""
         mirror = like.new_ones(len(hand_side), 1, 3)
-        mirror[:, 0, 0] = torch.where(hand_side == Side.RIGHT, 1.0, -1.0).to(like)
+        mirror[:, 0, 0] = torch.where(is_right(hand_side), 1.0, -1.0).to(like)
         return mirror

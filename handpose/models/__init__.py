@@ -1,6 +1,6 @@
-"""Parts (plain modules: tensors and masks in, tensors out) and the systems built from them."""
+"""Components (plain modules: tensors and masks in, tensors out) and the systems built from them."""
 
-from handpose.models.backbones import PooledResNet, PretrainableResNet, ResNetFPN
+from handpose.models.backbones import PooledResNet, ResNetFPN, ResNetStages
 from handpose.models.estimators import (
     HTT,
     PDTM,
@@ -37,7 +37,6 @@ from handpose.models.heads import (
     ActionTokenizer,
     DynamicFusionHead,
     FusedPoses,
-    HandParameters,
     HandRegressionHead,
     MotionDiscriminator,
     MotionRefinementHead,
@@ -45,6 +44,7 @@ from handpose.models.heads import (
     ObjectHead,
     Pose25D,
     Pose25DHead,
+    RegressedHand,
 )
 from handpose.models.layers import (
     MLP,
@@ -65,6 +65,7 @@ from handpose.models.layers import (
     fill_missing,
     fuse_deformed_poses,
     fusion_weights,
+    mean_over_frames,
     mirror_poses,
     pose_to_rotmat,
     roi_align,
@@ -88,10 +89,13 @@ from handpose.models.losses import (
 )
 from handpose.models.necks import (
     DeformableTemporalConv,
+    DSTformerEncoder,
     DynamicSpatioTemporalBlock,
     DynamicTemporalConv,
     GlobalTemporalBlock,
     HandPriorMemory,
+    MotionFeatures,
+    PDTMEncoder,
     SpatialFeatures,
     SpatialTransformer,
     TemporalFeatures,
@@ -112,6 +116,7 @@ __all__ = [
     'BranchFusion',
     'ConstantHand',
     'DSTformer',
+    'DSTformerEncoder',
     'DeformableTemporalConv',
     'Deformer',
     'DeformerLoss',
@@ -129,7 +134,6 @@ __all__ = [
     'GlobalTemporalBlock',
     'HTTLoss',
     'HTTOutput',
-    'HandParameters',
     'HandPoseLoss',
     'HandPriorMemory',
     'HandRegressionHead',
@@ -140,6 +144,7 @@ __all__ = [
     'MaxMSELoss',
     'MotionDiscriminator',
     'MotionEmbedding',
+    'MotionFeatures',
     'MotionFilter',
     'MotionLoss',
     'MotionRefinementHead',
@@ -148,17 +153,19 @@ __all__ = [
     'MultiHeadAttention',
     'ObjectHead',
     'OneEuroFilter',
+    'PDTMEncoder',
     'PointMSELoss',
     'PooledResNet',
     'Pose25D',
     'Pose25DHead',
     'PreNormEncoder',
-    'PretrainableResNet',
     'QueryDecoder',
     'Reads',
     'RefinedMotion',
     'RefinementLoss',
+    'RegressedHand',
     'ResNetFPN',
+    'ResNetStages',
     'RunningAction',
     'SavitzkyGolayFilter',
     'SmoothL1KeypointLoss',
@@ -182,6 +189,7 @@ __all__ = [
     'fuse_deformed_poses',
     'fusion_weights',
     'generator_adversarial_loss',
+    'mean_over_frames',
     'mirror_poses',
     'pose_to_rotmat',
     'roi_align',

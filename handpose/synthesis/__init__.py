@@ -1,33 +1,22 @@
-"""The built-in data: procedural hands that act on procedural objects, in the folders of a real data set."""
+"""The built-in data: procedural hands and objects in motion, written in the folder structure of a real dataset."""
 
-from handpose.synthesis.egocentric import (
+from handpose.synthesis.contact_sheet import contact_sheet
+from handpose.synthesis.options import (
+    DatasetOptions,
     EgocentricOptions,
-    EgocentricSummary,
-    egocentric_options_from_dict,
-    write_egocentric,
-)
-from handpose.synthesis.generate import Summary, write_synthetic
-from handpose.synthesis.options import SyntheticOptions, options_from_dict
-from handpose.synthesis.recorded import (
+    MultiViewOptions,
     RecordedOptions,
-    RecordedSummary,
-    recorded_options_from_dict,
-    write_recorded,
+    options_from_dict,
 )
-from handpose.synthesis.sheet import contact_sheet
+from handpose.synthesis.writer import Summary, write_dataset
 
 __all__ = [
+    'DatasetOptions',
     'EgocentricOptions',
-    'EgocentricSummary',
+    'MultiViewOptions',
     'RecordedOptions',
-    'RecordedSummary',
     'Summary',
-    'SyntheticOptions',
     'contact_sheet',
-    'egocentric_options_from_dict',
     'options_from_dict',
-    'recorded_options_from_dict',
-    'write_egocentric',
-    'write_recorded',
-    'write_synthetic',
+    'write_dataset',
 ]

@@ -1,52 +1,84 @@
-"""What the built-in data is made from: the options, their checks, and the names that follow from them."""
+"""The options of each kind of built-in data, and their checks."""
 
-from dataclasses import asdict, dataclass, fields
-from datetime import date, timedelta
+import inspect
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar, TypeVar
 
 from handpose.registry import did_you_mean
 
-# DexYCB's own folder names, so that tools which list them by name work on the built-in data too.
-SUBJECTS = (
-    '20200709-subject-01', '20200813-subject-02', '20200820-subject-03', '20200903-subject-04', '20200908-subject-05',
-    '20200918-subject-06', '20200928-subject-07', '20201002-subject-08', '20201015-subject-09', '20201022-subject-10',
-)  # fmt: skip
-SERIALS = (
-    '836212060125', '839512060362', '840412060917', '841412060263',
-    '932122060857', '932122060861', '932122061900', '932122062010',
-)  # fmt: skip
 SEQUENCES_PER_BLOCK = 5  # DexYCB's split s0 takes every fifth sequence of a subject for testing
-WITHOUT_PICTURES = ('interhand', 'reinterhand', 'hanco')
-LAYOUTS = ('dexycb', 'ho3d', *WITHOUT_PICTURES)
-HO3D_VERSIONS = (2, 3)
-INTERHAND_RATES = (5, 30)
+POSE_LAYOUTS = ('interhand', 'reinterhand', 'hanco')
 INTERHAND_SUBJECTS = 3  # one for each split
-# Options that only some layouts have, and what the record of the others leaves out.
-_OWN = {'layout': LAYOUTS[1:], 'ho3d_version': ('ho3d',), 'interhand_fps': ('interhand',)}
+_Options = TypeVar('_Options', bound='DatasetOptions')
 
 
-# Lowest and highest of the options that are numbers.
-RANGES = {
-    'subjects': (1, 99),
-    'sequences': (5, 100),
-    'frames': (24, 10_000),
-    'cameras': (1, len(SERIALS)),
-    'size': (64, 4096),
-    'seed': (0, 2**63),
-    'workers': (0, 4096),
-}
+class DatasetOptions:
+    """What the options of all kinds of built-in data have in common. Subclasses are frozen dataclasses.
 
+    Attributes:
+        root: folder to write; made if missing.
+        layout: whose folder structure.
+        seed: decides everything; same options and seed, same bytes.
+        workers: processes; 0 takes one per CPU core. Does not change the data.
+        kind: the data, for error messages.
+        layouts: the choices of `layout`.
+        ranges: {name: (lowest, highest)} of the options that are whole numbers.
+    """
 
-def check_whole_numbers(options):
-    """Raises a ValueError where an option that `RANGES` names is no whole number of its range."""
-    for name, (low, high) in RANGES.items():
-        value = getattr(options, name, low)  # recorded motion has not all of them
-        if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
-            raise ValueError(f'{name} must be a whole number from {low} to {high}, got {value!r}')
+    root: str
+    layout: str
+    seed: int
+    workers: int
+    kind: ClassVar[str]
+    layouts: ClassVar[tuple[str, ...]]
+    ranges: ClassVar[dict[str, tuple[int, int]]] = {'seed': (0, 2**63), 'workers': (0, 4096)}
+
+    @classmethod
+    def names(cls) -> list[str]:
+        """The names of the options."""
+        return list(inspect.get_annotations(cls))
+
+    @classmethod
+    def from_dict(cls: type[_Options], values: Mapping[str, Any]) -> _Options:
+        """Makes the options of a config's dict; see `options_from_dict`."""
+        for name in sorted(set(values) - set(cls.names())):
+            raise ValueError(f'{name!r} is not an option of {cls.kind}.{did_you_mean(name, cls.names())}')
+        for name in ('root', 'motion'):
+            if name in cls.names() and name not in values:
+                raise ValueError(f'the options of {cls.kind} need {name}=...')
+        return cls(**values)
+
+    def content(self) -> dict[str, Any]:
+        """Returns {name: value} of the options that decide the data, as `generator.yml` records them."""
+        values = {name: getattr(self, name) for name in self.names() if name not in ('root', 'workers')}
+        return {name: list(value) if isinstance(value, tuple) else value for name, value in values.items()}
+
+    @property
+    def has_images(self) -> bool:
+        """Whether the data has images."""
+        return self.layout not in POSE_LAYOUTS
+
+    def check(self) -> None:
+        """Checks the layout and the whole numbers.
+
+        Raises:
+            ValueError: a value that is not allowed.
+        """
+        if self.layout not in self.layouts:
+            raise ValueError(
+                f'layout must be one of {", ".join(self.layouts)}, got {self.layout!r}.'
+                f'{did_you_mean(self.layout, self.layouts)}'
+            )
+        for name, (low, high) in self.ranges.items():
+            value = getattr(self, name)
+            if not isinstance(value, int) or isinstance(value, bool) or not low <= value <= high:
+                raise ValueError(f'{name} must be a whole number from {low} to {high}, got {value!r}')
 
 
 @dataclass(frozen=True)
-class SyntheticOptions:
-    """Options of the built-in data.
+class MultiViewOptions(DatasetOptions):
+    """Options of the multi-view data: hands that grasp objects, or hands alone, seen by several cameras.
 
     Args:
         root: folder to write; made if missing.
@@ -58,7 +90,7 @@ class SyntheticOptions:
         seed: decides everything; same options and seed, same bytes.
         workers: processes; 0 takes one per CPU core. Does not change the data.
         layout: whose folder structure: 'dexycb', 'ho3d' (right hands only; every fifth sequence is for evaluation), or,
-            without pictures, 'interhand' (one and two hands; at least 3 subjects, the last fifth tested), 'reinterhand'
+            without images, 'interhand' (one and two hands; at least 3 subjects, the last fifth tested), 'reinterhand'
             (two hands; a subject is a capture) or 'hanco' (right hands; sequences numbered through).
         ho3d_version: of HO3D's layout: 2 or 3.
         interhand_fps: of InterHand2.6M's layout, 5 or 30 labelled frames a second; `frames` count at 30 all the same.
@@ -79,16 +111,18 @@ class SyntheticOptions:
     ho3d_version: int = 3
     interhand_fps: int = 30
 
-    def __post_init__(self):
-        if self.layout not in LAYOUTS:
-            raise ValueError(
-                f'layout must be one of {LAYOUTS}, got {self.layout!r}.{did_you_mean(self.layout, LAYOUTS)}'
-            )
-        if self.ho3d_version not in HO3D_VERSIONS:
+    kind = 'the multi-view data'
+    layouts = ('dexycb', 'ho3d', *POSE_LAYOUTS)
+    ranges = DatasetOptions.ranges | {
+        'subjects': (1, 99), 'sequences': (5, 100), 'frames': (24, 10_000), 'cameras': (1, 8), 'size': (64, 4096)
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        self.check()
+        if self.ho3d_version not in (2, 3):
             raise ValueError(f'ho3d_version must be 2 or 3, got {self.ho3d_version!r}')
-        if self.interhand_fps not in INTERHAND_RATES:
+        if self.interhand_fps not in (5, 30):
             raise ValueError(f'interhand_fps must be 5 or 30, got {self.interhand_fps!r}')
-        check_whole_numbers(self)
         if self.layout == 'interhand' and self.subjects < INTERHAND_SUBJECTS:
             raise ValueError(
                 f"the layout 'interhand' needs at least {INTERHAND_SUBJECTS} subjects, one for each of train, val and "
@@ -100,39 +134,130 @@ class SyntheticOptions:
                 f'subject), got {self.sequences}'
             )
 
-    def content(self):
-        """Returns {name: value} of the options that decide the data: all but `root` and `workers`."""
-        unsaid = {'root', 'workers', *(name for name, layouts in _OWN.items() if self.layout not in layouts)}
-        return {name: value for name, value in asdict(self).items() if name not in unsaid}
+    def content(self) -> dict[str, Any]:
+        """See `DatasetOptions.content`; without the options that only other layouts have."""
+        content = super().content()
+        own = {'layout': self.layouts[1:], 'ho3d_version': ('ho3d',), 'interhand_fps': ('interhand',)}
+        return {name: value for name, value in content.items() if self.layout in own.get(name, self.layouts)}
+
+
+@dataclass(frozen=True)
+class EgocentricOptions(DatasetOptions):
+    """Options of the egocentric data: videos of two hands that act on objects.
+
+    Args:
+        root: folder to write; made if missing.
+        layout: whose folder structure: 'h2o' or 'fpha'.
+        subjects: people, 2 to 99. H2O: the last quarter (at least one) is tested, the one before them is split between
+            train and val by scene, as subject 3 of the official four. FPHA: all are in both parts. 0: 8, FPHA 6.
+        videos: per action and person that is not tested (FPHA: in the training part).
+        test_videos: per action and person that is tested (FPHA: in the test part). 0: 7, FPHA 3.
+        frames: of the shortest action, 30 a second.
+        max_frames: of the longest action.
+        width: of the images, pixels.
+        height: of the images, pixels.
+        actions: names of those that are made; none: all that the layout knows.
+        seed: decides everything; same options and seed, same bytes.
+        workers: processes; 0 takes one per CPU core. Does not change the data.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    root: str
+    layout: str = 'h2o'
+    subjects: int = 0
+    videos: int = 3
+    test_videos: int = 0
+    frames: int = 48
+    max_frames: int = 80
+    width: int = 160
+    height: int = 90
+    actions: tuple[str, ...] = ()
+    seed: int = 0
+    workers: int = 0
+
+    kind = 'the egocentric data'
+    layouts = ('h2o', 'fpha')
+    ranges = DatasetOptions.ranges | {
+        'subjects': (2, 99), 'videos': (1, 1000), 'test_videos': (1, 1000), 'frames': (16, 10_000),
+        'max_frames': (16, 10_000), 'width': (64, 4096), 'height': (36, 4096),
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        # H2O tests on other subjects, FPHA on other videos of the same.
+        subjects, test_videos = (6, 3) if self.layout == 'fpha' else (8, 7)
+        object.__setattr__(self, 'subjects', self.subjects or subjects)
+        object.__setattr__(self, 'test_videos', self.test_videos or test_videos)
+        object.__setattr__(self, 'actions', tuple(self.actions))
+        self.check()
+        if self.max_frames < self.frames:
+            raise ValueError(f'max_frames must be at least frames, which is {self.frames}, got {self.max_frames}')
 
     @property
-    def serials(self):
-        """The cameras' serial numbers, in recording order; the first is the master camera."""
-        return SERIALS[: self.cameras]
-
-    def subject_name(self, subject):
-        """Folder of a subject (0-based); after DexYCB's ten, one a fortnight."""
-        if subject < len(SUBJECTS):
-            return SUBJECTS[subject]
-        day = date(2020, 10, 22) + timedelta(days=14 * (subject - len(SUBJECTS) + 1))
-        return f'{day:%Y%m%d}-subject-{subject + 1:02d}'
-
-    def sequence_name(self, subject, sequence):
-        """Folder of a sequence (0-based): the subject's day, one recording every two minutes from 09:00:00."""
-        minutes = 2 * sequence
-        return f'{self.subject_name(subject)[:8]}_{9 + minutes // 60:02d}{minutes % 60:02d}00'
+    def size(self) -> tuple[int, int]:
+        """(width, height) of the images."""
+        return self.width, self.height
 
 
-def options_from_dict(values):
-    """Makes `SyntheticOptions` of a config's dict.
+@dataclass(frozen=True)
+class RecordedOptions(DatasetOptions):
+    """Options of rendering recorded motion, in DexYCB's folder structure.
+
+    Args:
+        root: folder to write; made if missing.
+        motion: the motion file; see `read_motion`.
+        cameras: how many, 1 to 8: of the file's cameras those that see most of the hands, or, where it has none,
+            cameras added around each recording.
+        serials: which of the file's cameras instead.
+        size: width of the images, pixels, at least 64; the height follows the camera's.
+        seed: decides everything that was not recorded.
+        workers: processes; 0 takes one per CPU core. Does not change the data.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    root: str
+    motion: str
+    cameras: int = 2
+    serials: tuple[str, ...] = ()
+    size: int = 320
+    seed: int = 0
+    workers: int = 0
+
+    kind = 'recorded motion'
+    layout = 'recorded'
+    layouts = ('recorded',)
+    ranges = DatasetOptions.ranges | {'cameras': (1, 8), 'size': (64, 4096)}
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'serials', tuple(self.serials))
+        self.check()
+        for serial in self.serials:
+            if self.serials.count(serial) > 1:
+                raise ValueError(f'serials must differ, got {serial!r} twice')
+
+
+OPTIONS: tuple[type[DatasetOptions], ...] = (MultiViewOptions, EgocentricOptions, RecordedOptions)
+LAYOUTS = MultiViewOptions.layouts + EgocentricOptions.layouts
+
+
+def options_from_dict(values: Mapping[str, Any]) -> DatasetOptions:
+    """Makes the options of a config's `synthetic_data` dict.
+
+    Args:
+        values: with `motion`, the options of recorded motion; else those of the kind of data that `layout` names.
 
     Raises:
         ValueError: `root` is missing, or a key or value is not an option's.
     """
-    known = [f.name for f in fields(SyntheticOptions)]
-    unknown = sorted(set(values) - set(known))
-    if unknown:
-        raise ValueError(f'{unknown[0]!r} is not an option of the built-in data (they are: {", ".join(known)})')
-    if 'root' not in values:
-        raise ValueError('the options of the built-in data need a root folder: root=...')
-    return SyntheticOptions(**values)
+    if 'motion' in values:
+        return RecordedOptions.from_dict(values)
+    layout = values.get('layout', MultiViewOptions.layout)
+    for options in (MultiViewOptions, EgocentricOptions):
+        if layout in options.layouts:
+            return options.from_dict(values)
+    raise ValueError(
+        f'layout must be one of {", ".join(LAYOUTS)}, got {layout!r}.{did_you_mean(str(layout), list(LAYOUTS))}'
+    )

@@ -28,7 +28,7 @@ NUM_MOMENTS = 6
 Records = Mapping[str, NDArray[Any]]
 
 
-class Track(NamedTuple):
+class HandTrack(NamedTuple):
     """One hand of one recording, as records name it."""
 
     sequence: str
@@ -136,7 +136,7 @@ def draw_worst_tracks(
         save_image(Path(folder) / f'worst_{n}_{name}.png', image)
 
 
-def worst_tracks(record: Records, name: str, count: int) -> list[Track]:
+def worst_tracks(record: Records, name: str, count: int) -> list[HandTrack]:
     """The tracks with the largest mean error, at most one of each sequence, the worst first.
 
     Args:
@@ -150,10 +150,10 @@ def worst_tracks(record: Records, name: str, count: int) -> list[Track]:
     index = index.reshape(-1)[present]
     total, size = (np.bincount(index, weights, tracks.shape[1]) for weights in (record[name][present], None))
     mean = np.divide(total, size, out=np.full(len(size), -np.inf), where=size > 0)
-    found: dict[str, Track] = {}
+    found: dict[str, HandTrack] = {}
     for i in np.argsort(-mean, kind='stable'):
         if np.isfinite(mean[i]):
-            found.setdefault(tracks[0, i], Track(*map(str, tracks[:, i])))
+            found.setdefault(tracks[0, i], HandTrack(*map(str, tracks[:, i])))
     return list(found.values())[:count]
 
 
@@ -174,7 +174,7 @@ def choose_moments(errors: NDArray[np.floating], num: int = NUM_MOMENTS) -> NDAr
 
 
 def _draw_track(
-    track: Track, records: Mapping[str, Records], error: MetricSpec, estimator: Estimator, dataset: VideoDataset
+    track: HandTrack, records: Mapping[str, Records], error: MetricSpec, estimator: Estimator, dataset: VideoDataset
 ) -> NDArray[np.uint8]:
     rows = {name: _rows(record, track, error.name) for name, record in records.items()}
     times, errors, occlusion = (next(iter(rows.values()))[name] for name in ('frame', error.name, 'occlusion'))
@@ -193,7 +193,7 @@ def _draw_track(
 
 
 def _frame_images(
-    track: Track, frames: NDArray[np.integer], estimator: Estimator, dataset: VideoDataset
+    track: HandTrack, frames: NDArray[np.integer], estimator: Estimator, dataset: VideoDataset
 ) -> tuple[dict[int, Any], str]:
     """{frame number: (prediction, truth)} of some frames of a track, read and predicted again, and a label."""
     hand_model = estimator.gives.hand_model
@@ -227,7 +227,7 @@ def _predict(estimator: Estimator, clip: HandSequence) -> dict[str, HandSequence
     return {'prediction': prediction.to('cpu').unstack()[0], 'target': target.to('cpu').unstack()[0]}
 
 
-def _rows(record: Records, track: Track, name: str) -> dict[str, NDArray[Any]]:
+def _rows(record: Records, track: HandTrack, name: str) -> dict[str, NDArray[Any]]:
     """The records of one track in the order of time."""
     chosen = np.flatnonzero(
         (record['sequence'] == track.sequence) & (record['camera'] == track.camera) & (record['hand'] == track.hand)

@@ -3,7 +3,7 @@
 import json
 import logging
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -51,13 +51,14 @@ def load_weights(
         ValueError: the file is missing, damaged, of a newer format, of another model, hand model or joint order, it
             holds NaN or infinity, or it holds code, which is never run.
     """
-    published = Path(filename).suffix == '.safetensors'
-    meta, state = _read_published(filename) if published else _read_checkpoint(filename)
+    published = is_published(filename)
+    meta, state = read_weights(filename)
     _check_made_for(estimator, meta, filename)
     own = estimator.state_dict()
     missing = sorted(set(own) - set(state))
     in_losses = [key for key in missing if published and key.startswith(LOSS_PREFIX)]
-    _check_tensors(estimator, own, state, [key for key in missing if key not in in_losses], filename)
+    missing = [key for key in missing if key not in in_losses]
+    check_tensors(type(estimator).__name__, own, state, missing, filename)
     estimator.load_state_dict({**own, **state})
     if training and in_losses:
         parts = ', '.join(sorted({'.'.join(key.split('.')[:2]) for key in in_losses}))
@@ -66,6 +67,26 @@ def load_weights(
         for difference in model_differences(meta['model'], model_config):
             _warn(f'{filename} was made with another model config: {difference}')
     return meta
+
+
+def is_published(filename: str | Path) -> bool:
+    """Whether a file of weights is published, and says what it is; else it is a checkpoint of training."""
+    return Path(filename).suffix == '.safetensors'
+
+
+def read_weights(filename: str | Path) -> tuple[dict[str, Any], dict[str, Tensor]]:
+    """Reads a checkpoint or published weights as plain data; nothing in the file is executed.
+
+    Args:
+        filename: a checkpoint that training wrote, or a `.safetensors` file.
+
+    Returns:
+        The checkpoint's `meta` or the published file's header, and the tensors by name, without the adapter's prefix.
+
+    Raises:
+        ValueError: the file is missing, damaged, of a newer format, or holds code.
+    """
+    return _read_published(filename) if is_published(filename) else _read_checkpoint(filename)
 
 
 def read_header(filename: str | Path) -> dict[str, Any]:
@@ -218,14 +239,30 @@ def _check_made_for(estimator: Estimator, meta: dict[str, Any], filename: str | 
             )
 
 
-def _check_tensors(
-    estimator: Estimator, own: dict[str, Tensor], state: dict[str, Tensor], missing: list[str], filename: str | Path
+def check_tensors(
+    name: str,
+    own: Mapping[str, Tensor],
+    state: Mapping[str, Tensor],
+    missing: Sequence[str],
+    filename: str | Path,
 ) -> None:
+    """Refuses tensors that do not fit a module.
+
+    Args:
+        name: of the module, for the message.
+        own: the module's tensors.
+        state: those of the file.
+        missing: names of tensors that the file lacks.
+        filename: of the file, for the message.
+
+    Raises:
+        ValueError: tensors are missing, unknown, of another shape, NaN or infinite.
+    """
     extra = sorted(set(state) - set(own))
     if missing or extra:
         example = missing[0] if missing else extra[0]
         raise ValueError(
-            f'{filename} holds weights of another model than {type(estimator).__name__}: {len(missing)} of its tensors '
+            f'{filename} holds weights of another model than {name}: {len(missing)} of its tensors '
             f'are missing and {len(extra)} are unknown, e.g. {example!r}; use the config that the file was trained with'
         )
     for key, value in own.items():

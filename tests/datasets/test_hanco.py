@@ -39,9 +39,9 @@ def test_tracks_are_the_generator_s(data, split):
     for track in tracks:
         track.validate()
         number, camera = int(track.meta['sequence']), int(track.meta['cameras'][0][3:])
-        motion = layout.read_motion(*divmod(number, SEQUENCES))
+        motion = layout.read_scene(*divmod(number, SEQUENCES))
         assert len(track.frame_valid) == FRAMES and track.hand_side.tolist() == [1]
-        assert track.hand_valid.all() and (track.hand_pose_valid.numpy() == motion.annotated).all()
+        assert track.hand_valid.all() and (track.hand_pose_valid.numpy() == motion.hand_valid).all()
         assert np.abs(track.joints_3d.double().numpy() - true_joints(motion, camera)).max() < 1e-6
         check_pixels(track)
         pixels = track.joints_2d[:, 0, 0]
@@ -76,8 +76,8 @@ def test_frames_that_count(data):
     root, layout = data
     tracks = {a: open_split(root, 'test', annotated=a, cameras=1) for a in ('all', 'has_fit', 'is_valid')}
     for whole, fitted, valid in zip(*tracks.values(), strict=True):
-        motion = layout.read_motion(*divmod(int(whole.meta['sequence']), SEQUENCES))
-        frames = np.flatnonzero(motion.annotated[:, 0])
+        motion = layout.read_scene(*divmod(int(whole.meta['sequence']), SEQUENCES))
+        frames = np.flatnonzero(motion.hand_valid[:, 0])
         assert whole.hand_valid.sum() == FRAMES
         for track, known in ((fitted, frames), (valid, frames[frames % 6 != 5])):
             track.validate()

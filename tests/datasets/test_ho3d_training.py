@@ -14,7 +14,7 @@ from handpose.hands.mano_file import MANOFileError
 from handpose.models import TrainingStep
 from handpose.registry import DATASETS, METRICS, MODELS
 from handpose.structures import HandSequence
-from handpose.synthesis import SyntheticOptions, write_synthetic
+from handpose.synthesis import MultiViewOptions, write_dataset
 
 CONFIGS = Path(__file__).parents[2] / 'configs' / 'deformer'
 
@@ -22,8 +22,8 @@ CONFIGS = Path(__file__).parents[2] / 'configs' / 'deformer'
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     root = tmp_path_factory.mktemp('synthetic') / 'ho3d'
-    write_synthetic(
-        SyntheticOptions(str(root), subjects=1, sequences=5, frames=24, cameras=1, size=64, workers=1, layout='ho3d')
+    write_dataset(
+        MultiViewOptions(str(root), subjects=1, sequences=5, frames=24, cameras=1, size=64, workers=1, layout='ho3d')
     )
     return root
 

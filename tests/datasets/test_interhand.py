@@ -35,7 +35,7 @@ def motion_of(layout, track):
     """The generator's motion of a track, and its camera."""
     sequence = int(track.meta['sequence'].split('/')[1][:4])
     subject = {'train': 0, 'val': 1, 'test': 2}[track.meta['split']]
-    return layout.read_motion(subject, sequence), NAMES.index(track.meta['cameras'][0])
+    return layout.read_scene(subject, sequence), NAMES.index(track.meta['cameras'][0])
 
 
 @pytest.mark.parametrize('split', ['train', 'val', 'test'])
@@ -49,10 +49,10 @@ def test_tracks_are_the_generator_s(data, split):
         motion, camera = motion_of(layout, track)
         truth, sides = true_joints(motion, camera), motion.sides.tolist()
         assert len(track.frame_valid) == FRAMES and track.hand_side.tolist() == [0, 1]
-        assert (track.hand_valid[:, sides].numpy() == motion.annotated).all()
+        assert (track.hand_valid[:, sides].numpy() == motion.hand_valid).all()
         assert not track.hand_valid[:, [s for s in (0, 1) if s not in sides]].any()
         assert torch.equal(track.joints_valid, track.hand_valid[..., None].expand_as(track.joints_valid))
-        valid = motion.annotated
+        valid = motion.hand_valid
         # The files hold a ten-thousandth of a millimetre.
         assert np.abs(track.joints_3d[:, sides].double().numpy() - truth)[valid].max() < 1e-6
         assert np.abs(track.intrinsics[0, 0].numpy() - motion.intrinsics[camera]).max() < 1e-4
@@ -60,7 +60,7 @@ def test_tracks_are_the_generator_s(data, split):
         check_hands_of_clip(track)
         indices = np.array(track.meta['frame_indices'])
         assert (np.diff(indices) == 1).all() and track.meta['fps'] == 30
-        known = motion.annotated.any(1)
+        known = motion.hand_valid.any(1)
         numbers = np.array(track.meta['official_indices'])
         assert ((numbers >= 0) == known).all()
         assert (numbers[known] == indices[known] * {'train': 3, 'val': 1, 'test': 1}[split]).all()

@@ -11,7 +11,7 @@ from handpose.datasets import MotionClips
 from handpose.datasets.base import DatasetError
 from handpose.datasets.motion.motion_file import read_motion, write_motion
 from handpose.hands import ProceduralHand
-from handpose.synthesis.recorded.fitting import fit_motion
+from handpose.synthesis.recordings.fitting import fit_motion
 
 ROOT = Path(__file__).parents[2]
 

@@ -6,7 +6,7 @@ from motions import NAMES, WITHOUT_SURROUNDINGS, make_motion
 from handpose.datasets.base import DatasetError
 from handpose.datasets.motion.motion_file import read_motion, write_motion
 from handpose.hands import from_common
-from handpose.synthesis.recorded.fitting import fit_motion
+from handpose.synthesis.recordings.fitting import fit_motion
 
 
 def same(a, b):

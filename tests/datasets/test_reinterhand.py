@@ -11,7 +11,7 @@ from scipy.spatial.transform import Rotation
 
 from handpose.datasets import DatasetError, ReInterHand
 from handpose.hands import MANO
-from handpose.synthesis.reinterhand_files import CAMERAS as NAMES
+from handpose.synthesis.layouts.reinterhand import CAMERAS as NAMES
 
 TEST, VAL = 'm--20221215--0949--RNS217', 'm--20230317--1433--TRO760'
 
@@ -46,9 +46,9 @@ def test_tracks_are_the_generator_s(data, split, joints):
     subject = {'train': 0, 'test': 1, 'val': 2}[split]
     for track in tracks:
         track.validate()
-        motion = layout.read_motion(subject, int(track.meta['sequence'].split('/')[1][:3]))
+        motion = layout.read_scene(subject, int(track.meta['sequence'].split('/')[1][:3]))
         camera = NAMES.index(track.meta['cameras'][0])
-        annotated = motion.annotated
+        annotated = motion.hand_valid
         if joints == 'keypoints_orig':  # one file for both hands
             annotated = np.repeat(annotated.all(1, keepdims=True), 2, 1)
         assert len(track.frame_valid) == FRAMES and track.hand_side.tolist() == [0, 1]

@@ -18,8 +18,8 @@ def clips(length, pipeline=()):
     return {'train_dataset': dict(type='RandomClips', length=length, pipeline=list(pipeline), _delete_=True)}
 
 
-def train(work_dir, epochs, options=None, launcher='none'):
-    """Trains to `epochs`, going on from what `work_dir` holds; returns the runner."""
+def train(work_dir, epochs, options=None, launcher='none', start=None):
+    """Trains to `epochs`, going on from what `work_dir` holds, else from the weights `start`; returns the runner."""
     torch.set_num_threads(1)
     settings = {
         'epochs': 4,
@@ -36,6 +36,7 @@ def train(work_dir, epochs, options=None, launcher='none'):
     config.train_cfg.max_epochs = epochs
     config.load_from = newest_checkpoint(work_dir)
     config.resume = config.load_from is not None
+    config.load_from = config.load_from or start
     runner = build_runner(config, experiment_name=f'{work_dir}_{epochs}')
     runner.train()
     return runner

@@ -7,7 +7,7 @@ from handpose.engine import load_config
 from handpose.engine.adapter import collate
 from handpose.models import TrainingStep
 from handpose.registry import DATASETS, MODELS
-from handpose.synthesis import SyntheticOptions, write_synthetic
+from handpose.synthesis import MultiViewOptions, write_dataset
 
 OPTIONS = {
     'interhand': dict(subjects=3),
@@ -29,7 +29,7 @@ def roots(tmp_path_factory):
     folder = tmp_path_factory.mktemp('layouts')
     for name, options in OPTIONS.items():
         shared = dict(sequences=5, frames=30, cameras=1, workers=1, seed=0)
-        write_synthetic(SyntheticOptions(root=str(folder / name), layout=name, **{**shared, **options}))
+        write_dataset(MultiViewOptions(root=str(folder / name), layout=name, **{**shared, **options}))
     return folder
 
 

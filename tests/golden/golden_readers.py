@@ -12,7 +12,7 @@ from torch.utils.data import Dataset
 
 from handpose.datasets import FPHA, H2O, HO3D, DexYCB, HanCo, InterHand26M, ReInterHand
 from handpose.structures import HandSequence
-from handpose.synthesis import EgocentricOptions, SyntheticOptions, write_egocentric, write_synthetic
+from handpose.synthesis import EgocentricOptions, MultiViewOptions, write_dataset
 
 META = ('dataset', 'sequence', 'cameras', 'frame_indices', 'fps', 'hand_model')
 
@@ -30,13 +30,13 @@ class Layout(NamedTuple):
 
 def write_hands(layout: str, subjects: int = 3, seed: int = 3) -> Callable[[str], Any]:
     options = dict(layout=layout, subjects=subjects, sequences=5, frames=24, cameras=2, size=64, seed=seed, workers=1)
-    return lambda root: write_synthetic(SyntheticOptions(root, **options))
+    return lambda root: write_dataset(MultiViewOptions(root, **options))
 
 
 def write_actions(layout: str, subjects: int, actions: tuple[str, ...]) -> Callable[[str], Any]:
     options = dict(layout=layout, subjects=subjects, actions=actions, frames=16, max_frames=20, seed=3, workers=1)
     options |= dict(videos=2 if layout == 'h2o' else 1, test_videos=1, width=64, height=36)
-    return lambda root: write_egocentric(EgocentricOptions(root, **options))
+    return lambda root: write_dataset(EgocentricOptions(root, **options))
 
 
 IMAGES = dict(pipeline=[dict(type='LoadImages')])

@@ -7,28 +7,28 @@ import torch
 from scipy.spatial.transform import Rotation
 
 from handpose.hands import ProceduralHand
-from handpose.synthesis import SyntheticOptions, write_synthetic
-from handpose.synthesis.generate import LAYOUTS
+from handpose.synthesis import MultiViewOptions, write_dataset
+from handpose.synthesis.writer import open_dataset
 
 FRAMES, CAMERAS, SUBJECTS, SEQUENCES = 36, 2, 3, 5
 
 
 def options(root, layout, **changes):
     values = dict(subjects=SUBJECTS, sequences=SEQUENCES, frames=FRAMES, cameras=CAMERAS, seed=3, workers=1)
-    return SyntheticOptions(str(root), layout=layout, **{**values, **changes})
+    return MultiViewOptions(str(root), layout=layout, **{**values, **changes})
 
 
 def write(root, layout, **changes):
     """Writes the data; returns the layout, which reads the generator's own motion."""
     chosen = options(root, layout, **changes)
-    summary = write_synthetic(chosen)
+    summary = write_dataset(chosen)
     assert summary.frames == chosen.subjects * chosen.sequences * chosen.frames * chosen.cameras
-    return LAYOUTS[layout](chosen)
+    return open_dataset(chosen)[0]
 
 
 def true_joints(motion, camera):
-    """Joints (F, H, 21, 3) float64 of a `HandMotion` in a camera's frame, by scipy."""
-    rigid = motion.extrinsics[camera]
+    """Joints (F, H, 21, 3) float64 of a `Scene` in a camera's frame, by scipy."""
+    rigid = motion.extrinsics[0, camera]
     return (
         Rotation.from_matrix(rigid[:3, :3]).apply(motion.joints.reshape(-1, 3)).reshape(motion.joints.shape)
         + (rigid[:3, 3])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handpose.datasets import DexYCB
-from handpose.synthesis import SyntheticOptions, write_synthetic
+from handpose.synthesis import MultiViewOptions, write_dataset
 
 ROOT = Path(__file__).parents[2]
 CONVERT, MAKE = 'tools/convert/dexycb_to_motion.py', 'tools/make_synthetic.py'
@@ -22,7 +22,7 @@ def run(tool, *arguments):
 
 def test_from_a_download_to_pictures(tmp_path):
     values = dict(subjects=1, sequences=5, frames=24, cameras=2, size=64, seed=3, workers=1)
-    write_synthetic(SyntheticOptions(str(tmp_path / 'download'), **values))
+    write_dataset(MultiViewOptions(str(tmp_path / 'download'), **values))
     code, out, error = run(CONVERT, tmp_path / 'download', '-o', tmp_path / 'motion.npz', '--per-subject', 3)
     assert code == 0, error
     assert 'of 5 sequences' in out

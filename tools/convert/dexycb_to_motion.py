@@ -2,8 +2,9 @@
 
 import argparse
 
+from handpose.datasets.motion.motion_file import write_motion
 from handpose.engine.errors import exit_on_user_error
-from handpose.synthesis.recorded import choose_sequences, motion_from_dexycb, motion_from_packed, write_motion
+from handpose.synthesis.recordings.dexycb import choose_sequences, motion_from_dexycb, motion_from_packed
 
 
 def parse_arguments():

@@ -7,7 +7,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 
 from handpose.datasets.motion.motion_file import read_motion, write_motion
 from handpose.engine.errors import exit_on_user_error
-from handpose.synthesis.recorded.fitting import fit_motion
+from handpose.synthesis.recordings.fitting import fit_motion
 
 
 def parse_arguments():

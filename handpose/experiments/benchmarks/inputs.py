@@ -31,9 +31,9 @@ def load(config, options=None):
 
 def dexycb_root(settings, width, height):
     """A folder of built-in data with pictures of width x height, made if it is not in the cache yet."""
-    from handpose.synthesis import generate
+    from handpose.synthesis.layouts.dexycb import DexYCBLayout
 
-    root = Path(settings.cache) / f'dexycb_{generate.VERSION}_{width}x{height}'
+    root = Path(settings.cache) / f'dexycb_{DexYCBLayout.version}_{width}x{height}'
     if root.exists():
         return root
     root.parent.mkdir(parents=True, exist_ok=True)

@@ -1,29 +1,30 @@
-"""Fetches weights to start from: a local file, or a URL with its sha256."""
+"""Reads pretrained weights from a local file, or from a URL with its sha256."""
 
 import hashlib
 from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
+from torch import Tensor
 
 from handpose.files.pth import read_pth
 
-_OLD = ', or give its sha256, with which the format of old PyTorch is read too'
+_OLD_FORMAT_ADVICE = ', or give its sha256, with which the format of PyTorch before 1.6 is read too'
 
 
-def read_pretrained(source: str | dict) -> dict[str, torch.Tensor]:
+def read_pretrained(source: str | dict[str, str]) -> dict[str, Tensor]:
     """Reads a state dict of plain tensors; nothing in the file is executed.
 
     Args:
-        source: the path of a file, `dict(path=..., sha256=...)`, or `dict(url=..., sha256=...)`. A URL is
-            downloaded once, into torch's hub folder. `.pth`, `.pt` and `.safetensors` files are read.
+        source: the path of a `.pth`, `.pt` or `.safetensors` file, `dict(path=..., sha256=...)`, or
+            `dict(url=..., sha256=...)`. A URL is downloaded once, into torch's hub folder.
 
     Returns:
         The state dict (its `state_dict` entry if there is one).
 
     Raises:
         ValueError: the source names neither a path nor a URL, a URL has no sha256, the hash does not match, or the file
-            is damaged, holds more than tensors, or is in the format of PyTorch before 1.6 and no sha256 was given.
+            is damaged, contains more than tensors, or is in the format of PyTorch before 1.6 and no sha256 was given.
         FileNotFoundError: the path does not exist.
         OSError: the URL cannot be reached.
     """
@@ -37,20 +38,21 @@ def read_pretrained(source: str | dict) -> dict[str, torch.Tensor]:
             raise FileNotFoundError(f'pretrained weights {path} do not exist')
     else:
         raise ValueError(
-            f'pretrained must be a path, dict(path=..., sha256=...) or dict(url=..., sha256=...): {source}'
+            f'pretrained must be a path, dict(path=..., sha256=...) or dict(url=..., sha256=...), got {source}'
         )
     if sha256:
         check_sha256(path, sha256)
     if path.suffix == '.safetensors':
         return _read_safetensors(path)
-    content = read_pth(path, allow_old=bool(sha256), error=ValueError, advice=f'fetch it again{"" if sha256 else _OLD}')
+    advice = f'fetch it again{"" if sha256 else _OLD_FORMAT_ADVICE}'
+    content = read_pth(path, allow_old=bool(sha256), error=ValueError, advice=advice)
     state = content.get('state_dict', content) if isinstance(content, dict) else None
-    if not isinstance(state, dict) or not all(isinstance(value, torch.Tensor) for value in state.values()):
-        raise ValueError(f'{path} holds no dict of tensors; give a file of pretrained weights')
+    if not isinstance(state, dict) or not all(isinstance(value, Tensor) for value in state.values()):
+        raise ValueError(f'{path} contains no dict of tensors; give a file of pretrained weights')
     return state
 
 
-def _read_safetensors(path):
+def _read_safetensors(path: Path) -> dict[str, Tensor]:
     from safetensors import SafetensorError
     from safetensors.torch import load_file
 
@@ -63,7 +65,15 @@ def _read_safetensors(path):
 
 
 def check_sha256(path: Path, sha256: str) -> None:
-    """Raises ValueError unless the file's sha256 begins with `sha256` (at least 8 digits of it)."""
+    """Compares a file with its hash.
+
+    Args:
+        path: of the file.
+        sha256: its sha256, or the first 8 or more digits of it.
+
+    Raises:
+        ValueError: the file has another hash.
+    """
     digest = hashlib.sha256()
     with open(path, 'rb') as file:
         while block := file.read(1 << 20):
@@ -73,8 +83,8 @@ def check_sha256(path: Path, sha256: str) -> None:
         raise ValueError(f'{path} has the sha256 {found}, expected {sha256}; delete the file and fetch it again')
 
 
-def _download(url, sha256):
-    """The local copy of `url`; its name carries the hash, so two versions never share a file."""
+def _download(url: str, sha256: str) -> Path:
+    """The local copy of `url`; its name contains the hash, so two versions never share a file."""
     path = Path(torch.hub.get_dir(), 'checkpoints', f'{sha256[:8]}-{Path(urlparse(url).path).name}')
     if not path.is_file():
         path.parent.mkdir(parents=True, exist_ok=True)

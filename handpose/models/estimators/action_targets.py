@@ -14,7 +14,8 @@ def valid_frames(batch: HandSequence) -> Tensor:
     """Which frames of a batch are no padding: (B, T) bool."""
     if batch.frame_valid is not None:
         return batch.frame_valid
-    return torch.ones(batch.intrinsics.shape[:2], dtype=torch.bool, device=batch.intrinsics.device)
+    intrinsics = batch.require('intrinsics')
+    return torch.ones(intrinsics.shape[:2], dtype=torch.bool, device=intrinsics.device)
 
 
 def action_target(batch: HandSequence, num_objects: int, num_actions: int) -> ActionTarget:
@@ -33,14 +34,14 @@ def action_target(batch: HandSequence, num_objects: int, num_actions: int) -> Ac
     if batch.joints_3d is not None:
         if batch.frame != 'camera':
             raise SequenceError(f"HTT learns joints in the 'camera' frame, got a batch in the {batch.frame!r} frame")
-        joints_valid = batch.joints_valid & frame_valid[..., None, None]  # (B, T, H, J)
+        joints_valid = batch.require('joints_valid') & frame_valid[..., None, None]  # (B, T, H, J)
         if batch.hand_valid is not None:
             joints_valid = joints_valid & batch.hand_valid[..., None]
     _check_labels(batch, batch.object_label, num_objects, 'object')
     _check_labels(batch, batch.action_label, num_actions, 'action')
     return ActionTarget(
         frame_valid=frame_valid,
-        intrinsics=batch.intrinsics[:, :, 0],
+        intrinsics=batch.require('intrinsics')[:, :, 0],
         joints=batch.joints_3d,
         joints_valid=joints_valid,
         object_label=batch.object_label,

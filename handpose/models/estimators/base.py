@@ -76,13 +76,23 @@ class EncodedFrames(NamedTuple):
 
     def select(self, index: Tensor | slice) -> 'EncodedFrames':
         """The rows of some frames: a slice, or T' frame numbers."""
-        return EncodedFrames._make(None if x is None else x[index] for x in self)
+        joints_2d, boxes = self.joints_2d, self.boxes
+        return EncodedFrames(
+            self.features[index],
+            None if joints_2d is None else joints_2d[index],
+            None if boxes is None else boxes[index],
+        )
 
     @staticmethod
     def cat(parts: 'list[EncodedFrames]') -> 'EncodedFrames':
         """Joins the rows of several pieces of a track, in order; all of them come from one estimator."""
-        columns = zip(*parts, strict=True)
-        return EncodedFrames._make(None if column[0] is None else torch.cat(column) for column in columns)
+        joints_2d = [part.joints_2d for part in parts if part.joints_2d is not None]
+        boxes = [part.boxes for part in parts if part.boxes is not None]
+        return EncodedFrames(
+            torch.cat([part.features for part in parts]),
+            torch.cat(joints_2d) if joints_2d else None,
+            torch.cat(boxes) if boxes else None,
+        )
 
 
 def _is_abstract(member: object) -> bool:

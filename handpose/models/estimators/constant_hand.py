@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from handpose.geometry import procrustes_align
+from handpose.hands.model import LEFT, RIGHT
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
@@ -56,7 +57,7 @@ class ConstantHand(Estimator):
     ) -> HandSequence:
         """Predicts joints_3d (B, T, H, 21, 3) in the 'wrist' frame; see `Estimator.predict`."""
         self._refuse_samples(num_samples)
-        num_frames = batch.frame_valid.shape[1]
+        hand_valid, num_frames = batch.require('hand_valid'), batch.require('frame_valid').shape[1]
         joints = self(batch.hand_side)[:, None].expand(-1, num_frames, -1, -1, -1)
         return HandSequence(
             meta=batch.meta,
@@ -64,9 +65,9 @@ class ConstantHand(Estimator):
             batched=True,
             frame_valid=batch.frame_valid,
             hand_side=batch.hand_side,
-            hand_valid=batch.hand_valid,
+            hand_valid=hand_valid,
             joints_3d=joints.contiguous(),
-            joints_valid=batch.hand_valid[..., None].expand(-1, -1, -1, 21).contiguous(),
+            joints_valid=hand_valid[..., None].expand(-1, -1, -1, 21).contiguous(),
         )
 
 
@@ -86,13 +87,13 @@ def fit_constant_hands(clips: Iterable[HandSequence], iterations: int = 10) -> d
     Raises:
         ValueError: the clips hold no complete hand.
     """
-    poses = {0: [], 1: []}
+    found: dict[int, list[Tensor]] = {LEFT: [], RIGHT: []}
     for clip in clips:
-        complete = clip.joints_valid.all(-1) & clip.frame_valid[:, None]
-        for hand, side in enumerate(clip.hand_side.tolist()):
-            joints = clip.joints_3d[:, hand][complete[:, hand]]
-            poses[side].append(joints - joints[:, :1])
-    poses = {side: torch.cat(parts).double() for side, parts in poses.items() if sum(map(len, parts))}
+        complete = clip.require('joints_valid').all(-1) & clip.require('frame_valid')[:, None]
+        for hand, side in enumerate(clip.require('hand_side').tolist()):
+            joints = clip.require('joints_3d')[:, hand][complete[:, hand]]
+            found[side].append(joints - joints[:, :1])
+    poses = {side: torch.cat(parts).double() for side, parts in found.items() if sum(map(len, parts))}
     if not poses:
         raise ValueError('no complete hand in the clips, so no constant hand can be fitted; is the train split empty?')
     mean, shape = torch.zeros(2, 21, 3), torch.zeros(2, 21, 3)

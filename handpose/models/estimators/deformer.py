@@ -4,15 +4,14 @@ Legend: B clips, T frames, C channels, h w image size, J = 21 joints, V mesh ver
 Choices where the paper and its published code differ are listed in docs/deformer.md.
 """
 
-from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
 
 from handpose.geometry import rotmat_to_rotvec, scale_boxes
 from handpose.hands import HandModel
-from handpose.hands.sides import Side
+from handpose.hands.sides import is_left
 from handpose.models.estimators.base import EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
 from handpose.models.estimators.deformer_components import (
     ClipTransformer,
@@ -160,7 +159,7 @@ class Deformer(VideoEstimator):
         Returns:
             `DeformerOutput`.
         """
-        mirrored = hand_side == Side.LEFT  # (B,)
+        mirrored = is_left(hand_side)  # (B,)
         if self.mirror_left_hands:
             images, boxes = mirror_images(images, boxes, mirrored)
         features_btc, joints_2d = self.encode(images, boxes)  # (B, T, C), (B, T, J, 2)
@@ -221,28 +220,28 @@ class Deformer(VideoEstimator):
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """Losses of a (B, T, K=1, H=1, ...) batch; see `Estimator.loss`."""
         batch = fill_masked_values(batch)
-        images, boxes, valid = self._inputs(batch)
-        output = self(images, boxes, batch.hand_side[:, 0], valid, self._visibility(batch))
+        images, boxes, valid, side = self._inputs(batch)
+        output = self(images, scale_boxes(boxes, self.box_scale), side, valid, self._visibility(batch, valid))
         fused_frames = self.head.fused_frames(valid.shape[1], valid.device)
         target = self.targets_from(batch)
         return self.loss_function(output, target, step, self.hand_model, self.head.rotation_space, fused_frames)
 
     def targets_from(self, batch: HandSequence) -> HandTarget:
         """The targets of a (B, T, K=1, H=1, ...) batch."""
-        _, boxes, valid = self._inputs(batch)
-        boxes = boxes[:, :, None]
-        joints_2d = (batch.joints_2d[:, :, 0, 0] - boxes[..., :2]) / (boxes[..., 2:] - boxes[..., :2]).clamp_min(1e-6)
+        _, boxes, valid, side = self._inputs(batch)
+        boxes = scale_boxes(boxes, self.box_scale)[:, :, None]
+        corner, size = boxes[..., :2], (boxes[..., 2:] - boxes[..., :2]).clamp_min(1e-6)
         has_parameters = batch.hand_pose is not None
         return HandTarget(
-            side=batch.hand_side[:, 0],
+            side=side,
             frame_valid=valid,
-            joints=batch.joints_3d[:, :, 0],
-            joints_valid=batch.joints_valid[:, :, 0],
-            joints_2d=joints_2d,
-            joints_2d_valid=batch.joints_2d_valid[:, :, 0, 0],
-            pose=batch.hand_pose[:, :, 0] if has_parameters else None,
-            shape=batch.hand_shape[:, 0] if has_parameters else None,
-            pose_valid=batch.hand_pose_valid[..., 0] if has_parameters else None,
+            joints=batch.require('joints_3d')[:, :, 0],
+            joints_valid=batch.require('joints_valid')[:, :, 0],
+            joints_2d=(batch.require('joints_2d')[:, :, 0, 0] - corner) / size,
+            joints_2d_valid=batch.require('joints_2d_valid')[:, :, 0, 0],
+            pose=batch.require('hand_pose')[:, :, 0] if has_parameters else None,
+            shape=batch.require('hand_shape')[:, 0] if has_parameters else None,
+            pose_valid=batch.require('hand_pose_valid')[..., 0] if has_parameters else None,
         )
 
     @torch.no_grad()
@@ -262,16 +261,17 @@ class Deformer(VideoEstimator):
         """
         self._refuse_samples(num_samples)
         batch = fill_masked_values(batch)
-        images, boxes, valid = self._inputs(batch)
-        visibility = self._visibility(batch)
+        images, boxes, valid, side = self._inputs(batch)
+        visibility = self._visibility(batch, valid)
         tracks = []
         for b in range(len(images)):
-            encoded = self.encode_frames(images[b], batch.boxes[b, :, 0], batch.hand_side[b])
+            encoded = self.encode_frames(images[b], boxes[b, :, None], side[b : b + 1])
             track_visibility = None if visibility is None else visibility[b]
-            tracks.append(self._decode_windows(encoded, batch.hand_side[b, 0], valid[b], track_visibility))
+            tracks.append(self._decode_windows(encoded, side[b], valid[b], track_visibility))
         whole = TrackPoses(*(torch.stack(column) for column in zip(*tracks, strict=True)))
-        hand_valid = batch.hand_valid & batch.frame_valid[..., None]
-        return self._to_sequence(whole, boxes, batch.hand_side, hand_valid, batch.frame_valid, batch.meta)
+        regions = scale_boxes(boxes, self.box_scale)
+        sequence = self._to_sequence(whole, regions, side, valid)
+        return sequence.replace(meta=batch.meta, frame_valid=batch.frame_valid)
 
     @torch.no_grad()
     def encode_frames(
@@ -283,7 +283,7 @@ class Deformer(VideoEstimator):
         regions = scale_boxes(boxes[:, 0], self.box_scale)  # (T, 4)
         seen, seen_regions = images, regions
         if self.mirror_left_hands:
-            seen, seen_regions = (x[0] for x in mirror_images(images[None], regions[None], hand_side == Side.LEFT))
+            seen, seen_regions = (x[0] for x in mirror_images(images[None], regions[None], is_left(hand_side)))
         chunks = zip(seen.split(FRAMES_AT_ONCE), seen_regions.split(FRAMES_AT_ONCE), strict=True)
         parts = [self.encode(*(x[None] for x in chunk)) for chunk in chunks]
         features, joints_2d = (torch.cat([part[n][0] for part in parts]) for n in range(2))
@@ -302,13 +302,13 @@ class Deformer(VideoEstimator):
         """Predicts a track of one hand; see `VideoEstimator.decode_track`. Needs hand_side, ignores intrinsics."""
         if hand_side is None or encoded.boxes is None:
             raise ValueError('Deformer needs hand_side (1,) and what its own encode_frames gave')
-        valid = encoded.features.new_ones(len(encoded.features), dtype=torch.bool)
-        shown = valid if frame_valid is None else frame_valid
+        shown = encoded.features.new_ones(len(encoded.features), dtype=torch.bool)
+        shown = shown if frame_valid is None else frame_valid
         visibility = self._visible_share(None if occlusion is None else occlusion[:, 0], shown, 'the track')
         track = self._decode_windows(encoded, hand_side[0], shown, visibility)
         whole = TrackPoses(*(x[None] for x in track))
-        boxes = encoded.boxes[None, :, 0]
-        return self._to_sequence(whole, boxes, hand_side[None], shown[None, :, None], valid[None], [{}]).unstack()[0]
+        sequence = self._to_sequence(whole, encoded.boxes[None, :, 0], hand_side, shown[None])
+        return sequence.replace(meta=[{}]).unstack()[0]
 
     def _decode_windows(
         self, encoded: EncodedFrames, side: Tensor, valid: Tensor, visibility: Tensor | None
@@ -323,7 +323,9 @@ class Deformer(VideoEstimator):
         """
         windows = track_windows(valid.cpu().numpy(), self.num_frames, self.frame_step, self.test_mode)
         index, present, weights = (torch.as_tensor(x, device=valid.device) for x in windows)
-        joints_2d, mirrored = encoded.joints_2d[:, 0], side == Side.LEFT
+        if encoded.joints_2d is None:
+            raise ValueError('Deformer decodes what its own encode_frames gave, with joints_2d')
+        joints_2d, mirrored = encoded.joints_2d[:, 0], is_left(side)
         visible = None if visibility is None else visibility[index]
         output = self.decode(encoded.features[index], joints_2d[index], present, visible)
         output = self.mirror_back(output, mirrored.expand(len(index)))
@@ -334,29 +336,21 @@ class Deformer(VideoEstimator):
         rotation, vote = assemble_track(rotations, own_votes, index, weights, len(valid))
         return TrackPoses(rotation, output.shape.mean(0), joints_2d, vote)
 
-    def _to_sequence(
-        self,
-        track: TrackPoses,
-        boxes: Tensor,
-        hand_side: Tensor,
-        hand_valid: Tensor,
-        frame_valid: Tensor,
-        meta: Sequence[dict[str, Any]],
-    ) -> HandSequence:
-        """A batch of the predictions (B, T, ...) with boxes (B, T, 4), hand_side (B, 1) and hand_valid (B, T, 1)."""
+    def _to_sequence(self, track: TrackPoses, boxes: Tensor, side: Tensor, valid: Tensor) -> HandSequence:
+        """A batch of the predictions (B, T, ...) of hands `side` (B,) in boxes (B, T, 4), where `valid` (B, T)."""
         num_frames = track.rotations.shape[1]
-        side = hand_side[:, :1].expand(-1, num_frames)
+        sides = side[:, None].expand(-1, num_frames)
         shapes = track.shape[:, None].expand(-1, num_frames, -1)
         # The wrist goes to the origin of its own frame of reference.
-        transl = -self.hand_model.rest_wrist(shapes, side)
-        mesh = self.hand_model(track.rotations, shapes, transl, side)
+        transl = -self.hand_model.rest_wrist(shapes, sides)
+        mesh = self.hand_model(track.rotations, shapes, transl, sides)
+        hand_valid = valid[..., None]
         corner, size = boxes[..., None, :2], boxes[..., None, 2:] - boxes[..., None, :2]
         return HandSequence(
-            meta=list(meta),
             frame='wrist',
             batched=True,
-            frame_valid=frame_valid,
-            hand_side=hand_side,
+            frame_valid=torch.ones_like(valid),
+            hand_side=side[:, None],
             hand_valid=hand_valid,
             joints_3d=mesh.joints[:, :, None],
             joints_valid=hand_valid[..., None].expand(-1, -1, -1, 21).contiguous(),
@@ -370,23 +364,24 @@ class Deformer(VideoEstimator):
             frame_confidence=track.own_vote[..., None],
         )
 
-    def _inputs(self, batch: HandSequence) -> tuple[Tensor, Tensor, Tensor]:
-        """Images (B, T, 3, h, w), the regions seen (B, T, 4) and the frames with a hand (B, T)."""
+    def _inputs(self, batch: HandSequence) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+        """Images (B, T, 3, h, w), boxes (B, T, 4), the frames with a hand (B, T) and its side (B,)."""
         if batch.images is None or batch.boxes is None:
             raise ValueError('Deformer needs images and hand boxes; the pipeline must load images and crop the hand')
-        if batch.images.shape[2] != 1 or batch.hand_side.shape[1] != 1:
+        side = batch.require('hand_side')
+        if batch.images.shape[2] != 1 or side.shape[1] != 1:
             raise ValueError(
-                f'Deformer sees one hand with one camera, got {batch.hand_side.shape[1]} hands and '
+                f'Deformer sees one hand with one camera, got {side.shape[1]} hands and '
                 f'{batch.images.shape[2]} cameras; crop each hand into a clip of its own'
             )
-        boxes = scale_boxes(batch.boxes[:, :, 0, 0], self.box_scale)
-        return batch.images[:, :, 0], boxes, batch.frame_valid & batch.hand_valid[..., 0]
+        valid = batch.require('frame_valid') & batch.require('hand_valid')[..., 0]
+        return batch.images[:, :, 0], batch.boxes[:, :, 0, 0], valid, side[:, 0]
 
-    def _visibility(self, batch: HandSequence) -> Tensor | None:
+    def _visibility(self, batch: HandSequence, valid: Tensor) -> Tensor | None:
         """The visible share (B, T) of each hand, for a head whose fusion is weighted by it."""
         occlusion = None if batch.occlusion is None else batch.occlusion[:, :, 0, 0]
         names = ', '.join(sorted({str(meta.get('dataset', 'unnamed dataset')) for meta in batch.meta}))
-        return self._visible_share(occlusion, batch.frame_valid & batch.hand_valid[..., 0], f'a batch of {names}')
+        return self._visible_share(occlusion, valid, f'a batch of {names}')
 
     def _visible_share(self, occlusion: Tensor | None, valid: Tensor, where: str) -> Tensor | None:
         if self.head.mode != 'occlusion':

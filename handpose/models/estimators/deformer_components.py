@@ -57,7 +57,7 @@ class FusionHead(Protocol):
 class ParameterHead(Protocol):
     """What Deformer needs of its monocular head."""
 
-    def __call__(self, feature: Tensor) -> 'ParameterOutput':
+    def __call__(self, features: Tensor) -> 'ParameterOutput':
         """(B, T, C) -> pose (B, T, D) and shape (B, T, 10)."""
 
 

@@ -152,7 +152,7 @@ class DeformerLoss(nn.Module):
             losses['loss_smoothness'] = self.smoothness_loss(predicted['fused'].rotations, valid)
         if self.discriminator is not None:
             judged = predicted[self.adversarial_hand].rotations
-            add(self._adversarial(judged, truth, target.side, valid, pose_valid))
+            add(self._adversarial(self.discriminator, judged, truth, target.side, valid, pose_valid))
         return losses
 
     def _predicted_hands(
@@ -166,15 +166,15 @@ class DeformerLoss(nn.Module):
         if self.motion_weight:
             poses['forward'] = apply_motion(pose, output.forward_motion, rotation_space)
             poses['backward'] = apply_motion(pose, output.backward_motion, rotation_space)
+        shapes = [output.shape[:, None].expand(-1, pose.shape[1], -1)] * len(poses)
         if self.monocular_weight:
-            if output.monocular_pose is None:
+            if output.monocular_pose is None or output.monocular_shape is None:
                 raise ValueError(
                     f'monocular_weight is {self.monocular_weight}, but the model has no monocular_head: set '
                     f'loss.monocular_weight=0 or give it one'
                 )
             poses['monocular'] = output.monocular_pose
-        clip_shape = output.shape[:, None].expand(-1, pose.shape[1], -1)
-        shapes = [clip_shape if name != 'monocular' else output.monocular_shape for name in poses]
+            shapes.append(output.monocular_shape)
         rotations = pose_to_rotmat(torch.cat(list(poses.values()), dim=1), rotation_space)
         hands = make_hands(hand_model, rotations, torch.cat(shapes, dim=1).float(), side)
         columns = (x.chunk(len(poses), dim=1) for x in hands)
@@ -206,7 +206,13 @@ class DeformerLoss(nn.Module):
         return {f'loss_motion_{part}': self.motion_weight * self.weights[part] * x for part, x in terms.items()}
 
     def _adversarial(
-        self, rotations: Tensor, truth: PosedHands, side: Tensor, valid: Tensor, pose_valid: Tensor
+        self,
+        discriminator: nn.Module,
+        rotations: Tensor,
+        truth: PosedHands,
+        side: Tensor,
+        valid: Tensor,
+        pose_valid: Tensor,
     ) -> dict[str, Tensor]:
         kind = self.adversarial_rotations
         fake, real = motion_description(rotations, side, kind), motion_description(truth.rotations, side, kind)
@@ -214,8 +220,8 @@ class DeformerLoss(nn.Module):
         real_valid = valid & (pose_valid | ~valid).all(dim=1, keepdim=True)
         real = torch.where(real_valid[..., None], real, torch.zeros_like(real))
         return {
-            'loss_adversarial': self.adversarial_weight * generator_adversarial_loss(self.discriminator, fake, valid),
-            'loss_discriminator': discriminator_loss(self.discriminator, fake, real, valid, real_valid),
+            'loss_adversarial': self.adversarial_weight * generator_adversarial_loss(discriminator, fake, valid),
+            'loss_discriminator': discriminator_loss(discriminator, fake, real, valid, real_valid),
         }
 
 

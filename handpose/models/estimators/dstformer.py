@@ -9,8 +9,7 @@ from torch import Tensor, nn
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.models.layers.hand_motion import rest_hand
 from handpose.models.layers.missing_frames import mean_over_frames
-from handpose.models.layers.motion_tokens import MotionEmbedding
-from handpose.models.necks import DynamicSpatioTemporalBlock
+from handpose.models.necks.motion_encoders import DSTformerEncoder
 from handpose.registry import HAND_MODELS, MODELS
 
 
@@ -49,14 +48,12 @@ class DSTformer(MotionRefiner):
         loss: dict | None = None,
     ):
         super().__init__(num_frames, stride, mirror_left_hands, frame_rate)
-        self.embedding = MotionEmbedding(channels, num_frames)
-        self.blocks = nn.ModuleList(
-            DynamicSpatioTemporalBlock(channels, num_heads, mlp_ratio, insertion='none') for _ in range(depth)
-        )
+        encoder = DSTformerEncoder(channels, depth, num_heads, mlp_ratio, num_frames)
+        self.embedding, self.blocks = encoder.embedding, encoder.blocks
         self.hand_model = None if hand_model is None else HAND_MODELS.build(hand_model)
         head = {'type': 'MotionRefinementHead', 'joint_regression': 'per_joint', **(head or {})}
         self.head = MODELS.build({**head, 'channels': channels, 'with_pose': hand_model is not None})
-        if hand_model is not None:
+        if self.hand_model is not None:
             self.head.start_at_rest(rest_hand(self.hand_model))
         self.shape = None if hand_model is None else nn.Linear(channels, 10)
         self.residual = residual

@@ -204,9 +204,9 @@ class HTT(VideoEstimator):
         if self.loss_function is None:
             raise ValueError('this HTT was built without a loss; give its config one, e.g. dict(type="HTTLoss")')
         batch = fill_masked_values(batch)
-        self._check_batch(batch)
-        valid, intrinsics = valid_frames(batch), batch.intrinsics[:, :, 0]
-        features = batch.features[:, :, 0] if self.backbone is None else self.encode(batch.images[:, :, 0], valid)
+        seen, intrinsics = self._inputs(batch)
+        valid = valid_frames(batch)
+        features = seen if self.backbone is None else self.encode(seen, valid)
         return self.loss_function(self.decode(features, intrinsics, valid), self.targets_from(batch), step)
 
     def targets_from(self, batch: HandSequence) -> ActionTarget:
@@ -230,16 +230,14 @@ class HTT(VideoEstimator):
         """
         self._refuse_samples(num_samples)
         batch = fill_masked_values(batch)
-        self._check_batch(batch)
+        seen, intrinsics = self._inputs(batch)
         valid, videos = valid_frames(batch), []
         for b in range(len(valid)):
             # Padding at the end is not encoded.
             length = int(valid[b].nonzero().max()) + 1 if valid[b].any() else len(valid[b])
-            if self.backbone is None:
-                encoded = EncodedFrames(batch.features[b, :length, 0])
-            else:
-                encoded = self.encode_frames(batch.images[b, :length, 0])
-            videos.append(self._decode_clips(encoded.features, batch.intrinsics[b, :, 0], valid[b]))
+            one = seen[b, :length]
+            features = one if self.backbone is None else self.encode_frames(one).features
+            videos.append(self._decode_clips(features, intrinsics[b], valid[b]))
         whole = _Video(*(torch.stack(column) for column in zip(*videos, strict=True)))
         return self._to_sequence(whole, valid, batch.hand_side).replace(meta=batch.meta, timestamps=batch.timestamps)
 
@@ -303,7 +301,7 @@ class HTT(VideoEstimator):
             raise SequenceError('HTT was given a video without a valid frame; is frame_valid all False?')
         index, present = interleaved_clips(int(mask.nonzero()[0][-1]) + 1, self.num_frames, self.frame_step)
         kept = (present & mask[index]).any(1)
-        return tuple(torch.as_tensor(part[kept], device=valid.device) for part in (index, present))
+        return torch.as_tensor(index[kept], device=valid.device), torch.as_tensor(present[kept], device=valid.device)
 
     def _to_sequence(self, video: _Video, valid: Tensor, side: Tensor | None) -> HandSequence:
         """A batch of the predictions (B, T, ...) of videos, with frame_valid (B, T) and hand_side (B, H) or None."""
@@ -325,8 +323,8 @@ class HTT(VideoEstimator):
             action_scores=video.action,
         )
 
-    def _check_batch(self, batch: HandSequence) -> None:
-        """Refuses a batch that lacks what HTT reads, or that does not fit its head."""
+    def _inputs(self, batch: HandSequence) -> tuple[Tensor, Tensor]:
+        """Images (B, T, 3, h, w), or features (B, T, C) without a backbone, and intrinsics (B, T, 3, 3)."""
         where = sample_name(batch.meta[0])
         what = 'images' if self.backbone is not None else 'features'
         seen = batch.images if self.backbone is not None else batch.features
@@ -343,6 +341,7 @@ class HTT(VideoEstimator):
             hands = num_hands if field is None else field.shape[axis]
             if hands != num_hands:
                 raise SequenceError(f'{where}: the pose head was built for {num_hands} hands, got {hands} in {name!r}')
+        return seen[:, :, 0], batch.intrinsics[:, :, 0]
 
 
 def _per_frame(values: Tensor, index: Tensor, present: Tensor, num_frames: int) -> Tensor:

@@ -8,7 +8,7 @@ Legend: B clips, N hands, W windows, T frames, H hands of a clip, J = 21 joints.
 """
 
 from abc import abstractmethod
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
 
 import torch
@@ -16,7 +16,7 @@ from torch import Tensor, nn
 
 from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
 from handpose.hands import HandModel
-from handpose.hands.sides import Side
+from handpose.hands.sides import Side, is_left
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
 from handpose.models.estimators.predicted_meshes import add_mesh, fit_meshes
 from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints, motion_to_joints
@@ -100,9 +100,9 @@ class MotionRefiner(Estimator, abstract=True):
         joints, valid, side = _inputs(batch)
         self._check_frame_rate(batch)
         self._check_flips(batch)
-        b, h = (valid & batch.joints_valid.any(3)).any(1).nonzero(as_tuple=True)  # the N hands there are
-        frame_valid = batch.frame_valid[b]
-        mirrored = (side[b, h] == Side.LEFT) & self.mirror_left_hands
+        b, h = (valid & batch.require('joints_valid').any(3)).any(1).nonzero(as_tuple=True)  # the N hands there are
+        frame_valid = batch.require('frame_valid')[b]
+        mirrored = is_left(side[b, h]) & self.mirror_left_hands
         seen = mirror_joints(fill_missing(joints[b, :, h], valid[b, :, h]), mirrored)
         motion, origin = joints_to_motion(seen, frame_valid)
         output = self(motion, None if frame_valid.all() else frame_valid)
@@ -138,10 +138,10 @@ class MotionRefiner(Estimator, abstract=True):
                 f'{type(self).__name__} works at {self.frame_rate:g} frames per second and needs timestamps, '
                 f"or meta['frame_indices'] and meta['fps']"
             )
-        tracks = zip(joints, valid, side, batch.frame_valid, times, strict=True)
-        parts = [self.refine(*track, batch.frame == 'wrist', when) for *track, when in tracks]
-        refined = RefinedMotion(*(None if part[0] is None else torch.stack(part) for part in zip(*parts, strict=True)))
-        predicted = batch.frame_valid[..., None] & valid.any(1)[:, None]
+        frame_valid, relative = batch.require('frame_valid'), batch.frame == 'wrist'
+        tracks = zip(joints, valid, side, frame_valid, times, strict=True)
+        refined = _join([self.refine(j, v, s, f, relative, when) for j, v, s, f, when in tracks], torch.stack)
+        predicted = frame_valid[..., None] & valid.any(1)[:, None]
         prediction = HandSequence(
             meta=batch.meta,
             frame=batch.frame,
@@ -190,9 +190,9 @@ class MotionRefiner(Estimator, abstract=True):
         """
         num_frames = len(joints)
         length = num_frames if frame_valid is None else int(frame_valid.sum())
-        known, mirrored = valid.any(0), (hand_side == Side.LEFT) & self.mirror_left_hands
+        known, mirrored = valid.any(0), is_left(hand_side) & self.mirror_left_hands
         positions = torch.arange(length, device=joints.device, dtype=torch.float64)
-        if times is not None:
+        if times is not None and self.frame_rate is not None:
             positions = frame_positions(torch.as_tensor(times[:length], device=joints.device), self.frame_rate)
         given = joints[:length].transpose(0, 1), valid[:length].T, positions
         count = int(positions[-1] + 1e-6) + 1  # frames of the model's time line
@@ -205,11 +205,12 @@ class MotionRefiner(Estimator, abstract=True):
         )
         windows = mirror_joints(filled, mirrored)[known][:, index].flatten(0, 1)  # (H * W, T, J, 3)
         output = self._refine_windows(windows, present.repeat(int(known.sum()), 1))
-        motion, pose = (_assemble(x, index, present, count, known) for x in output[:2])
+        motion = _assemble(output.joints, index, present, count, known)
         motion = mirror_joints(motion, mirrored)
-        shape = output.shape
+        pose, shape = output.pose, output.shape
         back = torch.ones(len(known), count, dtype=torch.bool, device=joints.device), line, positions
-        if pose is not None:
+        if pose is not None and shape is not None:
+            pose = _assemble(pose, index, present, count, known)
             pose = torch.where(mirrored[:, None, None, None], mirror_poses(pose, 'rot6d_add'), pose)
             pose = _padded(interpolate_frames(pose, *back), num_frames)
             shape = _per_hand(shape.unflatten(0, (-1, len(index))).mean(1), known)
@@ -236,7 +237,7 @@ class MotionRefiner(Estimator, abstract=True):
         """Refuses to train on clips whose frames come at another rate than the model's."""
         if self.frame_rate is None or batch.timestamps is None:
             return
-        for times, valid, meta in zip(batch.timestamps, batch.frame_valid, batch.meta, strict=True):
+        for times, valid, meta in zip(batch.timestamps, batch.require('frame_valid'), batch.meta, strict=True):
             times = times[valid]
             if len(times) > 1:
                 rate = 1 / float(times.diff().median())
@@ -256,7 +257,22 @@ class MotionRefiner(Estimator, abstract=True):
             parts.append(output._replace(joints=motion_to_joints(output.joints.to(origin.dtype), origin)))
         if not parts:  # no hand at all
             return RefinedMotion(joints)
-        return RefinedMotion(*(None if part[0] is None else torch.cat(part) for part in zip(*parts, strict=True)))
+        return _join(parts, torch.cat)
+
+
+def _join(parts: list[RefinedMotion], join: Callable[[list[Tensor]], Tensor]) -> RefinedMotion:
+    """Stacks or concatenates refined motions that all have the same fields."""
+
+    def joined(values: list[Tensor | None]) -> Tensor | None:
+        present = [value for value in values if value is not None]
+        return join(present) if present else None
+
+    return RefinedMotion(
+        join([part.joints for part in parts]),
+        joined([part.pose for part in parts]),
+        joined([part.shape for part in parts]),
+        joined([part.block_shapes for part in parts]),
+    )
 
 
 def targets_from(batch: HandSequence, rows: tuple[Tensor, Tensor], mirrored: Tensor, origin: Tensor) -> MotionTarget:
@@ -269,18 +285,18 @@ def targets_from(batch: HandSequence, rows: tuple[Tensor, Tensor], mirrored: Ten
         origin: (N, 1, 3) of the input's motion.
     """
     b, h = rows
-    joints = mirror_joints(batch.joints_3d[b, :, h], mirrored)
-    side = torch.where(mirrored, Side.RIGHT, batch.hand_side[rows])
+    joints = mirror_joints(batch.require('joints_3d')[b, :, h], mirrored)
+    side = torch.where(mirrored, Side.RIGHT, batch.require('hand_side')[rows])
     pose = shape = pose_valid = None
     if batch.hand_pose is not None:
         signs = joints.new_tensor([1.0, -1.0, -1.0])
         pose = batch.hand_pose[b, :, h]
         pose = torch.where(mirrored[:, None, None, None], pose * signs, pose)
-        shape, pose_valid = batch.hand_shape[rows], batch.hand_pose_valid[b, :, h]
+        shape, pose_valid = batch.require('hand_shape')[rows], batch.require('hand_pose_valid')[b, :, h]
     motion = torch.cat([joints[..., :1, :] - origin[:, :, None], joints[..., 1:, :] - joints[..., :1, :]], dim=-2)
     # A joint relative to the wrist is valid where both are.
-    valid = batch.joints_valid[b, :, h]
-    return MotionTarget(batch.frame_valid[b], side, motion, valid & valid[..., :1], pose, shape, pose_valid)
+    valid = batch.require('joints_valid')[b, :, h]
+    return MotionTarget(batch.require('frame_valid')[b], side, motion, valid & valid[..., :1], pose, shape, pose_valid)
 
 
 def _inputs(batch: HandSequence) -> tuple[Tensor, Tensor, Tensor]:
@@ -290,7 +306,8 @@ def _inputs(batch: HandSequence) -> tuple[Tensor, Tensor, Tensor]:
             "a refiner needs the field 'input_joints_3d', what another estimator gave: put EstimatorNoise or "
             'LoadPredictions into the pipeline, or make the batch from a predictions file'
         )
-    return batch.input_joints_3d, batch.input_valid & batch.frame_valid[..., None], batch.hand_side
+    valid = batch.require('input_valid') & batch.require('frame_valid')[..., None]
+    return batch.input_joints_3d, valid, batch.require('hand_side')
 
 
 def _times(batch: HandSequence) -> Sequence[Tensor | None]:
@@ -308,10 +325,8 @@ def _padded(values: Tensor, num_frames: int) -> Tensor:
     return padded
 
 
-def _assemble(windows: Tensor | None, index: Tensor, present: Tensor, num_frames: int, known: Tensor) -> Tensor | None:
+def _assemble(windows: Tensor, index: Tensor, present: Tensor, num_frames: int, known: Tensor) -> Tensor:
     """Averages what windows (H' * W, T', ...) of the `known` (H,) hands say of each frame: (H, T, ...)."""
-    if windows is None:
-        return None
     windows = windows.unflatten(0, (-1, len(index)))  # (H', W, T', ...)
     total = windows.new_zeros(len(windows), num_frames, *windows.shape[3:])
     total.index_add_(1, index[present], windows[:, present])

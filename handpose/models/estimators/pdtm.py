@@ -11,12 +11,9 @@ from torch import Tensor, nn
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.models.layers.hand_motion import rest_hand
 from handpose.models.layers.missing_frames import mean_over_frames
-from handpose.models.layers.motion_tokens import MotionEmbedding
-from handpose.models.necks import DynamicSpatioTemporalBlock, GlobalTemporalBlock, HandPriorMemory
+from handpose.models.necks.motion_encoders import PDTMEncoder, run_block
 from handpose.registry import HAND_MODELS, MODELS
 
-GLOBAL_MODES = ('serial', 'parallel', 'replace')
-MEMORY_UPDATES = ('cross_attention', 'vit_token')
 SHAPE_SUPERVISION = ('final', 'every_block')
 
 
@@ -80,30 +77,29 @@ class PDTM(MotionRefiner):
         loss: dict | None = None,
     ):
         super().__init__(num_frames, stride, mirror_left_hands, frame_rate)
-        has_global = (global_attention or global_convolution) and global_mode != 'replace'
-        by_attention = memory_tokens > 0 and memory_update == 'vit_token'
-        _check_options(global_mode, memory_update, shape_supervision, memory_tokens > 0, has_global)
-        convolution = dict(groups=groups, kernel_size=kernel_size, padding=padding)
+        if shape_supervision not in SHAPE_SUPERVISION:
+            raise ValueError(f'shape_supervision must be one of {SHAPE_SUPERVISION}, got {shape_supervision!r}')
+        if shape_supervision == 'every_block' and not memory_tokens:
+            raise ValueError("shape_supervision='every_block' reads the memory after every block: give memory_tokens")
+        encoder = PDTMEncoder(
+            channels,
+            depth,
+            num_heads,
+            mlp_ratio,
+            max_frames=num_frames,
+            groups=groups,
+            kernel_size=kernel_size,
+            padding=padding,
+            insertion=insertion,
+            global_attention=global_attention,
+            global_convolution=global_convolution,
+            global_mode=global_mode,
+            memory_tokens=memory_tokens,
+            memory_update=memory_update,
+        )
+        self.embedding, self.blocks = encoder.embedding, encoder.blocks
+        self.global_blocks, self.memory = encoder.global_blocks, encoder.memory
         self.global_mode, self.residual, self.shape_supervision = global_mode, residual, shape_supervision
-        self.embedding = MotionEmbedding(channels, num_frames)
-        self.blocks = nn.ModuleList(
-            DynamicSpatioTemporalBlock(
-                channels,
-                num_heads,
-                mlp_ratio,
-                insertion,
-                convolution_level='hand' if global_mode == 'replace' else 'joint',
-                updates_memory=by_attention,
-                **convolution,
-            )
-            for _ in range(depth)
-        )
-        self.global_blocks = nn.ModuleList(
-            GlobalTemporalBlock(channels, num_heads, global_attention, global_convolution, **convolution)
-            for _ in range(depth if has_global else 0)
-        )
-        updates = 0 if by_attention else depth
-        self.memory = HandPriorMemory(channels, num_heads, memory_tokens, updates) if memory_tokens else None
         self.hand_model = HAND_MODELS.build(hand_model)
         self.head = MODELS.build({'type': 'MotionRefinementHead', **(head or {}), 'channels': channels})
         self.head.start_at_rest(rest_hand(self.hand_model))
@@ -115,43 +111,12 @@ class PDTM(MotionRefiner):
         x = self.embedding(motion)  # (N, T, J, C)
         memory = None if self.memory is None else self.memory.start(len(x))  # (N, M, C)
         shapes = []
-        for number, block in enumerate(self.blocks):
-            before = x
-            x, memory = block(x, memory, frame_valid)
-            if self.global_blocks:
-                x, memory = self._global(number, x, before, memory, frame_valid)
+        for number in range(len(self.blocks)):
+            x, memory = run_block(self, number, x, memory, frame_valid)
             if memory is not None and self.shape_supervision == 'every_block':
                 shapes.append(self.shape(memory.flatten(1)))
         update = self.head(x, motion)  # joints (N, T, J, 3), pose (N, T, 16, 6)
         joints = motion + update.joints if self.residual else update.joints
-        remembered = mean_over_frames(x.mean(2), frame_valid) if memory is None else memory.flatten(1)
+        pooled = mean_over_frames(x.mean(2), frame_valid) if memory is None else memory.flatten(1)
         block_shapes = torch.stack(shapes, 1) if shapes else None
-        return RefinedMotion(joints, update.pose, self.shape(remembered), block_shapes)
-
-    def _global(
-        self, number: int, x: Tensor, before: Tensor, memory: Tensor | None, frame_valid: Tensor | None
-    ) -> tuple[Tensor, Tensor | None]:
-        """Adds the hand-level features to every joint, and lets the memory see them."""
-        added = self.global_blocks[number](before if self.global_mode == 'parallel' else x, frame_valid)  # (N, T, C)
-        if self.memory is not None and len(self.memory.attentions):
-            memory = self.memory(x.mean(2) + added, memory, number, frame_valid)
-        return x + added[:, :, None], memory
-
-
-def _check_options(
-    global_mode: str, memory_update: str, shape_supervision: str, has_memory: bool, has_global: bool
-) -> None:
-    for name, value, known in (
-        ('global_mode', global_mode, GLOBAL_MODES),
-        ('memory_update', memory_update, MEMORY_UPDATES),
-        ('shape_supervision', shape_supervision, SHAPE_SUPERVISION),
-    ):
-        if value not in known:
-            raise ValueError(f'{name} must be one of {known}, got {value!r}')
-    if shape_supervision == 'every_block' and not has_memory:
-        raise ValueError("shape_supervision='every_block' reads the memory after every block: give memory_tokens")
-    if has_memory and memory_update == 'cross_attention' and not has_global:
-        raise ValueError(
-            'memory is updated from the global temporal block: give global_attention or global_convolution with a '
-            "global_mode of 'serial' or 'parallel', or memory_update='vit_token', or memory_tokens=0"
-        )
+        return RefinedMotion(joints, update.pose, self.shape(pooled), block_shapes)

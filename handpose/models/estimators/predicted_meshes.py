@@ -19,9 +19,9 @@ def add_mesh(prediction: HandSequence, hand_model: HandModel, hand_pose: Tensor,
         hand_shape: (B, H, 10).
     """
     num_frames = hand_pose.shape[1]
-    side = prediction.hand_side[:, None].expand(-1, num_frames, -1)
+    side = prediction.require('hand_side')[:, None].expand(-1, num_frames, -1)
     shape = hand_shape[:, None].expand(-1, num_frames, -1, -1)
-    transl = prediction.joints_3d[:, :, :, 0] - hand_model.rest_wrist(shape, side)
+    transl = prediction.require('joints_3d')[:, :, :, 0] - hand_model.rest_wrist(shape, side)
     return prediction.replace(
         vertices=hand_model(hand_pose, shape, transl, side).vertices,
         hand_pose=hand_pose,
@@ -36,11 +36,11 @@ def fit_meshes(prediction: HandSequence, hand_model: HandModel) -> HandSequence:
 
     For refiners that give joints alone, where their meshes are to be compared; the joints stay as they are.
     """
-    batch, num_frames, hands = prediction.hand_valid.shape
-    pose = prediction.joints_3d.new_zeros(batch, num_frames, hands, 16, 3)
-    shape = prediction.joints_3d.new_zeros(batch, hands, 10)
-    for b, h in prediction.hand_valid.any(1).nonzero().tolist():
-        joints, valid = prediction.joints_3d[b, :, h].cpu(), prediction.hand_valid[b, :, h].cpu()
-        fit = fit_hand(hand_model, joints, valid, int(prediction.hand_side[b, h]))
+    joints, hand_valid, side = (prediction.require(name) for name in ('joints_3d', 'hand_valid', 'hand_side'))
+    batch, num_frames, hands = hand_valid.shape
+    pose = joints.new_zeros(batch, num_frames, hands, 16, 3)
+    shape = joints.new_zeros(batch, hands, 10)
+    for b, h in hand_valid.any(1).nonzero().tolist():
+        fit = fit_hand(hand_model, joints[b, :, h].cpu(), hand_valid[b, :, h].cpu(), int(side[b, h]))
         pose[b, :, h], shape[b, h] = fit.hand_pose.to(pose), fit.hand_shape.to(shape)
     return add_mesh(prediction, hand_model, pose, shape)

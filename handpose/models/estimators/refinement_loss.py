@@ -3,6 +3,7 @@
 Legend: N hands, T frames, J joints, V vertices. Points are metres.
 """
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
@@ -28,8 +29,9 @@ class RefinementLoss(nn.Module):
         pose_weight: of the rotations.
         shape_weight: of the shape.
         acceleration_weight: of the acceleration.
-        vertex_frames: compares the meshes of so many frames of a clip, drawn anew each time; None: of all. Posing
-            meshes costs more than a small network does.
+        vertex_frames: compares the meshes of so many frames of a clip, drawn anew in each iteration; None: of all.
+            Posing meshes costs more than a small network does.
+        seed: of these draws, together with the iteration.
     """
 
     def __init__(
@@ -44,6 +46,7 @@ class RefinementLoss(nn.Module):
         shape_weight: float = 0.1,
         acceleration_weight: float = 1e3,
         vertex_frames: int | None = None,
+        seed: int = 0,
     ):
         super().__init__()
         self.point_loss = MODELS.build(point_loss)
@@ -52,7 +55,7 @@ class RefinementLoss(nn.Module):
         self.shape_loss = MODELS.build(shape_loss)
         self.joint_weight, self.vertex_weight = joint_weight, vertex_weight
         self.pose_weight, self.shape_weight = pose_weight, shape_weight
-        self.acceleration_weight, self.vertex_frames = acceleration_weight, vertex_frames
+        self.acceleration_weight, self.vertex_frames, self.seed = acceleration_weight, vertex_frames, seed
 
     def forward(
         self, output: RefinedMotion, target: MotionTarget, step: TrainingStep, hand_model: HandModel | None = None
@@ -62,7 +65,7 @@ class RefinementLoss(nn.Module):
         Args:
             output: of N hands, as motion.
             target: of the same hands.
-            step: unused; every loss of a system takes it.
+            step: decides which frames have their meshes compared.
             hand_model: makes meshes of pose and shape; None where there is neither.
 
         Returns:
@@ -74,34 +77,32 @@ class RefinementLoss(nn.Module):
             'loss_joints': self.joint_weight * self.point_loss(*joints),
             'loss_acceleration': self.acceleration_weight * self.acceleration_loss(*joints),
         }
-        if output.pose is None:
+        if output.pose is None or output.shape is None:
             return losses
-        if target.pose is None:  # what would learn from hand-model parameters stays in the graph
+        if target.pose is None or target.shape is None or target.pose_valid is None:
+            # What would learn from hand-model parameters stays in the graph.
             unused = sum(x.sum() for x in output[1:] if x is not None)
             return losses | {'loss_parameters': 0.0 * unused}
-        return losses | self._parameter_losses(output, target, hand_model)
-
-    def _parameter_losses(
-        self, output: RefinedMotion, target: MotionTarget, hand_model: HandModel | None
-    ) -> dict[str, Tensor]:
         valid = target.pose_valid & target.frame_valid
         rotations, true_rotations = rot6d_to_rotmat(output.pose.float()), rotvec_to_rotmat(target.pose)
         shapes = [output.shape] if output.block_shapes is None else output.block_shapes.unbind(1)
         shape_losses = [self.shape_loss(shape.float(), target.shape, valid.any(1)) for shape in shapes]
-        losses = {
-            'loss_pose': self.pose_weight * self.pose_loss(rotations, true_rotations, valid),
-            'loss_shape': self.shape_weight * sum(shape_losses) / len(shapes),
-        }
+        losses['loss_pose'] = self.pose_weight * self.pose_loss(rotations, true_rotations, valid)
+        losses['loss_shape'] = self.shape_weight * sum(shape_losses) / len(shapes)
         if self.vertex_weight:
-            frames = self._frames(valid.shape[1], valid.device)
-            pairs = zip((rotations, true_rotations), (output.shape.float(), target.shape), strict=True)
+            if hand_model is None:
+                raise ValueError('vertices are compared (vertex_weight is not 0), so the refiner needs a hand_model')
+            frames = self._frames(valid.shape[1], step).to(valid.device)
             predicted, true = (
                 make_hands(hand_model, r[:, frames], s[:, None].expand(-1, len(frames), -1), target.side).vertices
-                for r, s in pairs
+                for r, s in ((rotations, output.shape.float()), (true_rotations, target.shape))
             )
             losses['loss_vertices'] = self.vertex_weight * self.point_loss(predicted, true, valid[:, frames])
         return losses
 
-    def _frames(self, num_frames: int, device: torch.device) -> Tensor:
-        count = num_frames if self.vertex_frames is None else min(self.vertex_frames, num_frames)
-        return torch.randperm(num_frames, device=device)[:count]
+    def _frames(self, num_frames: int, step: TrainingStep) -> Tensor:
+        """The frames whose meshes are compared in one iteration, the same in every process and on every device."""
+        if self.vertex_frames is None:
+            return torch.arange(num_frames)
+        seed = int(np.random.SeedSequence([self.seed, step.iteration]).generate_state(1)[0])
+        return torch.randperm(num_frames, generator=torch.Generator().manual_seed(seed))[: self.vertex_frames]

@@ -57,5 +57,5 @@ def running_action(
         if valid[part].any():
             frames.append(last)
             track = estimator.decode_track(encoded.select(part), frame_valid=valid[part], intrinsics=intrinsics[part])
-            scores.append(track.action_scores)
+            scores.append(track.require('action_scores'))
     return RunningAction(torch.tensor(frames), torch.stack(scores).cpu())

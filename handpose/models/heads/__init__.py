@@ -1,9 +1,9 @@
-"""Heads: features to predictions, and the discriminator that judges them."""
+"""Heads: features to predictions, and the discriminator of motions."""
 
 from handpose.models.heads.action_head import ActionHead, ActionLogits
 from handpose.models.heads.action_tokenizer import ActionTokenizer
 from handpose.models.heads.dynamic_fusion_head import DynamicFusionHead, FusedPoses
-from handpose.models.heads.hand_regression_head import HandParameters, HandRegressionHead, linear_from
+from handpose.models.heads.hand_regression_head import HandRegressionHead, RegressedHand, linear_from
 from handpose.models.heads.motion_discriminator import MotionDiscriminator
 from handpose.models.heads.motion_refinement_head import MotionRefinementHead, MotionUpdate
 from handpose.models.heads.object_head import ObjectHead
@@ -15,7 +15,6 @@ __all__ = [
     'ActionTokenizer',
     'DynamicFusionHead',
     'FusedPoses',
-    'HandParameters',
     'HandRegressionHead',
     'MotionDiscriminator',
     'MotionRefinementHead',
@@ -23,5 +22,6 @@ __all__ = [
     'ObjectHead',
     'Pose25D',
     'Pose25DHead',
+    'RegressedHand',
     'linear_from',
 ]

@@ -1,4 +1,4 @@
-"""What the action block sees of each frame (HTT, Eq. 5).
+"""The action block's input for each frame (HTT, Eq. 5).
 
 Legend: H hands, J = 21 joints, O objects, C channels; leading axes are written `...`.
 """
@@ -6,9 +6,9 @@ Legend: H hands, J = 21 joints, O objects, C channels; leading axes are written 
 from collections.abc import Sequence
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
-from handpose.models.heads.pose_25d_head import JOINTS
+from handpose.models.heads.pose_25d_head import NUM_JOINTS
 from handpose.registry import MODELS
 
 INPUTS = ('image', 'pose', 'object')
@@ -19,9 +19,11 @@ class ActionTokenizer(nn.Module):
     """Mixes a frame's feature, its 2D pose and the probabilities of its object into one token, by linear layers.
 
     Args:
-        channels: C. num_hands: H. num_objects: O.
-        inputs: which of 'image', 'pose' and 'object' enter (the paper's Table 5).
-        detach: the action's gradient does not reach pose and object by way of the token (published: it does).
+        channels: C.
+        num_hands: H.
+        num_objects: O.
+        inputs: which of 'image', 'pose' and 'object' are used (the paper's Table 5).
+        detach: the action's gradient does not reach pose and object through the token (published: it does).
 
     Raises:
         ValueError: no input, or an unknown or repeated one.
@@ -34,17 +36,26 @@ class ActionTokenizer(nn.Module):
         num_objects: int = 8,
         inputs: Sequence[str] = INPUTS,
         detach: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         if not inputs or len(set(inputs)) < len(inputs) or not set(inputs) <= set(INPUTS):
             raise ValueError(f'inputs must be some of {INPUTS}, each once, got {tuple(inputs)}')
         self.inputs, self.detach = tuple(inputs), detach
-        self.pose = nn.Linear(num_hands * JOINTS * 2, channels) if 'pose' in inputs else None
+        self.pose = nn.Linear(num_hands * NUM_JOINTS * 2, channels) if 'pose' in inputs else None
         self.object = nn.Linear(num_objects, channels) if 'object' in inputs else None
         self.mix = nn.Linear(len(inputs) * channels, channels)
 
-    def forward(self, features: torch.Tensor, pose: torch.Tensor, objects: torch.Tensor) -> torch.Tensor:
-        """Features (..., C), image positions without unit (..., H, J, 2), probabilities (..., O) -> tokens (..., C)."""
+    def forward(self, features: Tensor, pose: Tensor, objects: Tensor) -> Tensor:
+        """Makes the tokens.
+
+        Args:
+            features: (..., C).
+            pose: (..., H, J, 2), image positions without unit.
+            objects: (..., O), probabilities.
+
+        Returns:
+            (..., C).
+        """
         if self.detach:
             pose, objects = pose.detach(), objects.detach()
         parts = [features] if 'image' in self.inputs else []

@@ -1,8 +1,12 @@
-"""Tells real hand motion from predicted motion (Deformer, section 3.2; the layout of VIBE's discriminator)."""
+"""Tells real hand motion from predicted motion (Deformer, section 3.2; the layout of VIBE's discriminator).
+
+Legend: B clips, T frames, C numbers per frame.
+"""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from handpose.models.layers.checks import check_features, check_mask
 from handpose.registry import MODELS
 
 
@@ -11,13 +15,13 @@ class MotionDiscriminator(nn.Module):
     """A recurrent network over the frames, pooled by learned attention to one score per clip.
 
     Args:
-        in_channels: numbers per frame, such as the hand's side and 45 finger angles (46, the published code) or
+        in_channels: C, such as the hand's side and 45 finger angles (46, the published code) or
             15 finger rotations as 6D vectors (91).
         hidden_channels: size of the recurrent state and of the attention layers.
         num_layers: layers of the recurrent network.
         dropout: dropout in the attention layers.
-        bounded_attention: puts the attention logit of each frame through tanh and dropout too, as the published code
-            does: no frame then weighs more than e^2 = 7.4 times as much as another.
+        bounded_attention: applies tanh and dropout to the attention logit of each frame too, as the published code
+            does: no frame then has more than e^2 = 7.4 times the weight of another.
     """
 
     def __init__(
@@ -27,8 +31,9 @@ class MotionDiscriminator(nn.Module):
         num_layers: int = 2,
         dropout: float = 0.2,
         bounded_attention: bool = False,
-    ):
+    ) -> None:
         super().__init__()
+        self.in_channels = in_channels
         self.recurrent = nn.GRU(in_channels, hidden_channels, num_layers, batch_first=True)
         self.attention = nn.Sequential(
             nn.Linear(hidden_channels, hidden_channels),
@@ -37,20 +42,33 @@ class MotionDiscriminator(nn.Module):
             nn.Linear(hidden_channels, hidden_channels),
             nn.Tanh(),
             nn.Dropout(dropout),
-            # Without tanh, a bias would add the same number to every frame's logit, which softmax does not see.
+            # Without tanh, a bias would add the same number to every frame's logit, which softmax ignores.
             nn.Linear(hidden_channels, 1, bias=bounded_attention),
             *((nn.Tanh(), nn.Dropout(dropout)) if bounded_attention else ()),
         )
         self.score = nn.Linear(hidden_channels, 1)
 
-    def forward(self, motion: torch.Tensor, frame_valid: torch.Tensor | None = None) -> torch.Tensor:
-        """Clips (B, T, in_channels) and frame_valid (B, T) bool -> scores (B,), towards 1 for real, 0 for fake.
+    def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> Tensor:
+        """Scores clips.
 
-        Padding, wherever it lies, does not change the score. A clip of padding alone gets a finite score that
-        means nothing.
+        Padding, wherever it is, does not change the score. A clip without any valid frame gets a finite, meaningless
+        score.
+
+        Args:
+            motion: (B, T, C).
+            frame_valid: (B, T) bool; None: all.
+
+        Returns:
+            (B,), towards 1 for real motion, 0 for fake.
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
         """
+        check_features('motion', motion, 'B T C', self.in_channels)
+        check_mask('frame_valid', frame_valid, motion.shape[:2], 'B T')
         if frame_valid is not None:
-            # Valid frames move to the front, so that no recurrent state has seen padding before them.
+            # Valid frames move to the front, so that no padding comes before them in the recurrent network.
             frame_valid, order = frame_valid.sort(dim=1, descending=True, stable=True)
             motion = motion.gather(1, order[..., None].expand_as(motion))
         states, _ = self.recurrent(motion)  # (B, T, hidden)

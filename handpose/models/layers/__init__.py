@@ -1,11 +1,11 @@
-"""What several parts share: attention, position codes, MLP, RoI align, images, fusion algebra, sampling."""
+"""Layers and functions that several components share."""
 
 from handpose.models.layers.deformable_sampling import deformable_sample_1d
 from handpose.models.layers.fused_attention import BranchFusion, FeedForward, FusedSelfAttention
 from handpose.models.layers.images import ImageNormalizer
-from handpose.models.layers.missing_frames import fill_missing
+from handpose.models.layers.missing_frames import fill_missing, mean_over_frames
 from handpose.models.layers.mlp import MLP
-from handpose.models.layers.motion_tokens import MotionEmbedding
+from handpose.models.layers.motion_embedding import MotionEmbedding
 from handpose.models.layers.pose_fusion import (
     ROTATION_SPACES,
     apply_motion,
@@ -41,6 +41,7 @@ __all__ = [
     'fill_missing',
     'fuse_deformed_poses',
     'fusion_weights',
+    'mean_over_frames',
     'mirror_poses',
     'pose_to_rotmat',
     'roi_align',

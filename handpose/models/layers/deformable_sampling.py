@@ -1,36 +1,40 @@
-"""Deformable sampling along time: what PDTM's dynamic temporal convolution looks values up with (its Eq. 2).
+"""Deformable sampling along time, which PDTM's dynamic temporal convolution is made of (its Eq. 2).
 
 Legend: N sequences, T frames, G groups, D channels of a group, K taps of the kernel.
 """
 
 import torch
+from torch import Tensor
 
+from handpose.models.layers.checks import check_option
 from handpose.models.layers.precision import without_autocast
 
 PADDINGS = ('zeros', 'replicate')
-BLOCK = 64  # frames: longer sequences are worked on in blocks of so many, so that the cost grows linearly with T
+BLOCK = 64  # frames: longer sequences are processed in blocks of this size, so that the cost grows linearly with T
 
 
 def deformable_sample_1d(
-    values: torch.Tensor,
-    offsets: torch.Tensor,
-    modulation: torch.Tensor,
+    values: Tensor,
+    offsets: Tensor,
+    modulation: Tensor,
     padding: str = 'zeros',
     max_offset: float | None = None,
-) -> torch.Tensor:
-    """Weighted sums of K looked-up values for every frame and group.
+) -> Tensor:
+    """Weighted sums of K interpolated values for every frame and group.
 
-    Tap k of frame t lies at t + k - (K - 1) // 2 + offset (an even kernel reaches one frame farther ahead), between two
+    Tap k of frame t lies at t + k - (K - 1) // 2 + offset (an even kernel reaches one frame farther ahead); between two
     frames it is interpolated linearly. At whole positions the gradient of an offset is that towards the later frame.
 
-    The taps of a group become a row of a (T, T) matrix that multiplies the values, so nothing K times as large as the
+    The taps of a group become a row of a (T, T) matrix that multiplies the values, so no tensor K times as large as the
     values is ever made. Positions are float32 at least, under autocast too.
 
     Args:
-        values: (N, T, G, D). offsets: (N, T, G, K), frames. modulation: (N, T, G, K).
-        padding: 'zeros', frames outside count as zero; 'replicate', positions are clipped to the sequence.
-        max_offset: a bound of the offsets' absolute values that the caller keeps. Only sequences longer than
-            `BLOCK` need it; None looks the offsets up (on a GPU that waits for it).
+        values: (N, T, G, D).
+        offsets: (N, T, G, K), frames.
+        modulation: (N, T, G, K), the weight of each tap.
+        padding: 'zeros', frames outside the sequence count as zero; 'replicate', positions are clipped to it.
+        max_offset: an upper bound of the offsets' absolute values, which the caller guarantees. Only sequences longer
+            than `BLOCK` need it; None reads it from the offsets (on a GPU that waits for the device).
 
     Returns:
         (N, T, G, D) in the dtype of the values.
@@ -38,7 +42,8 @@ def deformable_sample_1d(
     Raises:
         ValueError: shapes that do not fit, or an unknown padding.
     """
-    _check(values, offsets, modulation, padding)
+    check_option('padding', padding, PADDINGS)
+    _check_shapes(values, offsets, modulation)
     num_frames, num_taps = values.shape[1], offsets.shape[-1]
     with without_autocast(values):
         dtype = torch.promote_types(values.dtype, torch.float32)
@@ -53,15 +58,15 @@ def deformable_sample_1d(
             out = _interpolation_matrix(position, weights, num_frames).to(values.dtype) @ values_ngtd
         else:
             reach = max_offset if max_offset is not None else float(offsets.detach().abs().amax())
-            out = _in_blocks(values_ngtd, position, weights, (num_taps - 1) // 2 + 1 + int(-(-reach // 1)))
+            out = _sample_in_blocks(values_ngtd, position, weights, (num_taps - 1) // 2 + 1 + int(-(-reach // 1)))
     return out.transpose(1, 2)
 
 
-def _interpolation_matrix(position, weights, width):
+def _interpolation_matrix(position: Tensor, weights: Tensor, width: int) -> Tensor:
     """The matrix (..., T, width) of linear interpolation: position (..., T, K) in columns, weights (..., T, K)."""
     low = position.detach().floor()
     above = weights * (position - low)
-    # A column more on each side takes what falls outside.
+    # One more column on each side takes what falls outside.
     first = (low.long() + 1).clamp_(0, width + 1)
     second = (low.long() + 2).clamp_(0, width + 1)
     matrix = weights.new_zeros(*weights.shape[:-1], width + 2)
@@ -69,8 +74,8 @@ def _interpolation_matrix(position, weights, width):
     return matrix[..., 1:-1]
 
 
-def _in_blocks(values, position, weights, reach):
-    """Blocks of frames, each multiplied with the frames it can reach: (N, G, T, D), (N, G, T, K) -> (N, G, T, D)."""
+def _sample_in_blocks(values: Tensor, position: Tensor, weights: Tensor, reach: int) -> Tensor:
+    """Multiplies blocks of frames with the frames they can reach: (N, G, T, D), (N, G, T, K) -> (N, G, T, D)."""
     num_frames = values.shape[2]
     missing = -num_frames % BLOCK
     count, width = (num_frames + missing) // BLOCK, BLOCK + 2 * reach + 1
@@ -84,9 +89,7 @@ def _in_blocks(values, position, weights, reach):
     return (matrix @ windows.transpose(-1, -2)).flatten(2, 3)[:, :, :num_frames]
 
 
-def _check(values, offsets, modulation, padding):
-    if padding not in PADDINGS:
-        raise ValueError(f'padding must be one of {PADDINGS}, got {padding!r}')
+def _check_shapes(values: Tensor, offsets: Tensor, modulation: Tensor) -> None:
     fits = values.ndim == offsets.ndim == 4 and offsets.shape[:3] == values.shape[:3]
     if not fits or offsets.shape != modulation.shape:
         shapes = ', '.join(str(tuple(x.shape)) for x in (values, offsets, modulation))

@@ -1,7 +1,7 @@
-"""From camera bytes to what a backbone eats."""
+"""From image bytes to the input of a backbone."""
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from handpose.registry import MODELS
 
@@ -13,24 +13,34 @@ class ImageNormalizer(nn.Module):
     The defaults are ImageNet's. `mean=(0, 0, 0), std=(255, 255, 255)` only divides by 255.
 
     Args:
-        mean: three numbers, red, green, blue, in [0, 255].
-        std: three positive numbers, the same order and scale.
+        mean: three numbers in [0, 255]: red, green, blue.
+        std: three positive numbers, in the same order and on the same scale.
 
     Raises:
         ValueError: a mean or std without three numbers, or a std that is not positive.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         mean: tuple[float, float, float] = (123.675, 116.28, 103.53),
         std: tuple[float, float, float] = (58.395, 57.12, 57.375),
-    ):
+    ) -> None:
         super().__init__()
         if len(mean) != 3 or len(std) != 3 or min(std) <= 0:
             raise ValueError(f'mean and std need three numbers each (std above 0), got {mean} and {std}')
         self.register_buffer('mean', torch.tensor(mean, dtype=torch.float32)[:, None, None])
         self.register_buffer('std', torch.tensor(std, dtype=torch.float32)[:, None, None])
 
-    def forward(self, images: torch.Tensor) -> torch.Tensor:
-        """(..., 3, h, w) uint8 or float in [0, 255], RGB -> (..., 3, h, w) of the buffers' dtype."""
+    def forward(self, images: Tensor) -> Tensor:
+        """Normalises images.
+
+        Args:
+            images: (..., 3, h, w), uint8 or float in [0, 255], RGB.
+
+        Returns:
+            (..., 3, h, w) in the dtype of the buffers.
+        """
         return (images.to(self.mean.dtype) - self.mean) / self.std

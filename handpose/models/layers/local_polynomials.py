@@ -6,16 +6,17 @@ Legend: T samples, C coordinates, W samples of a window, P = order + 1 coefficie
 from collections.abc import Callable
 
 import numpy as np
+from numpy.typing import NDArray
 
 
 def local_polynomials(
-    values: np.ndarray,
-    times: np.ndarray,
+    values: NDArray[np.floating],
+    times: NDArray[np.floating],
     half_width: float,
     order: int,
-    weight: Callable[[np.ndarray], np.ndarray],
+    weight: Callable[[NDArray[np.floating]], NDArray[np.floating]],
     shift_at_ends: bool = False,
-) -> np.ndarray:
+) -> NDArray[np.floating]:
     """Evaluates, at each sample, the polynomial fitted by weighted least squares to the samples around it.
 
     With regular times, a constant weight and `shift_at_ends` this is the Savitzky-Golay filter; with Gaussian weights
@@ -23,10 +24,10 @@ def local_polynomials(
 
     Args:
         values: (T, C) samples.
-        times: (T,) growing, in the unit of `half_width`; a missing sample is simply not listed.
-        half_width: a window holds the samples that are at most so far from its centre.
-        order: of the polynomials.
-        weight: weights of samples at distances from -1 to 1, in half widths.
+        times: (T,), increasing, in the unit of `half_width`; a missing sample is simply not listed.
+        half_width: a window holds the samples at most this far from its centre.
+        order: degree of the polynomials.
+        weight: maps distances from -1 to 1, in half widths, to the weights of the samples there.
         shift_at_ends: windows keep their width at the ends of the track, where they are no longer centred; if False,
             they are cut off.
 
@@ -51,10 +52,10 @@ def local_polynomials(
     normal = np.einsum('twp,tw,twq->tpq', powers, weights, powers)
     fitted = counts > order + 1
     normal[~fitted] = np.eye(order + 1)
-    unit = np.zeros((len(times), order + 1, 1))
-    unit[:, 0] = 1
-    shares = weights * (powers @ np.linalg.solve(normal, unit))[..., 0]  # (T, W)
+    first_unit_vector = np.zeros((len(times), order + 1, 1))
+    first_unit_vector[:, 0] = 1
+    coefficients = weights * (powers @ np.linalg.solve(normal, first_unit_vector))[..., 0]  # (T, W)
     smoothed = np.zeros_like(values)
-    for column in range(shares.shape[1]):
-        smoothed += shares[:, column, None] * values[index[:, column]]
+    for column in range(coefficients.shape[1]):
+        smoothed += coefficients[:, column, None] * values[index[:, column]]
     return np.where(fitted[:, None], smoothed, values)

@@ -1,4 +1,4 @@
-"""Images, boxes and points seen in a mirror."""
+"""Mirrored images, boxes and points."""
 
 import torch
 from torch import Tensor
@@ -9,7 +9,7 @@ def mirror_images(images: Tensor, boxes: Tensor, mirrored: Tensor) -> tuple[Tens
 
     Args:
         images: (B, T, 3, h, w).
-        boxes: (B, T, 4) xyxy, pixels.
+        boxes: (B, T, 4), xyxy, pixels.
         mirrored: (B,) bool, which clips to flip.
 
     Returns:
@@ -24,5 +24,12 @@ def mirror_images(images: Tensor, boxes: Tensor, mirrored: Tensor) -> tuple[Tens
 
 
 def mirror_points(points: Tensor) -> Tensor:
-    """Flips points (..., 2) in [0, 1] of a box left to right."""
+    """Flips points left to right.
+
+    Args:
+        points: (..., 2), in [0, 1] of a box.
+
+    Returns:
+        (..., 2).
+    """
     return torch.cat([1 - points[..., :1], points[..., 1:]], dim=-1)

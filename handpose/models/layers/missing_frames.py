@@ -1,74 +1,98 @@
-"""Filling frames in which an estimator gave nothing, and averages that leave frames out.
+"""Filling frames for which an estimator gave nothing, and means that leave frames out.
 
-Legend: N hands, T frames.
+Legend: N hands, T frames, S instants.
 """
 
 import torch
+from torch import Tensor
+
+from handpose.models.layers.checks import check_mask
 
 
-def fill_missing(values: torch.Tensor, valid: torch.Tensor, times: torch.Tensor | None = None) -> torch.Tensor:
-    """Puts linear interpolation between the nearest valid frames where a frame is missing; at the ends the nearest one.
+def fill_missing(values: Tensor, valid: Tensor, times: Tensor | None = None) -> Tensor:
+    """Fills missing frames by linear interpolation between the nearest valid ones; at the ends, by the nearest one.
 
     Args:
-        values: (N, T, ...); what stands in missing frames, NaN too, is not looked at.
+        values: (N, T, ...); missing frames may hold anything, NaN included.
         valid: (N, T) bool.
-        times: (T,) growing; None: frames follow each other regularly.
+        times: (T,), increasing; None: frames at regular intervals.
 
     Returns:
         (N, T, ...); all zeros for a hand without any valid frame.
+
+    Raises:
+        TypeError: the mask is not bool.
+        ValueError: its shape does not fit.
     """
+    check_mask('valid', valid, values.shape[:2], 'N T')
     num_frames = valid.shape[1]
     frame = torch.arange(num_frames, device=valid.device).expand_as(valid)
     before = torch.where(valid, frame, -1).cummax(1).values
     after = torch.where(valid, frame, num_frames).flip(1).cummin(1).values.flip(1)
     before, after = torch.where(before < 0, after, before), torch.where(after == num_frames, before, after)
-    nothing = ~valid.any(1)
-    before, after = (x.masked_fill(nothing[:, None], 0) for x in (before, after))
+    empty = ~valid.any(1)
+    before, after = (x.masked_fill(empty[:, None], 0) for x in (before, after))
     dtype = torch.promote_types(values.dtype, torch.float32)
     if times is None:
-        share = (frame - before).to(dtype) / (after - before).clamp_min(1)
+        fraction = (frame - before).to(dtype) / (after - before).clamp_min(1)
     else:
         times = torch.as_tensor(times, device=valid.device).double()
         length = torch.where(after > before, times[after] - times[before], 1)
-        share = ((times[frame] - times[before]) / length).clamp(0, 1).to(dtype)
+        fraction = ((times[frame] - times[before]) / length).clamp(0, 1).to(dtype)
     rows = torch.arange(len(values), device=values.device)[:, None]
-    share = share.reshape(*share.shape, *[1] * (values.ndim - 2)).to(values.dtype)
-    filled = torch.lerp(values[rows, before], values[rows, after], share)
-    return torch.where(nothing.reshape(-1, *[1] * (values.ndim - 1)), torch.zeros_like(filled), filled)
+    fraction = fraction.reshape(*fraction.shape, *[1] * (values.ndim - 2)).to(values.dtype)
+    filled = torch.lerp(values[rows, before], values[rows, after], fraction)
+    return torch.where(empty.reshape(-1, *[1] * (values.ndim - 1)), torch.zeros_like(filled), filled)
 
 
-def interpolate_frames(
-    values: torch.Tensor, valid: torch.Tensor, positions: torch.Tensor, at: torch.Tensor
-) -> torch.Tensor:
-    """Evaluates tracks at other instants: linear between valid frames, before and after them the nearest one.
+def interpolate_frames(values: Tensor, valid: Tensor, positions: Tensor, at: Tensor) -> Tensor:
+    """Evaluates tracks at other instants: linear between valid frames, the nearest one before and after them.
 
     Args:
-        values: (N, T, ...); what stands in missing frames, NaN too, is not looked at.
+        values: (N, T, ...); missing frames may hold anything, NaN included.
         valid: (N, T) bool.
-        positions: (T,) growing, when the frames are.
-        at: (S,) when the answer is wanted.
+        positions: (T,), increasing: the instants of the frames.
+        at: (S,): the instants to evaluate at.
 
     Returns:
         (N, S, ...); zeros for a track without any valid frame.
+
+    Raises:
+        TypeError: the mask is not bool.
+        ValueError: its shape does not fit.
     """
-    answer = values.new_zeros(len(values), len(at), *values.shape[2:])
-    for n, seen in enumerate(valid):
-        known = seen.nonzero()[:, 0]
-        if not len(known):
+    check_mask('valid', valid, values.shape[:2], 'N T')
+    result = values.new_zeros(len(values), len(at), *values.shape[2:])
+    for n, track_valid in enumerate(valid):
+        frames = track_valid.nonzero()[:, 0]
+        if not len(frames):
             continue
-        where = positions[known]
-        after = torch.searchsorted(where, at).clamp(max=len(known) - 1)
-        before = torch.where(where[after] > at, (after - 1).clamp_min(0), after)
-        length = torch.where(after > before, where[after] - where[before], 1)
-        share = ((at - where[before]) / length).clamp(0, 1).to(values.dtype)
-        share = share.reshape(-1, *[1] * (values.ndim - 2))
-        answer[n] = torch.lerp(values[n, known[before]], values[n, known[after]], share)
-    return answer
+        track_positions = positions[frames]
+        after = torch.searchsorted(track_positions, at).clamp(max=len(frames) - 1)
+        before = torch.where(track_positions[after] > at, (after - 1).clamp_min(0), after)
+        length = torch.where(after > before, track_positions[after] - track_positions[before], 1)
+        fraction = ((at - track_positions[before]) / length).clamp(0, 1).to(values.dtype)
+        fraction = fraction.reshape(-1, *[1] * (values.ndim - 2))
+        result[n] = torch.lerp(values[n, frames[before]], values[n, frames[after]], fraction)
+    return result
 
 
-def mean_over_frames(features: torch.Tensor, frame_valid: torch.Tensor | None = None) -> torch.Tensor:
-    """The mean of features (N, T, ...) over the frames that are valid, (N, T) bool; zero without any: (N, ...)."""
+def mean_over_frames(features: Tensor, frame_valid: Tensor | None = None) -> Tensor:
+    """The mean over the valid frames.
+
+    Args:
+        features: (N, T, ...), finite everywhere.
+        frame_valid: (N, T) bool; None: all.
+
+    Returns:
+        (N, ...); zeros where no frame is valid.
+
+    Raises:
+        TypeError: the mask is not bool.
+        ValueError: its shape does not fit.
+    """
     if frame_valid is None:
         return features.mean(1)
+    check_mask('frame_valid', frame_valid, features.shape[:2], 'N T')
     weight = frame_valid.reshape(*frame_valid.shape, *[1] * (features.ndim - 2)).to(features.dtype)
     return (features * weight).sum(1) / weight.sum(1).clamp_min(1)

@@ -1,11 +1,17 @@
 """Keeping float32 where half precision would lose positions."""
 
-from contextlib import nullcontext
+from contextlib import AbstractContextManager, nullcontext
 
 import torch
+from torch import Tensor
 
 
-def without_autocast(tensor: torch.Tensor):
-    """A context in which autocast does not touch what happens on the tensor's device (some devices have none)."""
+def without_autocast(tensor: Tensor) -> AbstractContextManager[None]:
+    """A context in which autocast is off on the tensor's device; it does nothing on devices without autocast."""
     device = tensor.device.type
     return torch.autocast(device, enabled=False) if torch.amp.is_autocast_available(device) else nullcontext()
+
+
+def at_least_float32(tensor: Tensor) -> Tensor:
+    """The tensor as float32, unless it is float64."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))

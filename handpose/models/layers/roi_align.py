@@ -8,18 +8,19 @@ Legend: N maps, M boxes of one map, C channels, h w the map, o p the output's he
 """
 
 import torch
+from torch import Tensor
 
 from handpose.models.layers.precision import without_autocast
 
 
 def roi_align(
-    features: torch.Tensor,
-    boxes: torch.Tensor,
+    features: Tensor,
+    boxes: Tensor,
     output_size: int | tuple[int, int],
     spatial_scale: float,
     sampling_ratio: int = -1,
     aligned: bool = False,
-) -> torch.Tensor:
+) -> Tensor:
     """Resamples the content of boxes to a fixed size (Mask R-CNN; the semantics of torchvision's operator).
 
     Differentiable in the features and, where sampling_ratio is positive or boxes keep their sample count, in
@@ -58,7 +59,7 @@ def roi_align(
     return out if boxes.ndim == 3 else out.squeeze(1)
 
 
-def _bin_weights(start, end, bins, cells, sampling_ratio, aligned):
+def _bin_weights(start: Tensor, end: Tensor, bins: int, cells: int, sampling_ratio: int, aligned: bool) -> Tensor:
     """Interpolation weights of each bin along one axis: (N, M) edges in cells -> (N, M, bins, cells)."""
     size = end - start if aligned else (end - start).clamp_min(1)
     if sampling_ratio == -1:

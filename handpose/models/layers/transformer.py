@@ -1,17 +1,20 @@
-"""Post-norm transformer layers in the manner of DETR: the position code joins queries and keys at every layer.
+"""Post-norm transformer layers in the manner of DETR: the position encoding joins queries and keys at every layer.
 
 Legend: B batch, L queries, S tokens, C channels.
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from handpose.models.layers.checks import check_features, check_mask, check_option
 from handpose.models.layers.precision import without_autocast
+from handpose.registry import MODELS
 
 QUERY_ROLES = ('input', 'code')
 
 
+@MODELS.register_module()
 class MultiHeadAttention(nn.Module):
     """Scaled dot-product attention with separate query, key and value.
 
@@ -24,93 +27,118 @@ class MultiHeadAttention(nn.Module):
         ValueError: channels is not a multiple of num_heads.
     """
 
-    def __init__(self, channels: int, num_heads: int, dropout: float = 0.0):
+    def __init__(self, channels: int, num_heads: int, dropout: float = 0.0) -> None:
         super().__init__()
         if channels % num_heads:
             raise ValueError(f'channels must be a multiple of num_heads, got {channels} and {num_heads}')
+        self.channels = channels
         self.num_heads = num_heads
         self.dropout = dropout
         self.query = nn.Linear(channels, channels)
-        # Softmax does not see a constant added to every key's score, so a key bias would never get a gradient.
+        # Softmax ignores a constant added to every key's score, so a key bias would never get a gradient.
         self.key = nn.Linear(channels, channels, bias=False)
         self.value = nn.Linear(channels, channels)
         self.out = nn.Linear(channels, channels)
         for layer in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(layer.weight)
 
-    def forward(
-        self,
-        query: torch.Tensor,
-        key: torch.Tensor,
-        value: torch.Tensor,
-        key_valid: torch.Tensor | None = None,
-    ) -> torch.Tensor:
-        """(B, L, C), (B, S, C), (B, S, C), (B, S) bool -> (B, L, C).
+    def forward(self, query: Tensor, key: Tensor, value: Tensor, key_valid: Tensor | None = None) -> Tensor:
+        """Attends.
 
-        Keys where `key_valid` is False are not seen. A row without any valid key sees all of them, so that its
-        output is finite; the caller ignores it.
+        Args:
+            query: (B, L, C).
+            key: (B, S, C).
+            value: (B, S, C).
+            key_valid: (B, S) bool; keys where it is False are not attended to. A row without any valid key attends to
+                all of them, so that its output is finite; the caller ignores it.
+
+        Returns:
+            (B, L, C).
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
         """
-        q, k, v = self._heads(self.query, query), self._heads(self.key, key), self._heads(self.value, value)
-        out = F.scaled_dot_product_attention(q, k, v, _visible(key_valid), self.dropout if self.training else 0.0)
+        check_features('value', value, 'B S C', self.channels)
+        mask = self._attention_mask(query, key, key_valid)
+        q, k, v = (
+            self._split_heads(layer, x) for layer, x in ((self.query, query), (self.key, key), (self.value, value))
+        )
+        out = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
         return self.out(out.transpose(1, 2).flatten(2))
 
-    def weights(self, query: torch.Tensor, key: torch.Tensor, key_valid: torch.Tensor | None = None) -> torch.Tensor:
-        """The weights (B, heads, L, S), float32 at least, that `forward` gives the keys: its kernel writes none."""
-        q, k = self._heads(self.query, query), self._heads(self.key, key)
-        visible, dtype = _visible(key_valid), torch.promote_types(q.dtype, torch.float32)
+    def weights(self, query: Tensor, key: Tensor, key_valid: Tensor | None = None) -> Tensor:
+        """The attention weights of `forward`, whose kernel does not return them.
+
+        Args:
+            query: (B, L, C).
+            key: (B, S, C).
+            key_valid: (B, S) bool, as in `forward`.
+
+        Returns:
+            (B, heads, L, S), float32 at least.
+        """
+        mask = self._attention_mask(query, key, key_valid)
+        q, k = self._split_heads(self.query, query), self._split_heads(self.key, key)
+        dtype = torch.promote_types(q.dtype, torch.float32)
         with without_autocast(q):
             scores = q.to(dtype) @ k.to(dtype).transpose(-1, -2) / q.shape[-1] ** 0.5
-        return (scores if visible is None else scores.masked_fill(~visible, -torch.inf)).softmax(-1)
+        return (scores if mask is None else scores.masked_fill(~mask, -torch.inf)).softmax(-1)
 
-    def _heads(self, layer, x):
+    def _split_heads(self, layer: nn.Linear, x: Tensor) -> Tensor:
         """(B, L, C) -> (B, heads, L, C / heads)."""
         return layer(x).unflatten(-1, (self.num_heads, -1)).transpose(1, 2)
 
-
-def _visible(key_valid):
-    """Which keys attention sees, (B, 1, 1, S): all of them in a row that has no valid one."""
-    if key_valid is None:
-        return None
-    return (key_valid | ~key_valid.any(dim=1, keepdim=True))[:, None, None, :]
+    def _attention_mask(self, query: Tensor, key: Tensor, key_valid: Tensor | None) -> Tensor | None:
+        """The keys to attend to, (B, 1, 1, S): all of them in a row that has no valid one."""
+        check_features('query', query, 'B L C', self.channels)
+        check_features('key', key, 'B S C', self.channels)
+        check_mask('key_valid', key_valid, key.shape[:2], 'B S')
+        if key_valid is None:
+            return None
+        return (key_valid | ~key_valid.any(dim=1, keepdim=True))[:, None, None, :]
 
 
 class _FeedForward(nn.Module):
     """The residual two-layer MLP at the end of a transformer layer."""
 
-    def __init__(self, channels, hidden_channels, dropout):
+    def __init__(self, channels: int, hidden_channels: int, dropout: float) -> None:
         super().__init__()
-        self.layers = nn.Sequential(
-            nn.Linear(channels, hidden_channels), nn.ReLU(), nn.Dropout(dropout), nn.Linear(hidden_channels, channels)
-        )
+        first, second = nn.Linear(channels, hidden_channels), nn.Linear(hidden_channels, channels)
+        self.layers = nn.Sequential(first, nn.ReLU(), nn.Dropout(dropout), second)
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(channels)
-        for layer in (self.layers[0], self.layers[3]):
+        for layer in (first, second):
             nn.init.xavier_uniform_(layer.weight)
 
-    def forward(self, x):
+    def forward(self, x: Tensor) -> Tensor:
+        """(B, S, C) -> (B, S, C)."""
         return self.norm(x + self.dropout(self.layers(x)))
 
 
 class _EncoderLayer(nn.Module):
-    recomputable = True  # under activation checkpointing
+    recomputable = ('forward',)  # under activation checkpointing
 
-    def __init__(self, channels, num_heads, feedforward_channels, dropout):
+    def __init__(self, channels: int, num_heads: int, feedforward_channels: int, dropout: float) -> None:
         super().__init__()
         self.attention = MultiHeadAttention(channels, num_heads, dropout)
         self.dropout = nn.Dropout(dropout)
         self.norm = nn.LayerNorm(channels)
         self.feedforward = _FeedForward(channels, feedforward_channels, dropout)
 
-    def forward(self, x, position, key_valid):
-        coded = _add_code(x, position)
-        x = self.norm(x + self.dropout(self.attention(coded, coded, x, key_valid)))
+    def forward(self, x: Tensor, position: Tensor | None, key_valid: Tensor | None) -> Tensor:
+        """(B, S, C), (S, C) or (B, S, C), (B, S) bool -> (B, S, C)."""
+        positioned = _add_position(x, position)
+        x = self.norm(x + self.dropout(self.attention(positioned, positioned, x, key_valid)))
         return self.feedforward(x)
 
 
 class _DecoderLayer(nn.Module):
-    recomputable = True  # under activation checkpointing
+    recomputable = ('forward',)  # under activation checkpointing
 
-    def __init__(self, channels, num_heads, feedforward_channels, dropout, self_attention):
+    def __init__(
+        self, channels: int, num_heads: int, feedforward_channels: int, dropout: float, self_attention: bool
+    ) -> None:
         super().__init__()
         self.self_attention = MultiHeadAttention(channels, num_heads, dropout) if self_attention else None
         self.self_norm = nn.LayerNorm(channels) if self_attention else None
@@ -119,44 +147,73 @@ class _DecoderLayer(nn.Module):
         self.dropout = nn.Dropout(dropout)
         self.feedforward = _FeedForward(channels, feedforward_channels, dropout)
 
-    def forward(self, x, query_code, memory, coded_memory, key_valid):
-        if self.self_attention is not None:
-            query = _add_code(x, query_code)
+    def forward(
+        self,
+        x: Tensor,
+        query_code: Tensor | None,
+        memory: Tensor,
+        positioned_memory: Tensor,
+        key_valid: Tensor | None,
+    ) -> Tensor:
+        """(B, L, C), (B, L, C), (B, S, C) without and with positions, (B, S) bool -> (B, L, C)."""
+        if self.self_attention is not None and self.self_norm is not None:
+            query = _add_position(x, query_code)
             x = self.self_norm(x + self.dropout(self.self_attention(query, query, x)))
-        query = _add_code(x, query_code)
-        x = self.cross_norm(x + self.dropout(self.cross_attention(query, coded_memory, memory, key_valid)))
+        query = _add_position(x, query_code)
+        x = self.cross_norm(x + self.dropout(self.cross_attention(query, positioned_memory, memory, key_valid)))
         return self.feedforward(x)
 
 
-def _add_code(x, code):
-    return x if code is None else x + code
+def _add_position(x: Tensor, position: Tensor | None) -> Tensor:
+    return x if position is None else x + position
 
 
+@MODELS.register_module()
 class TransformerEncoder(nn.Module):
-    """Self-attention layers over tokens; with no layers it returns its input.
+    """Self-attention layers over tokens; without any layer it returns its input.
 
     Args:
-        channels, num_layers, num_heads, feedforward_channels: sizes.
+        channels: C.
+        num_layers: number of layers.
+        num_heads: attention heads.
+        feedforward_channels: hidden size of the layers.
         dropout: dropout of attention weights, residuals and the feed-forward layer.
     """
 
-    def __init__(self, channels: int, num_layers: int, num_heads: int, feedforward_channels: int, dropout: float = 0.1):
+    def __init__(
+        self, channels: int, num_layers: int, num_heads: int, feedforward_channels: int, dropout: float = 0.1
+    ) -> None:
         super().__init__()
+        self.channels = channels
         self.layers = nn.ModuleList(
             _EncoderLayer(channels, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
         )
 
-    def forward(
-        self, tokens: torch.Tensor, position: torch.Tensor | None = None, key_valid: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """(B, S, C), position code (S, C) or (B, S, C), (B, S) bool -> (B, S, C)."""
+    def forward(self, tokens: Tensor, position: Tensor | None = None, key_valid: Tensor | None = None) -> Tensor:
+        """Runs the layers.
+
+        Args:
+            tokens: (B, S, C).
+            position: position encoding, (S, C) or (B, S, C), added to queries and keys.
+            key_valid: (B, S) bool; tokens where it is False are not attended to.
+
+        Returns:
+            (B, S, C).
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
+        """
+        check_features('tokens', tokens, 'B S C', self.channels)
+        check_mask('key_valid', key_valid, tokens.shape[:2], 'B S')
         for layer in self.layers:
             tokens = layer(tokens, position, key_valid)
         return tokens
 
 
+@MODELS.register_module()
 class QueryDecoder(nn.Module):
-    """Learned queries that gather what they need from a memory by cross-attention; a final norm ends it.
+    """Learned queries that gather what they need from a memory by cross-attention, with a final norm.
 
     Args:
         channels: C.
@@ -167,9 +224,9 @@ class QueryDecoder(nn.Module):
         num_queries: L.
         self_attention: whether queries also attend to each other. With one query that is only a linear layer
             whose query and key weights never learn, so it is off unless a published layout asks for it.
-        query_role: what the learned query is: 'input', what the first layer reads and all layers change (Deformer's
-            paper); or 'code', a position code that every layer adds to its queries, while what the layers change
-            starts at zero (DETR, and Deformer's published code).
+        query_role: what the learned query is: 'input', the input of the first layer, which all layers change
+            (Deformer's paper); or 'code', a position encoding that every layer adds to its queries, while the input of
+            the first layer is zero (DETR, and Deformer's published code).
 
     Raises:
         ValueError: an unknown query_role.
@@ -185,10 +242,10 @@ class QueryDecoder(nn.Module):
         num_queries: int = 1,
         self_attention: bool = False,
         query_role: str = 'input',
-    ):
+    ) -> None:
         super().__init__()
-        if query_role not in QUERY_ROLES:
-            raise ValueError(f'query_role must be one of {", ".join(map(repr, QUERY_ROLES))}, got {query_role!r}')
+        check_option('query_role', query_role, QUERY_ROLES)
+        self.channels = channels
         self.query_role = query_role
         self.query = nn.Parameter(torch.randn(num_queries, channels))
         self.layers = nn.ModuleList(
@@ -196,13 +253,26 @@ class QueryDecoder(nn.Module):
         )
         self.norm = nn.LayerNorm(channels)
 
-    def forward(
-        self, memory: torch.Tensor, position: torch.Tensor | None = None, key_valid: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """(B, S, C), position code (S, C) or (B, S, C), (B, S) bool -> (B, L, C)."""
-        coded_memory = _add_code(memory, position)
+    def forward(self, memory: Tensor, position: Tensor | None = None, key_valid: Tensor | None = None) -> Tensor:
+        """Decodes the queries.
+
+        Args:
+            memory: (B, S, C).
+            position: position encoding of the memory, (S, C) or (B, S, C), added to keys.
+            key_valid: (B, S) bool; tokens where it is False are not attended to.
+
+        Returns:
+            (B, L, C).
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
+        """
+        check_features('memory', memory, 'B S C', self.channels)
+        check_mask('key_valid', key_valid, memory.shape[:2], 'B S')
+        positioned_memory = _add_position(memory, position)
         query = self.query.expand(len(memory), -1, -1)
         x, code = (query, None) if self.query_role == 'input' else (torch.zeros_like(query), query)
         for layer in self.layers:
-            x = layer(x, code, memory, coded_memory, key_valid)
+            x = layer(x, code, memory, positioned_memory, key_valid)
         return self.norm(x)

@@ -1,10 +1,12 @@
 """Loss on the joints' image positions (Deformer, Eq. 10)."""
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
+from handpose.models.layers.checks import check_mask, check_option
 from handpose.models.losses.masking import masked_difference, masked_mean
 from handpose.registry import MODELS
+
+BASES = ('mse', 'l1')
 
 
 @MODELS.register_module()
@@ -19,20 +21,30 @@ class Joints2DLoss(nn.Module):
         ValueError: an unknown base.
     """
 
-    def __init__(self, base: str = 'mse', loss_weight: float = 1.0):
+    def __init__(self, base: str = 'mse', loss_weight: float = 1.0) -> None:
         super().__init__()
-        if base not in ('mse', 'l1'):
-            raise ValueError(f"base must be 'mse' or 'l1', got {base!r}")
+        check_option('base', base, BASES)
         self.base = base
         self.loss_weight = loss_weight
 
-    def forward(
-        self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Joints (..., J, 2) with the region as [0, 1], the same, (..., J) bool -> scalar.
+    def forward(self, prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Compares 2D joints.
 
         A target outside [0, 1] counts as invalid: no heatmap of the region can reach it.
+
+        Args:
+            prediction: (..., J, 2), with the region as [0, 1].
+            target: (..., J, 2).
+            valid: (..., J) bool; None: all.
+
+        Returns:
+            A scalar.
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
         """
+        check_mask('valid', valid, target.shape[:-1], '... J')
         inside = ((target >= 0) & (target <= 1)).all(-1)
         valid = inside if valid is None else inside & valid
         difference = masked_difference(prediction, target, valid)

@@ -1,7 +1,6 @@
 """maxMSE: a squared error that weights each point by its own share of the error (Deformer, Eq. 5)."""
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from handpose.models.losses.masking import masked_difference, masked_mean
 from handpose.registry import MODELS
@@ -21,24 +20,27 @@ class MaxMSELoss(nn.Module):
         loss_weight: factor of the result.
     """
 
-    def __init__(self, detach_weights: bool = False, eps: float = 1e-12, loss_weight: float = 1.0):
+    def __init__(self, detach_weights: bool = False, eps: float = 1e-12, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.detach_weights = detach_weights
         self.eps = eps
         self.loss_weight = loss_weight
 
-    def forward(
-        self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Loss of point sets; fourth powers need float32, which is used under autocast and for half inputs too.
+    def forward(self, prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Compares point sets; fourth powers need float32, which is used under autocast and for half inputs too.
 
         Args:
-            prediction, target: (..., N, 3) metres.
-            valid: bool, (...) for whole sets or (..., N) for points. An invalid point has no weight, and a set
-                without valid points is left out of the mean.
+            prediction: (..., N, 3), metres.
+            target: (..., N, 3).
+            valid: bool, (...) for whole sets or (..., N) for points; None: all. An invalid point has no weight, and a
+                set without valid points is left out of the mean.
 
         Returns:
             A scalar, m^2 times loss_weight.
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
         """
         difference = masked_difference(prediction, target, valid)
         squared = difference.square().sum(-1)  # (..., N)

@@ -1,7 +1,6 @@
-"""The plain squared error of points: what maxMSE is compared with."""
+"""The plain squared error of points, the baseline of maxMSE."""
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
 from handpose.models.losses.masking import masked_difference, masked_mean
 from handpose.registry import MODELS
@@ -15,13 +14,24 @@ class PointMSELoss(nn.Module):
         loss_weight: factor of the result.
     """
 
-    def __init__(self, loss_weight: float = 1.0):
+    def __init__(self, loss_weight: float = 1.0) -> None:
         super().__init__()
         self.loss_weight = loss_weight
 
-    def forward(
-        self, prediction: torch.Tensor, target: torch.Tensor, valid: torch.Tensor | None = None
-    ) -> torch.Tensor:
-        """Points (..., N, 3) metres, the same, bool (...) or (..., N) -> scalar, m^2 times loss_weight."""
+    def forward(self, prediction: Tensor, target: Tensor, valid: Tensor | None = None) -> Tensor:
+        """Compares points.
+
+        Args:
+            prediction: (..., N, 3), metres.
+            target: (..., N, 3).
+            valid: (...) or (..., N) bool; None: all.
+
+        Returns:
+            A scalar, m^2 times loss_weight.
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
+        """
         squared = masked_difference(prediction, target, valid).square().sum(-1)
         return self.loss_weight * masked_mean(squared, valid)

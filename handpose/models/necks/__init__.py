@@ -4,16 +4,20 @@ from handpose.models.necks.dynamic_spatio_temporal import DynamicSpatioTemporalB
 from handpose.models.necks.dynamic_tcn import DeformableTemporalConv, DynamicTemporalConv
 from handpose.models.necks.global_temporal import GlobalTemporalBlock
 from handpose.models.necks.hand_prior_memory import HandPriorMemory
+from handpose.models.necks.motion_encoders import DSTformerEncoder, MotionFeatures, PDTMEncoder
 from handpose.models.necks.spatial_transformer import SpatialFeatures, SpatialTransformer
 from handpose.models.necks.temporal_transformer import TemporalFeatures, TemporalTransformer
 from handpose.models.necks.windowed_transformer import WindowedTransformer
 
 __all__ = [
+    'DSTformerEncoder',
     'DeformableTemporalConv',
     'DynamicSpatioTemporalBlock',
     'DynamicTemporalConv',
     'GlobalTemporalBlock',
     'HandPriorMemory',
+    'MotionFeatures',
+    'PDTMEncoder',
     'SpatialFeatures',
     'SpatialTransformer',
     'TemporalFeatures',

@@ -4,16 +4,20 @@ MotionBERT's dual-stream block (Zhu et al., ICCV 2023) with PDTM's dynamic tempo
 and memory injection (section 3.3). Legend: N hands, T frames, J joints, M memory tokens, C channels.
 """
 
-import torch
-from torch import nn
+from functools import reduce
 
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from handpose.models.layers.checks import check_features, check_mask
 from handpose.models.layers.fused_attention import BranchFusion, FeedForward, FusedSelfAttention
 from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.necks.dynamic_tcn import DynamicTemporalConv
 from handpose.registry import MODELS
 from handpose.text import did_you_mean
 
-# What each branch does, in order: S attention over joints, T over time, D dynamic convolution, M perceptron.
+# The steps of each branch, in order: S attention over joints, T over time, D dynamic convolution, M perceptron.
 BRANCHES = {
     'none': ('SMTM', 'TMSM'),
     'head': ('DSMTM', 'DTMSM'),
@@ -30,20 +34,25 @@ class DynamicSpatioTemporalBlock(nn.Module):
     """One block on joint features.
 
     Args:
-        channels, num_heads: C and the number of heads. mlp_ratio: hidden channels of the perceptrons by C.
+        channels: C, a multiple of num_heads and of groups.
+        num_heads: attention heads.
+        mlp_ratio: hidden channels of the perceptrons divided by C.
         insertion: where the dynamic convolution goes (Table 1): 'post_temporal' is the paper's choice, directly after
             attention over time in both branches; 'none' is MotionBERT's block; 'head', 'tail', 'replace', 'fusion' and
             'tri_branch' are Fig. 3 a, b, c, d and e.
         convolution_level: 'joint', or 'hand' (Fig. 4 a).
-        groups, kernel_size, padding, initial_modulation: of the dynamic convolution.
+        groups: of the dynamic convolution.
+        kernel_size: of the dynamic convolution.
+        padding: of the dynamic convolution.
+        initial_modulation: of the dynamic convolution.
         updates_memory: memory tokens take part in attention like a ViT's class token and are changed by it (the row VS
-            of Table 3); otherwise they are only looked at.
+            of Table 3); otherwise they are only attended to.
 
     Raises:
-        ValueError: an unknown insertion.
+        ValueError: an unknown insertion, convolution_level or padding, or channels that do not fit.
     """
 
-    recomputable = True  # under activation checkpointing
+    recomputable = ('forward',)  # under activation checkpointing
 
     def __init__(
         self,
@@ -57,14 +66,14 @@ class DynamicSpatioTemporalBlock(nn.Module):
         padding: str = 'zeros',
         initial_modulation: float = 0.0,
         updates_memory: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         if insertion not in BRANCHES:
             raise ValueError(
                 f'insertion must be one of {tuple(BRANCHES)}, got {insertion!r}.{did_you_mean(insertion, BRANCHES)}'
             )
 
-        def convolution():
+        def make_convolution() -> DynamicTemporalConv:
             return DynamicTemporalConv(
                 channels,
                 convolution_level,
@@ -74,54 +83,81 @@ class DynamicSpatioTemporalBlock(nn.Module):
                 initial_modulation=initial_modulation,
             )
 
-        make = {
-            'S': lambda: FusedSelfAttention(channels, num_heads),
-            'T': lambda: FusedSelfAttention(channels, num_heads),
-            'D': convolution,
-            'M': lambda: FeedForward(channels, mlp_ratio),
-        }
+        def make_step(step: str) -> nn.Module:
+            if step == 'D':
+                return make_convolution()
+            return FeedForward(channels, mlp_ratio) if step == 'M' else FusedSelfAttention(channels, num_heads)
+
+        self.channels = channels
         self.orders = BRANCHES[insertion]
-        self.branches = nn.ModuleList(nn.ModuleList(make[step]() for step in order) for order in self.orders)
+        self.branches = nn.ModuleList(nn.ModuleList(make_step(step) for step in order) for order in self.orders)
         self.fusion = BranchFusion(channels, len(self.orders))
-        self.fused_convolution = convolution() if insertion == 'fusion' else None
+        self.fused_convolution = make_convolution() if insertion == 'fusion' else None
         self.updates_memory = updates_memory
 
     def forward(
-        self,
-        x: torch.Tensor,
-        memory: torch.Tensor | None = None,
-        frame_valid: torch.Tensor | None = None,
-    ) -> tuple[torch.Tensor, torch.Tensor | None]:
-        """Joint features (N, T, J, C), memory (N, M, C), (N, T) bool -> the same two, new."""
-        results = [
-            self._branch(*branch, x, memory, frame_valid) for branch in zip(self.orders, self.branches, strict=True)
-        ]
-        features, memories = zip(*results, strict=True)
-        x = self.fusion(list(features))
+        self, x: Tensor, memory: Tensor | None = None, frame_valid: Tensor | None = None
+    ) -> tuple[Tensor, Tensor | None]:
+        """Runs the block.
+
+        Args:
+            x: (N, T, J, C).
+            memory: (N, M, C), or None for a block without memory.
+            frame_valid: (N, T) bool; frames where it is False are neither attended to nor sampled. None: all.
+
+        Returns:
+            The new features (N, T, J, C), and the memory (N, M, C), changed if the block `updates_memory`.
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit, or a missing memory.
+        """
+        check_features('x', x, 'N T J C', self.channels)
+        check_mask('frame_valid', frame_valid, x.shape[:2], 'N T')
+        if memory is not None:
+            check_features('memory', memory, 'N M C', self.channels)
+        elif self.updates_memory:
+            raise ValueError('a block with updates_memory=True needs memory tokens: memory (N, M, C)')
+        outputs: list[Tensor] = []
+        memories: list[Tensor] = []
+        for order, layers in zip(self.orders, self.branches, strict=True):
+            branch_x, branch_memory = self._run_branch(order, layers, x, memory, frame_valid)
+            outputs.append(branch_x)
+            if branch_memory is not None:
+                memories.append(branch_memory)
+        x = self.fusion(outputs)
         if self.fused_convolution is not None:
             x = x + self.fused_convolution(x, frame_valid)
-        return x, sum(memories) / len(memories) if self.updates_memory else memory
+        if self.updates_memory:
+            memory = reduce(torch.add, memories) / len(memories)
+        return x, memory
 
-    def _branch(self, order, layers, x, memory, frame_valid):
-        for step, layer in zip(order, layers, strict=True):
+    def _run_branch(
+        self, order: str, layers: nn.Module, x: Tensor, memory: Tensor | None, frame_valid: Tensor | None
+    ) -> tuple[Tensor, Tensor | None]:
+        for step, layer in zip(order, layers.children(), strict=True):
             if step in 'ST':
                 x, memory = self._attend(layer, x, memory, frame_valid, over_time=step == 'T')
             else:
                 x = x + (layer(x, frame_valid) if step == 'D' else layer(x))
         return x, memory
 
-    def _attend(self, attention, x, memory, frame_valid, over_time):
-        """Attention among the frames of a joint, or among the joints of a frame, memory tokens beside them."""
+    def _attend(
+        self, attention: nn.Module, x: Tensor, memory: Tensor | None, frame_valid: Tensor | None, over_time: bool
+    ) -> tuple[Tensor, Tensor | None]:
+        """Attention among the frames of a joint, or among the joints of a frame, with memory tokens beside them."""
         key_valid = frame_valid if over_time else None
         if memory is None or not self.updates_memory:
             return x + attention(x, memory, key_valid, over_time), memory
+        num_tokens = memory.shape[1]
         if over_time:
             copies = memory[:, :, None].expand(-1, -1, x.shape[2], -1)
-            seen = None if key_valid is None else nn.functional.pad(key_valid, (0, memory.shape[1]), value=True)
-            answer, told = attention(torch.cat([x, copies], 1), None, seen).split([x.shape[1], memory.shape[1]], 1)
-            # Each joint, and below each frame, answers the tokens by itself; the memory is of all of them.
-            return x + answer, memory + told.mean(2)
+            valid = None if key_valid is None else F.pad(key_valid, (0, num_tokens), value=True)
+            attended = attention(torch.cat([x, copies], 1), None, valid)
+            change, memory_change = attended.split([x.shape[1], num_tokens], 1)
+            # The tokens attend to each joint, and below to each frame, separately; the memory is shared by all.
+            return x + change, memory + memory_change.mean(2)
         copies = memory[:, None].expand(-1, x.shape[1], -1, -1)
-        answer = attention(torch.cat([x, copies], 2), over_time=False)
-        answer, told = answer.split([x.shape[2], memory.shape[1]], 2)
-        return x + answer, memory + mean_over_frames(told, frame_valid)
+        attended = attention(torch.cat([x, copies], 2), over_time=False)
+        change, memory_change = attended.split([x.shape[2], num_tokens], 2)
+        return x + change, memory + mean_over_frames(memory_change, frame_valid)

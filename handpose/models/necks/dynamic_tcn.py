@@ -1,13 +1,13 @@
-"""Dynamic temporal convolution: each frame chooses where in time it looks and how much each look counts.
+"""Dynamic temporal convolution: each frame predicts at which times it samples, and with which weights.
 
 Prior-aware Dynamic Temporal Modeling (Ren et al., ICCV 2025), section 3.2, Eq. 2.
 Legend: N hands, T frames, J joints, C channels, G groups, K taps.
 """
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
-from handpose.models.layers.deformable_sampling import deformable_sample_1d
+from handpose.models.layers.checks import check_features, check_mask, check_option
+from handpose.models.layers.deformable_sampling import PADDINGS, deformable_sample_1d
 from handpose.models.layers.precision import without_autocast
 from handpose.registry import MODELS
 
@@ -22,14 +22,17 @@ class DeformableTemporalConv(nn.Module):
     `max_offset * tanh`, which keeps a gradient at the bound; the modulation is not normalised.
 
     Args:
-        channels: C, a multiple of groups. groups: G (the paper gives none). kernel_size: K, even ones too.
-        max_offset: frames (paper: 2). padding: 'zeros' or 'replicate', see `deformable_sample_1d`.
+        channels: C, a multiple of groups.
+        groups: G (the paper gives none).
+        kernel_size: K; may be even.
+        max_offset: frames (paper: 2).
+        padding: 'zeros' or 'replicate', see `deformable_sample_1d`.
         value_projection: a linear layer before the sampling, as in DCN; Eq. 2 has none.
-        initial_modulation: value of every m at the start. 0 makes the layer answer zero at first, so that a residual
+        initial_modulation: initial value of every m. With 0 the layer's initial output is zero, so that a residual
             block starts as the identity.
 
     Raises:
-        ValueError: channels is not a multiple of groups.
+        ValueError: channels is not a multiple of groups, or an unknown padding.
     """
 
     def __init__(
@@ -41,10 +44,12 @@ class DeformableTemporalConv(nn.Module):
         padding: str = 'zeros',
         value_projection: bool = True,
         initial_modulation: float = 0.0,
-    ):
+    ) -> None:
         super().__init__()
         if channels % groups:
             raise ValueError(f'channels must be a multiple of groups, got {channels} and {groups}')
+        check_option('padding', padding, PADDINGS)
+        self.channels = channels
         self.groups, self.kernel_size, self.max_offset, self.padding = groups, kernel_size, max_offset, padding
         self.value = nn.Linear(channels, channels) if value_projection else nn.Identity()
         self.offset_and_modulation = nn.Linear(channels, 2 * groups * kernel_size)
@@ -54,11 +59,22 @@ class DeformableTemporalConv(nn.Module):
         nn.init.constant_(self.offset_and_modulation.bias[groups * kernel_size :], initial_modulation)
         nn.init.zeros_(self.out.bias)
 
-    def forward(self, x: torch.Tensor, frame_valid: torch.Tensor | None = None) -> torch.Tensor:
-        """(N, T, C), (N, T) bool -> (N, T, C); frames that are not valid are looked up as zero.
+    def forward(self, x: Tensor, frame_valid: Tensor | None = None) -> Tensor:
+        """Convolves along time.
 
-        Also (N, T, J, C): each joint is a sequence of its own.
+        Args:
+            x: (N, T, C), or (N, T, J, C), where each joint is a sequence of its own.
+            frame_valid: (N, T) bool; frames where it is False are sampled as zero. None: all.
+
+        Returns:
+            The shape of `x`.
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
         """
+        check_features('x', x, 'N T J C' if x.ndim == 4 else 'N T C', self.channels)
+        check_mask('frame_valid', frame_valid, x.shape[:2], 'N T')
         values = self.value(x)
         if frame_valid is not None:
             values = values * frame_valid.reshape(*frame_valid.shape, *[1] * (x.ndim - 2))
@@ -66,7 +82,7 @@ class DeformableTemporalConv(nn.Module):
             sampling = self.offset_and_modulation(x.to(self.offset_and_modulation.weight.dtype))
             offsets, modulation = sampling.unflatten(-1, (2, self.groups, self.kernel_size)).unbind(-3)
             offsets = self.max_offset * offsets.tanh()
-        # Joints have nothing in common, as groups have not: (N, T, J * G, C / G), and K taps in place of C / G.
+        # Joints are independent, as groups are: (N, T, J * G, C / G), and K taps in place of C / G.
         values = values.unflatten(-1, (self.groups, -1))
         values, offsets, modulation = (part.flatten(2, -2) for part in (values, offsets, modulation))
         sampled = deformable_sample_1d(values, offsets, modulation, self.padding, self.max_offset)
@@ -78,13 +94,18 @@ class DynamicTemporalConv(nn.Module):
     """The pre-norm residual branch around `DeformableTemporalConv`, for each joint or for the hand as a whole.
 
     Args:
-        channels, groups, kernel_size, max_offset, padding, value_projection, initial_modulation: of
-            `DeformableTemporalConv`.
+        channels: C, a multiple of groups.
         level: 'joint' (section 3.2.1), every joint is a sequence of its own and all share the weights; 'hand'
-            (section 3.2.2), the mean over the joints is one sequence, and its answer goes to every joint.
+            (section 3.2.2), the mean over the joints is one sequence, whose result goes to every joint.
+        groups: G.
+        kernel_size: K.
+        max_offset: frames.
+        padding: 'zeros' or 'replicate'.
+        value_projection: a linear layer before the sampling.
+        initial_modulation: initial value of the modulation, see `DeformableTemporalConv`.
 
     Raises:
-        ValueError: an unknown level.
+        ValueError: an unknown level or padding, or channels is not a multiple of groups.
     """
 
     def __init__(
@@ -97,18 +118,31 @@ class DynamicTemporalConv(nn.Module):
         padding: str = 'zeros',
         value_projection: bool = True,
         initial_modulation: float = 0.0,
-    ):
+    ) -> None:
         super().__init__()
-        if level not in LEVELS:
-            raise ValueError(f'level must be one of {LEVELS}, got {level!r}')
+        check_option('level', level, LEVELS)
+        self.channels = channels
         self.level = level
         self.norm = nn.LayerNorm(channels)
         self.convolution = DeformableTemporalConv(
             channels, groups, kernel_size, max_offset, padding, value_projection, initial_modulation
         )
 
-    def forward(self, x: torch.Tensor, frame_valid: torch.Tensor | None = None) -> torch.Tensor:
-        """Joint features (N, T, J, C), (N, T) bool -> what is to be added to them, (N, T, J, C) or (N, T, 1, C)."""
+    def forward(self, x: Tensor, frame_valid: Tensor | None = None) -> Tensor:
+        """Convolves along time, without the residual connection.
+
+        Args:
+            x: (N, T, J, C).
+            frame_valid: (N, T) bool; frames where it is False are sampled as zero. None: all.
+
+        Returns:
+            What is to be added to `x`: (N, T, J, C), or (N, T, 1, C) at level 'hand'.
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
+        """
+        check_features('x', x, 'N T J C', self.channels)
         if self.level == 'hand':
             return self.convolution(self.norm(x.mean(2)), frame_valid)[:, :, None]
         return self.convolution(self.norm(x), frame_valid)

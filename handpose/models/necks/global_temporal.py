@@ -3,9 +3,9 @@
 Legend: N hands, T frames, J joints, C channels.
 """
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
+from handpose.models.layers.checks import check_features, check_mask
 from handpose.models.layers.fused_attention import BranchFusion, FusedSelfAttention
 from handpose.models.necks.dynamic_tcn import DynamicTemporalConv
 from handpose.registry import MODELS
@@ -16,15 +16,20 @@ class GlobalTemporalBlock(nn.Module):
     """Temporal attention and hand-level dynamic convolution side by side on the mean over the joints.
 
     Args:
-        channels, num_heads: C and the number of heads.
-        attention: the path GA of the paper's Table 2. convolution: its path DC.
-        groups, kernel_size, padding, initial_modulation: of the convolution.
+        channels: C, a multiple of num_heads and of groups.
+        num_heads: attention heads.
+        attention: the path GA of the paper's Table 2.
+        convolution: the path DC of the paper's Table 2.
+        groups: of the convolution.
+        kernel_size: of the convolution.
+        padding: of the convolution.
+        initial_modulation: of the convolution.
 
     Raises:
-        ValueError: neither path is wanted.
+        ValueError: both paths are off, an unknown padding, or channels that do not fit.
     """
 
-    recomputable = True  # under activation checkpointing
+    recomputable = ('forward',)  # under activation checkpointing
 
     def __init__(
         self,
@@ -36,10 +41,11 @@ class GlobalTemporalBlock(nn.Module):
         kernel_size: int = 8,
         padding: str = 'zeros',
         initial_modulation: float = 0.0,
-    ):
+    ) -> None:
         super().__init__()
         if not (attention or convolution):
             raise ValueError('a global temporal block needs attention, convolution or both')
+        self.channels = channels
         self.attention = FusedSelfAttention(channels, num_heads) if attention else None
         self.convolution = (
             DynamicTemporalConv(
@@ -50,8 +56,22 @@ class GlobalTemporalBlock(nn.Module):
         )
         self.fusion = BranchFusion(channels) if attention and convolution else None
 
-    def forward(self, x: torch.Tensor, frame_valid: torch.Tensor | None = None) -> torch.Tensor:
-        """Joint features (N, T, J, C), (N, T) bool -> what is to be added to every joint, (N, T, C)."""
+    def forward(self, x: Tensor, frame_valid: Tensor | None = None) -> Tensor:
+        """Runs the block, without the residual connection.
+
+        Args:
+            x: (N, T, J, C).
+            frame_valid: (N, T) bool; frames where it is False are neither attended to nor sampled. None: all.
+
+        Returns:
+            What is to be added to every joint: (N, T, C).
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
+        """
+        check_features('x', x, 'N T J C', self.channels)
+        check_mask('frame_valid', frame_valid, x.shape[:2], 'N T')
         hand = x.mean(2, keepdim=True)  # (N, T, 1, C)
         paths = []
         if self.attention is not None:

@@ -1,10 +1,14 @@
-"""Deformer's spatial transformer: a hand region to one vector, with 2D joints on the way (section 3.1)."""
+"""Deformer's spatial transformer: from a hand region to one vector, with 2D joints on the way (section 3.1).
+
+Legend: N regions, C channels, J joints, h w the region's size in cells.
+"""
 
 from typing import NamedTuple
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
+from handpose.models.layers.checks import check_option
 from handpose.models.layers.mlp import MLP
 from handpose.models.layers.position import POSITIONS_2D, sine_position_2d
 from handpose.models.layers.soft_argmax import soft_argmax_2d
@@ -13,15 +17,15 @@ from handpose.registry import MODELS
 
 
 class SpatialFeatures(NamedTuple):
-    """What `SpatialTransformer` returns.
+    """Output of `SpatialTransformer`.
 
     feature (N, C); joints_2d (N, J, 2) in [0, 1] of the region, x first, cell centres at +0.5;
     heatmaps (N, J, h, w), each summing to 1.
     """
 
-    feature: torch.Tensor
-    joints_2d: torch.Tensor
-    heatmaps: torch.Tensor
+    feature: Tensor
+    joints_2d: Tensor
+    heatmaps: Tensor
 
 
 @MODELS.register_module()
@@ -35,13 +39,13 @@ class SpatialTransformer(nn.Module):
         feedforward_channels: hidden size of the transformer layers.
         dropout: dropout in the transformer layers.
         num_joints: J.
-        heatmap_to_decoder: joins the heatmaps to the tokens that the decoder reads (the paper). The published
-            code does not; it appends the 2D joints to the temporal feature instead.
+        heatmap_to_decoder: appends the heatmaps to the decoder's input tokens (the paper). The published code does
+            not; it appends the 2D joints to the temporal feature instead.
         query_self_attention: gives the decoder a self-attention over its single query (the published code).
         query_role: 'input' (the paper) or 'code' (the published code), see `QueryDecoder`.
         position: 'cell_centre' or 'cumulative' (the published code), see `sine_position_2d`.
-        initial_sharpness: what the learned factor of each joint's heatmap logits, before the softmax over cells,
-            starts from. The published code starts from 1.
+        initial_sharpness: initial value of the learned factor of each joint's heatmap logits before the softmax over
+            cells. The published code starts from 1.
 
     Raises:
         ValueError: an unknown query_role or position.
@@ -60,21 +64,40 @@ class SpatialTransformer(nn.Module):
         query_role: str = 'input',
         position: str = 'cell_centre',
         initial_sharpness: float = 10.0,
-    ):
+    ) -> None:
         super().__init__()
-        if position not in POSITIONS_2D:
-            raise ValueError(f'position must be one of {", ".join(map(repr, POSITIONS_2D))}, got {position!r}')
-        sizes = (channels, num_layers, num_heads, feedforward_channels, dropout)
+        check_option('position', position, POSITIONS_2D)
+        self.channels = channels
         self.position = position
-        self.encoder = TransformerEncoder(*sizes)
+        self.encoder = TransformerEncoder(channels, num_layers, num_heads, feedforward_channels, dropout)
         self.heatmap = MLP(channels, (channels, channels, num_joints))
         # Starting sharp: from a flat heatmap, the mean over all cells, hardly any gradient reaches the tokens.
         self.sharpness = nn.Parameter(torch.full((num_joints,), float(initial_sharpness)))
         self.join = nn.Linear(channels + num_joints, channels) if heatmap_to_decoder else None
-        self.decoder = QueryDecoder(*sizes, self_attention=query_self_attention, query_role=query_role)
+        self.decoder = QueryDecoder(
+            channels,
+            num_layers,
+            num_heads,
+            feedforward_channels,
+            dropout,
+            self_attention=query_self_attention,
+            query_role=query_role,
+        )
 
-    def forward(self, region: torch.Tensor) -> SpatialFeatures:
-        """Region features (N, C, h, w) -> feature (N, C), joints_2d (N, J, 2), heatmaps (N, J, h, w)."""
+    def forward(self, region: Tensor) -> SpatialFeatures:
+        """Encodes regions.
+
+        Args:
+            region: (N, C, h, w).
+
+        Returns:
+            feature (N, C), joints_2d (N, J, 2), heatmaps (N, J, h, w).
+
+        Raises:
+            ValueError: a shape that does not fit.
+        """
+        if region.ndim != 4 or region.shape[1] != self.channels:
+            raise ValueError(f'region must have the shape (N, {self.channels}, h, w), got {tuple(region.shape)}')
         channels, height, width = region.shape[1:]
         position = sine_position_2d(height, width, channels, region.device, self.position).to(region.dtype)
         tokens = self.encoder(region.flatten(2).transpose(1, 2), position)  # (N, hw, C)

@@ -1,28 +1,30 @@
-"""Deformer's temporal transformer: frame features that know of each other, and one feature of the hand's shape."""
+"""Deformer's temporal transformer: frame features in context, and one feature of the hand's shape (section 3.1).
+
+Legend: B clips, T frames, C channels.
+"""
 
 from typing import NamedTuple
 
-import torch
-from torch import nn
+from torch import Tensor, nn
 
+from handpose.models.layers.checks import check_features, check_mask, check_option
 from handpose.models.layers.position import POSITIONS_1D, sine_position_1d
 from handpose.models.layers.transformer import QueryDecoder, TransformerEncoder
 from handpose.registry import MODELS
 
 
 class TemporalFeatures(NamedTuple):
-    """What `TemporalTransformer` returns: features (B, T, C) and shape_feature (B, C)."""
+    """Output of `TemporalTransformer`: features (B, T, C) and shape_feature (B, C)."""
 
-    features: torch.Tensor
-    shape_feature: torch.Tensor
+    features: Tensor
+    shape_feature: Tensor
 
 
 @MODELS.register_module()
 class TemporalTransformer(nn.Module):
     """Self-attention over the frames of a clip, and a learned query that gathers the hand's shape from all of them.
 
-    Clips may have any length. Frames that are padding are never attended to; what comes out at them is finite
-    and means nothing (Deformer, section 3.1).
+    Clips may have any length.
 
     Args:
         channels: C.
@@ -48,17 +50,39 @@ class TemporalTransformer(nn.Module):
         query_self_attention: bool = False,
         query_role: str = 'input',
         position: str = 'index',
-    ):
+    ) -> None:
         super().__init__()
-        if position not in POSITIONS_1D:
-            raise ValueError(f'position must be one of {", ".join(map(repr, POSITIONS_1D))}, got {position!r}')
+        check_option('position', position, POSITIONS_1D)
+        self.channels = channels
         self.position = position
-        sizes = (channels, num_layers, num_heads, feedforward_channels, dropout)
-        self.encoder = TransformerEncoder(*sizes)
-        self.decoder = QueryDecoder(*sizes, self_attention=query_self_attention, query_role=query_role)
+        self.encoder = TransformerEncoder(channels, num_layers, num_heads, feedforward_channels, dropout)
+        self.decoder = QueryDecoder(
+            channels,
+            num_layers,
+            num_heads,
+            feedforward_channels,
+            dropout,
+            self_attention=query_self_attention,
+            query_role=query_role,
+        )
 
-    def forward(self, features: torch.Tensor, frame_valid: torch.Tensor | None = None) -> TemporalFeatures:
-        """Frame features (B, T, C) and frame_valid (B, T) bool -> features (B, T, C), shape_feature (B, C)."""
+    def forward(self, features: Tensor, frame_valid: Tensor | None = None) -> TemporalFeatures:
+        """Attends over time.
+
+        Args:
+            features: (B, T, C).
+            frame_valid: (B, T) bool; padding, where it is False, is not attended to, and its output is finite and
+                meaningless. None: all.
+
+        Returns:
+            features (B, T, C), shape_feature (B, C).
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
+        """
+        check_features('features', features, 'B T C', self.channels)
+        check_mask('frame_valid', frame_valid, features.shape[:2], 'B T')
         position = sine_position_1d(features.shape[1], features.shape[2], features.device, self.position)
         position = position.to(features.dtype)
         features = self.encoder(features, position, frame_valid)

@@ -4,9 +4,10 @@ Legend: B clips, T frames, t frames of a window, m windows of a clip, C channels
 """
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 from torch.nn import functional as F
 
+from handpose.models.layers.checks import check_features, check_mask
 from handpose.models.layers.pre_norm_transformer import AttendedTokens, PreNormEncoder
 from handpose.registry import MODELS
 
@@ -15,19 +16,21 @@ from handpose.registry import MODELS
 class WindowedTransformer(nn.Module):
     """A pre-norm encoder over each run of t consecutive frames, all runs at once; its cost grows with T, not with T^2.
 
-    The first window starts with the first frame. Frames that are padding or missing are not attended to; what comes
-    out at them is finite and means nothing.
+    The first window starts with the first frame.
 
     Args:
-        channels: C, even and a multiple of num_heads. num_layers, num_heads, feedforward_channels: sizes.
+        channels: C, even and a multiple of num_heads.
+        num_layers: number of layers.
+        num_heads: attention heads.
+        feedforward_channels: hidden size of the layers.
         window: t, or None: one window over all frames.
         dropout: dropout of attention weights, residuals and the feed-forward layer.
-        position: 'per_layer' adds the sine code of a frame's place in its window to queries and keys at every layer
-            (the published code), 'input' adds it once to what comes in.
-        final_norm: normalises what comes out.
+        position: 'per_layer' adds the sine encoding of a frame's position in its window to queries and keys at every
+            layer (the published code), 'input' adds it once to the input.
+        final_norm: normalises the output.
 
     Raises:
-        ValueError: window below 1, an unknown position, or channels that are odd or no multiple of num_heads.
+        ValueError: window below 1, an unknown position, or channels that are odd or not a multiple of num_heads.
     """
 
     def __init__(
@@ -40,28 +43,37 @@ class WindowedTransformer(nn.Module):
         dropout: float = 0.0,
         position: str = 'per_layer',
         final_norm: bool = True,
-    ):
+    ) -> None:
         super().__init__()
         if window is not None and window < 1:
             raise ValueError(f'window must be at least 1 frame, or None for one window over all, got {window}')
+        self.channels = channels
         self.window = window
         self.encoder = PreNormEncoder(
             channels, num_layers, num_heads, feedforward_channels, dropout, position, final_norm
         )
 
     def forward(
-        self, features: torch.Tensor, frame_valid: torch.Tensor | None = None, return_attention: bool = False
+        self, features: Tensor, frame_valid: Tensor | None = None, return_attention: bool = False
     ) -> AttendedTokens:
         """Runs the encoder in every window.
 
         Args:
             features: (B, T, C), T of any length.
-            frame_valid: (B, T) bool, False where a frame is padding or missing; None = all true.
-            return_attention: also gives the weights of the last layer, which costs a second look at the scores.
+            frame_valid: (B, T) bool, False where a frame is padding or missing: it is not attended to, and its output
+                is finite and meaningless. None: all.
+            return_attention: also returns the weights of the last layer, for which its scores are computed a second
+                time.
 
         Returns:
             features (B, T, C) and attention (B, m, heads, t, t) or None; the last of the m windows may reach beyond T.
+
+        Raises:
+            TypeError: the mask is not bool.
+            ValueError: shapes that do not fit.
         """
+        check_features('features', features, 'B T C', self.channels)
+        check_mask('frame_valid', frame_valid, features.shape[:2], 'B T')
         clips, num_frames, _ = features.shape
         window = min(self.window or num_frames, num_frames)
         missing = -num_frames % window

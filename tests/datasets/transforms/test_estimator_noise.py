@@ -16,7 +16,7 @@ from handpose.datasets.transforms.noise_model import PRESETS, SHARE_OF_FINGER, e
 from handpose.evaluation.input_motion import InputTrack, input_errors
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence
-from handpose.synthesis.recorded import motion_from_packed
+from handpose.synthesis.recordings.dexycb import motion_from_packed
 
 FPS = 30.0
 HANDS = {side: hand_joints(12, side, 3).astype(np.float64) + (0.05, -0.1, 0.7) for side in (0, 1)}

@@ -86,12 +86,16 @@ def test_moving_is_a_similarity_of_joints_alone(model):
 class Recorder(MotionRefiner):
     """Keeps what the network is shown in training."""
 
+    def __init__(self, mirror_left_hands):
+        super().__init__(mirror_left_hands=mirror_left_hands)
+        self.loss_function = self.keep
+
     def forward(self, motion, frame_valid=None):
         self.seen = motion
         return RefinedMotion(motion)
 
-    def motion_loss(self, output, truth, frame_valid):
-        self.truth, self.truth_valid = truth.joints, truth.joints_valid
+    def keep(self, output, target, step, hand_model):
+        self.truth, self.truth_valid = target.joints, target.joints_valid
         return {'loss': output.joints.sum()}
 
 

@@ -114,7 +114,7 @@ def test_padding_changes_no_valid_frame():
     model = build().eval()
     with torch.no_grad():
         model.head.pose.weight.normal_()
-    images, boxes, _ = model._inputs(make_batch(clips=2, frames=5))
+    images, boxes, *_ = model._inputs(make_batch(clips=2, frames=5))
     side, valid = torch.tensor([0, 1]), torch.tensor([[True] * 3 + [False] * 2] * 2)
     with torch.no_grad():
         real = model(images[:, :3], boxes[:, :3], side, valid[:, :3])

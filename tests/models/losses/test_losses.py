@@ -38,7 +38,7 @@ def test_joints_2d_leaves_out_what_lies_outside():
     valid = torch.tensor([[True, True, True, False]])
     assert Joints2DLoss()(prediction, target, valid).item() == pytest.approx(0.2**2 / 2)
     assert Joints2DLoss('l1', loss_weight=3)(prediction, target, valid).item() == pytest.approx(3 * 0.2 / 2)
-    with pytest.raises(ValueError, match="'mse' or 'l1', got 'l2'"):
+    with pytest.raises(ValueError, match="'mse', 'l1', got 'l2'"):
         Joints2DLoss('l2')
 
 

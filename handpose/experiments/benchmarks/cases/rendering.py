@@ -9,7 +9,7 @@ import torch
 from handpose.experiments.benchmarks.case import Work, case
 from handpose.geometry.raster import rasterize, rasterize_exact
 from handpose.hands import ProceduralHand
-from handpose.synthesis import SyntheticOptions, write_synthetic
+from handpose.synthesis import MultiViewOptions, write_dataset
 
 SIZE = 256
 
@@ -17,19 +17,19 @@ SIZE = 256
 @case('frame')
 def render_frames(settings):
     """Rendering 256 x 256 frames of one scene: colour, depth, segmentation, occlusion; nothing written."""
-    from handpose.synthesis.appearance import draw_look
-    from handpose.synthesis.bodies import SceneBodies
-    from handpose.synthesis.generate import camera_frames
-    from handpose.synthesis.scene import build_scene, draft_block, draw_intrinsics
+    from handpose.synthesis.layouts.dexycb import DexYCBLayout
+    from handpose.synthesis.rendering.appearance import draw_look
+    from handpose.synthesis.rendering.bodies import SceneBodies
+    from handpose.synthesis.rendering.still_camera import StillCameraRenderer
+    from handpose.synthesis.scenes.grasping import build_grasp_scene, draft_block
 
-    options = SyntheticOptions('nowhere', subjects=1, sequences=5, frames=24, cameras=1, size=SIZE)
-    model, intrinsics = ProceduralHand(), draw_intrinsics(options)
-    scene = build_scene(options, model, draft_block(options, model, 0, 0)[0], intrinsics)
-    look = draw_look(np.random.default_rng(0), scene.vertices.shape[1], len(scene.objects))
-    bodies = SceneBodies(scene, look, model)
+    options = MultiViewOptions('nowhere', subjects=1, sequences=5, frames=24, cameras=1, size=SIZE)
+    model = ProceduralHand()
+    scene = build_grasp_scene(DexYCBLayout(options), model, draft_block(options, model, 0, 0)[0])
+    bodies = SceneBodies(scene, draw_look(np.random.default_rng(0), model.num_vertices, len(scene.objects)), model)
 
     def run():
-        return sum(1 for _ in camera_frames(scene, bodies, look, 0, SIZE, np.random.default_rng(0)))
+        return sum(1 for _ in StillCameraRenderer(bodies, 0, np.random.default_rng(0)).frames())
 
     return Work(run, options.frames)
 
@@ -42,7 +42,7 @@ def built_in_data(settings):
     def run():
         folder = tempfile.mkdtemp(prefix='benchmark_')
         try:
-            write_synthetic(SyntheticOptions(folder, **options))
+            write_dataset(MultiViewOptions(folder, **options))
         finally:
             shutil.rmtree(folder)
 

@@ -1,0 +1,1 @@
+"""How hands and objects move: trajectories, gestures, grasps, grips, and scripted actions."""

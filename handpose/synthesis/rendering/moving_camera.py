@@ -1,0 +1,186 @@
+"""Renders a video of a moving camera: table and room behind, then hands, forearms and objects by their depth.
+
+Bodies are drawn at twice the image's size and averaged, so that fingers of two pixels keep their edges. Built for
+speed: a hand's faces, about as small as a pixel, have one colour each; table and room are two warps of images.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from functools import lru_cache
+
+import cv2
+import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
+
+from handpose.geometry.raster import NEAR, paint_faces
+from handpose.hands import ProceduralHand
+from handpose.hands.model import LEFT, RIGHT
+from handpose.synthesis.objects.textures import flat_texture
+from handpose.synthesis.rendering import drawing
+from handpose.synthesis.rendering.appearance import TABLE_METRES, TABLE_PIXELS, Look, draw_look, draw_sensor
+from handpose.synthesis.rendering.bodies import SceneBodies
+from handpose.synthesis.rendering.decimation import decimate
+from handpose.synthesis.rendering.drawing import Body, Canvas, Exposure, Frame, Layer, project
+from handpose.synthesis.scene import Scene
+
+OVERSAMPLING = 2
+HAND_LABELS, ARM_LABELS, _OBJECT_LABEL = (1, 2), (3, 4), 5  # of the finer canvas, by side
+_ROOM_PIXELS = 256
+_HAND_VERTICES = 520
+_LONGEST_BLUR = 0.08  # share of the image's width
+_SHADOW_STEP = 3  # every third vertex of a hand casts its shadow
+
+
+class MovingCameraRenderer:
+    """Renders the frames of both hands of a person, seen by camera 0, and the objects about them.
+
+    Args:
+        scene: the scene; its objects have textures of their own.
+        skin: (3,) RGB of the hands.
+        arm: (3,) RGB of forearms or sleeves.
+        model: the hand model that posed the hands.
+        rng: numpy Generator.
+    """
+
+    def __init__(self, scene: Scene, skin: NDArray, arm: NDArray, model: ProceduralHand, rng: Generator) -> None:
+        self.scene, self.size = scene, scene.image_sizes[0]
+        self.extrinsics, self.intrinsics = scene.extrinsics[:, 0], scene.intrinsics[0]
+        look = draw_look(rng, model.num_vertices, 0)
+        table_half = rng.uniform((0.5, 0.5), (1.1, 0.9))
+        textures = tuple(o.texture for o in scene.objects if o.texture is not None)
+        self._look = replace(look, skin=skin, arm=arm, table_half=table_half, textures=textures)
+        self._table, self._on_table = _table_image(self._look)
+        self._room = flat_texture(rng, _ROOM_PIXELS)
+        sensor = draw_sensor(rng)
+        self._expose = Exposure(sensor, rng, self.size)
+        self._blurs = [sensor.shutter * self._speed(hand) for hand in range(len(scene.sides))]
+        self._fine = _finer(self.intrinsics)
+        self._bodies = SceneBodies(scene, self._look, model)
+        self._used, faces = _coarse_hand(model)
+        self._faces = {RIGHT: faces, LEFT: faces[:, ::-1]}
+        self._face_colours = self._bodies.skin[self._used][faces].mean(1).astype(np.float32)
+
+    def frames(self, camera: int = 0) -> Iterator[Frame]:
+        """Yields the frames: image and labels (`HAND_LABELS`, `ARM_LABELS`) at `OVERSAMPLING` times its size."""
+        for index in range(len(self.extrinsics)):
+            yield self._render(index)
+
+    def _render(self, index: int) -> Frame:
+        scene, (width, height) = self.scene, (OVERSAMPLING * n for n in self.size)
+        objects = [self._bodies.object(number, index) for number in range(len(scene.objects))]
+        arms = [self._bodies.arm(hand, index) for hand in range(len(scene.sides))]
+        colour = self._background(index, [*objects, *arms])
+        canvas = Canvas(
+            cv2.resize(colour, (width, height), interpolation=cv2.INTER_LINEAR),
+            np.full((height, width), drawing.FAR, np.float32),
+            np.zeros((height, width), np.uint8),
+        )
+        labelled = [(body, _OBJECT_LABEL) for body in objects]
+        labelled += [(arm, ARM_LABELS[side]) for arm, side in zip(arms, scene.sides, strict=True)]
+        for body, label in labelled:
+            canvas.add(drawing.draw_body(body, self._fine, self.extrinsics[index], (width, height), self._look), label)
+        for hand, side in enumerate(scene.sides):
+            canvas.add(self._draw_hand(hand, index, (width, height)), HAND_LABELS[side])
+        image = cv2.resize(canvas.colour, self.size, interpolation=cv2.INTER_AREA)
+        for side, blurs in zip(scene.sides, self._blurs, strict=True):
+            if np.hypot(*blurs[index]) > drawing.VISIBLE_BLUR:
+                moving = (canvas.seg == HAND_LABELS[side]) | (canvas.seg == ARM_LABELS[side])
+                image = _motion_blur(image, moving, blurs[index])
+        return Frame(self._expose(image), canvas.seg)
+
+    def _draw_hand(self, hand: int, index: int, size: tuple[int, int]) -> Layer:
+        """A hand, every face in one colour and at one depth."""
+        vertices, faces = self.scene.vertices[index, hand, self._used], self._faces[int(self.scene.sides[hand])]
+        extrinsics = self.extrinsics[index]
+        uv, depth = project(vertices, self._fine, extrinsics)
+        ids = paint_faces(uv, depth, faces, size).reshape(-1)
+        pixels = np.flatnonzero(ids >= 0)
+        ids = ids[pixels]
+        corners = vertices[faces].transpose(1, 0, 2)
+        normals = np.cross(corners[1] - corners[0], corners[2] - corners[0])
+        normals /= np.maximum(np.sqrt((normals**2).sum(1, keepdims=True)), 1e-12)
+        middles = corners.mean(0)
+        colours = self._face_colours * drawing.shade(middles, normals, extrinsics, self._look)
+        return Layer(pixels, depth[faces].mean(1)[ids], colours[ids])
+
+    def _background(self, index: int, bodies: Sequence[Body]) -> NDArray:
+        """Table, its shadows, and the room beyond it: (h, w, 3) float32."""
+        intrinsics, extrinsics = self.intrinsics, self.extrinsics[index]
+        casting = [(body.vertices, False) for body in bodies]
+        casting += [(vertices[::_SHADOW_STEP], True) for vertices in self.scene.vertices[index]]
+        shadow = drawing.cast_shadows(casting, intrinsics, extrinsics, self.size, self._look)
+        to_image = intrinsics @ extrinsics[:3, [0, 1, 3]] @ self._on_table
+        table = _warped(self._table, to_image, self.size)
+        share = table[..., 3:] * _in_front(to_image, self.size)
+        table = table[..., :3] * (1 - drawing.SHADOW * shadow)[..., None]
+        if share.min() > 0.999:
+            return table
+        # The room is an image on a wall so far off that only turning the head moves it.
+        on_wall = np.array([[2.5 / _ROOM_PIXELS, 0, -1.25], [0, 0, 1], [0, 2.5 / _ROOM_PIXELS, -1.25]])
+        room = _warped(self._room, intrinsics @ extrinsics[:3, :3] @ on_wall, self.size, cv2.BORDER_WRAP)
+        return (room + share * (table - room)).astype(np.float32)
+
+    def _speed(self, hand: int) -> NDArray:
+        """How far (F, 2) a hand's middle moves in the image from frame to frame, pixels, both ways in time."""
+        middles = self.scene.joints[:, hand].mean(1)[..., None]
+        local = (self.extrinsics[:, :3, :3] @ middles)[..., 0] + self.extrinsics[:, :3, 3]
+        pixels = local @ self.intrinsics.T
+        return np.gradient(pixels[:, :2] / np.maximum(pixels[:, 2:], NEAR), axis=0)
+
+
+@lru_cache(maxsize=1)
+def _coarse_hand(model: ProceduralHand) -> tuple[NDArray, NDArray]:
+    """The vertices (W,) of a right hand that are drawn, and faces (F, 3) on these."""
+    faces = decimate(model.template_vertices.double().numpy(), model.faces_of(RIGHT).numpy(), _HAND_VERTICES)
+    used, places = np.unique(faces, return_inverse=True)
+    return used, places.reshape(faces.shape)
+
+
+def _motion_blur(image: NDArray, moving: NDArray, step: NDArray) -> NDArray:
+    """The image (h, w, 3), blurred along `step` (dx, dy) about where the finer canvas says `moving` (H, W) bool."""
+    size = image.shape[1::-1]
+    share = cv2.resize(moving.astype(np.float32), size, interpolation=cv2.INTER_AREA)
+    rows, columns = np.nonzero(share)
+    if not len(rows):
+        return image
+    kernel = drawing.line_kernel(step * min(1.0, _LONGEST_BLUR * size[0] / np.hypot(*step)))
+    window = drawing.blur_window(rows, columns, kernel)
+    sharp = image[window]
+    share = cv2.filter2D(share[window], -1, kernel)[..., None]
+    image[window] = sharp + share * (cv2.filter2D(sharp, -1, kernel) - sharp)
+    return image
+
+
+def _finer(intrinsics: NDArray) -> NDArray:
+    """The intrinsics of the finer canvas: pixel centres lie at whole numbers."""
+    scale = np.diag([OVERSAMPLING, OVERSAMPLING, 1.0])
+    scale[:2, 2] = (OVERSAMPLING - 1) / 2
+    return scale @ intrinsics
+
+
+def _table_image(look: Look) -> tuple[NDArray, NDArray]:
+    """The lit table (N, N, 4) float32, its last channel 1 where the table is, and (3, 3) from its pixels to metres."""
+    metres = (np.arange(TABLE_PIXELS) + 0.5) * (TABLE_METRES / TABLE_PIXELS) - TABLE_METRES / 2
+    inside = (np.abs(metres[None]) < look.table_half[0]) & (np.abs(metres[:, None]) < look.table_half[1])
+    image = np.concatenate([look.table * drawing.table_light(look), inside[..., None]], 2).astype(np.float32)
+    cosine, sine = np.cos(look.table_angle), np.sin(look.table_angle)
+    scale = TABLE_METRES / TABLE_PIXELS
+    to_metres = np.array(
+        [[scale, 0, scale / 2 - TABLE_METRES / 2], [0, scale, scale / 2 - TABLE_METRES / 2], [0, 0, 1]]
+    )
+    return image, np.array([[cosine, -sine, 0], [sine, cosine, 0], [0, 0, 1]]) @ to_metres
+
+
+def _warped(image: NDArray, to_image: NDArray, size: tuple[int, int], border: int = cv2.BORDER_CONSTANT) -> NDArray:
+    """A plane's image as the camera sees it, by the homography (3, 3) from its pixels to the camera's."""
+    flags = cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP
+    return cv2.warpPerspective(image, np.linalg.inv(to_image), size, flags=flags, borderMode=border)
+
+
+def _in_front(to_image: NDArray, size: tuple[int, int]) -> NDArray:
+    """(h, w, 1) float32: 1 where a pixel's ray meets the plane before the camera, not behind it."""
+    inverse = np.linalg.inv(to_image)
+    # A point of the plane at depth z has the homogeneous pixel z (u, v, 1), so the last row gives 1 / z.
+    x, y = np.arange(size[0], dtype=np.float32), np.arange(size[1], dtype=np.float32)
+    return ((inverse[2, 0] * x + (inverse[2, 1] * y + inverse[2, 2])[:, None]) > 0)[..., None].astype(np.float32)
