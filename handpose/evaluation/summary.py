@@ -147,7 +147,7 @@ def load_records(path: str | Path) -> dict[str, NDArray[Any]]:
     Raises:
         FileError: the file is damaged.
     """
-    return read_npz(path, advice='test again with tools/test.py')
+    return read_npz(path, advice='test again with `handpose test`')
 
 
 def _row_means(scores: FloatArray) -> FloatArray:

@@ -12,7 +12,7 @@ class LoadFeatures:
     """Fills `features` (T, 1, C) float32 from a features file; no image is read.
 
     Args:
-        path: file that tools/convert/extract_features.py made.
+        path: file that `handpose extract-features` made.
         data_root: folder of the data set, from which the file names its images.
 
     Raises:

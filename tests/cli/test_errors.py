@@ -6,15 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from random_clips import RandomClips
 from torch.utils.data import DataLoader, Dataset
 
+from handpose.cli.errors import exit_on_user_error
 from handpose.engine.adapter import collate
-from handpose.engine.errors import exit_on_user_error
 
 
 @pytest.mark.parametrize('package, extra', [('mmcv', 'mmcv'), ('tensorboard', 'train'), ('matplotlib', 'train')])
@@ -90,7 +89,7 @@ import sys
 from torch.utils.data import DataLoader
 from random_clips import RandomClips
 from handpose.engine.adapter import collate
-from handpose.engine.errors import exit_on_user_error
+from handpose.cli.errors import exit_on_user_error
 with exit_on_user_error():
     list(DataLoader(RandomClips(8, size=128), batch_size=4, collate_fn=collate, num_workers=2))
 """
@@ -106,7 +105,7 @@ def can_mount():
 
 @pytest.mark.skipif(not can_mount(), reason='this user cannot mount a small /dev/shm')
 def test_a_small_shared_memory_ends_in_a_message():
-    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    paths = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
         ['unshare', '-m', 'bash', '-c', SMALL, 'bash', sys.executable, '-c', LOAD],
         capture_output=True,
