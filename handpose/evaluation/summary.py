@@ -16,6 +16,7 @@ from handpose.evaluation.records import Columns
 from handpose.evaluation.spec import MetricSpec
 from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
+from handpose.hands import SIDE_LABELS
 from handpose.hands.joints import COMMON_JOINTS
 from handpose.hands.sides import SIDE_LABELS
 

@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from handpose.datasets.base import VideoDataset
 from handpose.evaluation import ActionMetric, Metric, MetricSpec, joint_mean
 from handpose.evaluation.summary import BREAKDOWNS, sample_groups
-from handpose.hands.sides import SIDE_LABELS
+from handpose.hands import SIDE_LABELS
 from handpose.models.estimators.base import Estimator
 from handpose.structures import HandSequence, with_true_vertices
 from handpose.visualization.action_figures import confusion_matrix
