@@ -11,6 +11,7 @@ _expects_ = [
     'test_pipeline',  # transforms of validation and test tracks
 ]
 
+whole_tracks = dict(type='Tracks')
 labelled = dict(
     type='DexYCB',
     data_root='$data_root',
@@ -23,14 +24,14 @@ labelled = dict(
 train_dataset = dict(
     _include_='$labelled',
     split='train',
-    mode='clips',
-    num_frames='$num_frames',
-    gap='$frame_step',
+    sampling=dict(
+        type='ClipSampling', num_frames='$num_frames', frame_step='$frame_step', clip_step='$clip_step', centred=True
+    ),
     pipeline='$train_pipeline',
 )
-val_dataset = dict(_include_='$labelled', split='val', mode='tracks', pipeline='$test_pipeline')
+val_dataset = dict(_include_='$labelled', split='val', sampling='$whole_tracks', pipeline='$test_pipeline')
 test_dataset = dict(
-    _include_='$labelled', split='$test_split', mode='tracks', pipeline='$test_pipeline', partial='$partial'
+    _include_='$labelled', split='$test_split', sampling='$whole_tracks', pipeline='$test_pipeline', partial='$partial'
 )
 train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
 val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
@@ -42,6 +43,7 @@ results_file = dict(type='DexYCBResults')  # what `tools/test.py --results FILE`
 # Options of the dataset (`handpose.datasets.DexYCB` documents them all):
 setup = 's0'  # official split: s0 unseen sequences, s1 subjects, s2 cameras, s3 grasps; 'all' = everything there is
 test_split = 'test'
+clip_step = 1  # frames from the centre of one clip to that of the next, at least; 1: a clip for every annotated frame
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
 partial = False  # True: a test root of which only some frames are on disk
 packed = None  # path of a store of packed frames, to read images from it (docs/packed_frames.md)

@@ -12,6 +12,7 @@ _expects_ = [
 train_pipeline = [dict(type='MotionAugmentation', hand_model='$hand_model', flip='$flip'), dict(type='EstimatorNoise')]
 test_pipeline = [dict(type='EstimatorNoise')]
 
+whole_tracks = dict(type='Tracks')
 labelled = dict(
     type='HanCo',
     data_root='$data_root',
@@ -25,13 +26,11 @@ labelled = dict(
 train_dataset = dict(
     _include_='$labelled',
     split='train',
-    mode='clips',
-    num_frames='$num_frames',
-    clip_stride='$clip_stride',
+    sampling=dict(type='ClipSampling', num_frames='$num_frames', clip_step='$clip_step'),
     pipeline='$train_pipeline',
 )
-val_dataset = dict(_include_='$labelled', split='val', mode='tracks', pipeline='$test_pipeline')
-test_dataset = dict(_include_='$labelled', split='test', mode='tracks', pipeline='$test_pipeline')
+val_dataset = dict(_include_='$labelled', split='val', sampling='$whole_tracks', pipeline='$test_pipeline')
+test_dataset = dict(_include_='$labelled', split='test', sampling='$whole_tracks', pipeline='$test_pipeline')
 train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
 val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
 test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')
@@ -39,7 +38,7 @@ val_evaluator = [dict(type='HandPoseMetric')]
 test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric', f_score_thresholds=[])]
 
 # Options of the dataset (`handpose.datasets.HanCo` documents them all):
-clip_stride = 9
+clip_step = 9  # frames from the start of one clip to that of the next
 train_sequences = 1200  # sequences below this number are for training, the others for testing
 held_out = 100  # of the former the last for validation; to train on them too: held_out=0 val_dataloader=None
 annotated = 'all'  # or only frames whose hand-model fit exists ('has_fit') or was validated ('is_valid')

@@ -5,7 +5,7 @@ _expects_ = [
 ]
 
 num_frames = 7
-frame_step = 10
+frame_step = 10  # frames from one position of a clip to the next
 transformer = dict(
     channels=256, num_layers=3, num_heads=8, feedforward_channels=256, dropout=0.1, query_self_attention=False
 )

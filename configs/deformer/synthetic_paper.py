@@ -7,7 +7,7 @@ batch_size = 6
 num_workers = 0
 num_frames = 5
 frame_step = 4
-train_dataset = dict(clip_stride=10)
+clip_step = 10
 model = dict(
     monocular_head=dict(
         _delete_=True,

@@ -9,7 +9,7 @@ batch_size = 12
 num_workers = 0  # on two cores, workers gain nothing
 num_frames, frame_step = 15, 6  # 90 frames of the video: one clip has the longest action whole
 window = 3
-clip_starts = 'random'  # one clip of each video an epoch
+random_start = True  # one clip of each video an epoch
 channels = 128
 
 train_pipeline = [

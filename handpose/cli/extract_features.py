@@ -54,7 +54,7 @@ def run(arguments: argparse.Namespace) -> None:
 
 def whole_videos(config: Config, split: str) -> Any:
     """Builds the dataset of a split as whole videos, without the augmentations of training."""
-    options = {**config[f'{split}_dataset'].to_dict(), 'mode': 'videos', 'pipeline': config.test_pipeline}
+    options = {**config[f'{split}_dataset'].to_dict(), 'sampling': {'type': 'Tracks'}, 'pipeline': config.test_pipeline}
     return DATASETS.build(options)
 
 

@@ -75,7 +75,7 @@ def read_tracks(arguments: argparse.Namespace, split: str) -> list[InputTrack]:
     """
     if arguments.source.endswith('.npz'):
         noise = [dict(type='EstimatorNoise')]
-        options = dict(split=split, mode='tracks', labels='joints_only', seed=arguments.seed, pipeline=noise)
+        options = dict(split=split, labels='joints_only', seed=arguments.seed, pipeline=noise)
         dataset = MotionClips(arguments.source, **options)
     else:
         config = load_config(arguments.source, arguments.cfg_options)
@@ -90,7 +90,7 @@ def _dataset_config(config: Config, split: str, seed: int) -> dict[str, Any]:
     noise = [step for step in found.get('pipeline', ()) if step['type'] == 'EstimatorNoise']
     if not noise:
         raise DatasetError(f'the {split} dataset has no EstimatorNoise in its pipeline, so there is nothing to report')
-    return {**found, 'mode': 'tracks', 'pipeline': noise, 'seed': seed}
+    return {**found, 'sampling': {'type': 'Tracks'}, 'pipeline': noise, 'seed': seed}
 
 
 def _hands_of(clip: HandSequence) -> Iterator[InputTrack]:

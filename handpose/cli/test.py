@@ -118,7 +118,7 @@ def build_estimators(config: Config, arguments: argparse.Namespace) -> dict[str,
         estimators.update({name: MODELS.build(settings) for name, settings in config.compared.items()})
     elif arguments.compare:
         # Each frame once, as in the test: whole tracks, or videos.
-        labels = DATASETS.build({**config.train_dataset, 'mode': config.test_dataset.mode, 'pipeline': []})
+        labels = DATASETS.build({**config.train_dataset, 'sampling': config.test_dataset.sampling, 'pipeline': []})
         estimators.update(fit_constant_hands(labels[i] for i in range(len(labels))))
         set_random_seed(config.randomness.seed)
         estimators['untrained'] = MODELS.build(config.model)

@@ -41,7 +41,7 @@ def run(arguments: argparse.Namespace) -> None:
         arguments: those of `add_arguments`.
     """
     config = load_config(arguments.config, arguments.cfg_options)
-    settings = {**config.train_dataset, 'mode': 'tracks', 'pipeline': config.test_pipeline}
+    settings = {**config.train_dataset, 'sampling': {'type': 'Tracks'}, 'pipeline': config.test_pipeline}
     dataset = DATASETS.build(settings)
     batches = [collate([dataset[i]])['batch'] for i in track(range(0, len(dataset), arguments.every), 'reading')]
     print(f'{len(batches)} of {len(dataset)} tracks of the train split; {ERROR.name} | {ACCELERATION.name}')

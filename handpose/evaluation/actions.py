@@ -266,7 +266,7 @@ def merge_videos(rows: Sequence[VideoRow]) -> list[VideoRow]:
         if first['scores'].shape != row['scores'].shape or np.abs(first['scores'] - row['scores']).max() > SAME_WITHIN:
             raise SequenceError(
                 f'{row["sequence"]} was predicted twice with different action_scores; a video counts once: test whole '
-                f"videos (mode='videos')"
+                f"videos (sampling=dict(type='Tracks'))"
             )
     return [kept[key] for key in sorted(kept)]
 

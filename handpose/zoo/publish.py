@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 
 import handpose
-from handpose.datasets.io.taxonomies import configured_taxonomy
+from handpose.datasets.io.action_videos import configured_taxonomy
 from handpose.evaluation import MetricSpec, headlines
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import FileError, read_json

@@ -34,7 +34,7 @@ def test_from_a_download_to_pictures(tmp_path):
     names = {str(path.parent.relative_to(data)) for path in data.glob('*/*/meta.yml')}
     found = np.load(tmp_path / 'motion.npz')['sequence_names']
     assert names == set(found.tolist()) and len(names) >= 2
-    assert len(DexYCB(data, setup='all', mode='tracks')) == len(names)
+    assert len(DexYCB(data, setup='all')) == len(names)
 
 
 @pytest.mark.parametrize(

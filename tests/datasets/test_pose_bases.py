@@ -5,6 +5,7 @@ from pathlib import Path
 import pytest
 from pose_layouts import CAMERAS, write
 
+from handpose.datasets import Tracks
 from handpose.engine import load_config
 from handpose.registry import DATASETS
 
@@ -34,8 +35,8 @@ def test_base(tmp_path, name, options, tracks):
         sample = dataset[0].validate()
         assert sample.meta['split'] == split and sample.meta['hand_model'] == 'procedural-1'
         if split == 'train':
-            assert len(sample.frame_valid) == 27 and dataset.mode == 'clips'
+            assert len(sample.frame_valid) == 27 and dataset.sampling.clip_step == 9
         else:
-            assert len(dataset) == tracks[split] * CAMERAS and dataset.mode == 'tracks'
+            assert len(dataset) == tracks[split] * CAMERAS and dataset.sampling == Tracks()
     own = ['InterHandMetric'] if name == 'interhand' else []
     assert [e.type for e in config.test_evaluator] == ['HandPoseMetric', 'HandMeshMetric', *own]

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from samplings import centred
 
 from handpose.cli import benchmark, main
 from handpose.engine.training import DEFAULTS
@@ -367,7 +368,7 @@ def test_data_is_cut_like_a_flatter_camera(cases, settings):
 
     root = inputs.dexycb_root(settings, 96, 72)
     assert inputs.dexycb_root(settings, 96, 72) == root
-    clip = DexYCB(root, num_frames=3, gap=1, pipeline=[dict(type='LoadImages')])[0]
+    clip = DexYCB(root, sampling=centred(3), pipeline=[dict(type='LoadImages')])[0]
     assert clip.images.shape == (3, 1, 3, 72, 96)
     seen = project_points(clip.joints_3d[:, None], clip.intrinsics[:, :, None])
     torch.testing.assert_close(seen, clip.joints_2d, atol=1e-2, rtol=0)

@@ -30,6 +30,7 @@ from handpose.datasets.ho3d import layout as ho3d_layout
 from handpose.datasets.interhand import layout as interhand_layout
 from handpose.datasets.io.action_labels import read_taxonomy
 from handpose.datasets.io.frame_features import load_features, save_features
+from handpose.datasets.io.hand_models import read_hand_model_name
 from handpose.datasets.io.packed_frames import PackedFrames
 from handpose.datasets.io.packing import pack_frames
 from handpose.datasets.motion.motion_file import read_motion
@@ -94,7 +95,7 @@ def _dexycb(root):
     yield Target('DexYCB extrinsics', files, lambda: dexycb_layout.read_extrinsics(root, 'a'))
     yield Target('DexYCB betas', [mano], lambda: dexycb_layout.read_betas(root, 'right'))
     yield Target('DexYCB sequence list', [names], lambda: dexycb_layout.read_sequence_list(root))
-    yield Target('hand model name', [root / 'hand_model.yml'], lambda: dexycb_layout.read_hand_model_name(root))
+    yield Target('hand model name', [root / 'hand_model.yml'], lambda: read_hand_model_name(root))
     yield Target('DexYCB index', sorted(index.iterdir()), labels_of_index, True)
 
 

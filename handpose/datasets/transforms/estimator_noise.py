@@ -5,7 +5,7 @@ from dataclasses import fields, replace
 import numpy as np
 import torch
 
-from handpose.datasets.base import DatasetError, check_choice
+from handpose.datasets.io.errors import DatasetError, check_choice
 from handpose.datasets.transforms.noise_model import PRESETS, NoiseOptions, estimate
 from handpose.datasets.transforms.noise_processes import bursts, inside
 from handpose.registry import TRANSFORMS, did_you_mean

@@ -100,14 +100,14 @@ def _decode(path, data, error, size):
 
 def _resize_labels(sample, store):
     """The sample, before its images are loaded, with the labels of the images as a store has them."""
-    if store.pictures is None or store.pictures['size'] is None:
+    if store.image_changes is None or store.image_changes['size'] is None:
         return sample
-    old = tuple(store.pictures['source_size'])
+    old = tuple(store.image_changes['source_size'])
     size = tuple(sample.meta.get('image_size') or old)
     if size != old:
         raise DatasetError(
             f'{store.folder} was packed from images of {old[0]}x{old[1]}, but the camera of this clip is calibrated '
             f'for {size[0]}x{size[1]}'
         )
-    resize = ResizeFrames(store.pictures['size'])
+    resize = ResizeFrames(store.image_changes['size'])
     return resize(sample.replace(meta={**sample.meta, 'image_size': old}), None)

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handpose.datasets.base import DatasetError
+from handpose.datasets.io.errors import DatasetError
 from handpose.datasets.transforms.motion_augmentation import AUGMENTED
 from handpose.files.reading import inside_root
 from handpose.registry import TRANSFORMS

@@ -10,7 +10,8 @@ import numpy as np
 import torch
 from scipy.spatial.transform import Rotation
 
-from handpose.datasets.base import DatasetError, hand_model_of
+from handpose.datasets.io.errors import DatasetError
+from handpose.datasets.io.hand_models import matching_hand_model
 from handpose.hands import ProceduralHand
 from handpose.registry import HAND_MODELS, TRANSFORMS
 
@@ -116,7 +117,7 @@ class MotionAugmentation:
             return None
         if self.hand_model is None:
             self.hand_model = ProceduralHand()
-        return hand_model_of(sample.meta.get('hand_model'), self.hand_model, sample.meta.get('sequence'))
+        return matching_hand_model(sample.meta.get('hand_model'), self.hand_model, sample.meta.get('sequence'))
 
 
 def move_clip(sample, rotation, factor, shift, model=None, shape_tolerance=_SHAPE_TOLERANCE):

@@ -78,7 +78,7 @@ class DexYCBResults(ResultFile):
         if len(tracks) != self.num_samples:
             raise SequenceError(
                 f'{len(tracks)} of {self.num_samples} tracks were predicted, so {self.path} is not written; test whole '
-                f"tracks (mode='tracks') with on_broken='error'"
+                f"tracks (sampling=dict(type='Tracks')) with on_broken='error'"
             )
 
 

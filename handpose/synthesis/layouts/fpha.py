@@ -12,7 +12,7 @@ from handpose.datasets.fpha.layout import (
     COLOUR_CAMERA,
     COLOUR_SIZE,
     DEPTH_TO_COLOUR,
-    PICTURES,
+    IMAGE_FOLDERS,
     SKELETONS,
     SPLIT_FILE,
     SPLIT_TITLES,
@@ -66,7 +66,7 @@ class FPHALayout(VideoLayout):
     def folders(self, subject: int, sequence: int) -> list[str]:
         """See `Layout.folders`."""
         name = self._name(subject, sequence)
-        folders = [f'{PICTURES[0]}/{name}', f'{SKELETONS[0]}/{name}']
+        folders = [f'{IMAGE_FOLDERS[0]}/{name}', f'{SKELETONS[0]}/{name}']
         return folders + [f'{_OBJECT_POSES}/{name}'] * (self.plan(subject, sequence).noun in _WITH_OBJECT)
 
     def _name(self, subject: int, video: int) -> str:

@@ -14,6 +14,7 @@ from handpose.datasets.base import DatasetError
 from handpose.datasets.dexycb import layout
 from handpose.datasets.dexycb.index import BROKEN, HAND, DexYCBIndex, open_index
 from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.hand_models import read_hand_model_name
 from handpose.datasets.motion.motion_file import SIDES, RecordedMotion
 from handpose.files.npz import read_npz
 from handpose.files.reading import read_json
@@ -58,7 +59,7 @@ def motion_from_dexycb(
                            f'{did_you_mean(camera, intrinsics)}')  # fmt: skip
     index = open_index(root, intrinsics, cache_dir)
     serials = [s for s in intrinsics if all(s in q.serials for q in index.sequences)]
-    real_objects = layout.read_hand_model_name(root) == 'mano'  # the built-in data's have other frames than YCB's
+    real_objects = read_hand_model_name(root) == 'mano'  # the built-in data's have other frames than YCB's
     tracks: list[_RecordedTrack] = []
     for number, sequence in enumerate(index.sequences):
         to_world = layout.read_extrinsics(root, sequence.extrinsics)

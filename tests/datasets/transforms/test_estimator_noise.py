@@ -7,7 +7,7 @@ import pytest
 import torch
 from motions import hand_joints, make_motion
 
-from handpose.datasets import MotionClips
+from handpose.datasets import ClipSampling, MotionClips, Tracks
 from handpose.datasets.base import DatasetError
 from handpose.datasets.motion.motion_file import write_motion
 from handpose.datasets.transforms import EstimatorNoise
@@ -77,17 +77,21 @@ def test_frames_without_a_hand_and_padding_have_no_estimate():
 
 def test_seed_epoch_and_index_decide_everything(tmp_path):
     write_motion(tmp_path / 'm.npz', make_motion(sequences=(0, 1, 2, 3), frames=20))
-    options = dict(motion=tmp_path / 'm.npz', setup='all', labels='joints_only', pipeline=[dict(type='EstimatorNoise')])
+    options = dict(
+        data_root=tmp_path / 'm.npz', setup='all', labels='joints_only', pipeline=[dict(type='EstimatorNoise')]
+    )
 
-    def inputs(mode, seed=0, epoch=0):
-        dataset = MotionClips(**options, mode=mode, seed=seed, num_frames=8, clip_stride=8)
+    clips, tracks = ClipSampling(8, clip_step=8), Tracks()
+
+    def inputs(sampling, seed=0, epoch=0):
+        dataset = MotionClips(**options, sampling=sampling, seed=seed)
         dataset.set_epoch(epoch)
         return dataset[1].input_joints_3d
 
-    assert torch.equal(inputs('clips'), inputs('clips'))
-    assert not torch.equal(inputs('clips'), inputs('clips', epoch=1))
-    assert torch.equal(inputs('tracks'), inputs('tracks', epoch=1))
-    assert not torch.equal(inputs('tracks'), inputs('tracks', seed=1))
+    assert torch.equal(inputs(clips), inputs(clips))
+    assert not torch.equal(inputs(clips), inputs(clips, epoch=1))
+    assert torch.equal(inputs(tracks), inputs(tracks, epoch=1))
+    assert not torch.equal(inputs(tracks), inputs(tracks, seed=1))
 
 
 def test_the_scale_can_be_recovered_and_goes_with_the_depth():
@@ -250,7 +254,7 @@ def test_calibration_on_dexycb(tmp_path, split):
     motion = motion.select(held_out if split == 'test' else range(0, len(motion.sequence_names), 9))
     write_motion(tmp_path / 'm.npz', motion)
     noise = [dict(type='EstimatorNoise')]
-    dataset = MotionClips(tmp_path / 'm.npz', split=split, mode='tracks', labels='joints_only', pipeline=noise)
+    dataset = MotionClips(tmp_path / 'm.npz', split=split, labels='joints_only', pipeline=noise)
     tracks = []
     for index in range(0, len(dataset), 3):
         clip = dataset[index]

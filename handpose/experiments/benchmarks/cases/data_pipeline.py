@@ -8,7 +8,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handpose.datasets import DexYCB
+from handpose.datasets import ClipSampling, DexYCB
 from handpose.datasets.transforms import HandCrop
 from handpose.datasets.transforms.images import to_arrays, to_images
 from handpose.experiments.benchmarks.case import Settings, Work, case
@@ -25,7 +25,8 @@ def training_set(settings: Settings, width: int, height: int) -> DexYCB:
     always = [dict(type=name, probability=1.0) for name in ('RandomOcclusion', 'MotionBlur')]
     rest = [step for step in rest if step['type'] not in ('RandomOcclusion', 'MotionBlur')]
     pipeline = [load_images, crop, *always, *rest]
-    return DexYCB(dexycb_root(settings, width, height), num_frames=FRAMES, gap=1, pipeline=pipeline)
+    sampling = ClipSampling(FRAMES, centred=True)
+    return DexYCB(dexycb_root(settings, width, height), sampling=sampling, pipeline=pipeline)
 
 
 def full_clips(dataset: DexYCB) -> list[int]:
