@@ -18,7 +18,6 @@ from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
 from handpose.hands import SIDE_LABELS
 from handpose.hands.joints import COMMON_JOINTS
-from handpose.hands.sides import SIDE_LABELS
 
 OCCLUSION_BINS = ((0, 25), (25, 50), (50, 75), (75, 100))  # percent; the last three are Deformer's
 # {breakdown: {group: title}}; a group follows the name of a number and a slash.
