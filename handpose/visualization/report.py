@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from handpose.datasets.base import VideoDataset
 from handpose.evaluation import ActionMetric, Metric, MetricSpec, joint_mean
-from handpose.evaluation.summary import BREAKDOWNS, SIDES, sample_groups
+from handpose.evaluation.summary import BREAKDOWNS, sample_groups
+from handpose.hands import SIDE_LABELS
 from handpose.models.estimators.base import Estimator
 from handpose.structures import HandSequence, with_true_vertices
 from handpose.visualization.action_figures import confusion_matrix
@@ -207,7 +208,7 @@ def _frame_images(
             continue
         pair = _predict(estimator, dataset[index])
         numbers = pair['target'].meta['frame_indices']
-        hand = pair['target'].hand_side.tolist().index(SIDES.index(track.hand))
+        hand = pair['target'].hand_side.tolist().index(SIDE_LABELS.index(track.hand))
         predicted = pair['prediction'].joints_valid[:, hand].any(-1)
         places = {numbers[t]: t for t in range(len(numbers)) if numbers[t] in wanted and predicted[t]}
         drawn = draw_frames(pair['prediction'], pair['target'], list(places.values()), faces)
@@ -237,7 +238,7 @@ def _rows(record: Records, track: TestedTrack, name: str) -> dict[str, NDArray[A
 
 def _draw_by_hand(path: Path, records: Mapping[str, Records], specs: Sequence[MetricSpec]) -> None:
     first = next(iter(records.values()))
-    sides = [side for side in SIDES if (first['hand'] == side).any()]
+    sides = [side for side in SIDE_LABELS if (first['hand'] == side).any()]
     if len(sides) > 1:
         panels = [_curve(records, spec, side) for spec in specs for side in sides]
         save_image(path, contact_sheet(panels, columns=len(sides), pad=0))
