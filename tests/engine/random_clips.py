@@ -1,8 +1,10 @@
 """A dataset of random clips, so that the runner is tested without files."""
 
+import numpy as np
 import torch
 
 from handpose.datasets.base import VideoDataset
+from handpose.datasets.sampling import ClipSampling, Track
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence
 
@@ -11,23 +13,22 @@ from handpose.structures import HandSequence
 class RandomClips(VideoDataset):
     """Clips that the index alone decides; the pipeline draws from (seed, epoch, index) as in every dataset."""
 
+    name = 'random'
+
     def __init__(self, length=8, frames=3, size=32, pipeline=()):
-        super().__init__(pipeline)
         self.length, self.frames, self.size = length, frames, size
-        self.finish_opening()
+        super().__init__('random', sampling=ClipSampling(frames), pipeline=pipeline)
 
-    def __len__(self):
-        return self.length
+    def list_tracks(self):
+        annotated = np.ones(self.frames, bool)
+        return [Track(str(i), str(i), ('0',), 30.0, annotated, source=i) for i in range(self.length)]
 
-    def sample_name(self, index):
-        return str(index)
-
-    def read(self, index):
+    def read_frames(self, track, numbers):
+        index = track.source
         draw = torch.Generator().manual_seed(index)
         frames, size = self.frames, self.size
         ones = torch.ones(frames, 1, dtype=torch.bool)
         return HandSequence(
-            meta={'dataset': 'random', 'sequence': str(index), 'cameras': ['0'], 'frame_indices': list(range(frames))},
             frame_valid=ones[:, 0],
             hand_side=torch.tensor([index % 2]),
             hand_valid=ones,
