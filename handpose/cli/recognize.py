@@ -22,7 +22,7 @@ from handpose.cli import arguments as shared
 from handpose.cli.checkpoints import require_checkpoint
 from handpose.cli.errors import UsageError, UserError
 from handpose.engine import load_config
-from handpose.hands import Side
+from handpose.hands import SIDE_LABELS
 from handpose.inference import action_record, doubts, load_action_recognizer, save_actions
 from handpose.inference.action_file import CAVEATS, MIN_SCORE, shown_score
 from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS, ActionRecognizer, EncodedVideo
@@ -141,9 +141,8 @@ def _report(console: Console, sequence: HandSequence, title: str, min_score: flo
     console.print(f'action: {named}', markup=False)
     for h, side in enumerate(sequence.require('hand_side').tolist()):
         valid = sequence.require('hand_valid')[:, h]
-        console.print(
-            f'{Side(side).name.lower()} hand: plausible in {int(valid.sum())} of {len(valid)} frames', markup=False
-        )
+        name = SIDE_LABELS[side]
+        console.print(f'{name} hand: plausible in {int(valid.sum())} of {len(valid)} frames', markup=False)
     for caveat in CAVEATS:
         console.print(f'caution: {caveat}', markup=False)
 

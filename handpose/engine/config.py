@@ -182,7 +182,7 @@ def run_settings(config: Config, work_dir: str | Path | None = None, launcher: s
     Returns:
         The config.
     """
-    path = Path(config.filename)
+    path = Path(config.filename).absolute()
     config.work_dir = str(work_dir or config.get('work_dir') or Path('work_dirs') / f'{path.parent.name}_{path.stem}')
     config.launcher = launcher
     return config

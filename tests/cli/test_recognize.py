@@ -181,5 +181,5 @@ def test_testing_actions_draws_them_and_writes_the_submission(run, trained, tmp_
     assert {'confusion.png', 'pck_by_hand.png', f'{clip}.webm', f'{clip}_attention.png'} <= drawn
     code, said = run('test', *arguments, '--draw', 0, '--results', tmp_path / 'answer.zip')
     assert code == 0, said
-    assert 'none of the 1 videos has an action label' in said and 'the server will not take it' in said
+    assert 'none of the 1 videos has an action label' in said and 'the server will not accept it' in said
     assert (tmp_path / 'answer.zip').is_file()

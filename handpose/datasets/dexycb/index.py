@@ -31,7 +31,7 @@ from handpose.datasets.dexycb import layout
 from handpose.datasets.io.errors import DatasetError
 from handpose.files.atomic import flush_folder
 from handpose.files.reading import inside_root
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 VERSION = 2
 LABELS_FILE, STATUS_FILE = 'labels.bin', 'status.bin'

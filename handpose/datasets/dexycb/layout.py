@@ -18,7 +18,7 @@ from handpose.datasets.io.plausibility import check_extrinsics, check_hand, chec
 from handpose.files.npz import read_npz
 from handpose.files.reading import inside_root, read_text, visible_names, visible_paths
 from handpose.files.yaml_files import read_yaml
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 SERIALS = (
     '836212060125',

@@ -29,8 +29,9 @@ from handpose.files.reading import read_text, visible_names
 from handpose.geometry.boxes import boxes_from_points
 from handpose.geometry.camera import resize_affine, transform_intrinsics
 from handpose.hands import HandModel
-from handpose.registry import DATASETS, did_you_mean
+from handpose.registry import DATASETS
 from handpose.structures import HandSequence
+from handpose.text import did_you_mean
 
 SUFFIXES = ('.png', '.jpg', '.jpeg')
 Size = tuple[int, int]  # width, height

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.files import reading
 from handpose.files.reading import kind_of
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 MANO_PARTS = (('pose', 48), ('shape', 10), ('trans', 3))  # NeuralAnnot's names, and how many numbers each has
 

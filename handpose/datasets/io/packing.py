@@ -27,8 +27,8 @@ from handpose.datasets.io.packed_format import (
     SHARD_FILES,
     SHARD_MAGIC,
     TRAILER,
+    FrameRow,
     FrameTable,
-    Row,
     map_table,
     natural_order,
     open_own,
@@ -240,7 +240,7 @@ def _sort_out(
     return kept, good, damaged
 
 
-def _bytes_of(file: BinaryIO, row: Row) -> bytes:
+def _bytes_of(file: BinaryIO, row: FrameRow) -> bytes:
     return os.pread(file.fileno(), row.size, row.offset)
 
 
@@ -305,7 +305,7 @@ class _Packer:
         if name in self.good:
             path, record = self.good[name]
             with open_own(path) as file:
-                return _bytes_of(file, Row._make(record.item())), record.copy()
+                return _bytes_of(file, FrameRow._make(record.item())), record.copy()
         record, source, data = np.zeros((), RECORD), f'{self.root}/{name}', b''
         try:
             with open(source, 'rb', buffering=0) as file:

@@ -28,10 +28,12 @@ from handpose.datasets.io.pose_recordings import (
 )
 from handpose.datasets.reinterhand import layout
 from handpose.datasets.sampling import Frames
-from handpose.registry import DATASETS, did_you_mean
+from handpose.hands.sides import Side
+from handpose.registry import DATASETS
 from handpose.structures import HandSequence
+from handpose.text import did_you_mean
 
-SIDES = (0, 1)
+SIDES = (Side.LEFT, Side.RIGHT)
 FPS = 30.0
 TEST_CAPTURES = ('RNS217', 'NKC880', 'QZX685')  # as in the code of InterWild; the dataset states no split
 

@@ -15,12 +15,13 @@ from handpose.datasets.dexycb import layout
 from handpose.datasets.dexycb.index import BROKEN, HAND, DexYCBIndex, open_index
 from handpose.datasets.io.errors import UNPACK
 from handpose.datasets.io.hand_models import read_hand_model_name
-from handpose.datasets.motion.motion_file import SIDES, RecordedMotion
+from handpose.datasets.motion.motion_file import RecordedMotion
 from handpose.files.npz import read_npz
 from handpose.files.reading import read_json
 from handpose.files.yaml_files import read_yaml
-from handpose.registry import did_you_mean
+from handpose.hands.sides import SIDE_LABELS
 from handpose.synthesis.objects.ycb import YCB_NAMES
+from handpose.text import did_you_mean
 
 LICENCE = (
     'The hand motion, objects and cameras are recordings of DexYCB (Chao et al., CVPR 2021), licensed CC BY-NC 4.0: '
@@ -99,7 +100,7 @@ def _gather(
         frame_valid=np.concatenate(valid),
         sequence_names=[s.name for s in sequences],
         sequence_lengths=np.array([len(v) for v in valid]),
-        hand_side=np.array([SIDES.index(s.hand_side) for s in sequences]),
+        hand_side=np.array([SIDE_LABELS.index(s.hand_side) for s in sequences]),
         fps=sequences[0].fps or layout.FPS,
         all_sequence_names=names,
         camera_serials=serials,
@@ -190,7 +191,7 @@ def motion_from_packed(path: str | Path, cameras_path: str | Path) -> RecordedMo
         frame_valid=packed['frame_valid'],
         sequence_names=names,
         sequence_lengths=packed['sequence_lengths'],
-        hand_side=np.array([SIDES.index(str(side)) for side in packed['hand_side']]),
+        hand_side=np.array([SIDE_LABELS.index(str(side)) for side in packed['hand_side']]),
         fps=layout.FPS,
         camera_serials=list(cameras),
         camera_sizes=np.array([values['size_wh'] for values in cameras.values()]),
