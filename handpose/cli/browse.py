@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from handpose.cli import arguments as shared
 from handpose.engine import load_config
+from handpose.engine.epochs import SeededDataset
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence, sample_name
 from handpose.visualization import (
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     config = load_config(arguments.config, arguments.cfg_options)
     dataset = DATASETS.build(config[f'{arguments.split}_dataloader']['dataset'])
-    if hasattr(dataset, 'set_epoch'):
+    if isinstance(dataset, SeededDataset):
         dataset.set_epoch(arguments.epoch)
     indices = np.unique(np.linspace(0, len(dataset) - 1, max(1, arguments.num)).astype(int))
     clips = [dataset[int(i)].validate() for i in indices]

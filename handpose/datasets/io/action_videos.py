@@ -242,7 +242,7 @@ class ActionVideos(VideoDataset):
             return tuple(store.image_changes['source_size'])
         _, data, error = next(store.read([path]))
         if data is None:
-            raise error or DatasetError(f'{path} is not in the packed store {self.packed}')
+            raise error or DatasetError(f'{path} is not in {store.folder}')
         return decode_image(data, path).shape[1::-1]
 
 

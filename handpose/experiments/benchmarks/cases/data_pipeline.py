@@ -74,7 +74,8 @@ class FloatImages:
             sample: the clip.
             rng: source of random draws.
         """
-        boxes, arrays = self.crop.squares(sample).numpy(), to_arrays(sample.require('images'))
+        assert sample.images is not None
+        boxes, arrays = self.crop.squares(sample).numpy(), to_arrays(sample.images)
         moved = self.crop(sample.replace(images=None), rng)
         angle, kernel = rng.uniform(-180, 180), self._line(rng)
         noise, place = rng.random((8, 8, 3), np.float32), rng.integers(0, SIZE // 2, 2)
