@@ -208,8 +208,8 @@ def _frame_images(
             continue
         pair = _predict(estimator, dataset[index])
         numbers = pair['target'].meta['frame_indices']
-        hand = pair['target'].hand_side.tolist().index(SIDE_LABELS.index(track.hand))
-        predicted = pair['prediction'].joints_valid[:, hand].any(-1)
+        hand = pair['target'].require('hand_side').tolist().index(SIDE_LABELS.index(track.hand))
+        predicted = pair['prediction'].require('joints_valid')[:, hand].any(-1)
         places = {numbers[t]: t for t in range(len(numbers)) if numbers[t] in wanted and predicted[t]}
         drawn = draw_frames(pair['prediction'], pair['target'], list(places.values()), faces)
         images |= dict(zip(places, drawn, strict=True))
@@ -249,6 +249,7 @@ def _curve(records: Mapping[str, Records], spec: MetricSpec, side: str | None = 
     errors = {row: record.get(f'{spec.name}/joints') for row, record in records.items()}
     if side:
         errors = {row: None if e is None else e[records[row]['hand'] == side] for row, e in errors.items()}
+    assert spec.curve_max is not None, 'only numbers with a curve are drawn'
     return pck_curve(errors, high=spec.curve_max, title=f'PCK, {spec.title}' + (f', {side} hand' if side else ''))
 
 

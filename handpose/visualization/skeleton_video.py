@@ -57,7 +57,7 @@ class ComparisonVideo:
         projects = video_frame is not None and before.intrinsics is not None and before.frame == 'camera'
         columns = []
         for version, positions, name in zip(self.versions, self.positions, self.names, strict=True):
-            if projects:
+            if projects and video_frame is not None:
                 upper = self._over(video_frame, version, t)
             else:
                 upper = self._label(

@@ -82,7 +82,7 @@ def read_segments(path: str | Path, taxonomy: ActionTaxonomy) -> list[ActionSegm
     return segments
 
 
-def _segment(words: list[str], columns: tuple[str, ...], taxonomy: ActionTaxonomy, where: object) -> ActionSegment:
+def _segment(words: list[str], columns: tuple[str, ...], taxonomy: ActionTaxonomy, where: str) -> ActionSegment:
     if len(words) != len(columns):
         raise DatasetError(f'{where}: expected {len(columns)} columns ({" ".join(columns)}), got {len(words)}')
     found = dict(zip(columns, words, strict=True))

@@ -241,8 +241,8 @@ class ActionVideos(VideoDataset):
         if store.image_changes is not None and store.image_changes['source_size'] is not None:
             return tuple(store.image_changes['source_size'])
         _, data, error = next(store.read([path]))
-        if error is not None:
-            raise error
+        if data is None:
+            raise error or DatasetError(f'{path} is not in {store.folder}')
         return decode_image(data, path).shape[1::-1]
 
 

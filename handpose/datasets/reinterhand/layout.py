@@ -38,7 +38,7 @@ _FRAME_NUMBER = {
 }
 
 
-class Capture(NamedTuple):
+class ReInterHandCapture(NamedTuple):
     """One capture: its folder, `segments` {name: frame numbers, rising}, `cameras` {name: Camera}, and for each of
     `SIDE_LABELS` the frame numbers that have joints."""  # fmt: skip
 
@@ -73,9 +73,9 @@ def capture_id(folder: Path) -> str:
     return parts[3] if len(parts) > 3 else folder.name
 
 
-def read_capture(folder: Path, source: str) -> Capture:
+def read_capture(folder: Path, source: str) -> ReInterHandCapture:
     """Reads what is to know of a capture without its labels."""
-    capture = Capture(folder, read_frame_list(folder), read_cameras(folder), _present(folder, source))
+    capture = ReInterHandCapture(folder, read_frame_list(folder), read_cameras(folder), _present(folder, source))
     listed = max((int(numbers[-1]) for numbers in capture.segments.values()), default=-1)
     there = max((frame for present in capture.present for frame in present), default=-1)
     if there >= listed + FRAME_STEP:
@@ -124,7 +124,7 @@ def read_cameras(folder: Path) -> dict[str, Camera]:
     return cameras
 
 
-def read_joints(capture: Capture, frames: NDArray, source: str) -> tuple[NDArray, NDArray]:
+def read_joints(capture: ReInterHandCapture, frames: NDArray, source: str) -> tuple[NDArray, NDArray]:
     """The joints of a segment's frames (N,): (N, 2, 21, 3) float32 metres, world, and which are there (N, 2, 21)."""
     joints = np.zeros((len(frames), 2, 21, 3), np.float32)
     valid = np.zeros((len(frames), 2, 21), bool)
@@ -142,7 +142,7 @@ def read_joints(capture: Capture, frames: NDArray, source: str) -> tuple[NDArray
     return joints, valid
 
 
-def read_mano(capture: Capture, frames: NDArray) -> tuple[NDArray, NDArray]:
+def read_mano(capture: ReInterHandCapture, frames: NDArray) -> tuple[NDArray, NDArray]:
     """MANO parameters of a segment's frames (N,): (N, 2, 61) float32, world, and which are there (N, 2).
 
     Pose (48, without the mean pose), shape (10), translation (3, metres, as the official loader takes it).

@@ -128,7 +128,7 @@ class ReInterHand(HandModelOptions, VideoDataset):
             print_log(f'Skipped: {message}', logger='current', level=logging.WARNING)
         return segments
 
-    def _read_segment(self, capture: layout.Capture, name: str, numbers: NDArray) -> Recording:
+    def _read_segment(self, capture: layout.ReInterHandCapture, name: str, numbers: NDArray) -> Recording:
         """Reads the labels of a segment's frames (N,)."""
         joints, valid = layout.read_joints(capture, numbers, self.joints)
         valid = plausible_joints(joints, valid, f'{capture.folder}, {self.joints}, {name}', 'millimetres')

@@ -77,7 +77,7 @@ def motion_from_dexycb(
 class _RecordedTrack(NamedTuple):
     """One sequence: joints (F, 21, 3), validity (F,), extrinsics (K, 4, 4), the tag (4, 4), object poses (F, 6)."""
 
-    sequence: layout.Sequence
+    sequence: layout.SequenceInfo
     joints: NDArray
     valid: NDArray
     extrinsics: NDArray
@@ -129,7 +129,7 @@ def _joints_of(
     frames = index.sequences[number].num_frames
     joints, valid = np.zeros((frames, 21, 3)), np.zeros(frames, bool)
     broken: dict[int, str] = {}
-    for track in np.flatnonzero(index.track_sequence == number):
+    for track in np.flatnonzero(index.track_sequence == number).tolist():
         serial = index.track_serial[track]
         if camera not in (None, serial):
             continue
@@ -147,7 +147,7 @@ def _joints_of(
     return joints, valid
 
 
-def _object_of(root: str | Path, sequence: layout.Sequence) -> NDArray:
+def _object_of(root: str | Path, sequence: layout.SequenceInfo) -> NDArray:
     """The grasped object's rotvec and place (F, 6) in the world; NaN where pose.npz has none."""
     folder = Path(root) / sequence.name
     grasped = read_yaml(folder / 'meta.yml', error=DatasetError, advice=UNPACK).get('ycb_grasp_ind')

@@ -91,7 +91,7 @@ class MovingCameraRenderer:
 
     def _draw_hand(self, hand: int, index: int, size: tuple[int, int]) -> ImageLayer:
         """A hand, every face in one colour and at one depth."""
-        vertices, faces = self.scene.vertices[index, hand, self._used], self._faces[int(self.scene.sides[hand])]
+        vertices, faces = self.scene.vertices[index, hand, self._used], self._faces[Side(self.scene.sides[hand])]
         extrinsics = self.extrinsics[index]
         uv, depth = project(vertices, self._fine, extrinsics)
         ids = paint_faces(uv, depth, faces, size).reshape(-1)
