@@ -158,7 +158,7 @@ def test_bad_files(run, trained, tmp_path):
     (tmp_path / 'text.mp4').write_text('text')
     for video, out, words in (
         (tmp_path / 'text.mp4', 'out.npz', 'cannot be read as a video'),
-        (tmp_path / 'none.mp4', 'out.npz', 'there is no video'),
+        (tmp_path / 'none.mp4', 'out.npz', 'none.mp4 does not exist'),
         (trained / 'pour.avi', 'out.json', 'must end in .npz'),
     ):
         code, said = run('recognize', video, '-o', tmp_path / out, *options)
