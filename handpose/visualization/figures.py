@@ -113,7 +113,8 @@ def error_per_joint_hand(
     """The error of each joint drawn on a map of the hand: larger and redder is worse.
 
     Args:
-        errors: (21,) mm, NaN leaves a joint grey. title: above the hand.
+        errors: (21,) mm, NaN leaves a joint grey.
+        title: above the hand.
         top: the error of the darkest red, so that several hands share one scale; default the largest error.
     """
     errors = np.asarray(errors, float)

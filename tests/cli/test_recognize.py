@@ -176,7 +176,7 @@ def test_testing_actions_draws_them_and_writes_the_submission(run, trained, tmp_
     assert '| action_accuracy |' in said and '| pair_accuracy |' in said and 'mpjpe_cam_mm/left' in said
     numbers = json.loads((tmp_path / 'work' / 'metrics.json').read_text())
     assert numbers['model']['num_videos'] == 2 and 'action_accuracy' not in numbers['mean_hand']
-    drawn = {path.name for path in (tmp_path / 'work' / 'pictures').iterdir()}
+    drawn = {path.name for path in (tmp_path / 'work' / 'images').iterdir()}
     clip = 'subject3_k2_0_000000-000009_cam4'
     assert {'confusion.png', 'pck_by_hand.png', f'{clip}.webm', f'{clip}_attention.png'} <= drawn
     code, said = run('test', *arguments, '--draw', 0, '--results', tmp_path / 'answer.zip')

@@ -81,7 +81,8 @@ def open_index(root: str | Path, intrinsics: layout.Intrinsics, cache_dir: str |
     editing a label file in place, delete the index folder. Build it in one process before starting several.
 
     Args:
-        root: folder of the dataset. intrinsics: from `layout.read_intrinsics`.
+        root: folder of the dataset.
+        intrinsics: from `layout.read_intrinsics`.
         cache_dir: folder for the index where `root` cannot be written.
     """
     root = Path(root)

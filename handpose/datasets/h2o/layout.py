@@ -53,7 +53,8 @@ def read_segments(path: str | Path, taxonomy: ActionTaxonomy) -> list[ActionSegm
     The test list has no `action_label` column, since its labels are withheld; the actions are then -1.
 
     Args:
-        path: the list. taxonomy: `ActionTaxonomy` that its numbers belong to.
+        path: the list.
+        taxonomy: `ActionTaxonomy` that its numbers belong to.
 
     Returns:
         a list of `ActionSegment`, in the order of the list.

@@ -150,7 +150,9 @@ def read_label(path: str | Path, part: str, labels: str) -> NDArray:
     """Reads one label file without running anything it may hold.
 
     Args:
-        path: `meta/%04d.pkl`. part: 'train' or 'evaluation'. labels: 'full' also wants pose, shape and translation.
+        path: `meta/%04d.pkl`.
+        part: 'train' or 'evaluation'.
+        labels: 'full' also wants pose, shape and translation.
 
     Returns:
         a record of `FRAME` in metres, pixels and OpenCV axes, `transl` excepted; all zeros and not `annotated` where

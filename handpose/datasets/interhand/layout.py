@@ -84,7 +84,8 @@ def read_joints(
     """Reads `*_joint_3d.json`.
 
     Args:
-        path: the file. sequence_names: called for {(capture, frame number): sequence} where entries do not name theirs.
+        path: the file.
+        sequence_names: called for {(capture, frame number): sequence} where entries do not name theirs.
 
     Returns:
         {(capture, sequence): AnnotatedFrames}, by capture and sequence, frames by number. Joints of a hand whose wrist

@@ -57,7 +57,9 @@ def save_features(path: str | Path, features: Mapping[str, ArrayLike], source: s
     """Writes a features file, whole or not at all.
 
     Args:
-        path: the file. features: {name of an image (`image_names`): (C,)}. source: description of the backbone.
+        path: the file.
+        features: {name of an image (`image_names`): (C,)}.
+        source: description of the backbone.
     """
     arrays = {
         'names': np.array(list(features)),

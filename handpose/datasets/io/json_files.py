@@ -45,8 +45,10 @@ def numbers(value: Any, shape: tuple[int, ...], where: object, flat: bool = Fals
     """A value as a float64 array of `shape`.
 
     Args:
-        value: lists of numbers. where: names it in messages. flat: axes do not matter, only how many numbers there
-            are. missing: NaN, infinity and null may be among them.
+        value: lists of numbers.
+        where: names it in messages.
+        flat: axes do not matter, only how many numbers there are.
+        missing: NaN, infinity and null may be among them.
 
     Raises:
         DatasetError: another shape, no numbers, or one that is not finite.

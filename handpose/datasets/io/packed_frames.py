@@ -132,7 +132,7 @@ class PackedFrames:
         return None if wrong is None else f'{path} {wrong} since {self.folder} was packed'
 
     def shard_troubles(self) -> Iterator[str]:
-        """Sentences about files of the store that are missing, or longer or shorter than they should be."""
+        """Messages about files of the store that are missing, or longer or shorter than they should be."""
         for number, shard in enumerate(self.table.header['shards']):
             path = self.shard_name(number)
             if path.is_symlink() or (path.exists() and not path.is_file()):

@@ -81,15 +81,16 @@ def pack_frames(
     """Makes a store of image files, or brings one up to date: packs what it lacks and what has changed.
 
     Args:
-        folder: the store. root: the folder that `paths` lie in; frames are called by their paths from there.
-            None: no original is read; those of a store are only compared, where it says that they are.
+        folder: the store.
+        root: the folder that `paths` lie in; frames are called by their paths from there. None: no original is read;
+            those of a store are only compared, where it says that they are.
         paths: of the files to be in it, besides those that it has already.
         recoding: a `Recoding`; None: as the store is, the original bytes in a new one.
         verify: first compare every frame that is there with its checksum, and pack damaged ones again.
         prune: leave out frames that `paths` do not name.
         shard_bytes: a shard ends with the frame that reaches this size.
-        workers: threads that read, and encode. watch: function (items, words, total) that gives the items, and may
-            show how far they are.
+        workers: threads that read, and encode.
+        watch: function (items, words, total) that gives the items, and may show how far they are.
 
     Returns:
         `Packed`.
@@ -131,10 +132,13 @@ def check_store(
     """Reads a whole store and compares it with its checksums, with its originals where they are, and with a list.
 
     Args:
-        folder, root: as in `PackedFrames`. paths: files that should be in it. watch: as in `pack_frames`.
+        folder: as in `PackedFrames`.
+        root: as in `PackedFrames`.
+        paths: files that should be in it.
+        watch: as in `pack_frames`.
 
     Returns:
-        Sentences about what is wrong; none for a good store.
+        Messages about what is wrong; none for a good store.
     """
     try:
         store = PackedFrames(folder, root, check=False)
