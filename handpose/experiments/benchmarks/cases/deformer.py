@@ -4,6 +4,8 @@ import torch
 
 from handpose.experiments.benchmarks.case import Work, case
 from handpose.experiments.benchmarks.inputs import PAPER, SMALL, load, random_batch, training_batches
+from handpose.geometry import scale_boxes
+from handpose.models.estimators.deformer_windows import track_windows
 from handpose.registry import MODELS
 
 BOTH = ('cpu', 'cuda')
@@ -42,8 +44,10 @@ def deformer_track(settings):
 def deformer_windows(settings):
     """Every window through the whole network."""
     model, batch = track(settings)
-    images, boxes, valid = model._inputs(batch)
-    index, present, _ = (torch.as_tensor(part) for part in model._windows(valid[0].cpu().numpy()))
+    images, boxes = batch.images[:, :, 0], scale_boxes(batch.boxes[:, :, 0, 0], model.box_scale)
+    valid = batch.hand_valid[0, :, 0].cpu().numpy()
+    windows = track_windows(valid, model.num_frames, model.frame_step, model.test_mode)
+    index, present, _ = (torch.as_tensor(part) for part in windows)
     index, present = index.to(settings.device), present.to(settings.device)
     side, centre = batch.hand_side[:, 0], model.num_frames // 2
 
