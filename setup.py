@@ -1,6 +1,24 @@
+import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
+from setuptools.command.build_py import build_py
+
+
+class BuildWithConfigs(build_py):
+    """Installs `configs/`, which is at the top of the repository, as `handpose/configs`."""
+
+    def run(self):
+        super().run()
+        if not self.editable_mode:  # an editable installation finds them in the repository
+            target = Path(self.build_lib, 'handpose', 'configs')
+            shutil.rmtree(target, ignore_errors=True)
+            shutil.copytree('configs', target, ignore=shutil.ignore_patterns('__pycache__'))
+
+    def get_outputs(self, include_bytecode=1):
+        configs = [] if self.editable_mode else sorted(Path('configs').rglob('*.py'))
+        return super().get_outputs(include_bytecode) + [str(Path(self.build_lib, 'handpose', c)) for c in configs]
+
 
 setup(
     name='handpose',
@@ -12,6 +30,8 @@ setup(
     python_requires='>=3.10',
     packages=find_packages(include=['handpose', 'handpose.*']),
     package_data={'handpose': ['py.typed']},
+    cmdclass={'build_py': BuildWithConfigs},
+    entry_points={'console_scripts': ['handpose = handpose.cli:main']},
     install_requires=[
         'torch>=2.6',
         'numpy>=1.26,<3',

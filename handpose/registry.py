@@ -91,6 +91,7 @@ MODELS = Registry('model', parent=mm.MODELS, scope='handpose', locations=['handp
 HAND_MODELS = Registry('hand_model', scope='handpose', locations=['handpose.structures.hand_models'])
 DATASETS = Registry('dataset', parent=mm.DATASETS, scope='handpose', locations=['handpose.datasets'])
 TRANSFORMS = Registry('transform', parent=mm.TRANSFORMS, scope='handpose', locations=['handpose.datasets'])
+SAMPLINGS = Registry('sampling', scope='handpose', locations=['handpose.datasets'])
 METRICS = Registry('metric', parent=mm.METRICS, scope='handpose', locations=['handpose.evaluation'])
 HOOKS = Registry(
     'hook', parent=mm.HOOKS, scope='handpose', locations=['handpose.engine.runner', 'handpose.visualization']
@@ -170,7 +171,7 @@ def defaults_of(type_name: str | Callable[..., Any]) -> dict[str, Any]:
     """
     found: Any = type_name
     if isinstance(type_name, str):
-        registries = (MODELS, HAND_MODELS, DATASETS, TRANSFORMS, METRICS, HOOKS, OPTIM_WRAPPERS)
+        registries = (MODELS, HAND_MODELS, DATASETS, TRANSFORMS, SAMPLINGS, METRICS, HOOKS, OPTIM_WRAPPERS)
         components = (registry.get(type_name) for registry in registries)
         found = next((component for component in components if component is not None), None)
     if found is None:

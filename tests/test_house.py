@@ -22,6 +22,7 @@ LAYERS = (
     ('engine', 'synthesis', 'visualization'),
     ('experiments', 'inference'),
     ('cli',),
+    ('__main__',),
 )
 LAYER_OF = {package: layer for layer, packages in enumerate(LAYERS) for package in packages}
 LAYER_OF[''] = -1  # the module `handpose` itself, for its version

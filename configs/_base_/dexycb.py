@@ -1,21 +1,17 @@
 # DexYCB: clips of `num_frames` frames, `frame_step` apart, for training; whole tracks for testing.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
-train_pipeline = [
-    dict(type='LoadImages'),
-    dict(
-        type='HandCrop',
-        size='$image_size',
-        scale=1.5,
-        union_object=True,
-        centre_jitter=0.1,
-        scale_jitter=0.2,
-        rotation='$crop_rotation',
-    ),
-    dict(type='GaussianBlur', max_radius=0.5),
-    dict(type='ColorJitter', brightness=0.5, contrast=0.5, saturation=0.5, hue=0.15),
+_expects_ = [
+    'data_root',  # folder of the dataset
+    'hand_model',  # dict of the hand model, e.g. of MANO or ProceduralHand
+    'num_frames',  # frames of a training clip
+    'frame_step',  # frames of the video from one frame of a clip to the next
+    'batch_size',  # training clips in a batch, on each GPU
+    'num_workers',  # processes that load data, on each GPU
+    'train_pipeline',  # transforms of training clips
+    'test_pipeline',  # transforms of validation and test tracks
 ]
-test_pipeline = [dict(type='LoadImages'), dict(type='HandCrop', size='$image_size', scale=1.5, union_object=True)]
 
+whole_tracks = dict(type='Tracks')
 labelled = dict(
     type='DexYCB',
     data_root='$data_root',
@@ -28,14 +24,14 @@ labelled = dict(
 train_dataset = dict(
     _include_='$labelled',
     split='train',
-    mode='clips',
-    num_frames='$num_frames',
-    gap='$frame_step',
+    sampling=dict(
+        type='ClipSampling', num_frames='$num_frames', frame_step='$frame_step', clip_step='$clip_step', centred=True
+    ),
     pipeline='$train_pipeline',
 )
-val_dataset = dict(_include_='$labelled', split='val', mode='tracks', pipeline='$test_pipeline')
+val_dataset = dict(_include_='$labelled', split='val', sampling='$whole_tracks', pipeline='$test_pipeline')
 test_dataset = dict(
-    _include_='$labelled', split='$test_split', mode='tracks', pipeline='$test_pipeline', partial='$partial'
+    _include_='$labelled', split='$test_split', sampling='$whole_tracks', pipeline='$test_pipeline', partial='$partial'
 )
 train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
 val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
@@ -47,6 +43,7 @@ results_file = dict(type='DexYCBResults')  # what `tools/test.py --results FILE`
 # Options of the dataset (`handpose.datasets.DexYCB` documents them all):
 setup = 's0'  # official split: s0 unseen sequences, s1 subjects, s2 cameras, s3 grasps; 'all' = everything there is
 test_split = 'test'
+clip_step = 1  # frames from the centre of one clip to that of the next, at least; 1: a clip for every annotated frame
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
 partial = False  # True: a test root of which only some frames are on disk
 packed = None  # path of a store of packed frames, to read images from it (docs/packed_frames.md)

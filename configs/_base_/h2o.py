@@ -1,5 +1,15 @@
 # H2O: clips of both hands and their actions for training, whole videos for validation and testing.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
+_expects_ = [
+    'data_root',  # folder of the dataset
+    'image_size',  # width and height of the images, pixels
+    'num_frames',  # frames of a training clip
+    'frame_step',  # frames of the video from one frame of a clip to the next
+    'window',  # frames of the pose block, by which clips are placed
+    'batch_size',  # training clips in a batch, on each GPU
+    'num_workers',  # processes that load data, on each GPU
+]
+
 train_pipeline = [
     dict(type='LoadImages'),
     dict(type='ResizeFrames', size='$image_size'),
@@ -9,11 +19,12 @@ train_pipeline = [
 ]
 test_pipeline = [dict(type='LoadImages'), dict(type='ResizeFrames', size='$image_size')]
 
+whole_tracks = dict(type='Tracks')
 labelled = dict(
     type='H2O',
     data_root='$data_root',
     camera='$camera',
-    pictures='$pictures',
+    images='$images',
     packed='$packed',
     objects='$objects',
     taxonomy='$taxonomy',
@@ -22,16 +33,18 @@ labelled = dict(
 train_dataset = dict(
     _include_='$labelled',
     split='train',
-    mode='clips',
-    num_frames='$num_frames',
-    spacing='$frame_step',
-    window='$window',
-    starts='$clip_starts',
-    clip_stride='$clip_stride',
+    sampling=dict(
+        type='ActionClips',
+        num_frames='$num_frames',
+        frame_step='$frame_step',
+        clip_step='$clip_step',
+        window='$window',
+        random_start='$random_start',
+    ),
     pipeline='$train_pipeline',
 )
-val_dataset = dict(_include_='$labelled', split='val', mode='videos', pipeline='$test_pipeline')
-test_dataset = dict(_include_='$labelled', split='test', mode='videos', pipeline='$test_pipeline')
+val_dataset = dict(_include_='$labelled', split='val', sampling='$whole_tracks', pipeline='$test_pipeline')
+test_dataset = dict(_include_='$labelled', split='test', sampling='$whole_tracks', pipeline='$test_pipeline')
 train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
 val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
 test_dataloader = dict(dataset='$test_dataset', batch_size=1, num_workers='$num_workers')
@@ -52,9 +65,10 @@ num_hands, num_objects, num_actions = 2, 8, 36
 
 # Options of the dataset (`handpose.datasets.H2O` documents them all):
 camera = 'cam4'  # the egocentric one
-pictures = 'rgb'  # or 'rgb256', 'rgb480_270': smaller copies are faster to read
+images = 'rgb'  # or 'rgb256', 'rgb480_270': smaller copies are faster to read
 packed = None  # path of a store of packed frames, much faster still (docs/packed_frames.md)
 objects = 'action'  # the noun of the action, as published; 'obj_pose': the object of every frame by its own file
 taxonomy = None  # a YAML list of own actions; then set num_actions and num_objects too
-clip_starts, clip_stride = 'all', 1  # 'random': one clip of each block an epoch, so that an epoch is short
+clip_step = 1  # frames of the video from the start of one clip to that of the next, at least
+random_start = False  # True: one clip of each block an epoch, so that an epoch is short
 on_broken = 'error'  # 'skip' keeps frames whose files are missing, as padding, and reports how many

@@ -1,8 +1,18 @@
 # Re:InterHand's pose sequences, for refiners: clips of `num_frames` frames for training, whole tracks for testing.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
+_expects_ = [
+    'data_root',  # folder of the dataset
+    'hand_model',  # dict of the hand model, e.g. of MANO or ProceduralHand
+    'num_frames',  # frames of a training clip
+    'batch_size',  # training clips in a batch, on each GPU
+    'num_workers',  # processes that load data, on each GPU
+    'flip',  # probability of mirroring a training clip
+]
+
 train_pipeline = [dict(type='MotionAugmentation', hand_model='$hand_model', flip='$flip'), dict(type='EstimatorNoise')]
 test_pipeline = [dict(type='EstimatorNoise')]
 
+whole_tracks = dict(type='Tracks')
 labelled = dict(
     type='ReInterHand',
     data_root='$data_root',
@@ -16,16 +26,14 @@ train_dataset = dict(
     _include_='$labelled',
     split='train',
     cameras='$cameras',
-    mode='clips',
-    num_frames='$num_frames',
-    clip_stride='$clip_stride',
+    sampling=dict(type='ClipSampling', num_frames='$num_frames', clip_step='$clip_step'),
     pipeline='$train_pipeline',
 )
 val_dataset = dict(
-    _include_='$labelled', split='val', cameras='$test_cameras', mode='tracks', pipeline='$test_pipeline'
+    _include_='$labelled', split='val', cameras='$test_cameras', sampling='$whole_tracks', pipeline='$test_pipeline'
 )
 test_dataset = dict(
-    _include_='$labelled', split='test', cameras='$test_cameras', mode='tracks', pipeline='$test_pipeline'
+    _include_='$labelled', split='test', cameras='$test_cameras', sampling='$whole_tracks', pipeline='$test_pipeline'
 )
 train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
 val_dataloader = dict(dataset='$val_dataset', batch_size=1, num_workers='$num_workers')
@@ -34,7 +42,7 @@ val_evaluator = [dict(type='HandPoseMetric')]
 test_evaluator = [dict(type='HandPoseMetric'), dict(type='HandMeshMetric', f_score_thresholds=[])]
 
 # Options of the dataset (`handpose.datasets.ReInterHand` documents them all):
-clip_stride = 9
+clip_step = 9  # frames from the start of one clip to that of the next
 test_captures = ['RNS217', 'NKC880', 'QZX685']  # as in the code of InterWild; the paper's split is not known
 held_out = ['TRO760']  # captures kept for validation; to train on them too: held_out=[] val_dataloader=None
 joints = 'orig_fits'  # or 'keypoints_orig'

@@ -1,4 +1,5 @@
 # How a run is logged, saved and seeded.
+_expects_ = []
 default_hooks = dict(
     logger=dict(type='LoggerHook', interval=20),
     # Epochs between checkpoints; interval_iters adds some within an epoch; save_best='headline' keeps the best too.

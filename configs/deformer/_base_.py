@@ -1,7 +1,11 @@
 # Deformer at the paper's size (Fu et al., ICCV 2023): ResNet-50, 256 channels, 3 layers; 31 to 33 M parameters.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
+_expects_ = [
+    'hand_model',  # dict of the hand model, e.g. of MANO or ProceduralHand
+]
+
 num_frames = 7
-frame_step = 10
+frame_step = 10  # frames from one position of a clip to the next
 transformer = dict(
     channels=256, num_layers=3, num_heads=8, feedforward_channels=256, dropout=0.1, query_self_attention=False
 )

@@ -1,5 +1,5 @@
 # Deformer on DexYCB, split s0, at the paper's size and schedule. Needs the dataset and the MANO files (README.md).
-_base_ = ['../_base_/runtime.py', '../_base_/dexycb.py', './_base_.py']
+_base_ = ['../_base_/runtime.py', '../_base_/dexycb.py', '../_base_/dexycb_images.py', './_base_.py']
 
 data_root = 'data/dexycb'
 hand_model = dict(type='MANO', model_path='data/mano', fingertip_vertices='dexycb', left_shapedirs='original')

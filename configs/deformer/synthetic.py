@@ -12,9 +12,9 @@ batch_size = 10
 num_workers = 1  # the network leaves it a core
 num_frames = 3
 frame_step = 1
-train_dataset = dict(clip_stride=6)  # an epoch sees every 6th frame as the centre of a clip
+clip_step = 6  # an epoch sees every 6th frame as the centre of a clip
 
-# The built-in pictures vary enough by themselves; the crop is the hand alone, always of the same size.
+# The built-in images vary enough by themselves; the crop is the hand alone, always of the same size.
 train_pipeline = [
     dict(type='LoadImages'),
     dict(
@@ -41,7 +41,7 @@ model = dict(
     head=dict(in_channels=64 + 42, hidden_channels=(512, 256)),
     monocular_head=None,
     test_mode='overlap',
-    # From scratch and with few pictures, distances teach more than their squares, which the worst frames rule.
+    # From scratch and with few images, distances teach more than their squares, which the worst frames rule.
     loss=dict(
         point_loss=dict(_delete_=True, type='SmoothL1KeypointLoss', beta=0.01),
         joints_2d_loss=dict(base='l1', loss_weight=30.0),

@@ -5,7 +5,7 @@ _base_ = './synthetic.py'
 num_frames = 1
 batch_size = 30
 epochs = 6
-train_dataset = dict(clip_stride=1)
+clip_step = 1
 # A frame alone has no motion, and its own hand is the fused one.
 model = dict(loss=dict(frame_weight=0.0, motion_weight=0.0))
 train_cfg = dict(val_interval=3)

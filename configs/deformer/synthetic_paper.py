@@ -1,5 +1,5 @@
-# A small Deformer with every part and loss of the paper, on the built-in data, trained from scratch on clips: what the
-# ablation tables vary (docs/ablations). After the same time the quick start, synthetic.py, is much more accurate.
+# A small Deformer with every component and loss of the paper, on the built-in data. The ablation tables vary it
+# (docs/ablations). After the same time the quick start, synthetic.py, is much more accurate.
 _base_ = './synthetic.py'
 
 crop_rotation = 0.5
@@ -7,7 +7,7 @@ batch_size = 6
 num_workers = 0
 num_frames = 5
 frame_step = 4
-train_dataset = dict(clip_stride=10)
+clip_step = 10
 model = dict(
     monocular_head=dict(
         _delete_=True,

@@ -1,5 +1,12 @@
 # HTT at the paper's size (Wen et al., CVPR 2023): ResNet-18, 512 channels, 2 layers a block; 25.5 M parameters.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
+_expects_ = [
+    'image_size',  # width and height of the images, pixels
+    'num_hands',  # hands in an image: 1 or 2
+    'num_objects',  # classes of objects
+    'num_actions',  # classes of actions
+]
+
 num_frames = 128  # T, of a clip; Table 5: 16 to 128
 frame_step = 2  # frames of the video from one frame of a clip to the next
 window = 16  # t, of the pose block P; Table 4: 1 (no such block) to 128

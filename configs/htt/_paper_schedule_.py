@@ -1,5 +1,6 @@
 # The paper's images, start and training: 45 epochs, a clip of 128 frames on each of 2 GPUs, learning rate 3e-5, halved
 # every 15 epochs.
+_expects_ = []
 image_size = (480, 270)
 # Without a way to fetch them, training says so and starts from scratch.
 imagenet = dict(

@@ -1,5 +1,5 @@
-# A small HTT on the built-in egocentric actions, written and read as H2O, for CPU cores: half an hour on two of them.
-# What it reaches: docs/htt.md.
+# A small HTT on the built-in egocentric actions, written and read as H2O. Half an hour on two CPU cores; what it
+# reaches: docs/htt.md.
 _base_ = ['../_base_/runtime.py', '../_base_/h2o.py', './_base_.py']
 
 data_root = 'data/synthetic_h2o'
@@ -9,7 +9,7 @@ batch_size = 12
 num_workers = 0  # on two cores, workers gain nothing
 num_frames, frame_step = 15, 6  # 90 frames of the video: one clip has the longest action whole
 window = 3
-clip_starts = 'random'  # one clip of each video an epoch
+random_start = True  # one clip of each video an epoch
 channels = 128
 
 train_pipeline = [

@@ -1,5 +1,5 @@
-# What stands on the backbone of `synthetic.py`, trained on its features, which do not change any more: an epoch takes
-# seconds. For trying out parts (docs/ablations/htt_synthetic.yml); tools/convert/extract_features.py makes the file.
+# The small HTT of synthetic.py on features of its trained backbone. An epoch takes seconds, for trying out components
+# (docs/ablations/htt_synthetic.yml); `handpose extract-features` makes the file of features.
 _base_ = './synthetic.py'
 
 features = 'data/synthetic_h2o_features.npz'

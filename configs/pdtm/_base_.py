@@ -1,5 +1,9 @@
 # PDTM at the paper's size (Ren et al., ICCV 2025), and what the paper compares it with: `model=$dstformer` and so on.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
+_expects_ = [
+    'hand_model',  # dict of the hand model, e.g. of MANO or ProceduralHand
+]
+
 num_frames = 27
 frame_rate = 30.0  # of the training motion; the refiners resample other tracks to it
 flip = 0.0  # chance of a flip; for models with mirror_left_hands=False, since others mirror flipped hands back

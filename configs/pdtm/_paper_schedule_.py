@@ -1,5 +1,6 @@
 # The paper's training (section 4.1): 50 epochs, batches of 64, AdamW with a learning rate of 1e-4, cosine decay. It
 # states no weight decay and no clipping of gradients.
+_expects_ = []
 batch_size, num_workers = 64, 8
 epochs = 50
 train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=5)

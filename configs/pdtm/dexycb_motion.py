@@ -1,5 +1,5 @@
-# A small PDTM on recorded motion: all of DexYCB's hands in one motion file, split s0 (tools/convert/dexycb_to_motion.py
-# and then tools/convert/fit_motion.py, which gives every sequence a fitted hand). Affordable on two CPU cores.
+# A small PDTM on recorded motion: all of DexYCB's hands in one motion file, split s0. `handpose dexycb-to-motion` makes
+# the file, and `handpose fit-motion` gives every sequence a fitted hand. Affordable on two CPU cores.
 _base_ = ['../_base_/runtime.py', '../_base_/motion.py', './_base_.py']
 
 motion_file = 'data/dexycb_motion.npz'

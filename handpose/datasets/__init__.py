@@ -1,27 +1,37 @@
-"""Datasets of clips (`HandSequence`), and the transforms between the files and the model."""
+"""Datasets of clips (`HandSequence`), and the transforms between the files and the model.
+
+Every folder with a `reader.py` is a dataset: its readers, the classes registered in `DATASETS`, are imported and
+exported here. So adding a dataset touches its own folder, its config and its tests.
+"""
+
+import importlib
+from pathlib import Path
+from typing import Any
 
 from handpose.datasets import transforms
-from handpose.datasets.base import BrokenFrames, DatasetError, VideoDataset
-from handpose.datasets.dexycb.reader import DexYCB
-from handpose.datasets.fpha.reader import FPHA
-from handpose.datasets.h2o.reader import H2O
-from handpose.datasets.hanco.reader import HanCo
-from handpose.datasets.ho3d.reader import HO3D
-from handpose.datasets.interhand.reader import InterHand26M
-from handpose.datasets.motion.reader import MotionClips
-from handpose.datasets.reinterhand.reader import ReInterHand
+from handpose.datasets.base import BrokenFrames, DatasetError, Track, VideoDataset
+from handpose.datasets.sampling import ActionClips, ClipSampling, Sampling, Tracks
+from handpose.registry import DATASETS
+from handpose.text import did_you_mean
+
+for _path in sorted(Path(__file__).parent.glob('*/reader.py')):
+    importlib.import_module(f'{__name__}.{_path.parent.name}.reader')
+_READERS = {name: reader for name, reader in DATASETS.module_dict.items() if reader.__module__.startswith(__name__)}
+globals().update(_READERS)
 
 __all__ = [
-    'FPHA',
-    'H2O',
-    'HO3D',
+    'ActionClips',
     'BrokenFrames',
+    'ClipSampling',
     'DatasetError',
-    'DexYCB',
-    'HanCo',
-    'InterHand26M',
-    'MotionClips',
-    'ReInterHand',
+    'Sampling',
+    'Track',
+    'Tracks',
     'VideoDataset',
     'transforms',
+    *_READERS,
 ]
+
+
+def __getattr__(name: str) -> Any:
+    raise AttributeError(f'{__name__} has no {name!r}.{did_you_mean(name, __all__)}')

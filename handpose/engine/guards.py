@@ -160,6 +160,6 @@ def check_finite(losses: Mapping[str, Tensor], batch: HandSequence) -> None:
     samples = ', '.join(sample_name(meta) for meta in batch.meta)
     raise NonFiniteLoss(
         f'the loss is not finite ({"; ".join(bad)}) for the samples {samples}. No weights were changed by it, and the '
-        'checkpoints are good: look at these samples with tools/browse_dataset.py and go on with --resume, or start '
+        'checkpoints are good: look at these samples with `handpose browse` and go on with --resume, or start '
         'anew from a checkpoint with a lower learning rate: --work-dir OTHER --cfg-options load_from=CHECKPOINT'
     )

@@ -3,18 +3,21 @@
 import argparse
 import ast
 import copy
-import re
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from handpose.engine.references import (
+    ConfigError,
+    child,
+    entries_of,
+    follow,
+    is_list_place,
+    is_reference,
+    merge,
+)
 from handpose.text import did_you_mean
 
-INCLUDE = '_include_'  # the key of a config's dict that takes over the entries of another one; see `load_config`
 OPENING, CLOSING = '([{', ')]}'
-
-
-class ConfigError(ValueError):
-    """A config file, key or option that cannot be used; the message says which and what to write instead."""
 
 
 class OptionText(str):
@@ -33,11 +36,20 @@ class OptionsAction(argparse.Action):
     ) -> None:
         """Adds options to those given before.
 
+        Args:
+            parser: the parser that has the option.
+            namespace: what it has read so far.
+            values: the words after the option.
+            option_string: the option as it was typed.
+
         Raises:
-            ConfigError: an option has no value.
+            argparse.ArgumentError: an option has no value.
         """
         options = dict(getattr(namespace, self.dest, None) or {})
-        options.update(split_options([values] if isinstance(values, str) else list(values or [])))
+        try:
+            options.update(split_options([values] if isinstance(values, str) else list(values or [])))
+        except ConfigError as error:
+            raise argparse.ArgumentError(self, str(error)) from None
         setattr(namespace, self.dest, options)
 
 
@@ -45,10 +57,10 @@ def split_options(words: Sequence[str]) -> dict[str, OptionText]:
     """Splits words 'key=value' at their first '='.
 
     Args:
-        words: of the command line.
+        words: words of the command line.
 
     Returns:
-        {key: value as typed}
+        {key: value as typed}.
 
     Raises:
         ConfigError: a word is not of the form key=value.
@@ -69,8 +81,8 @@ def read_value(text: str, current: Any = None) -> Any:
     """Reads the value of an option.
 
     Args:
-        text: as typed.
-        current: the value that it replaces; None for none.
+        text: the value as typed.
+        current: the value that it replaces, or None.
 
     Returns:
         Where `current` is a string: the text as typed, except that the word None is None. Elsewhere a number, True or
@@ -139,12 +151,12 @@ def _split_at_commas(text: str) -> list[str]:
 
 
 def apply_options(config: dict[str, Any], options: Mapping[str, Any], path: str) -> dict[str, Any]:
-    """Puts options into a config, one after the other.
+    """Applies options to a config, one after the other.
 
     Args:
-        config: as it is in the file, references `'$name'` and `_include_` unresolved; it is not changed.
+        config: the values of the files, references `'$name'` and `_include_` unresolved; it is not changed.
         options: {'a.b.0.c': value}; `OptionText` is read by the value it replaces, other values are taken as they are.
-        path: of the config file, for messages.
+        path: path of the config file, for error messages.
 
     Returns:
         The config with the options.
@@ -152,7 +164,7 @@ def apply_options(config: dict[str, Any], options: Mapping[str, Any], path: str)
     Raises:
         ConfigError: a key that the config lacks, or an option that replaces what another one before it changed.
     """
-    done: list[str] = []
+    applied: list[str] = []
     for option, value in options.items():
         key = option.removeprefix('+')
         keys = key.split('.')
@@ -161,102 +173,77 @@ def apply_options(config: dict[str, Any], options: Mapping[str, Any], path: str)
         current = value_at(config, keys)
         if isinstance(value, OptionText):
             value = read_value(value, current)
-        lost = next((other for other in done if other.startswith(f'{key}.')), None)
+        lost = next((other for other in applied if other.startswith(f'{key}.')), None)
         if lost is not None and not (isinstance(value, dict) and not value.get('_delete_')):
             raise ConfigError(
-                f'{lost} would have no effect, because {key} after it replaces the whole: give {key} first'
+                f'{lost} would have no effect, because {key} after it replaces the whole value: give {key} first'
             )
-        config = _put(config, keys, copy.deepcopy(value), option)
-        done.append(key)
+        config = _put(config, keys, copy.deepcopy(value), option, config)
+        applied.append(key)
     return config
 
 
-def _put(node: Any, keys: Sequence[str], value: Any, option: str) -> Any:
+def _put(node: Any, keys: Sequence[str], value: Any, option: str, config: Mapping[str, Any]) -> Any:
     """A copy of `node` with `value` at the place that `keys` name; dicts are merged."""
     if not keys:
         return merge(node, value)
     key, rest = keys[0], keys[1:]
     if isinstance(node, (list, tuple)):
-        if not _is_place(key, node):
+        if not is_list_place(key, node):
             raise ConfigError(f'{option}: {key!r} is not a place in a list of {len(node)}')
         items = list(node)
-        items[int(key)] = _put(items[int(key)], rest, value, option)
+        items[int(key)] = _put(items[int(key)], rest, value, option, config)
         return type(node)(items)
     if node is not None and not isinstance(node, dict):
-        raise ConfigError(f'{option}: {key!r} cannot be put into {node!r}, which is no dict or list')
+        raise ConfigError(f'{option}: {key!r} cannot be put into {node!r}, which is not a dict or a list')
     node = node or {}
-    return {**node, key: _put(node.get(key), rest, value, option)}
-
-
-def merge(current: Any, value: Any) -> Any:
-    """A dict merged into a dict, key by key, unless it says `_delete_=True`; any other value replaces."""
-    if not isinstance(value, dict):
-        return value
-    replaced = value.get('_delete_', False) or not isinstance(current, dict)
-    old = {} if replaced else current
-    return {**old, **{key: merge(old.get(key), item) for key, item in value.items() if key != '_delete_'}}
+    current = node.get(key)
+    if key not in node and rest and isinstance(included := child(entries_of(node, config), key), (list, tuple)):
+        current = included  # a list is replaced as a whole, so the changed one starts as a copy
+    return {**node, key: _put(current, rest, value, option, config)}
 
 
 def value_at(config: dict[str, Any], keys: Sequence[str]) -> Any:
-    """The value at a path of keys, references followed; None where there is none."""
+    """Looks up a value of an unresolved config.
+
+    Args:
+        config: the config.
+        keys: of the value; the places of lists are numbers as text.
+
+    Returns:
+        The value, with references and `_include_` on the way and at its end followed; None where there is none.
+    """
     node: Any = config
     for key in keys:
         node = entries_of(node, config)
         if isinstance(node, (list, tuple)):
-            node = node[int(key)] if _is_place(key, node) else None
+            node = node[int(key)] if is_list_place(key, node) else None
         else:
             node = node.get(key) if isinstance(node, dict) else None
     return follow(node, config)
 
 
-def follow(value: Any, config: Mapping[str, Any]) -> Any:
-    """The top-level value that a reference `'$name'` stands for; other values as they are.
-
-    Raises:
-        ConfigError: no such value, or references that go in a circle.
-    """
-    seen = []
-    while isinstance(value, str) and value.startswith('$'):
-        name = value[1:]
-        if name not in config:
-            raise ConfigError(f'{value!r} names no top-level value of the config.{did_you_mean(name, config)}')
-        if name in seen:
-            raise ConfigError(f'{value!r} stands for itself: {" -> ".join([*seen, name])}')
-        seen.append(name)
-        value = config[name]
-    return value
-
-
-def entries_of(node: Any, config: Mapping[str, Any], seen: tuple = ()) -> Any:
-    """A dict with the entries that it includes, its own first; other values as they are.
-
-    Raises:
-        ConfigError: `_include_` names no dict, or itself.
-    """
-    if not (isinstance(node, dict) and INCLUDE in node):
-        return node
-    name = node[INCLUDE]
-    included = follow(name, config)
-    if not isinstance(included, dict) or not str(name).startswith('$') or name in seen:
-        raise ConfigError(f"{INCLUDE}={name!r} must be '$' and the name of another top-level dict of the config")
-    return merge(entries_of(included, config, (*seen, name)), {k: v for k, v in node.items() if k != INCLUDE})
-
-
 def check_key(config: dict[str, Any], option: str, path: str) -> None:
-    """Refuses an option whose key the config lacks, and names the nearest.
+    """Refuses an option whose key the config lacks.
+
+    Args:
+        config: the config, unresolved.
+        option: the key of the option, 'a.b.0.c'.
+        path: path of the config file, for error messages.
 
     Raises:
-        ConfigError: see above.
+        ConfigError: names the part of the key that is wrong, and the closest valid one.
     """
-    node, walked = config, []
+    node: Any = config
+    walked: list[str] = []
     for key in option.split('.'):
         here = '.'.join(walked) or 'the top level'
         node = entries_of(node, config)
-        if isinstance(node, str) and node.startswith('$') and isinstance(follow(node, config), (dict, list, tuple)):
+        if is_reference(node) and isinstance(follow(node, config), (dict, list, tuple)):
             rest = option.split('.')[len(walked) :]
             raise ConfigError(f'{option}: {here} is {node!r} in {path}; write {".".join([node[1:], *rest])}=...')
         if isinstance(node, (list, tuple)):
-            if not _is_place(key, node):
+            if not is_list_place(key, node):
                 raise ConfigError(
                     f'{option}: {here} is a list of {len(node)} in {path}; {key!r} is not one of its places'
                 )
@@ -272,5 +259,23 @@ def check_key(config: dict[str, Any], option: str, path: str) -> None:
         walked.append(key)
 
 
-def _is_place(key: str, items: Sequence[Any]) -> bool:
-    return re.fullmatch(r'-?[0-9]+', key) is not None and -len(items) <= int(key) < len(items)
+def option_layer(config: Mapping[str, Any], option: str) -> dict[str, Any]:
+    """The nested dict that an option sets, for `references.defines`.
+
+    Args:
+        config: the config with the options, unresolved.
+        option: the key of the option, 'a.b.-1.c' or '+a.b'.
+
+    Returns:
+        {'a': {'b': {'1': {'c': True}}}}, where places in lists count from their start.
+    """
+    node: Any = config
+    keys: list[str] = []
+    for key in option.removeprefix('+').split('.'):
+        node = entries_of(node, config)
+        keys.append(str(int(key) % len(node)) if isinstance(node, (list, tuple)) else key)
+        node = child(node, key)
+    layer: Any = True
+    for key in reversed(keys):
+        layer = {key: layer}
+    return layer

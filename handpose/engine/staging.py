@@ -18,7 +18,7 @@ from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
 from handpose.models.estimators.base import Estimator
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 from handpose.zoo.load import check_tensors, read_weights
 
 

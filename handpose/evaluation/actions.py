@@ -16,8 +16,9 @@ from handpose.evaluation.alignment import BoolArray, FloatArray
 from handpose.evaluation.base import Metric
 from handpose.evaluation.functional import nan_mean
 from handpose.evaluation.spec import MetricSpec
-from handpose.registry import METRICS, did_you_mean
+from handpose.registry import METRICS
 from handpose.structures import HandSequence, SequenceError, sample_name
+from handpose.text import did_you_mean
 
 # A repeated video may come from a batch of another size, where kernels round differently.
 SAME_WITHIN = 1e-3
@@ -129,7 +130,7 @@ class ActionMetric(Metric):
         if not labelled:
             print_log(
                 f'none of the {len(rows)} videos has an action label (H2O withholds those of its test split), so no '
-                f'action accuracy is reported; tools/test.py --results FILE writes what the server scores',
+                f'action accuracy is reported; `handpose test --results FILE` writes what the server scores',
                 logger='current',
                 level=logging.WARNING,
             )
@@ -266,7 +267,7 @@ def merge_videos(rows: Sequence[VideoRow]) -> list[VideoRow]:
         if first['scores'].shape != row['scores'].shape or np.abs(first['scores'] - row['scores']).max() > SAME_WITHIN:
             raise SequenceError(
                 f'{row["sequence"]} was predicted twice with different action_scores; a video counts once: test whole '
-                f"videos (mode='videos')"
+                f"videos (sampling=dict(type='Tracks'))"
             )
     return [kept[key] for key in sorted(kept)]
 

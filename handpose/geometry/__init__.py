@@ -34,8 +34,17 @@ from handpose.geometry.rotations import (
     rotvec_to_rotmat,
     small_matmul,
 )
+from handpose.geometry.warp import (
+    ImageWarp,
+    crop_squares,
+    invert_affine,
+    resize_image,
+    transform_boxes,
+    warp_image,
+)
 
 __all__ = [
+    'ImageWarp',
     'apply_affine',
     'box_iou',
     'boxes_from_points',
@@ -44,7 +53,9 @@ __all__ = [
     'compose_rigid',
     'crop_affine',
     'crop_camera',
+    'crop_squares',
     'geodesic_distance',
+    'invert_affine',
     'invert_rigid',
     'look_at',
     'make_rigid',
@@ -53,6 +64,7 @@ __all__ = [
     'quat_to_rotmat',
     'quat_to_rotvec',
     'resize_affine',
+    'resize_image',
     'rot6d_to_rotmat',
     'rotate_about_optical_axis',
     'rotmat_to_quat',
@@ -63,8 +75,10 @@ __all__ = [
     'scale_boxes',
     'small_matmul',
     'square_boxes',
+    'transform_boxes',
     'transform_intrinsics',
     'transform_points',
     'union_boxes',
     'unproject_points',
+    'warp_image',
 ]

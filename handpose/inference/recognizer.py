@@ -15,8 +15,7 @@ import numpy as np
 import torch
 
 from handpose.datasets.h2o.layout import read_camera_file
-from handpose.datasets.io.action_videos import scale_camera
-from handpose.datasets.io.taxonomies import configured_taxonomy
+from handpose.datasets.io.action_videos import configured_taxonomy, scale_camera
 from handpose.datasets.transforms.frame import ResizeFrames
 from handpose.engine import load_config, load_weights, read_header
 from handpose.geometry import project_points

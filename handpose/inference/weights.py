@@ -25,7 +25,7 @@ def model_config(path, config=None, options=None, hand_model=None):
         return _published_model(path, hand_model)
     raise ValueError(
         f'{path} does not say what model its weights belong to: give the config it was trained with, or publish it '
-        f'with tools/publish_model.py'
+        f'with `handpose publish`'
     )
 
 

@@ -291,7 +291,7 @@ def _read(path: str | Path) -> dict[str, NDArray]:
     if not Path(path).is_file():
         raise PredictionsError(
             f'there is no predictions file {path}; docs/predictions_file.md says what it holds, '
-            f'tools/convert/to_predictions.py makes one'
+            f'`handpose convert` makes one'
         )
     return read_npz(path, error=PredictionsError, advice='docs/predictions_file.md says what it must hold')
 

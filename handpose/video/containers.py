@@ -1,12 +1,12 @@
-"""Which files are handed to a video library: regular files whose first bytes are those of a video container.
+"""Checks that a file is a video container before a video library opens it.
 
-FFmpeg, which both PyAV and OpenCV use, also opens playlists and scripts that name other files or addresses, whatever
-their own file is called. Such files are refused here before FFmpeg sees them.
+FFmpeg, which both PyAV and OpenCV use, also opens playlists and scripts that refer to other files or addresses,
+regardless of their own name. Such files are refused here.
 """
 
 from pathlib import Path
 
-_HEAD = 400  # bytes that are looked at
+_HEAD = 400  # bytes that are checked
 _TS_PACKET = 188  # bytes of an MPEG transport stream's packet
 _MP4_BOXES = (b'ftyp', b'moov', b'mdat', b'free', b'skip', b'wide', b'pnot')
 _MAGIC = {
@@ -31,18 +31,17 @@ def check_video_file(path: str | Path) -> str:
         path: the file.
 
     Returns:
-        str: the container: 'mp4' (also MOV), 'matroska' (also WebM), 'avi', 'mpegts', 'mpeg', 'ogg', 'flv', 'asf' or
-        'gif'.
+        The container: 'mp4' (also MOV), 'matroska' (also WebM), 'avi', 'mpegts', 'mpeg', 'ogg', 'flv', 'asf' or 'gif'.
 
     Raises:
-        VideoError: there is no such file, it is a folder, cannot be opened, is empty, or is no video container.
+        VideoError: the file does not exist, is a folder, cannot be opened, is empty, or is not a video container.
     """
     path = Path(path)
     try:
         if path.is_dir():
             raise VideoError(f'{path} is a folder; give the path of a video file')
         if not path.exists():
-            raise VideoError(f'there is no video {path}')
+            raise VideoError(f'video {path} does not exist')
         if not path.is_file():
             raise VideoError(f'{path} is not a regular file; give the path of a video file')
         with open(path, 'rb') as file:
@@ -50,15 +49,15 @@ def check_video_file(path: str | Path) -> str:
     except (OSError, ValueError) as error:
         if isinstance(error, VideoError):
             raise
-        reason = getattr(error, 'strerror', None) or 'the name is not valid'
+        reason = error.strerror if isinstance(error, OSError) else 'the name is not valid'
         raise VideoError(f'{path} cannot be opened: {reason}') from error
     if not head:
         raise VideoError(f'{path} cannot be read as a video: the file is empty')
     container = _container(head)
     if container is None:
         raise VideoError(
-            f'{path} cannot be read as a video: it must be an MP4, MOV, WebM, Matroska, AVI, MPEG, Ogg, FLV, ASF or '
-            f'GIF file, and it begins with {head[:8]!r}'
+            f'{path} cannot be read as a video: expected an MP4, MOV, WebM, Matroska, AVI, MPEG, Ogg, FLV, ASF or GIF '
+            f'file, got one that begins with {head[:8]!r}'
         )
     return container
 
@@ -71,7 +70,7 @@ def _container(head: bytes) -> str | None:
         return 'mp4'
     if head[:4] == b'RIFF' and head[8:12] == b'AVI ':
         return 'avi'
-    for start in (0, 4):  # M2TS files put four bytes before each packet
+    for start in (0, 4):  # M2TS files have four bytes before each packet
         if head[start : start + 1] == b'G' and head[2 * start + _TS_PACKET :][:1] == b'G':
             return 'mpegts'
     return None

@@ -1,111 +1,124 @@
-"""`VideoWriter`: writes a video whole or not at all, each frame at its time."""
+"""`VideoWriter`: writes a video atomically, each frame at its time."""
 
 from collections.abc import Iterable
 from pathlib import Path
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from handpose.video.backends import import_pyav
 from handpose.video.containers import VideoError
-from handpose.video.sinks import OpenCVSink, PyAVSink
+from handpose.video.decoders import import_pyav
+from handpose.video.encoders import Encoder, OpenCVEncoder, PyAVEncoder
 
-# The encoders of each ending; the first that opens is used.
+# The codecs of each file extension; the first that opens is used.
 PYAV_CODECS = {'.webm': ('libvpx-vp9', 'libvpx'), '.mp4': ('libx264', 'libopenh264', 'mpeg4')}
 OPENCV_CODECS = {'.webm': ('VP80', 'VP90'), '.mp4': ('mp4v',), '.avi': ('MJPG',)}
-_FASTEST = 1000  # frames per second; WebM stores milliseconds
+_MAX_FPS = 1000  # WebM stores milliseconds
 
 
 class VideoWriter:
     """Writes RGB frames to a video; the file appears under its name when the `with` block ends without an error.
 
     With PyAV (`handpose[video]`) `.webm` is VP9 and `.mp4` H.264, which play in browsers, and each frame keeps its
-    time. With OpenCV `.webm` is VP8, which plays in browsers too, `.mp4` is MPEG-4 part 2, which does not in most, and
-    the rate is constant: a frame is repeated until the next one's time, and left out where the next one follows sooner
-    than half a frame period. `.avi` is motion JPEG by OpenCV. Frames with an odd side get one more row or column, which
-    the codecs need.
+    time. With OpenCV `.webm` is VP8, which plays in browsers too, `.mp4` is MPEG-4 part 2, which most browsers do not
+    play, and the frame rate is constant: a frame is repeated until the time of the next one, and skipped if the next
+    one follows sooner than half a frame period. `.avi` is motion JPEG by OpenCV. Frames with an odd width or height get
+    one more column or row, which the codecs require.
 
     Args:
-        path: file to write; its ending picks the codec.
-        fps: frames per second: of frames without a time, and of files with a constant rate.
-        backend: 'pyav' or 'opencv'. Default: PyAV where it is installed, otherwise OpenCV.
+        path: file to write; its extension determines the codec.
+        fps: frames per second: of frames without a time, and of files with a constant frame rate.
+        backend: 'pyav' or 'opencv'. Default: PyAV if it is installed, otherwise OpenCV.
 
     Raises:
-        VideoError: an ending without a codec, a frame that does not fit, a time that does not grow, no codec that
-            opens, a file that cannot be written, or no frame at all.
+        VideoError: an extension without a codec, a frame of a different shape, times that do not increase, no codec
+            that opens, a file that cannot be written, or no frame at all.
     """
 
-    def __init__(self, path: str | Path, fps: float, backend: str | None = None):
+    def __init__(self, path: str | Path, fps: float, backend: str | None = None) -> None:
         self.path = Path(path)
         if self.path.suffix not in OPENCV_CODECS:
-            raise VideoError(f'{self.path}: a video must end in one of {", ".join(OPENCV_CODECS)}')
-        if not 0 < fps <= _FASTEST:
-            raise VideoError(f'{self.path}: fps must be above 0 and at most {_FASTEST}, got {fps}')
+            raise VideoError(f'{self.path}: the name of a video must end in one of {", ".join(OPENCV_CODECS)}')
+        if not 0 < fps <= _MAX_FPS:
+            raise VideoError(f'{self.path}: fps must be above 0 and at most {_MAX_FPS}, got {fps}')
         if backend not in (None, 'pyav', 'opencv'):
             raise VideoError(f'backend must be pyav or opencv, got {backend!r}')
         if backend == 'pyav' and import_pyav() is None:
             raise VideoError(f"{self.path}: PyAV is not installed: pip install 'handpose[video]'")
         with_pyav = self.path.suffix in PYAV_CODECS and backend != 'opencv' and import_pyav() is not None
-        self._sink_type = PyAVSink if with_pyav else OpenCVSink
+        self._encoder_type: type[PyAVEncoder] | type[OpenCVEncoder] = PyAVEncoder if with_pyav else OpenCVEncoder
         self.fps = float(fps)
         self._unfinished = self.path.with_name(f'.unfinished_{self.path.name}')
-        self._sink, self._shape, self._start, self._time = None, None, 0.0, None
+        self._encoder: Encoder | None = None
+        self._shape: tuple[int, ...] | None = None
+        self._start, self._time = 0.0, -np.inf
 
-    def __enter__(self):
+    def __enter__(self) -> 'VideoWriter':
         return self
 
-    def write(self, frame: np.ndarray, time: float | None = None) -> None:
+    def write(self, frame: NDArray, time: float | None = None) -> None:
         """Adds a frame.
 
         Args:
             frame: (h, w, 3) uint8 RGB; all must have the size of the first.
-            time: seconds; the first frame's is the beginning of the video. Default: one frame period after the last.
+            time: seconds; that of the first frame is the beginning of the video. Default: one frame period after the
+                last.
         """
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8:
             raise VideoError(f'{self.path}: a frame must be (h, w, 3) uint8 RGB, got {frame.shape} {frame.dtype}')
         if self._shape not in (None, frame.shape):
             raise VideoError(f'{self.path}: all frames must be {self._shape} as the first one, got {frame.shape}')
         if time is None:
-            time = 0.0 if self._time is None else self._time + 1 / self.fps
-        if not np.isfinite(time) or (self._time is not None and time <= self._time):
-            raise VideoError(f'{self.path}: the times of frames must grow, got {time} s after {self._time} s')
-        if self._sink is None:
-            self._sink = self._open(frame.shape)
+            time = 0.0 if self._encoder is None else self._time + 1 / self.fps
+        if not np.isfinite(time) or time <= self._time:
+            raise VideoError(f'{self.path}: the times of frames must increase, got {time} s after {self._time} s')
+        if self._encoder is None:
+            self._encoder = self._open(frame.shape)
             self._shape, self._start = frame.shape, time
         height, width = frame.shape[:2]
         even = cv2.copyMakeBorder(frame, 0, height % 2, 0, width % 2, cv2.BORDER_REPLICATE)
-        self._sink.write(even, time - self._start)
+        self._encoder.write(even, time - self._start)
         self._time = time
 
-    def _open(self, shape):
+    def _open(self, shape: tuple[int, ...]) -> Encoder:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         size = (shape[1] + shape[1] % 2, shape[0] + shape[0] % 2)
-        codecs = (PYAV_CODECS if self._sink_type is PyAVSink else OPENCV_CODECS)[self.path.suffix]
+        codecs = (PYAV_CODECS if self._encoder_type is PyAVEncoder else OPENCV_CODECS)[self.path.suffix]
         for codec in codecs:
             try:
-                return self._sink_type(self._unfinished, codec, size, self.fps)
+                return self._encoder_type(self._unfinished, codec, size, self.fps)
             except VideoError:
                 self._unfinished.unlink(missing_ok=True)
         raise VideoError(
             f'{self.path}: no codec for it opens here ({", ".join(codecs)}, {size[0]}x{size[1]} pixels); try another '
-            f'ending ({", ".join(OPENCV_CODECS)}), or see whether the folder can be written'
+            f'extension ({", ".join(OPENCV_CODECS)}), or check that the folder is writable'
         )
 
-    def __exit__(self, error, value, traceback):
-        if self._sink is None:
+    def __exit__(self, error: type[BaseException] | None, value: object, traceback: object) -> None:
+        if self._encoder is None:
             if error is None:
                 raise VideoError(f'{self.path}: no frame was written')
             return
         try:
-            self._sink.close(finish=error is None)
+            self._encoder.close(finish=error is None)
             if error is None:
                 self._unfinished.replace(self.path)
         finally:
             self._unfinished.unlink(missing_ok=True)
 
 
-def save_clip_video(path: str | Path, frames: Iterable[np.ndarray], fps: float) -> None:
-    """Writes RGB frames, all of one size, to a video of constant rate; see `VideoWriter` for the endings."""
+def save_clip_video(path: str | Path, frames: Iterable[NDArray], fps: float) -> None:
+    """Writes frames to a video of constant frame rate.
+
+    Args:
+        path: see `VideoWriter`.
+        frames: (h, w, 3) uint8 RGB, all of one size.
+        fps: frames per second.
+
+    Raises:
+        VideoError: see `VideoWriter`.
+    """
     with VideoWriter(path, fps) as writer:
         for frame in frames:
             writer.write(frame)

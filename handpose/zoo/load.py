@@ -38,7 +38,7 @@ def load_weights(
 
     Args:
         estimator: the module that the weights belong to.
-        filename: a checkpoint that training wrote, or a `.safetensors` file that `tools/publish_model.py` wrote.
+        filename: a checkpoint that training wrote, or a `.safetensors` file that `handpose publish` wrote.
         model_config: the config that `estimator` was built from; where a published file was made with other options,
             a warning names them.
         training: True when training starts from the weights. Published files lack what only the losses need; a
@@ -167,7 +167,7 @@ def _header_of(file: Any, filename: str | Path) -> dict[str, Any]:
     if text is None:
         raise ValueError(
             f'{filename} has no handpose header, so nothing says what its tensors are; publish weights with '
-            f'tools/publish_model.py'
+            f'`handpose publish`'
         )
     try:
         header = json.loads(text)

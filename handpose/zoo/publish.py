@@ -12,7 +12,7 @@ import torch
 from mmengine.config import Config
 
 import handpose
-from handpose.datasets.io.taxonomies import configured_taxonomy
+from handpose.datasets.io.action_videos import configured_taxonomy
 from handpose.evaluation import MetricSpec, headlines
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import FileError, read_json
@@ -111,12 +111,12 @@ def publish(estimator: Estimator, header: dict[str, Any], path: str | Path) -> t
 
 
 def read_metrics(path: str | Path, row: str = 'model') -> dict[str, float | None]:
-    """Reads one row of the `metrics.json` that `tools/test.py` wrote: {name: number}, None for NaN.
+    """Reads one row of the `metrics.json` that `handpose test` wrote: {name: number}, None for NaN.
 
     Raises:
         ValueError: no such file, no JSON, or no such row.
     """
-    advice = 'give the metrics.json that tools/test.py wrote for these weights'
+    advice = 'give the metrics.json that `handpose test` wrote for these weights'
     numbers = read_json(path, allow_nan=True, advice=advice).get(row)
     if not isinstance(numbers, dict) or not all(type(value) in (int, float) for value in numbers.values()):
         raise FileError(f'{path} has no row {row!r} of metrics; {advice}')

@@ -7,6 +7,7 @@ import dexycb_files as files
 import numpy as np
 import pytest
 import torch
+from samplings import centred
 from scipy.spatial.transform import Rotation
 from torch.utils.data import DataLoader
 
@@ -63,14 +64,16 @@ def test_splits_on_disk(tmp_path):
     }  # fmt: skip
     for (setup, split), count in tracks.items():
         if count:
-            assert len(DexYCB(root, setup, split, mode='tracks')) == count, (setup, split)
+            assert len(DexYCB(root, split=split, setup=setup)) == count, (setup, split)
         else:
             with pytest.raises(DatasetError, match='no annotated frame'):
-                DexYCB(root, setup, split)
+                DexYCB(root, split=split, setup=setup)
 
 
 def test_clip_has_the_labels_of_its_frames(root):
-    dataset = DATASETS.build(dict(type='DexYCB', data_root=str(root), setup='all', num_frames=5, gap=2, pipeline=LOAD))
+    dataset = DATASETS.build(
+        dict(type='DexYCB', data_root=str(root), setup='all', sampling=centred(5, 2), pipeline=LOAD)
+    )
     assert len(dataset) == 5 * 2 * 9
     clip = dataset[3].validate()  # the fourth annotated frame (1, 2, 3, 4, ...) of the first track
     assert clip.meta['frame_indices'] == [2, 2, 4, 6, 8]
@@ -109,7 +112,7 @@ def test_coefficients_pass_through_the_basis_and_the_mean_of_their_side(root):
         pose_mean_of = staticmethod(lambda side: torch.from_numpy(means[side]))
         pose_basis_of = staticmethod(lambda side: torch.from_numpy(bases[side]))
 
-    dataset = DexYCB(root, 'all', hand_model=TwoSided(), num_frames=1)
+    dataset = DexYCB(root, setup='all', hand_model=TwoSided(), sampling=centred(1))
     for index in (0, 18):  # the first clip of the first (right) and of the second (left) sequence
         clip = dataset[index]
         side = int(clip.hand_side[0])
@@ -119,7 +122,7 @@ def test_coefficients_pass_through_the_basis_and_the_mean_of_their_side(root):
 
 
 def test_tracks_keep_frames_without_a_hand(root):
-    dataset = DexYCB(root, 's2', 'test', mode='tracks')
+    dataset = DexYCB(root, split='test', setup='s2')
     assert len(dataset) == 5
     track = dataset[1].validate()
     assert track.meta['frame_indices'] == list(range(1, 11)) and track.meta['cameras'] == [B]
@@ -127,14 +130,14 @@ def test_tracks_keep_frames_without_a_hand(root):
     assert not track.joints_3d[4].any() and torch.equal(track.boxes[4], track.boxes[3])
 
 
-def test_clip_stride_counts_annotated_frames_of_each_track(root):
-    dataset = DexYCB(root, 's2', 'test', clip_stride=4, num_frames=1)
+def test_clip_step_counts_frames_of_each_track(root):
+    dataset = DexYCB(root, split='test', setup='s2', sampling=centred(1, clip_step=4))
     assert [dataset[i].meta['frame_indices'] for i in range(4)] == [[1], [6], [10], [1]]
 
 
 def test_world_frame(root):
-    camera = DexYCB(root, 'all', frame='camera', cameras=[B])[0]
-    world = DexYCB(root, 'all', frame='world', cameras=[B])[0].validate()
+    camera = DexYCB(root, setup='all', cameras=[B], sampling=centred(7, 10))[0]
+    world = DexYCB(root, setup='all', frame='world', cameras=[B], sampling=centred(7, 10))[0].validate()
     rotation, shift = files.QUARTER_TURN[:, :3], files.QUARTER_TURN[:, 3]
     expected = camera.joints_3d.double().numpy() @ rotation.T + shift
     np.testing.assert_allclose(world.joints_3d, expected, atol=1e-6)
@@ -150,7 +153,7 @@ def test_world_frame(root):
 def test_occlusion_comes_from_the_file_else_from_seg(tmp_path):
     root = files.write_root(tmp_path, sequences=1, serials=(A,), frames=2)
     np.savez(files.label_file(root, 0), occlusion=np.float32([0.25]), **files.labels(0))
-    clip = DexYCB(root, 'all', num_frames=1)
+    clip = DexYCB(root, setup='all', sampling=centred(1))
     assert clip[0].occlusion.item() == 0.25
     assert clip[1].occlusion.isnan().all()  # the hand's silhouette lies on background
     grid = np.stack(np.meshgrid(np.arange(5) * 10 + 20, np.arange(5) * 10 + 20), -1).reshape(-1, 2)[:21]
@@ -165,13 +168,13 @@ def test_joints_only_needs_no_hand_model_files(tmp_path):
     root = files.write_root(tmp_path, sequences=1, name=None)  # as a real root: no hand_model.yml
     for path in (*root.glob('calibration/mano_*/*'), *root.glob('calibration/extrinsics_*/*')):
         path.unlink()
-    clip = DexYCB(root, 's2', 'val', labels='joints_only')[0].validate()
+    clip = DexYCB(root, split='val', setup='s2', labels='joints_only')[0].validate()
     assert clip.hand_pose is None and clip.meta['hand_model'] == 'mano' and clip.hand_valid.any()
 
 
 def test_randomness_depends_on_seed_epoch_and_index_alone(root):
     pipeline = [lambda sample, rng: sample.replace(meta={**sample.meta, 'draw': float(rng.uniform())})]
-    dataset = DexYCB(root, 'all', pipeline=pipeline, num_frames=1, clip_stride=5, seed=3)
+    dataset = DexYCB(root, setup='all', seed=3, sampling=centred(1, clip_step=5), pipeline=pipeline)
     workers = DataLoader(dataset, batch_size=None, num_workers=2, persistent_workers=True)
     draws = {}
     for epoch in (0, 1):
@@ -179,7 +182,7 @@ def test_randomness_depends_on_seed_epoch_and_index_alone(root):
         draws[epoch] = [sample.meta['draw'] for sample in workers]
         assert draws[epoch] == [np.random.default_rng([3, epoch, i]).uniform() for i in range(len(dataset))]
     assert draws[0] != draws[1]
-    tracks = DexYCB(root, 's2', 'test', mode='tracks', pipeline=pipeline)
+    tracks = DexYCB(root, split='test', setup='s2', pipeline=pipeline)
     tracks.set_epoch(7)
     assert tracks[1].meta['draw'] == np.random.default_rng([0, 0, 1]).uniform()
 
@@ -187,31 +190,35 @@ def test_randomness_depends_on_seed_epoch_and_index_alone(root):
 def test_index_is_built_once_and_again_when_the_tree_changes(tmp_path, monkeypatch):
     root = files.write_root(tmp_path / 'root', sequences=1, serials=(A,), frames=2)
     cache = tmp_path / 'cache'
-    assert len(DexYCB(root, 'all', cache_dir=cache)) == 2 and not (root / '.handpose_index').exists()
+    options = dict(setup='all', cache_dir=cache)
+    assert len(DexYCB(root, **options)) == 1 and not (root / '.handpose_index').exists()
     monkeypatch.setattr('handpose.datasets.dexycb.layout.read_label', None)  # would fail if called
-    dataset = DexYCB(root, 'all', cache_dir=cache)
-    assert len(dataset) == 2 and len(pickle.dumps(dataset.index)) < 5000  # what a spawned worker gets
+    dataset = DexYCB(root, **options)
+    assert len(dataset) == 1 and len(pickle.dumps(dataset.index)) < 5000  # what a spawned worker gets
     monkeypatch.undo()
     next(cache.glob('*/labels.bin')).write_bytes(b'cut short')
-    assert np.array_equal(DexYCB(root, 'all', cache_dir=cache)[1].joints_3d[3, 0], files.joints(1))
+    assert np.array_equal(DexYCB(root, **options)[0].joints_3d[1, 0], files.joints(1))
     os.remove(files.label_file(root, 1))
-    assert len(DexYCB(root, 'all', cache_dir=cache, partial=True)) == 1
+    assert len(DexYCB(root, **options, partial=True)[0].frame_valid) == 1
     blocked = tmp_path / 'blocked'
     blocked.write_text('')
     with pytest.raises(DatasetError, match=r'cannot be written to .* give the dataset a cache_dir'):
-        DexYCB(root, 'all', cache_dir=blocked)
+        DexYCB(root, setup='all', cache_dir=blocked)
 
 
 def test_partial_root(tmp_path):
     root = files.write_root(tmp_path, sequences=1, serials=(A,), frames=6)
     files.label_file(root, 2).unlink()
     files.image_file(root, 4).unlink()
-    with pytest.raises(DatasetError, match=r'2 frames .*labels_000002.npz is missing.* partial=True'):
-        DexYCB(root, 'all')
-    clips = DexYCB(root, 'all', partial=True, num_frames=3, gap=1)
+    with pytest.raises(DatasetError, match=r'2 unreadable frames .*labels_000002.npz is missing.* partial=True'):
+        DexYCB(root, setup='all')
+    clips = DexYCB(root, setup='all', partial=True, sampling=centred(3))
     assert [clips[i].meta['frame_indices'] for i in range(4)] == [[0, 0, 1], [0, 1, 1], [3, 3, 3], [5, 5, 5]]
-    assert [s.split()[0][-10:] for s in DexYCB(root, 'all', on_broken='skip').skipped] == ['000002.npz', '000004.jpg']
-    assert DexYCB(root, 'all', partial=True, mode='tracks')[0].meta['frame_indices'] == [0, 1, 3, 5]
+    assert [s.split()[0][-10:] for s in DexYCB(root, setup='all', on_broken='skip').skipped] == [
+        '000002.npz',
+        '000004.jpg',
+    ]
+    assert DexYCB(root, setup='all', partial=True)[0].meta['frame_indices'] == [0, 1, 3, 5]
 
 
 def _save(path, **changes):
@@ -234,8 +241,8 @@ def test_broken_label_files(tmp_path, case):
     root = files.write_root(tmp_path, sequences=1, serials=(A,))
     breaks(files.label_file(root, 1))
     with pytest.raises(DatasetError, match=f'labels_000001.npz.*{sentence}'):
-        DexYCB(root, 'all')
-    dataset = DexYCB(root, 'all', on_broken='skip', num_frames=1)
+        DexYCB(root, setup='all')
+    dataset = DexYCB(root, setup='all', on_broken='skip', sampling=centred(1))
     assert len(dataset) == 2 and len(dataset.skipped) == 1 and 'labels_000001.npz' in dataset.skipped[0]
 
 
@@ -257,9 +264,9 @@ def _small_image():
 def test_broken_images(tmp_path, case):
     breaks, sentence = BROKEN_IMAGES[case]
     root = files.write_root(tmp_path, sequences=1, serials=(A,), frames=4)
-    options = dict(data_root=root, setup='all', pipeline=LOAD, num_frames=1)
-    strict, lenient = DexYCB(**options), DexYCB(**options, on_broken='skip')
-    tracks = DexYCB(**options, on_broken='skip', mode='tracks')
+    options = dict(data_root=root, setup='all', pipeline=LOAD)
+    strict, lenient = (DexYCB(**options, sampling=centred(), on_broken=choice) for choice in ('error', 'skip'))
+    tracks = DexYCB(**options, on_broken='skip')
     breaks(files.image_file(root, 1))
     with pytest.raises(BrokenFrames, match=f'color_000001.jpg.*{sentence}'):
         strict[1]
@@ -275,40 +282,39 @@ def test_broken_images(tmp_path, case):
         (dict(setup='s4'), "setup must be one of .*'s4'. Did you mean"),
         (dict(split='trian'), "split must be one of .* Did you mean 'train'"),
         (dict(labels='joint_only'), "Did you mean 'joints_only'"),
-        (dict(mode='track'), "Did you mean 'tracks'"),
+        (dict(sampling={'type': 'Track'}), "Did you mean 'Tracks'"),
+        (dict(sampling='tracks'), r"sampling must be dict\(type='Tracks'\), .*got 'tracks'"),
         (dict(on_broken='ignore'), "on_broken must be one of 'error', 'skip'"),
-        (dict(clip_stride=0), 'clip_stride must be at least 1'),
         (dict(cameras=['932122061901']), "no camera '932122061901' .* Did you mean '932122061900'"),
         (dict(setup='s2', split='train'), "split 'train' of setup 's2' has no annotated frame"),
         (dict(fps=0), 'fps must be a positive number or None, got 0'),
-        (dict(data_root='nowhere'), r'nowhere, which does not exist.*dex-ycb.github.io.*tools/make_synthetic.py'),
-        (dict(num_frames=4), 'odd number of frames, got 4'),
+        (dict(data_root='nowhere'), r'nowhere, which does not exist.*dex-ycb.github.io.*handpose make-data'),
     ],
 )
 def test_wrong_options(root, options, sentence):
-    with pytest.raises(ValueError, match=sentence):
+    with pytest.raises((ValueError, KeyError), match=sentence):
         DexYCB(**{'data_root': root, 'setup': 'all', **options})
 
 
 def test_roots_that_do_not_fit(tmp_path):
     root = files.write_root(tmp_path / 'a', sequences=1, serials=(A,), frames=1, name='procedural-0')
     with pytest.raises(DatasetError, match=r"'procedural-0', but hand_model is 'procedural-1'.*joints_only"):
-        DexYCB(root, 'all')
+        DexYCB(root, setup='all')
     root = files.write_root(tmp_path / 'b', sequences=1, serials=(A,), frames=1, name=None)
-    with pytest.raises(DatasetError, match=r'1 of its 100 sequences.*setup=.all'):
-        DexYCB(root, 's0', labels='joints_only')
+    with pytest.raises(DatasetError, match=r'1 of its 100 sequences.*.all'):
+        DexYCB(root, setup='s0', labels='joints_only')
     (root / 'calibration' / 'intrinsics' / f'{A}_96x72.yml').rename(root / 'calibration/intrinsics/7_96x72.yml')
     with pytest.raises(DatasetError, match=rf'meta.yml names camera {A}, which has no file'):
-        DexYCB(root, 'all', labels='joints_only')
+        DexYCB(root, setup='all', labels='joints_only')
     root = files.write_root(tmp_path / 'c', sequences=1, serials=(A,), frames=1)
     files.write_yaml(root / 'calibration' / 'mano_right' / 'mano.yml', {'beta': []})
     with pytest.raises(DatasetError, match=r"mano.yml has no key 'betas'"):
-        DexYCB(root, 'all')
+        DexYCB(root, setup='all')
     files.write_yaml(
         root / 'calibration' / 'extrinsics_a' / 'extrinsics.yml', {'extrinsics': {'1': np.eye(4)[:3].ravel().tolist()}}
     )
     with pytest.raises(DatasetError, match=rf'extrinsics.yml has no camera {A}'):
-        DexYCB(root, 'all', labels='joints_only', frame='world')
+        DexYCB(root, setup='all', labels='joints_only', frame='world')
 
 
 def test_real_sample(tmp_path):

@@ -6,6 +6,7 @@ import zipfile
 import dexycb_files as files
 import numpy as np
 import pytest
+from samplings import centred
 
 from handpose.datasets import DatasetError, DexYCB
 from handpose.datasets.dexycb.index import open_index
@@ -128,8 +129,8 @@ def test_one_broken_label_is_listed_and_the_others_are_read(tmp_path, case):
     root = files.write_root(tmp_path, sequences=1, serials=(A,))
     BROKEN[case](files.label_file(root, 1))
     with pytest.raises(DatasetError, match=r'labels_000001\.npz'):
-        DexYCB(root, 'all')
-    dataset = DexYCB(root, 'all', on_broken='skip', num_frames=1)
+        DexYCB(root, setup='all')
+    dataset = DexYCB(root, setup='all', on_broken='skip', sampling=centred(1))
     assert len(dataset.skipped) == 1 and 'labels_000001.npz' in dataset.skipped[0]
     for clip, frame in zip(dataset, (0, 2), strict=True):
         np.testing.assert_array_equal(clip.joints_3d[0, 0], files.joints(frame))
@@ -163,4 +164,4 @@ def test_calibration_that_cannot_be(tmp_path, case):
     path = root / 'calibration' / name.format(A=A)
     files.write_yaml(path, values)
     with pytest.raises(DatasetError, match=f'{path.name}.*{SENTENCES[case]}'):
-        DexYCB(root, 'all', frame='world')
+        DexYCB(root, setup='all', frame='world')

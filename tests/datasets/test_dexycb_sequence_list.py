@@ -26,7 +26,7 @@ def partial_root(tmp_path, kept, listed=True, name='procedural-1', total=10):
 
 
 def positions_of(root, **options):
-    data = DexYCB(root, mode='tracks', **options)
+    data = DexYCB(root, **options)
     return sorted({int(data[i].meta['sequence'][-5:]) for i in range(len(data))})
 
 
@@ -74,7 +74,7 @@ def test_official_numbers_need_the_whole_split(tmp_path, monkeypatch):
     root = files.write_root(tmp_path / 'whole', sequences=5, name=None)  # all of a smaller data set
     names = sorted(f'{f.parent.name}/{f.name}' for f in root.glob('*-subject-*/*'))
     (root / 'sequence_names.txt').write_text('\n'.join(names))
-    options = dict(setup='s0', mode='tracks', labels='joints_only')
+    options = dict(setup='s0', labels='joints_only')
     assert [t.meta['official_indices'] for t in DexYCB(root, split='val', **options)] == [[0, 1, 2], [3, 4, 5]]
     one = DexYCB(root, split='train', cameras=['932122062010'], **options)  # chosen here, but all on disk
     assert one[0].meta['official_indices'] == [3, 4, 5]

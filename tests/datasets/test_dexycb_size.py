@@ -55,8 +55,8 @@ def test_full_size(tmp_path, monkeypatch, record_property):
     monkeypatch.setattr(dexycb_index, 'PARALLEL_FROM', 10**9)
     expected = {'train': 800 * 8 * (FRAMES - 10), 'val': 40 * 8 * (FRAMES - 10), 'test': 160 * 8 * (FRAMES - 10)}
     for split, count in expected.items():
-        assert len(DexYCB(tmp_path, 's0', split, labels='joints_only')) == count
-    assert len(DexYCB(tmp_path, 's0', 'test', labels='joints_only', mode='tracks')) == 160 * 8
+        assert len(DexYCB(tmp_path, split=split, setup='s0', labels='joints_only')) == count
+    assert len(DexYCB(tmp_path, split='test', setup='s0', labels='joints_only')) == 160 * 8
     command = [sys.executable, '-c', MEASURE, str(tmp_path)]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     names = ('samples', 'seconds to open', 'MB after opening', 'ms per clip', 'MB after 400 clips')

@@ -2,7 +2,7 @@ import fpha_files as files
 import numpy as np
 import pytest
 
-from handpose.datasets import FPHA, DatasetError
+from handpose.datasets import FPHA, ActionClips, DatasetError
 from handpose.datasets.fpha.labels import FPHA_ACTIONS
 from handpose.registry import DATASETS
 
@@ -17,7 +17,7 @@ def root(tmp_path_factory):
 
 def test_clip_has_the_labels_of_its_frames(root):
     """Millimetres, the depth camera's frame and FPHA's order on disk; metres, colour and the common order here."""
-    config = dict(type='FPHA', data_root=str(root), num_frames=3, spacing=2, window=1, pipeline=LOAD)
+    config = dict(type='FPHA', data_root=str(root), sampling=ActionClips(3, 2), pipeline=LOAD)
     dataset = DATASETS.build(config)
     clip = dataset[1].validate()  # starts of the first video: 0, 1, 6, 7
     assert clip.meta['frame_indices'] == [1, 3, 5] and clip.hand_side.tolist() == [1] and clip.hand_valid.all()
@@ -36,30 +36,30 @@ def test_clip_has_the_labels_of_its_frames(root):
 
 def test_videos_are_as_long_as_their_skeletons(root):
     """There is a picture more than lines; the lines count."""
-    dataset = FPHA(root, 'test', mode='videos', pipeline=LOAD)
+    dataset = FPHA(root, 'test', pipeline=LOAD)
     assert [len(dataset[i].validate().frame_valid) for i in range(len(dataset))] == [7, 4]
     assert [dataset[i].action_label.item() for i in (0, 1)] == [44, 25]
 
 
 def test_pictures_of_another_size(tmp_path):
     root = files.write_root(tmp_path, size=(480, 270), folder='Video_files_480')
-    clip = FPHA(root, pictures='Video_files_480', num_frames=2, window=1, pipeline=LOAD)[0].validate()
+    clip = FPHA(root, images='Video_files_480', sampling=ActionClips(2, 2), pipeline=LOAD)[0].validate()
     assert clip.images.shape[-2:] == (270, 480)
     expected = files.pixels(files.common(0), (480, 270))
     np.testing.assert_allclose(clip.joints_2d[0, 0, 0], expected, atol=1e-2)
     np.testing.assert_allclose(clip.intrinsics[0, 0, 0], [1395.749023 / 4, 0, 936.232544 / 4 - 0.5], rtol=1e-6)
-    with pytest.raises(DatasetError, match=r'picture of frame 0 is not in .*/Video_files/.*\(17 frames in all\)'):
+    with pytest.raises(DatasetError, match=r'17 missing images; .* the image of frame 0 is not in .*/Video_files/'):
         FPHA(root)
 
 
 def test_the_other_name_of_the_skeletons_folder(tmp_path):
     root = files.write_root(tmp_path, skeletons='Hand_pose_annotation_v1_1')
-    assert len(FPHA(root, mode='videos')) == 2
+    assert len(FPHA(root)) == 2
 
 
 def test_splits(root):
     def names(split, **options):
-        dataset = FPHA(root, split, mode='videos', **options)
+        dataset = FPHA(root, split, **options)
         return [dataset.sample_name(i) for i in range(len(dataset))]
 
     salt, juice = 'Subject_1/put_salt/1', 'Subject_6/open_juice_bottle/2'
@@ -74,21 +74,21 @@ def test_the_empty_skeleton_files(tmp_path):
     root = files.write_root(tmp_path)
     files.write_recording(root, 'Subject_2/close_milk/4', 3, empty=True)
     files.write_split(root, (*files.TRAIN, ('Subject_2/close_milk/4', 11, 3)), files.TEST)
-    dataset = FPHA(root, mode='videos')
+    dataset = FPHA(root)
     assert len(dataset) == 2 and 'Subject_2/close_milk/4/skeleton.txt is empty' in dataset.skipped[0]
     (root / 'Hand_pose_annotation_v1/Subject_1/put_salt/1/skeleton.txt').write_text('')
     with pytest.raises(DatasetError, match=r'put_salt/1/skeleton.txt is empty. Of FPHA itself three are'):
         FPHA(root)
-    skipping = FPHA(root, mode='videos', on_broken='skip')
+    skipping = FPHA(root, on_broken='skip')
     assert len(skipping) == 1 and len(skipping.skipped) == 2 and skipping[0].action_label == 0
 
 
 def test_a_frame_missing_in_the_middle(tmp_path):
     root = files.write_root(tmp_path)
     (root / 'Video_files/Subject_1/put_salt/1/color/color_0004.jpeg').unlink()
-    with pytest.raises(DatasetError, match=r'Subject_1/put_salt/1: the picture of frame 4 is not in .*color; unpack'):
+    with pytest.raises(DatasetError, match=r'Subject_1/put_salt/1: the image of frame 4 is not in .*color; unpack'):
         FPHA(root)
-    video = FPHA(root, mode='videos', on_broken='skip', pipeline=LOAD)[0].validate()
+    video = FPHA(root, on_broken='skip', pipeline=LOAD)[0].validate()
     assert video.frame_valid.tolist() == [f != 4 for f in range(12)] and not video.joints_valid[4].any()
     assert video.meta['frame_indices'] == list(range(12)) and video.meta['paths'][4] == video.meta['paths'][3]
 
@@ -121,7 +121,7 @@ def test_broken_skeleton_files(tmp_path, case):
     breaks(root / 'Hand_pose_annotation_v1/Subject_1/put_salt/1/skeleton.txt')
     with pytest.raises(DatasetError, match=rf'put_salt/1/skeleton.txt.*{sentence}'):
         FPHA(root)
-    dataset = FPHA(root, mode='videos', on_broken='skip')
+    dataset = FPHA(root, on_broken='skip')
     assert [dataset.sample_name(i) for i in range(len(dataset))] == ['Subject_6/open_juice_bottle/2']
 
 
@@ -167,7 +167,7 @@ def test_split_files_that_are_wrong(tmp_path, case):
         (dict(held_out=['Subject_7']), "held_out names 'Subject_7', which the training part lacks"),
         (dict(held_out=['Subject_1', 'Subject_6']), 'takes every subject'),
         (dict(protocol='objects'), "protocol must be one of 'actions', 'subjects'"),
-        (dict(pictures='Video_files_481'), "Did you mean 'Video_files_480'"),
+        (dict(images='Video_files_481'), "Did you mean 'Video_files_480'"),
     ],
 )
 def test_wrong_options(root, options, sentence):

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 import torch
 
-from handpose.datasets import H2O, DatasetError
+from handpose.datasets import H2O, ActionClips, DatasetError
 from handpose.datasets.io.frame_features import load_features, save_features
 from handpose.datasets.transforms import LoadFeatures
 from handpose.structures import HandSequence
@@ -28,7 +28,7 @@ def path(tmp_path):
 
 def clips(root, path):
     step = dict(type='LoadFeatures', path=str(path), data_root=str(root))
-    return H2O(root, num_frames=4, spacing=2, window=1, pipeline=[step])
+    return H2O(root, sampling=ActionClips(4, 2), pipeline=[step])
 
 
 def test_clips_have_the_features_of_their_frames(root, path):
@@ -53,7 +53,7 @@ def test_an_image_without_features_is_named(root, path):
 @pytest.mark.parametrize(
     ('change', 'sentence'),
     [
-        (lambda path: path.unlink(), 'no features file .*; make it with tools/convert/extract_features.py'),
+        (lambda path: path.unlink(), 'no features file .*; make it with `handpose extract-features`'),
         (lambda path: path.write_bytes(path.read_bytes()[:300]), 'is damaged'),
         (lambda path: np.savez(path, features=np.zeros((2, 3))), "it lacks 'names', 'source'"),
         (

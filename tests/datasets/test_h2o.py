@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from handpose.datasets import H2O, DatasetError
+from handpose.datasets import H2O, ActionClips, DatasetError
 from handpose.datasets.h2o.labels import H2O_ACTIONS
 from handpose.datasets.h2o.layout import read_segments
 from handpose.datasets.io.packing import Recoding, pack_frames
@@ -29,7 +29,7 @@ def root(tmp_path_factory):
 
 
 def test_clip_has_the_labels_of_its_frames(root):
-    config = dict(type='H2O', data_root=str(root), num_frames=4, spacing=2, window=1, pipeline=LOAD)
+    config = dict(type='H2O', data_root=str(root), sampling=ActionClips(4, 2), pipeline=LOAD)
     dataset = DATASETS.build(config)
     clip = dataset[4].validate()  # starts: 0, 1, 8, 9 of the first segment; 0, 1, 8, 9, 16, 17 of the second
     assert clip.meta['frame_indices'] == [12, 14, 16, 18] and clip.frame_valid.all()
@@ -56,7 +56,7 @@ def test_clip_has_the_labels_of_its_frames(root):
 
 def test_a_hand_flagged_absent_is_absent(root):
     """Zeros on disk are no joints: nothing is valid, nothing is projected, nothing is NaN."""
-    clip = H2O(root, num_frames=4, spacing=1, window=1, mode='videos')[1].validate()
+    clip = H2O(root)[1].validate()
     gone = [f in (14, 15) for f in clip.meta['frame_indices']]
     assert clip.hand_valid[:, 0].tolist() == [not g for g in gone] and clip.hand_valid[:, 1].all()
     assert not clip.joints_valid[gone, 0].any() and not clip.joints_2d_valid[gone, 0, 0].any()
@@ -65,7 +65,7 @@ def test_a_hand_flagged_absent_is_absent(root):
 
 def test_starts_as_published(root):
     """Every frame whose place in its block of T * spacing is below t * spacing, by a plain loop."""
-    dataset = H2O(root, num_frames=4, spacing=2, window=2)
+    dataset = H2O(root, sampling=ActionClips(4, 2, window=2))
     expected = [
         (recording, first + start)
         for recording, _, first, last in files.TRAIN
@@ -75,24 +75,26 @@ def test_starts_as_published(root):
     clips = [dataset[i] for i in range(len(dataset))]
     assert [(c.meta['recording'], c.meta['frame_indices'][0]) for c in clips] == expected
     assert dataset.sample_name(1) == 'subject1/h1/0/000000-000009 from frame 1'
-    assert len(H2O(root, num_frames=4, spacing=2, window=2, clip_stride=3)) == 2 + 4 + 2  # of 6, 10 and 4 starts
+    assert len(H2O(root, sampling=ActionClips(4, 2, clip_step=3, window=2))) == 3 + 5 + 2  # of 6, 10 and 4 starts
 
 
 def test_a_video_shorter_than_a_clip_repeats_its_last_frame(root):
     """Five frames, clips of 4 with 2 between: the last of the stride is repeated, not the last of the video."""
-    dataset = H2O(root, num_frames=4, spacing=2, window=2)
+    dataset = H2O(root, sampling=ActionClips(4, 2, window=2))
     clips = [c for c in (dataset[i].validate() for i in range(len(dataset))) if c.meta['subject'] == 'subject2']
     assert [c.meta['frame_indices'] for c in clips] == [[5, 7, 9, 9], [6, 8, 8, 8], [7, 9, 9, 9], [8, 8, 8, 8]]
     assert [c.frame_valid.tolist() for c in clips][:2] == [[True, True, True, False], [True, True, False, False]]
     padded = clips[0]
     assert not padded.joints_valid[3].any() and not padded.joints_2d_valid[3].any() and not padded.hand_valid[3].any()
     assert padded.meta['paths'][3] == padded.meta['paths'][2] and padded.action_label == 0
-    assert H2O(root, 'val', num_frames=128)[0].frame_valid.tolist() == [True] * 3 + [False] * 125
+    assert (
+        H2O(root, 'val', sampling=ActionClips(128, 2, window=16))[0].frame_valid.tolist() == [True] * 3 + [False] * 125
+    )
 
 
 def test_random_starts(root):
     """One clip a block and epoch, its start new in each epoch and the same whoever asks."""
-    dataset = H2O(root, num_frames=4, spacing=2, window=2, starts='random', seed=3)
+    dataset = H2O(root, seed=3, sampling=ActionClips(4, 2, window=2, random_start=True))
     assert len(dataset) == 2 + 3 + 1
     drawn = set()
     for epoch in range(30):
@@ -105,7 +107,7 @@ def test_random_starts(root):
 
 
 def test_videos_have_every_frame(root):
-    dataset = H2O(root, mode='videos', pipeline=LOAD)
+    dataset = H2O(root, pipeline=LOAD)
     assert [len(dataset[i].frame_valid) for i in range(3)] == [10, 18, 5]
     video = dataset[1].validate()
     assert video.meta['frame_indices'] == list(range(12, 30)) and video.frame_valid.all()
@@ -114,11 +116,11 @@ def test_videos_have_every_frame(root):
 
 def test_test_list_without_labels(root):
     """`end_frame` of the public test list must not be taken for a label."""
-    video = H2O(root, 'test', mode='videos')[0].validate()
+    video = H2O(root, 'test')[0].validate()
     assert video.action_label == -1 and video.verb_label == -1 and set(video.object_label.tolist()) == {-1}
     assert video.hand_valid[:, 0].all() and video.meta['frame_indices'] == list(range(3, 10))
     assert video.hand_valid[:, 1].tolist() == [f != 6 for f in range(3, 10)]
-    seen = H2O(root, 'test', mode='videos', objects='obj_pose')[0]
+    seen = H2O(root, 'test', objects='obj_pose')[0]
     assert seen.object_label.tolist() == [2, 3, 4, 5, 6, 7, -1]  # frame % 9 on disk; 0 is none
 
 
@@ -129,7 +131,7 @@ SIZES = {'rgb': ('.jpg', (320, 180)), 'rgb256': ('.jpg', (455, 256)), 'rgb480_27
 def test_pictures_of_every_size(tmp_path, folder):
     suffix, size = SIZES[folder]
     root = files.write_root(tmp_path, size, folder, suffix, splits=('val',))
-    clip = H2O(root, 'val', pictures=folder, num_frames=2, window=1, pipeline=LOAD)[0].validate()
+    clip = H2O(root, 'val', images=folder, sampling=ActionClips(2, 2), pipeline=LOAD)[0].validate()
     assert clip.images.shape[-2:] == size[::-1] and clip.meta['image_size'] == size
     fx, fy, cx, cy = files.CAMERA
     x, y = size[0] / 1280, size[1] / 720
@@ -142,7 +144,7 @@ def test_pictures_of_every_size(tmp_path, folder):
 @pytest.mark.parametrize('spelling', ['hand_pose_MANO', 'hand_pose_mano'])
 def test_mano_parameters(tmp_path, spelling):
     root = files.write_root(tmp_path, mano=spelling, absent={(1, 1)})
-    clip = H2O(root, 'val', labels='full', mode='videos')[0].validate()
+    clip = H2O(root, 'val', labels='full')[0].validate()
     model = ProceduralHand()
     assert clip.hand_pose_valid.tolist() == [[True, f != 1] for f in range(5)] and not clip.hand_pose[1, 1].any()
     for hand in (0, 1):
@@ -164,7 +166,7 @@ def test_own_actions_in_the_same_layout(root, tmp_path):
     rows = [('subject1/h1/0', 17, 0, 9), ('subject1/h1/0', 16, 10, 19)]
     files.write_list(own / 'label_split' / 'action_train.txt', rows)
     (own / 'subject1').symlink_to(root / 'subject1')
-    dataset = H2O(own, taxonomy=str(tmp_path / 'mine.yml'), mode='videos')
+    dataset = H2O(own, taxonomy=str(tmp_path / 'mine.yml'))
     assert dataset.metainfo['actions'] == ['wave', 'pour milk'] and dataset.metainfo['objects'] == ['milk']
     assert [dataset[i].action_label.item() for i in (0, 1)] == [1, 0]
     assert [dataset[i].object_label[0].item() for i in (0, 1)] == [0, -1]
@@ -222,17 +224,17 @@ def test_a_frame_missing_in_the_middle(tmp_path):
     root = files.write_root(tmp_path)
     for frame in (16, 17):
         (root / f'subject1/h1/0/cam4/rgb/{frame:06d}.png').unlink()
-    sentence = r'000012-000029: the picture of frame 16 is not in .*/cam4/rgb \(2 frames in all\).*on_broken'
+    sentence = r'2 missing images; .*000012-000029: the image of frame 16 is not in .*/cam4/rgb; .*on_broken'
     with pytest.raises(DatasetError, match=sentence):
         H2O(root)
-    dataset = H2O(root, mode='videos', on_broken='skip', pipeline=LOAD)
+    dataset = H2O(root, on_broken='skip', pipeline=LOAD)
     video = dataset[1].validate()
     gone = [f in (16, 17) for f in range(12, 30)]
     assert video.meta['frame_indices'] == list(range(12, 30)) and video.frame_valid.tolist() == [not g for g in gone]
     assert not video.joints_valid[gone].any() and video.hand_valid.any(1).tolist() == [not g for g in gone]
     assert video.images[3:7, 0, 0, 0, 0].tolist() == [120, 120, 144, 144]  # the nearest there is
     assert len(dataset.skipped) == 2 and dataset[0].frame_valid.all()
-    starts = [c.meta['frame_indices'][0] for c in H2O(root, num_frames=1, spacing=1, window=1, on_broken='skip')]
+    starts = [c.meta['frame_indices'][0] for c in H2O(root, on_broken='skip', sampling=ActionClips(1, 1))]
     assert starts == [*range(10), *range(12, 16), *range(18, 30), *range(5, 10)]  # a clip of nothing is no clip
 
 
@@ -240,16 +242,16 @@ def test_a_frame_missing_in_the_middle(tmp_path):
 def test_packed_pictures_without_the_files(tmp_path, size):
     """A store may be all that was kept; which frames it has, and how large they were, is read from it."""
     root = files.write_root(tmp_path / 'root', splits=('val',))
-    plain = H2O(root, 'val', mode='videos', pipeline=LOAD)
+    plain = H2O(root, 'val', pipeline=LOAD)
     before = plain[0]
     (root / 'subject3/k2/0/cam4/rgb/000002.png').unlink()
     recoding = None if size is None else Recoding(size, 'png')
     pack_frames(tmp_path / 'store', root, plain.image_paths(), recoding, workers=1)
     before = before if size is None else ResizeFrames(size)(before, None)
     shutil.rmtree(root / 'subject3/k2/0/cam4/rgb')
-    with pytest.raises(DatasetError, match=r'picture of frame 2 is not in .*store'):
+    with pytest.raises(DatasetError, match=r'image of frame 2 is not in .*store'):
         H2O(root, 'val', packed=str(tmp_path / 'store'))
-    packed = H2O(root, 'val', mode='videos', packed=str(tmp_path / 'store'), on_broken='skip', pipeline=LOAD)
+    packed = H2O(root, 'val', packed=str(tmp_path / 'store'), on_broken='skip', pipeline=LOAD)
     video = packed[0].validate()
     assert video.frame_valid.tolist() == [f != 2 for f in range(5)]
     assert torch.equal(video.images[[0, 1, 3, 4]], before.images[[0, 1, 3, 4]])
@@ -259,8 +261,8 @@ def test_packed_pictures_without_the_files(tmp_path, size):
 
 def test_no_pictures_at_all(tmp_path):
     root = files.write_root(tmp_path)
-    with pytest.raises(DatasetError, match=r'none of the pictures .*unpack them there'):
-        H2O(root, pictures='rgb256', on_broken='skip')
+    with pytest.raises(DatasetError, match=r'none of the images .*unpack them there'):
+        H2O(root, images='rgb256', on_broken='skip')
 
 
 FILES = {
@@ -280,7 +282,7 @@ def test_broken_label_files(tmp_path, case):
     breaks(root / 'subject3/k2/0/cam4/hand_pose/000002.txt')
     with pytest.raises(DatasetError, match=f'hand_pose/000002.txt {sentence}' if case == 'absent' else sentence):
         H2O(root, 'val')[0]
-    dataset = H2O(root, 'val', mode='videos', on_broken='skip')
+    dataset = H2O(root, 'val', on_broken='skip')
     video = dataset[0].validate()
     assert video.hand_valid.any(1).tolist() == [f != 2 for f in range(5)] and video.frame_valid.all()
     assert dataset.skipped == ['subject3/k2/0/000000-000004']
@@ -318,11 +320,7 @@ def test_missing_mano_folder_and_other_model(tmp_path):
         (dict(data_root='nowhere'), r'nowhere, which does not exist.*h2odataset.ethz.ch.*--layout h2o'),
         (dict(split='validation'), "split must be one of 'train', 'val', 'test'"),
         (dict(camera='cam5'), r"camera must be one of .*got 'cam5'"),
-        (dict(pictures='rgb255'), "Did you mean 'rgb256'"),
-        (dict(mode='tracks'), "mode must be one of 'clips', 'videos'"),
-        (dict(starts='each'), 'starts must be one of'),
-        (dict(window=129), 'window at most num_frames, got 128, 2, 129 and 1'),
-        (dict(spacing=0), 'spacing.*at least 1'),
+        (dict(images='rgb255'), "Did you mean 'rgb256'"),
         (dict(taxonomy='mine.yml'), 'mine.yml does not exist; correct the list of actions'),
     ],
 )
@@ -375,8 +373,8 @@ def test_the_official_pose_list_is_that_of_the_segments():
 def test_a_list_saved_by_a_text_editor(tmp_path):
     """A byte-order mark and Windows' line ends change nothing; hidden files of other systems are no pictures."""
     root = files.write_root(tmp_path)
-    before = [clip.meta for clip in H2O(root, mode='videos')]
+    before = [clip.meta for clip in H2O(root)]
     path = root / 'label_split' / 'action_train.txt'
     path.write_bytes(b'\xef\xbb\xbf' + path.read_bytes().replace(b'\n', b'\r\n'))
     (root / 'subject1/h1/0/cam4/rgb/._000003.png').write_bytes(b'\0\5\26\7')
-    assert [clip.meta for clip in H2O(root, mode='videos')] == before
+    assert [clip.meta for clip in H2O(root)] == before

@@ -28,7 +28,7 @@ def root(data, tmp_path):
 
 
 def open_split(root, split, **options):
-    return HanCo(root, split, train_sequences=TRAIN, mode='tracks', **options)
+    return HanCo(root, split, train_sequences=TRAIN, **options)
 
 
 @pytest.mark.parametrize('split', ['train', 'test'])
@@ -58,7 +58,7 @@ def test_splits_by_number(data):
     root, _ = data
 
     def numbers(split, **options):
-        return {int(t.meta['sequence']) for t in HanCo(root, split, mode='tracks', labels='joints_only', **options)}
+        return {int(t.meta['sequence']) for t in HanCo(root, split, labels='joints_only', **options)}
 
     assert numbers('train', train_sequences=12) == set(range(12))
     assert numbers('test', train_sequences=12) == {12, 13, 14}

@@ -5,6 +5,7 @@ import ho3d_files as files
 import numpy as np
 import pytest
 import torch
+from samplings import centred
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets import HO3D, DatasetError
@@ -29,7 +30,7 @@ def version_of(root):
 
 
 def test_clip_has_the_labels_of_its_frames(root):
-    config = dict(type='HO3D', data_root=str(root), num_frames=5, gap=2, pipeline=LOAD)
+    config = dict(type='HO3D', data_root=str(root), sampling=centred(5, 2, across_gaps=True), pipeline=LOAD)
     dataset = DATASETS.build(config)
     assert len(dataset) == 3 * 9 and dataset.version == version_of(root)
     clip = dataset[2].validate()  # the third annotated frame (1, 2, 3, 4, 6, ...) of the first sequence
@@ -58,7 +59,7 @@ def test_clip_has_the_labels_of_its_frames(root):
 def test_object_box_is_that_of_the_turned_corners(root):
     x, y, z = (files.corners()[:, [1, 0, 2]] * (-1, 1, 1) + (0.05, 0.01, -0.5)).T  # a quarter turn about z
     seen = files.pixels(np.stack([x, -y, -z], -1))
-    clip = HO3D(root, num_frames=1)[0]
+    clip = HO3D(root, sampling=centred(1, across_gaps=True))[0]
     np.testing.assert_allclose(clip.object_boxes[0, 0], [*seen.min(0), *seen.max(0)], rtol=1e-5)
 
 
@@ -69,7 +70,9 @@ def test_hand_parameters_make_the_same_hand_in_other_axes(tmp_path, name):
     if name is None:  # as a real root: made with MANO, here files like MANO's of random values
         files.write_plain(tmp_path)
         model = MANO(tmp_path, flat_hand_mean=True)
-    clip = HO3D(files.write_root(tmp_path / 'root', name=name), hand_model=model, num_frames=1)[3]
+    clip = HO3D(
+        files.write_root(tmp_path / 'root', name=name), hand_model=model, sampling=centred(1, across_gaps=True)
+    )[3]
     values = files.labels(clip.meta['frame_indices'][0])
     side = torch.tensor(1)
     shape = torch.tensor(values['handBeta'], dtype=torch.float32)
@@ -89,13 +92,13 @@ def test_a_point_on_the_optical_axis(tmp_path):
     values = files.labels(0)
     values['handJoints3D'] = np.array([0, 0, -0.5]) + np.arange(21)[:, None] * (0, 0, -0.01)
     files.write_label(files.label_file(root, 'ABF10', 0), values)
-    clip = HO3D(root, num_frames=1)[0]
+    clip = HO3D(root, sampling=centred(1, across_gaps=True))[0]
     np.testing.assert_allclose(clip.joints_2d[0, 0, 0], np.tile([47.0, 35.0], (21, 1)))
     np.testing.assert_allclose(clip.joints_3d[0, 0, 4], [0, 0, 0.66])  # the thumb's tip is HO3D's joint 16
 
 
 def test_tracks_keep_frames_without_annotation(root):
-    dataset = HO3D(root, mode='tracks')
+    dataset = HO3D(root)
     assert len(dataset) == 3 and dataset.sample_name(2) == 'SM2'
     track = dataset[1].validate()
     assert track.meta['frame_indices'] == list(range(1, 11)) and track.meta['cameras'] == ['1']
@@ -106,7 +109,7 @@ def test_tracks_keep_frames_without_annotation(root):
 
 
 def test_evaluation_part_knows_the_wrist_and_a_box(root):
-    dataset = HO3D(root, 'evaluation', labels='joints_only', mode='tracks', version=version_of(root))
+    dataset = HO3D(root, 'evaluation', labels='joints_only', version=version_of(root))
     assert [dataset.sample_name(i) for i in range(len(dataset))] == ['SB11', 'SM1']
     track = dataset[0].validate()
     annotated = [f != 5 for f in range(1, 11)]
@@ -114,9 +117,7 @@ def test_evaluation_part_knows_the_wrist_and_a_box(root):
     assert track.joints_2d_valid[0, 0, 0].tolist() == WRIST and track.hand_pose is None
     np.testing.assert_allclose(track.joints_3d[2, 0, 0], files.common(3, camera=1)[0], atol=1e-7)
     assert track.boxes[2, 0, 0].tolist() == [13, 20, 33, 45] and track.joints_2d.isfinite().all()
-    truth = HO3D(root, 'evaluation', labels='joints_only', mode='tracks', truth_file='evaluation_xyz.json')[
-        0
-    ].validate()
+    truth = HO3D(root, 'evaluation', labels='joints_only', truth_file='evaluation_xyz.json')[0].validate()
     assert truth.joints_valid[:, 0].all(-1).tolist() == annotated
     np.testing.assert_allclose(truth.joints_3d[2, 0], files.common(3, camera=1), atol=1e-7)
     torch.testing.assert_close(truth.joints_2d[2, 0], project_points(truth.joints_3d, truth.intrinsics)[2])
@@ -125,20 +126,20 @@ def test_evaluation_part_knows_the_wrist_and_a_box(root):
 def test_held_out_recordings_are_the_validation_split(root):
     names = {}
     for split in ('train', 'val'):
-        dataset = HO3D(root, split, held_out=['ABF1'], mode='tracks')
+        dataset = HO3D(root, split, held_out=['ABF1'])
         names[split] = [dataset.sample_name(i) for i in range(len(dataset))]
     assert names == {'train': ['SM2'], 'val': ['ABF10', 'ABF11']}
-    assert len(HO3D(root, held_out=['ABF10', 'SM2'], mode='tracks')) == 1
+    assert len(HO3D(root, held_out=['ABF10', 'SM2'])) == 1
 
 
-def test_clip_stride_and_gaps_in_frame_numbers(tmp_path):
+def test_clip_step_and_gaps_in_frame_numbers(tmp_path):
     root = files.write_root(tmp_path, train=('SM2',), frames=10, unannotated=(1, 2, 3))
     for frame in (1, 2):
         files.label_file(root, 'SM2', frame).unlink()
         (root / 'train' / 'SM2' / 'rgb' / f'{frame:04d}.png').unlink()
-    centres = [clip.meta['frame_indices'][0] for clip in HO3D(root, num_frames=1, clip_stride=3)]
-    assert centres == [0, 6, 9]
-    assert HO3D(root, mode='tracks')[0].meta['frame_indices'] == [0, *range(3, 10)]
+    centres = [clip.meta['frame_indices'][0] for clip in HO3D(root, sampling=centred(1, clip_step=3, across_gaps=True))]
+    assert centres == [0, 4, 7]
+    assert HO3D(root)[0].meta['frame_indices'] == [0, *range(3, 10)]
 
 
 def test_world_frame_is_the_reference_camera(tmp_path):
@@ -150,7 +151,9 @@ def test_world_frame_is_the_reference_camera(tmp_path):
     half_turn = np.array([[-1, 0, 0, 0.1], [0, 1, 0, 0.2], [0, 0, -1, 1.1], [0, 0, 0, 1]])
     np.savetxt(folder / 'trans_0.txt', np.eye(4))
     np.savetxt(folder / 'trans_1.txt', half_turn)
-    world = [clip.validate() for clip in HO3D(root, frame='world', held_out=['SM2'], num_frames=1)]
+    world = [
+        clip.validate() for clip in HO3D(root, frame='world', held_out=['SM2'], sampling=centred(1, across_gaps=True))
+    ]
     np.testing.assert_allclose(world[1].joints_3d[0, 0], files.common(0, camera=1), atol=1e-6)
     x, y, z = files.common(0, camera=0).T
     np.testing.assert_allclose(world[0].joints_3d[0, 0], np.stack([0.1 - x, y + 0.2, 1.1 - z], -1), atol=1e-6)
@@ -184,7 +187,7 @@ def test_the_clips_hand_has_its_mean_shape(tmp_path, frame):
         wrists.append(wrist if frame == 'camera' else turned[:3, :3] @ wrist + turned[:3, 3])
     rests = [model.rest_wrist(beta, side) for beta in betas]
     assert (rests[0] - rests[2]).abs().max() > 1e-3  # else the shape would not matter
-    clip = HO3D(root, hand_model=model, num_frames=3, gap=1, frame=frame)[1]
+    clip = HO3D(root, hand_model=model, frame=frame, sampling=centred(3, across_gaps=True))[1]
     torch.testing.assert_close(clip.hand_shape[0], torch.stack(betas).mean(0))
     shape = clip.hand_shape.expand(3, 10)
     joints = model(clip.hand_pose[:, 0], shape, clip.hand_transl[:, 0], side.expand(3)).joints
@@ -224,12 +227,14 @@ def test_broken_label_files(tmp_path, case, monkeypatch):
     root = files.write_root(tmp_path / 'root', train=('SM2',), frames=3)
     breaks(files.label_file(root, 'SM2', 1))
     with pytest.raises(DatasetError, match=rf'meta/0001.pkl.*{sentence}'):
-        HO3D(root, num_frames=1)[1]
-    dataset = HO3D(root, num_frames=3, gap=1, on_broken='skip')
+        HO3D(root, sampling=centred(1, across_gaps=True))[1]
+    dataset = HO3D(root, on_broken='skip', sampling=centred(3, across_gaps=True))
     assert dataset[2].hand_valid[:, 0].tolist() == [False, True, False] and dataset.skipped == ['SM2 frame 2']
-    track = HO3D(root, mode='tracks', on_broken='skip')
+    track = HO3D(root, on_broken='skip')
     assert track[0].hand_valid[:, 0].tolist() == [True, False, True] and track.skipped == ['SM2']
-    assert HO3D(root, num_frames=1, on_broken='skip')[1].meta['frame_indices'] == [2]  # nothing left of the second
+    assert HO3D(root, on_broken='skip', sampling=centred(1, across_gaps=True))[1].meta['frame_indices'] == [
+        2
+    ]  # nothing left of the second
     assert not (tmp_path / 'bomb_went_off').exists()
 
 
@@ -237,19 +242,21 @@ def test_listed_frames_that_are_missing(tmp_path):
     root = files.write_root(tmp_path, train=('SM2',), frames=4)
     files.label_file(root, 'SM2', 1).unlink()
     (root / 'train' / 'SM2' / 'rgb' / '0003.png').unlink()
-    with pytest.raises(DatasetError, match=r'2 listed frames.*lists SM2/0001, but .*meta/0001.pkl is missing.*skip'):
+    with pytest.raises(
+        DatasetError, match=r'2 listed frames without files.*lists SM2/0001, but .*meta/0001.pkl is missing.*skip'
+    ):
         HO3D(root)
-    dataset = HO3D(root, num_frames=1, on_broken='skip')
+    dataset = HO3D(root, on_broken='skip', sampling=centred(1, across_gaps=True))
     assert [clip.meta['frame_indices'] for clip in dataset] == [[0], [2]] and len(dataset.skipped) == 2
 
 
 @pytest.mark.parametrize(
     'options, sentence',
     [
-        (dict(data_root='nowhere'), r'nowhere, which does not exist.*github.com/shreyashampali/ho3d.*make_synthetic'),
+        (dict(data_root='nowhere'), r'nowhere, which does not exist.*github.com/shreyashampali/ho3d.*make-data'),
         (dict(split='test'), "split must be one of 'train', 'val', 'evaluation', got 'test'"),
         (dict(version=4), 'version must be one of None, 2, 3, got 4'),
-        (dict(version=3), r'holds .png pictures, as HO3D version 2 does, but version=3 was asked for'),
+        (dict(version=3), r'holds .png images, as HO3D version 2 does, but version=3 was asked for'),
         (dict(split='val'), r"no validation split.*held_out=\['SM2'\]"),
         (dict(held_out=['ABF2']), "held_out names 'ABF2', which the training part.*Did you mean 'ABF1'"),
         (dict(held_out=['ABF1', 'SM2']), 'none is left to train on'),
@@ -257,8 +264,6 @@ def test_listed_frames_that_are_missing(tmp_path):
         (dict(truth_file='x.json'), "truth_file is of the evaluation part; split 'train'"),
         (dict(split='evaluation', labels='joints_only', truth_file='x.json'), 'x.json does not exist'),
         (dict(frame='world'), 'ABF1.*only the multi-camera recordings of HO3D version 3'),
-        (dict(num_frames=4), 'odd number of frames, got 4'),
-        (dict(clip_stride=0), 'clip_stride must be at least 1'),
     ],
 )
 def test_wrong_options(tmp_path, options, sentence):

@@ -37,8 +37,8 @@ def small_on_ho3d(root):
         options[name] |= {'data_root': str(root), 'version': 3, 'pipeline': '$test_pipeline'}
     for name in names[:2]:
         options[name] |= {'held_out': ['P01S00'], 'hand_model': '$hand_model'}
-    options['train_dataset'] |= {'num_frames': '$num_frames', 'gap': '$frame_step', 'clip_stride': 10}
     options['+results_file'] = {**real['results_file'], 'data_root': str(root), 'version': 3}
+    options['clip_step'] = 10
     return load_config(CONFIGS / 'synthetic.py', options)
 
 
@@ -93,5 +93,5 @@ def test_the_config_of_the_paper_builds(root, tmp_path):
     assert 30e6 < parts < 34e6  # the paper: 31 M
     clip = DATASETS.build(config.train_dataset)[0]
     assert clip.images.shape == (7, 1, 3, 512, 512) and clip.meta['split'] == 'train'
-    clip = DATASETS.build({**config.test_dataset, 'mode': 'clips', 'num_frames': 1})[0]
+    clip = DATASETS.build({**config.test_dataset, 'sampling': config.train_dataset.sampling})[0]
     assert clip.meta['split'] == 'evaluation'

@@ -7,6 +7,7 @@ import ho3d_files
 import numpy as np
 import pytest
 from pose_layouts import change, write
+from samplings import centred
 
 from handpose.datasets import HO3D, DatasetError, HanCo, InterHand26M, ReInterHand
 
@@ -32,17 +33,17 @@ def copy(roots, tmp_path):
 
 
 def open_interhand(root):
-    dataset = InterHand26M(root, 'train', mode='tracks')
+    dataset = InterHand26M(root, 'train')
     return [dataset[i] for i in range(len(dataset))]
 
 
 def open_reinterhand(root):
-    dataset = ReInterHand(root, 'test', mode='tracks')
+    dataset = ReInterHand(root, 'test')
     return [dataset[i] for i in range(len(dataset))]
 
 
 def open_hanco(root):
-    dataset = HanCo(root, 'train', train_sequences=6, mode='tracks')
+    dataset = HanCo(root, 'train', train_sequences=6)
     return [dataset[i] for i in range(len(dataset))]
 
 
@@ -119,7 +120,7 @@ def test_interhand_sequences_of_another_rate(copy):
         del content['0'][number]
         content['0'][str(1_000_000 + int(number) // 3)] = frames[number]  # from 30 to 90 a second
     path.write_text(json.dumps(content))
-    dataset = InterHand26M(root, 'train', labels='joints_only', mode='tracks')
+    dataset = InterHand26M(root, 'train', labels='joints_only')
     assert {dataset[i].meta['sequence'].split('/')[1] for i in range(len(dataset))} == set(names[1:])
 
 
@@ -213,5 +214,5 @@ def test_ho3d(tmp_path, case):
     values = ho3d_files.labels(1)
     ho3d_files.write_label(ho3d_files.label_file(root, 'SM2', 1), {**values, key: edit(values)})
     with pytest.raises(DatasetError, match=rf'meta/0001\.pkl.*({sentence})'):
-        HO3D(root, num_frames=1)[1]
-    assert HO3D(root, num_frames=1)[0].validate().hand_valid.all()
+        HO3D(root, sampling=centred(1, across_gaps=True))[1]
+    assert HO3D(root, sampling=centred(1, across_gaps=True))[0].validate().hand_valid.all()

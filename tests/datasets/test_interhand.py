@@ -10,8 +10,9 @@ from ho3d_files import write_plain
 from pose_layouts import CAMERAS, FRAMES, change, check_hands_of_clip, true_joints, write
 from scipy.spatial.transform import Rotation
 
-from handpose.datasets import DatasetError, InterHand26M
-from handpose.datasets.io.pose_recordings import choose_cameras, timeline
+from handpose.datasets import ClipSampling, DatasetError, InterHand26M
+from handpose.datasets.io.cameras import choose_cameras
+from handpose.datasets.io.pose_recordings import timeline
 from handpose.hands import MANO
 from handpose.hands.joints import JOINT_ORDERS
 
@@ -41,7 +42,7 @@ def motion_of(layout, track):
 @pytest.mark.parametrize('split', ['train', 'val', 'test'])
 def test_tracks_are_the_generator_s(data, split):
     root, layout = data
-    tracks = InterHand26M(root, split, mode='tracks')
+    tracks = InterHand26M(root, split)
     assert len(tracks) == 5 * CAMERAS and tracks.metainfo['dataset'] == 'InterHand26M'
     absent = 0
     for track in tracks:
@@ -72,7 +73,7 @@ def test_tracks_are_the_generator_s(data, split):
 def test_no_subject_is_in_two_splits(data):
     root, _ = data
     shapes = [
-        {tuple(t.hand_shape[t.hand_pose_valid.any(0)][0].tolist()) for t in InterHand26M(root, s, mode='tracks')}
+        {tuple(t.hand_shape[t.hand_pose_valid.any(0)][0].tolist()) for t in InterHand26M(root, s)}
         for s in ('train', 'val', 'test')
     ]
     assert [len(s) for s in shapes] == [5, 5, 5] and len(set.union(*shapes)) == 15
@@ -85,10 +86,10 @@ def test_no_subject_is_in_two_splits(data):
 
 def test_clips_cover_a_track(data):
     root, _ = data
-    clips = InterHand26M(root, 'val', num_frames=20, clip_stride=8)
+    clips = InterHand26M(root, 'val', sampling=ClipSampling(20, clip_step=8))
     assert len(clips) == 5 * CAMERAS * 3
     assert all(len(clip.validate().frame_valid) == 20 for clip in clips)
-    long = InterHand26M(root, 'val', num_frames=50, clip_stride=8)[0].validate()
+    long = InterHand26M(root, 'val', sampling=ClipSampling(50, clip_step=8))[0].validate()
     assert long.frame_valid.sum() == FRAMES and not long.hand_valid[FRAMES:].any()
     assert not long.hand_pose_valid[FRAMES:].any() and not long.joints_2d_valid[FRAMES:].any()
 
@@ -97,8 +98,8 @@ def test_the_release_of_5_frames_a_second(data, tmp_path):
     root, layout = data
     slow = write(tmp_path / 'slow', 'interhand', interhand_fps=5)
     for split, step in (('train', 18), ('val', 6), ('test', 6)):
-        tracks = InterHand26M(tmp_path / 'slow', split, fps=5, mode='tracks')
-        fast = {t.meta['sequence'] + t.meta['cameras'][0]: t for t in InterHand26M(root, split, mode='tracks')}
+        tracks = InterHand26M(tmp_path / 'slow', split, fps=5)
+        fast = {t.meta['sequence'] + t.meta['cameras'][0]: t for t in InterHand26M(root, split)}
         for track in tracks:
             track.validate()
             numbers = [n for n in track.meta['official_indices'] if n >= 0]
@@ -138,7 +139,7 @@ def test_joint_order_and_hands_on_disk(root):
     change(root / PREFIX.format('test', 'camera'), lambda c: c['0'].update(
         campos={n: [0, 0, 0] for n in NAMES}, camrot={n: np.eye(3).tolist() for n in NAMES}))  # fmt: skip
     track = next(
-        t for t in InterHand26M(root, 'test', mode='tracks', labels='joints_only')
+        t for t in InterHand26M(root, 'test', labels='joints_only')
         if int(number) in t.meta['official_indices']
     )  # fmt: skip
     found = track.joints_3d[track.meta['official_indices'].index(int(number)), :, :, 0] * 200
@@ -158,7 +159,7 @@ def test_campos_is_a_place_not_a_translation(root):
             entry['world_coord'] = (hand @ turn + place).tolist()
 
     change(root / PREFIX.format('test', 'joint_3d'), edit)
-    track = InterHand26M(root, 'test', mode='tracks', cameras=[NAMES[1]], labels='joints_only')[0]
+    track = InterHand26M(root, 'test', cameras=[NAMES[1]], labels='joints_only')[0]
     order = np.array([20, 3, 2, 1, 0, 7, 6, 5, 4, 11, 10, 9, 8, 15, 14, 13, 12, 19, 18, 17, 16])
     expected = torch.from_numpy(np.stack([hand[21 + order], hand[order]]) / 1000).float()
     valid = track.joints_valid
@@ -174,7 +175,7 @@ def test_a_hand_without_a_wrist_is_absent_and_both_shapes_of_flags_are_read(root
     content['0'][full[2]]['joint_valid'] = [v[0] for v in content['0'][full[2]]['joint_valid']]
     path.write_text(json.dumps(content))
     track = next(
-        t for t in InterHand26M(root, 'test', mode='tracks') if int(full[0]) in t.meta['official_indices']
+        t for t in InterHand26M(root, 'test') if int(full[0]) in t.meta['official_indices']
     ).validate()  # fmt: skip
     first, second, third = (track.meta['official_indices'].index(int(n)) for n in full[:3])
     assert track.hand_valid[first].tolist() == [False, True] and track.hand_pose_valid[first].tolist() == [False, True]
@@ -186,13 +187,13 @@ def test_a_hand_without_a_wrist_is_absent_and_both_shapes_of_flags_are_read(root
 def test_hand_types(data):
     root, _ = data
     counts = {
-        kind: {t.meta['sequence'] for t in InterHand26M(root, 'train', hand_type=kind, mode='tracks')}
+        kind: {t.meta['sequence'] for t in InterHand26M(root, 'train', hand_type=kind)}
         for kind in ('all', 'single', 'interacting')
     }
     assert [len(counts[k]) for k in counts] == [5, 2, 3]
     assert counts['single'] | counts['interacting'] == counts['all']
     assert all('_dh_' in name for name in counts['interacting'])
-    for track in InterHand26M(root, 'train', mode='tracks'):
+    for track in InterHand26M(root, 'train'):
         hands = {'right': [False, True], 'left': [True, False], 'interacting': [True, True]}
         for t, kind in enumerate(track.meta['hand_types']):
             if kind is None:
@@ -204,8 +205,8 @@ def test_hand_types(data):
 
 def test_cameras(data):
     root, _ = data
-    assert {t.meta['cameras'][0] for t in InterHand26M(root, 'val', cameras=1, mode='tracks')} == {NAMES[0]}
-    assert {t.meta['cameras'][0] for t in InterHand26M(root, 'val', cameras=[NAMES[1]], mode='tracks')} == {NAMES[1]}
+    assert {t.meta['cameras'][0] for t in InterHand26M(root, 'val', cameras=1)} == {NAMES[0]}
+    assert {t.meta['cameras'][0] for t in InterHand26M(root, 'val', cameras=[NAMES[1]])} == {NAMES[1]}
     with pytest.raises(DatasetError, match=r"names '40000', which .*camera.json lacks .*Did you mean '400002'"):
         InterHand26M(root, 'val', cameras=['40000'])
     with pytest.raises(DatasetError, match='at least 1, got 0'):
@@ -225,8 +226,8 @@ def test_joints_inside_the_picture(root):
         content['annotations'] = [a for a in content['annotations'] if a['image_id'] not in gone]
 
     change(root / PREFIX.format('train', 'data'), edit)
-    annotated = InterHand26M(root, 'train', mode='tracks', joint_valid='annotated')
-    image = InterHand26M(root, 'train', mode='tracks', joint_valid='image')
+    annotated = InterHand26M(root, 'train', joint_valid='annotated')
+    image = InterHand26M(root, 'train', joint_valid='image')
     assert len(annotated) == 10 and len(image) == 5
     whole = {t.meta['sequence']: t for t in annotated if t.meta['cameras'] == [NAMES[0]]}
     for track in image:
@@ -240,14 +241,14 @@ def test_joints_inside_the_picture(root):
 
 
 def test_sequences_of_files_that_name_them_in_data_json_alone(root):
-    names = {t.meta['sequence'] for t in InterHand26M(root, 'test', mode='tracks')}
+    names = {t.meta['sequence'] for t in InterHand26M(root, 'test')}
 
     def edit(content):
         for entry in content['0'].values():
             del entry['seq']
 
     change(root / PREFIX.format('test', 'joint_3d'), edit)
-    assert {t.meta['sequence'] for t in InterHand26M(root, 'test', mode='tracks')} == names
+    assert {t.meta['sequence'] for t in InterHand26M(root, 'test')} == names
 
 
 def test_mano_parameters(root, tmp_path):
@@ -267,7 +268,7 @@ def test_mano_parameters(root, tmp_path):
                 wrist = np.array(joints[number]['world_coord'][(41, 20)[hand]]) / 1000
                 entry[side].update(shape=shape.tolist(), trans=(wrist - rest).tolist())
     path.write_text(json.dumps(content))
-    track = InterHand26M(root, 'test', hand_model=model, mode='tracks')[-1].validate()
+    track = InterHand26M(root, 'test', hand_model=model)[-1].validate()
     cameras = json.loads((root / PREFIX.format('test', 'camera')).read_text())['0']
     turn, place = (np.array(cameras[key][track.meta['cameras'][0]]) for key in ('camrot', 'campos'))
     shapes = {'left': [], 'right': []}
@@ -301,7 +302,7 @@ def test_mano_parameters(root, tmp_path):
 def test_labels_of_joints_alone_need_no_hand_model(root):
     (root / 'hand_model.yml').unlink()
     (root / PREFIX.format('val', 'MANO_NeuralAnnot')).unlink()
-    track = InterHand26M(root, 'val', labels='joints_only', mode='tracks')[0].validate()
+    track = InterHand26M(root, 'val', labels='joints_only')[0].validate()
     assert track.hand_pose is None and track.meta['hand_model'] == 'mano'
     with pytest.raises(DatasetError, match="made with the hand model 'mano'"):
         InterHand26M(root, 'val')
@@ -370,7 +371,7 @@ REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', 'unset')) / 'interhand_sample'
 @pytest.mark.skipif(not REAL.is_dir(), reason='HANDPOSE_REAL_DATA names no folder with interhand_sample')
 def test_official_files():
     """Real joints, projected through the real cameras, lie in the annotated boxes."""
-    tracks = InterHand26M(REAL, 'test', annotations='{split}_interhand2.6m', labels='joints_only', mode='tracks')
+    tracks = InterHand26M(REAL, 'test', annotations='{split}_interhand2.6m', labels='joints_only')
     content = json.loads((REAL / 'test_interhand2.6m_data.json').read_text())
     boxes = {
         (str(image['camera']), image['frame_idx']): (annotation['bbox'], annotation['hand_type'], image)
@@ -386,7 +387,5 @@ def test_official_files():
         assert (pixels >= np.array([x, y]) - 2).all() and (pixels <= np.array([x + width, y + height]) + 2).all()
         bones = np.linalg.norm(np.diff(track.joints_3d[0][track.hand_valid[0]][:, [0, 9]], axis=1), axis=-1)
         assert (bones > 0.07).all() and (bones < 0.12).all()  # metres from the wrist to the middle knuckle
-    image = InterHand26M(
-        REAL, 'test', annotations='test_interhand2.6m', labels='joints_only', mode='tracks', joint_valid='image'
-    )
+    image = InterHand26M(REAL, 'test', annotations='test_interhand2.6m', labels='joints_only', joint_valid='image')
     assert len(image) == 4 and all((t.joints_valid.sum() > 0) for t in image)

@@ -7,7 +7,7 @@ import pytest
 import torch
 from motions import NAMES, WITHOUT_SURROUNDINGS, make_motion
 
-from handpose.datasets import MotionClips
+from handpose.datasets import ClipSampling, MotionClips
 from handpose.datasets.base import DatasetError
 from handpose.datasets.motion.motion_file import read_motion, write_motion
 from handpose.hands import ProceduralHand
@@ -25,7 +25,7 @@ def write(tmp_path, sequences=(0, 3, 4, 9), fit=False, **changes):
 
 def test_tracks_are_what_each_camera_saw(tmp_path):
     motion, path = write(tmp_path)
-    dataset = MotionClips(path, setup='all', labels='joints_only', mode='tracks')
+    dataset = MotionClips(path, setup='all', labels='joints_only')
     assert len(dataset) == 4 * 2
     for index in range(len(dataset)):
         clip = dataset[index].validate()
@@ -46,7 +46,7 @@ def test_tracks_are_what_each_camera_saw(tmp_path):
 
 def test_the_hand_model_gives_the_joints_in_every_camera(tmp_path):
     _, path = write(tmp_path, fit=True)
-    model, dataset = ProceduralHand(), MotionClips(path, setup='all', mode='tracks')
+    model, dataset = ProceduralHand(), MotionClips(path, setup='all')
     for index in range(len(dataset)):
         clip = dataset[index].validate()
         assert clip.meta['hand_model'] == model.name
@@ -63,7 +63,7 @@ def test_moving_parameters_adds_no_error(tmp_path):
     """Against the fitted joints moved to the camera, in float64."""
     motion, path = write(tmp_path, fit=True)
     model = ProceduralHand().double()
-    clip = MotionClips(path, setup='all', mode='tracks')[3]
+    clip = MotionClips(path, setup='all')[3]
     frames, matrix = motion.frames_of(1), motion.camera_extrinsics[1, 1]
     values = (motion.hand_pose[frames], motion.hand_shape[1], motion.hand_transl[frames])
     with torch.no_grad():
@@ -78,7 +78,7 @@ def test_moving_parameters_adds_no_error(tmp_path):
 @pytest.mark.parametrize(('split', 'count'), [('train', 2), ('val', 2)])
 def test_splits_count_positions(tmp_path, split, count):
     _, path = write(tmp_path)
-    dataset = MotionClips(path, split=split, labels='joints_only', mode='tracks', cameras=['932122062010'])
+    dataset = MotionClips(path, split=split, labels='joints_only', cameras=['932122062010'])
     assert [dataset[i].meta['sequence'] for i in range(len(dataset))] == [NAMES[s] for s in {
         'train': (0, 3), 'val': (4, 9)}[split]]  # fmt: skip
     assert len(dataset) == count and dataset[0].meta['cameras'] == ['932122062010']
@@ -86,18 +86,20 @@ def test_splits_count_positions(tmp_path, split, count):
 
 def test_clips_cover_the_track_and_short_ones_are_padded(tmp_path):
     _, path = write(tmp_path, sequences=(0,), absent=(0, 3))
-    clips = MotionClips(path, setup='all', labels='joints_only', num_frames=4, clip_stride=2, cameras=['932122061900'])
+    clips = MotionClips(
+        path, setup='all', labels='joints_only', cameras=['932122061900'], sampling=ClipSampling(4, clip_step=2)
+    )
     assert [clip.meta['frame_indices'] for clip in (clips[i] for i in range(len(clips)))] == [
         [1, 2, 3, 4], [3, 4, 5, 6], [4, 5, 6, 7]]  # fmt: skip
     assert clips[0].hand_valid[:, 0].tolist() == [True, True, False, True]
-    padded = MotionClips(path, setup='all', labels='joints_only', num_frames=10, clip_stride=5)[0].validate()
+    padded = MotionClips(path, setup='all', labels='joints_only', sampling=ClipSampling(10, clip_step=5))[0].validate()
     assert padded.frame_valid.tolist() == [True] * 7 + [False] * 3
     assert not padded.joints_valid[7:].any()
 
 
 def test_without_cameras_the_world_is_the_camera(tmp_path):
     motion, path = write(tmp_path, **WITHOUT_SURROUNDINGS)
-    clip = MotionClips(path, setup='all', labels='joints_only', mode='tracks')[0].validate()
+    clip = MotionClips(path, setup='all', labels='joints_only')[0].validate()
     seen = motion.frame_valid[:8]
     np.testing.assert_allclose(clip.joints_3d[seen][:, 0], motion.joints[:8][seen], atol=1e-7)
     assert clip.intrinsics is None and clip.meta['cameras'] == ['world']
@@ -105,7 +107,7 @@ def test_without_cameras_the_world_is_the_camera(tmp_path):
 
 def test_sentences(tmp_path):
     _, path = write(tmp_path)
-    with pytest.raises(DatasetError, match=r"no hand-model parameters, which labels='full' needs.*fit_motion"):
+    with pytest.raises(DatasetError, match=r"no hand-model parameters, which labels='full' needs.*fit-motion"):
         MotionClips(path)
     with pytest.raises(DatasetError, match=r"no camera '93212206190'.*Did you mean '932122061900'"):
         MotionClips(path, labels='joints_only', cameras=['93212206190'])
@@ -113,8 +115,6 @@ def test_sentences(tmp_path):
         MotionClips(path, split='test', labels='joints_only')
     with pytest.raises(DatasetError, match=r"setup must be one of.*Did you mean 's0'"):
         MotionClips(path, setup='s00', labels='joints_only')
-    with pytest.raises(DatasetError, match='num_frames must be at least 1 and clip_stride from 1 to num_frames'):
-        MotionClips(path, labels='joints_only', num_frames=5)
 
 
 def test_another_hand_model_is_refused(tmp_path):
@@ -127,7 +127,7 @@ def test_another_hand_model_is_refused(tmp_path):
 
 def test_fit_motion_writes_the_file_whole_or_not_at_all(tmp_path):
     motion, path = write(tmp_path, sequences=(0, 3))
-    command = [sys.executable, ROOT / 'tools' / 'convert' / 'fit_motion.py', path, '-o', tmp_path / 'fitted.npz']
+    command = [sys.executable, '-m', 'handpose', 'fit-motion', path, '-o', tmp_path / 'fitted.npz']
     out = subprocess.run([*command, '--workers', '2'], capture_output=True, text=True, cwd=ROOT)
     assert out.returncode == 0, out.stderr
     assert 'procedural-1 fitted to 2 sequences, 14 frames' in ' '.join(out.stdout.split())
@@ -135,5 +135,5 @@ def test_fit_motion_writes_the_file_whole_or_not_at_all(tmp_path):
     seen = motion.frame_valid
     np.testing.assert_allclose(found.joints[seen], motion.joints[seen], atol=1e-7)
     assert found.hand_model == 'procedural-1' and found.hand_shape.shape == (2, 10)
-    gone = subprocess.run([*command[:2], tmp_path / 'no.npz', '-o', tmp_path / 'b.npz'], capture_output=True, text=True)
+    gone = subprocess.run([*command[:4], tmp_path / 'no.npz', '-o', tmp_path / 'b.npz'], capture_output=True, text=True)
     assert gone.returncode and 'there is no motion file' in gone.stderr and not (tmp_path / 'b.npz').exists()

@@ -88,7 +88,7 @@ def test_a_shard_whose_rows_lie_outside_it(store):
     table = read_shard_table(shard)
     records = table.records.copy()
     records['size'][0] = 2**31
-    forged = table_bytes({'root': table.header['root'], 'pictures': None}, records, table.all_names())
+    forged = table_bytes({'root': table.header['root'], 'image_changes': None}, records, table.all_names())
     shard.write_bytes(shard.read_bytes()[:start] + forged + TRAILER.pack(start, SHARD_MAGIC))
     with pytest.raises(DatasetError, match='row 0 lies outside the shards'):
         read_shard_table(shard)
@@ -115,7 +115,7 @@ GOOD = {'size': [8, 6], 'source_size': [16, 12], 'encoding': 'jpg', 'quality': 9
 
 
 @pytest.mark.parametrize(
-    'pictures',
+    'image_changes',
     [
         3,
         {},
@@ -128,10 +128,10 @@ GOOD = {'size': [8, 6], 'source_size': [16, 12], 'encoding': 'jpg', 'quality': 9
         {**GOOD, 'more': 1},
     ],
 )
-def test_how_images_were_changed(store, pictures):
-    forge(store, header={'pictures': GOOD})
-    assert PackedFrames(store).pictures == GOOD
-    forge(store, header={'pictures': pictures})
+def test_how_images_were_changed(store, image_changes):
+    forge(store, header={'image_changes': GOOD})
+    assert PackedFrames(store).image_changes == GOOD
+    forge(store, header={'image_changes': image_changes})
     with pytest.raises(DatasetError, match='its header is not that of a table'):
         PackedFrames(store)
 

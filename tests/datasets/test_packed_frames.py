@@ -18,9 +18,10 @@ import ho3d_files
 import numpy as np
 import pytest
 import torch
+from samplings import centred
 from torch.utils.data import DataLoader
 
-from handpose.datasets import FPHA, H2O, HO3D, BrokenFrames, DatasetError, DexYCB
+from handpose.datasets import FPHA, H2O, HO3D, ActionClips, BrokenFrames, DatasetError, DexYCB
 from handpose.datasets.io import packed_format, packed_frames, packing
 from handpose.datasets.io.packed_frames import PackedFrames
 from handpose.datasets.io.packing import check_store, pack_frames
@@ -134,7 +135,7 @@ def test_names_whose_hashes_are_one(monkeypatch):
     """Sixteen hashes for a hundred names: the names decide."""
     monkeypatch.setattr(packed_format, 'name_hash', lambda name: zlib.crc32(name) % 16)
     names = [f'{i}.jpg' for i in range(100)]
-    data = packed_format.table_bytes({'root': '/', 'pictures': None}, np.zeros(100, packed_format.RECORD), names)
+    data = packed_format.table_bytes({'root': '/', 'image_changes': None}, np.zeros(100, packed_format.RECORD), names)
     table = packed_format.parse_table(data, 'it')
     assert table.find(names) == list(range(100)) and table.find(['x', '100.jpg']) == [-1, -1]
 
@@ -207,7 +208,7 @@ def test_a_damaged_frame_is_named_and_rebuilt(store, originals, tmp_path):
     assert [path for path in originals if found[path] != before[path]] == [originals[17]]
     sentence = found[originals[17]]
     assert "frame 'v1/5.jpg'" in sentence and str(shard) in sentence and 'checksum' in sentence
-    assert sentence.endswith(f'rebuild it: python tools/convert/pack_frames.py --out {store} --rebuild')
+    assert sentence.endswith(f'rebuild it: handpose pack-frames --out {store} --rebuild')
     assert check_store(store) == [sentence]
     untouched = {path for path in store.glob('frames-*.bin') if path != shard}
     done = pack_frames(store, store.parent / 'data', verify=True)
@@ -530,10 +531,10 @@ def test_a_truncated_original_is_what_it_was(tmp_path, originals):
 
 
 READERS = {
-    'dexycb': (dexycb_files.write_root, lambda root, **o: DexYCB(root, setup='all', num_frames=3, gap=2, **o)),
-    'ho3d': (ho3d_files.write_root, lambda root, **o: HO3D(root, num_frames=3, gap=2, **o)),
-    'h2o': (h2o_files.write_root, lambda root, **o: H2O(root, num_frames=4, spacing=2, window=2, **o)),
-    'fpha': (fpha_files.write_root, lambda root, **o: FPHA(root, num_frames=3, spacing=2, window=1, **o)),
+    'dexycb': (dexycb_files.write_root, lambda root, **o: DexYCB(root, setup='all', **o, sampling=centred(3, 2))),
+    'ho3d': (ho3d_files.write_root, lambda root, **o: HO3D(root, **o, sampling=centred(3, 2, across_gaps=True))),
+    'h2o': (h2o_files.write_root, lambda root, **o: H2O(root, **o, sampling=ActionClips(4, 2, window=2))),
+    'fpha': (fpha_files.write_root, lambda root, **o: FPHA(root, **o, sampling=ActionClips(3, 2))),
 }
 
 
@@ -577,7 +578,7 @@ def test_every_reader(name, tmp_path):
 
 def test_a_damaged_frame_is_left_out_on_request(tmp_path):
     root, store = dexycb_files.write_root(tmp_path / 'data'), tmp_path / 'store'
-    options = dict(setup='all', mode='tracks', pipeline=LOAD, on_broken='skip')
+    options = dict(setup='all', pipeline=LOAD, on_broken='skip')
     paths = DexYCB(root, **options).image_paths()
     pack_frames(store, root, paths)
     dataset = DexYCB(root, **options, packed=store)
@@ -595,7 +596,7 @@ def test_smaller_pictures(name, tmp_path):
     size = (32, 18) if name == 'h2o' else (48, 36)
     plain = build(root, pipeline=[*LOAD, ResizeFrames(size)])
     pack_frames(store, root, plain.image_paths(), Recoding(size, 'png'))
-    assert PackedFrames(store).pictures['source_size'] == ([64, 36] if name == 'h2o' else [96, 72])
+    assert PackedFrames(store).image_changes['source_size'] == ([64, 36] if name == 'h2o' else [96, 72])
     packed = build(root, pipeline=LOAD, packed=store)
     clip, expected = packed[0], plain[0]
     assert_same(expected, clip)  # PNG: not even the pictures differ

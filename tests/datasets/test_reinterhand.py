@@ -34,7 +34,7 @@ def capture(root, start=TEST):
 
 def open_split(root, split, **options):
     held_out = ['TRO760'] if split != 'test' else []
-    return ReInterHand(root, split, held_out=held_out, mode='tracks', **options)
+    return ReInterHand(root, split, held_out=held_out, **options)
 
 
 @pytest.mark.parametrize('joints', ['orig_fits', 'keypoints_orig'])
@@ -70,7 +70,7 @@ def test_splits_by_capture(data):
         for split in ('train', 'val', 'test')
     }
     assert ids == {'train': {'BKS383'}, 'val': {'TRO760'}, 'test': {'RNS217'}}
-    without = ReInterHand(root, 'train', test_captures=[capture(root).name], mode='tracks')
+    without = ReInterHand(root, 'train', test_captures=[capture(root).name])
     assert {t.meta['sequence'].split('--')[3] for t in without} == {'BKS383', 'TRO760'}
     with pytest.raises(DatasetError, match=r"held_out names 'TRO76', which .* Did you mean 'TRO760'"):
         ReInterHand(root, 'train', held_out=['TRO76'])

@@ -3,8 +3,13 @@ import argparse
 import pytest
 
 from handpose.engine import ConfigError, OptionsAction, load_config
+from handpose.engine.config import config_origins
+from handpose.engine.config_files import config_names, configs_folder, is_base, read_layers
 from handpose.engine.options import split_options
+from handpose.engine.references import is_reference
 from handpose.registry import MODELS
+
+BASES = [path for path in sorted(configs_folder().rglob('*.py')) if is_base(path)]
 
 
 @pytest.fixture
@@ -115,7 +120,6 @@ def test_values_are_read_by_what_they_replace(tmp_path, key, text, value):
     [
         (['labels.extra={type: X}'], 'not a Python dict'),
         (['labels.extra=[1,(2]'], 'brackets of .* do not match'),
-        (['data_root'], 'is not an option: write key=value'),
         (['copied.depth=2'], r"line 7 of .*config\.py copies 'copied'.*_include_='\$copied'"),
         (['part.loss.weight=2'], r"part\.loss is '\$loss' .*write loss\.weight="),
         (['labels.size=2', 'labels=None'], 'labels.size would have no effect'),
@@ -182,3 +186,88 @@ def test_options_can_be_used_again(tmp_path):
     options = {'part': dict(type='B', _delete_=True)}
     for _ in range(2):
         assert load_config(str(path), options).part == dict(type='B')
+
+
+def references(value):
+    if isinstance(value, dict):
+        return {name for item in value.values() for name in references(item)}
+    if isinstance(value, (list, tuple)):
+        return {name for item in value for name in references(item)}
+    return {value[1:]} if is_reference(value) else set()
+
+
+@pytest.mark.parametrize('path', BASES, ids=lambda path: f'{path.parent.name}/{path.name}')
+def test_bases_list_the_names_that_they_expect(path):
+    """All that they use and do not define themselves, and nothing else, with a comment on each."""
+    base = read_layers(path)[-1]
+    assert base.text.count('_expects_ = [') == 1
+    assert len(base.expects) == len(set(base.expects))
+    assert set(base.expects) == references(base.values) - set(base.values)
+    for name in base.expects:
+        assert f"    '{name}',  # " in base.text
+
+
+@pytest.mark.parametrize('name', config_names())
+def test_shipped_configs_load(name):
+    assert load_config(name).to_dict() == load_config(f'configs/{name}.py').to_dict()
+
+
+def write_files(folder, **texts):
+    for name, text in texts.items():
+        (folder / f'{name}.py').write_text(text)
+    return folder / 'config.py'
+
+
+BASE = "_expects_ = ['image_size']\nsteps = [dict(size='$image_size')]\n"
+
+
+@pytest.mark.parametrize(
+    'texts, message',
+    [
+        (
+            dict(base=BASE, config="_base_ = './base.py'\nimage_sise = 3\n"),
+            r"config\.py does not define 'image_size', which .*base\.py expects .*Did you mean 'image_sise'",
+        ),
+        (dict(config="steps = [dict(size='$image_size')]\n"), r"config\.py: steps\.0\.size: '\$image_size' names no"),
+        (dict(base=BASE, config="_base_ = './bas.py'\n"), r'config\.py: its base \./bas\.py does not exist'),
+        (dict(a='x = 1\n', b='x = 2\n', config="_base_ = ['a.py', 'b.py']\n"), r"a\.py and .*b\.py both define 'x'"),
+        (dict(config="_base_ = './config.py'\n"), 'is its own base'),
+        (dict(config='_base_ = [name]\n'), 'line 1: _base_ must be a path or a list of paths'),
+        (dict(config='a = 1\nb = unknown\n'), r"config\.py, line 2: NameError: name 'unknown' is not defined"),
+        (dict(config='a = (\n'), r'config\.py, line 1: '),
+        (dict(config='_expects_ = 3\n'), '_expects_ must be a list of names, got 3'),
+        (dict(config="a = '$b'\nb = '$a'\n"), "'.a' stands for itself|'.b' stands for itself"),
+    ],
+)
+def test_files_that_do_not_fit_together(tmp_path, texts, message):
+    with pytest.raises(ConfigError, match=message):
+        load_config(write_files(tmp_path, **texts))
+
+
+def test_a_base_expects_what_any_other_file_or_option_defines(tmp_path):
+    path = write_files(tmp_path, base=BASE, sizes='image_size = 5\n', config="_base_ = ['base.py', 'sizes.py']\n")
+    assert load_config(path).steps[0].size == 5 and '_expects_' not in load_config(path)
+    path = write_files(tmp_path, base=BASE, config="_base_ = ['base.py']\n")
+    assert load_config(path, {'+image_size': 7}).steps[0].size == 7
+
+
+def test_values_of_a_base_and_shipped_bases(tmp_path):
+    """`_base_.name` is the value of a base; 'handpose::' names a base that comes with the package."""
+    text = "_base_ = 'handpose::_base_/runtime.py'\nseeds = [_base_.randomness.seed, 1]\n"
+    config = load_config(write_files(tmp_path, config=text))
+    assert config.seeds == [0, 1] and config.default_hooks.logger.interval == 20
+    with pytest.raises(ConfigError, match="copies 'randomness'"):
+        load_config(tmp_path / 'config.py', {'randomness.seed': 3})
+
+
+def test_an_option_for_an_included_list_changes_one_place(tmp_path):
+    config = from_command_line(tmp_path, 'train.names.1=z', 'labels.names.0=x')
+    assert config.train.names == ['a', 'z'] and config.test.names == ['x', 'b']
+
+
+def test_origins_of_places_in_lists(config_file):
+    origins = {o.key: o for o in config_origins(config_file, {'loader.dataset.steps.-2.size': 9, 'size': 5})}
+    found = {key: (o.source_key, o.path) for key, o in origins.items()}
+    assert found['loader.dataset.steps.0.size'] == ('loader.dataset.steps.0.size', None)
+    assert found['loader.dataset.steps.1.size'] == ('size', None)
+    assert found['loader.dataset.root'] == ('data_root', config_file)

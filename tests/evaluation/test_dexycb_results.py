@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from samplings import centred
 from scipy.integrate import trapezoid
 from scipy.linalg import orthogonal_procrustes
 
@@ -126,13 +127,13 @@ def test_official_index_counts_every_frame_of_the_split(tmp_path):
 
     serials = ('932122062010', '932122061900')  # meta.yml's order is not the published one
     root = files.write_root(tmp_path, subjects=(1, 3), serials=serials, frames=4, no_hand=(0,))
-    tracks = DexYCB(root, 's0', 'test', mode='tracks')
+    tracks = DexYCB(root, split='test', setup='s0')
     found = {(t.meta['sequence'], t.meta['cameras'][0]): t.meta['official_indices'] for t in tracks}
     name = '20200709-subject-03/20200709_100004'  # the only test sequence: number 4 of the third subject
     assert found == {(name, '932122061900'): [1, 2, 3], (name, '932122062010'): [5, 6, 7]}
-    one = DexYCB(root, 'all', mode='tracks', cameras=['932122062010'])[6]
+    one = DexYCB(root, setup='all', cameras=['932122062010'])[6]
     assert one.meta['official_indices'] == [6 * 8 + 4 + f for f in (1, 2, 3)]
-    clip = DexYCB(root, 's0', 'test', num_frames=3, gap=1)[0]
+    clip = DexYCB(root, split='test', setup='s0', sampling=centred(3))[0]
     assert clip.meta['frame_indices'] == [1, 1, 2] and clip.meta['official_indices'] == [5, 5, 6]
 
 

@@ -5,6 +5,7 @@ Training and testing are played by two small scripts, so that the tests are abou
 
 import json
 import shutil
+import sys
 import threading
 from pathlib import Path
 
@@ -98,9 +99,14 @@ def tools(tmp_path):
     return folder
 
 
+def command(tools):
+    """Runs <command>.py of a folder instead of `handpose <command>`."""
+    return [sys.executable, '-c', 'import runpy, sys; runpy.run_path(f"{sys.argv[1]}/{sys.argv[2]}.py")', str(tools)]
+
+
 def do(tools, runs, settings=None, said=None):
-    say = lambda run, text: said is not None and said.append((run.name, text))  # noqa: E731
-    return Workers(tools, settings or {run.name: ({}, {}) for run in runs}, 2, say).do(runs)
+    show = lambda run, text: said is not None and said.append((run.name, text))  # noqa: E731
+    return Workers(settings or {run.name: ({}, {}) for run in runs}, 2, show, command(tools)).complete(runs)
 
 
 @pytest.mark.parametrize(
@@ -268,7 +274,7 @@ def test_an_interrupt_stops_the_processes(tmp_path, tools):
     """The first run sleeps for an hour; being interrupted ends it, and leaves the run to be done again."""
     (tools / 'train.py').write_text('import time; print("epoch 1", flush=True); time.sleep(3600)')
     runs = list_runs(read_table(write_table(tmp_path)), tmp_path / 'runs')[:1]
-    workers = Workers(tools, {run.name: ({}, {}) for run in runs}, 1, lambda run, text: heard(text))
+    workers = Workers({run.name: ({}, {}) for run in runs}, 1, lambda run, text: heard(text), command(tools))
     seen = threading.Event()
 
     def heard(text):
@@ -277,7 +283,7 @@ def test_an_interrupt_stops_the_processes(tmp_path, tools):
             raise KeyboardInterrupt
 
     with pytest.raises(KeyboardInterrupt):
-        workers.do(runs)
+        workers.complete(runs)
     assert seen.is_set() and all(process.poll() is not None for process in workers.processes)
     assert not is_trained(runs[0]) and not read_record(runs[0].train_dir)['finished']
 

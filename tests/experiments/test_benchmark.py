@@ -1,5 +1,6 @@
-"""The machinery of tools/benchmark.py with tiny cases, and that reference forms compute the same. Never how fast."""
+"""`handpose benchmark` with tiny cases, and that reference forms compute the same. Never how fast."""
 
+import argparse
 import json
 import os
 import signal
@@ -8,21 +9,22 @@ import sys
 import time
 from pathlib import Path
 
-import benchmark
 import numpy as np
 import pytest
 import torch
+from samplings import centred
 
+from handpose.cli import benchmark, main
 from handpose.engine.training import DEFAULTS
 from handpose.experiments.benchmarks import case as registry
 from handpose.experiments.benchmarks import inputs, report, results
 from handpose.experiments.benchmarks import measure as machinery
-from handpose.experiments.benchmarks.measure import Plan, measure, start_server
+from handpose.experiments.benchmarks.measure import MeasurementPlan, measure, start_server
 from handpose.models.layers import pose_to_rotmat
 
 ROOT = Path(__file__).parents[2]
 
-QUICK = Plan(repeats=3, seconds=60, least=0.001, limit=60)
+QUICK = MeasurementPlan(repeats=3, seconds=60, least=0.001, limit=60)
 FAKE = '''
 import os, sys, time
 import numpy as np
@@ -154,7 +156,7 @@ def test_memory_is_each_forms_own(fake, monkeypatch, method):
     ],
 )
 def test_a_failing_case_is_a_line_of_the_results(fake, name, words):
-    record = measured(fake, name, Plan(3, 60, 0.001, limit=1 if name == 'hangs' else 60))
+    record = measured(fake, name, MeasurementPlan(3, 60, 0.001, limit=1 if name == 'hangs' else 60))
     assert record['failed'] == words and 'speed_ratio' not in record
     assert report.rows(a_run(**{name: record}))[0][2] == f'failed: {words}'
     json.dumps(record)
@@ -191,25 +193,26 @@ def test_a_run_is_kept_and_resumed(fake, monkeypatch, capsys):
         return real(case, *others)
 
     monkeypatch.setattr(benchmark, 'measure', interrupted)
-    with pytest.raises(SystemExit, match=r'--out found\.json --resume'):
-        benchmark.main(first)
+    with pytest.raises(SystemExit, match='130'):
+        main('benchmark', first)
+    assert 'the same command with --out found.json --resume' in capsys.readouterr().err
     kept = results.read_results('found.json')
     assert list(kept['cases']) == ['adds'] and done == ['adds', 'hungry']
-    with pytest.raises(registry.BenchmarkError, match='is there already'):
-        benchmark.main(first)
-    benchmark.main([*first, '--resume'])
+    with pytest.raises(SystemExit, match='exists already'):
+        main('benchmark', first)
+    main('benchmark', [*first, '--resume'])
     found = results.read_results('found.json')
     assert done == ['adds', 'hungry', 'hungry'] and list(found['cases']) == ['adds', 'hungry']
     assert found['cases']['adds'] == kept['cases']['adds'] and found['started'] == kept['started']
     assert set(found) == {'format', 'started', 'machine', 'versions', 'settings', 'load_average', 'cases'}
     assert {'about', 'unit', 'shows', 'target', 'device', 'forms', 'failed'} <= set(found['cases']['adds'])
-    with pytest.raises(registry.BenchmarkError, match='another settings: repeats 2, now 5'):
-        benchmark.main([*first, '--resume', '--repeats', '5'])
+    with pytest.raises(SystemExit, match='another settings: repeats 2, now 5'):
+        main('benchmark', [*first, '--resume', '--repeats', '5'])
     assert 'Adds numbers quickly' in capsys.readouterr().out
 
 
 def test_ctrl_c_ends_the_processes(fake, tmp_path):
-    command = [sys.executable, str(ROOT / 'tools' / 'benchmark.py'), '--folder', str(fake), '--out', 'found.json']
+    command = [sys.executable, '-m', 'handpose', 'benchmark', '--folder', str(fake), '--out', 'found.json']
     running = subprocess.Popen(
         [*command, '--repeats', '2', '--only', 'adds', 'hangs'],
         stdout=subprocess.PIPE,
@@ -223,7 +226,7 @@ def test_ctrl_c_ends_the_processes(fake, tmp_path):
         time.sleep(0.05)
     running.send_signal(signal.SIGINT)
     out, error = running.communicate(timeout=60)  # comes back only when no child holds the pipes any more
-    assert running.returncode == 1 and 'interrupted; go on with' in error and 'Traceback' not in error
+    assert running.returncode == 130 and 'interrupted; the same command' in error and 'Traceback' not in error
     assert 'results: found.json' in out and list(results.read_results('found.json')['cases']) == ['adds']
 
 
@@ -231,7 +234,9 @@ def test_choice_of_cases(fake):
     cases = registry.load_cases(fake)
 
     def chosen(*words, device='cpu'):
-        return set(benchmark.choose(cases, benchmark.parse_arguments(words), device))
+        parser = argparse.ArgumentParser()
+        benchmark.add_arguments(parser)
+        return set(benchmark.choose_cases(cases, parser.parse_args(words), device))
 
     always = {'adds', 'refuses', 'aborts', 'referred', 'hungry'}
     assert chosen() == chosen('--quick') == always
@@ -239,7 +244,7 @@ def test_choice_of_cases(fake):
     assert chosen('--only', 'hangs') == {'hangs'}
     with pytest.raises(registry.BenchmarkError, match=r"no case 'hangz'.*Did you mean 'hangs'"):
         chosen('--only', 'hangz')
-    with pytest.raises(registry.BenchmarkError, match='elsewhere runs on cuda alone, not on cpu'):
+    with pytest.raises(registry.BenchmarkError, match='elsewhere runs on cuda only, not on cpu'):
         chosen('--only', 'elsewhere')
 
 
@@ -363,7 +368,7 @@ def test_data_is_cut_like_a_flatter_camera(cases, settings):
 
     root = inputs.dexycb_root(settings, 96, 72)
     assert inputs.dexycb_root(settings, 96, 72) == root
-    clip = DexYCB(root, num_frames=3, gap=1, pipeline=[dict(type='LoadImages')])[0]
+    clip = DexYCB(root, sampling=centred(3), pipeline=[dict(type='LoadImages')])[0]
     assert clip.images.shape == (3, 1, 3, 72, 96)
     seen = project_points(clip.joints_3d[:, None], clip.intrinsics[:, :, None])
     torch.testing.assert_close(seen, clip.joints_2d, atol=1e-2, rtol=0)

@@ -1,7 +1,6 @@
 """Every reader of files, with a small valid file of its own."""
 
 import hashlib
-import importlib.util
 import inspect
 import json
 from collections import namedtuple
@@ -18,6 +17,8 @@ import safetensors.torch
 import torch
 import yaml
 
+from handpose.cli import convert
+from handpose.cli.errors import UserError
 from handpose.datasets.dexycb import layout as dexycb_layout
 from handpose.datasets.dexycb.index import open_index
 from handpose.datasets.fpha import layout as fpha_layout
@@ -29,6 +30,7 @@ from handpose.datasets.ho3d import layout as ho3d_layout
 from handpose.datasets.interhand import layout as interhand_layout
 from handpose.datasets.io.action_labels import read_taxonomy
 from handpose.datasets.io.frame_features import load_features, save_features
+from handpose.datasets.io.hand_models import read_hand_model_name
 from handpose.datasets.io.packed_frames import PackedFrames
 from handpose.datasets.io.packing import pack_frames
 from handpose.datasets.motion.motion_file import read_motion
@@ -93,7 +95,7 @@ def _dexycb(root):
     yield Target('DexYCB extrinsics', files, lambda: dexycb_layout.read_extrinsics(root, 'a'))
     yield Target('DexYCB betas', [mano], lambda: dexycb_layout.read_betas(root, 'right'))
     yield Target('DexYCB sequence list', [names], lambda: dexycb_layout.read_sequence_list(root))
-    yield Target('hand model name', [root / 'hand_model.yml'], lambda: dexycb_layout.read_hand_model_name(root))
+    yield Target('hand model name', [root / 'hand_model.yml'], lambda: read_hand_model_name(root))
     yield Target('DexYCB index', sorted(index.iterdir()), labels_of_index, True)
 
 
@@ -262,11 +264,7 @@ def _pictures(root):
 
 
 def _conversions(root):
-    """What tools/convert/to_predictions.py turns into predictions; it ends with a message, which counts as an error."""
-    tool = Path(__file__).parents[2] / 'tools' / 'convert' / 'to_predictions.py'
-    spec = importlib.util.spec_from_file_location('to_predictions', tool)
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
+    """What `handpose convert` turns into predictions; a message for the user counts as an error."""
     hand = ho3d_files.common(0)
     mediapipe = {'world_landmarks': [hand.tolist(), None, hand.tolist()], 'handedness': 'Right', 'fps': 30}
     detections = {'world_landmarks': [[hand.tolist()] * 2, [hand.tolist()], []],
@@ -285,20 +283,21 @@ def _conversions(root):
         'mano': root / 'mano.npz',
     }
 
-    def convert(name, path):
+    def converted(name, path):
         kind = name.split()[0]
-        converter = module.CONVERTERS[kind]
+        converter = convert.CONVERTERS[kind]
         try:
-            given = module.read_arrays(path, next(iter(inspect.signature(converter).parameters)), [])
+            given = convert.read_arrays(str(path), next(iter(inspect.signature(converter).parameters)), [])
             if kind == 'mano':
                 given['hand_model'] = ProceduralHand()
-            module.check_lists(given, kind)
-            return vars(converter(**module.checked(given, converter, kind)))
-        except (SystemExit, PredictionsError) as error:
+            convert.check_lists(given, kind)
+            convert.check_arguments(given, converter, kind)
+            return vars(converter(**given))
+        except (UserError, PredictionsError) as error:
             raise PredictionsError(f'{path}: {error}') from error  # the tool was given one file, and need not name it
 
     for name, path in files.items():
-        yield Target(f'conversion of {name}', [path], lambda name=name, path=path: convert(name, path))
+        yield Target(f'conversion of {name}', [path], lambda name=name, path=path: converted(name, path))
 
 
 def _videos(root):

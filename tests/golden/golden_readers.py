@@ -10,7 +10,18 @@ from golden_systems import deterministic
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from handpose.datasets import FPHA, H2O, HO3D, DexYCB, HanCo, InterHand26M, ReInterHand
+from handpose.datasets import (
+    FPHA,
+    H2O,
+    HO3D,
+    ActionClips,
+    ClipSampling,
+    DexYCB,
+    HanCo,
+    InterHand26M,
+    ReInterHand,
+    Tracks,
+)
 from handpose.structures import HandSequence
 from handpose.synthesis import EgocentricOptions, MultiViewOptions, write_dataset
 
@@ -40,10 +51,11 @@ def write_actions(layout: str, subjects: int, actions: tuple[str, ...]) -> Calla
 
 
 IMAGES = dict(pipeline=[dict(type='LoadImages')])
-TRACKS, VIDEOS = dict(mode='tracks'), dict(mode='videos')
-CENTRED = dict(mode='clips', num_frames=5, gap=3, clip_stride=2)
-WHOLE = dict(mode='clips', num_frames=9, clip_stride=4)
-SPACED = dict(mode='clips', num_frames=8, spacing=2, window=2)
+TRACKS = dict(sampling=Tracks())
+CENTRED = dict(sampling=ClipSampling(5, frame_step=3, clip_step=2, centred=True))
+ACROSS_GAPS = dict(sampling=ClipSampling(5, frame_step=3, clip_step=2, centred=True, across_gaps=True))
+COVERING = dict(sampling=ClipSampling(9, clip_step=4))
+ACTIONS = dict(sampling=ActionClips(8, frame_step=2, window=2))
 # What the readers are given is here and nowhere else in these tests.
 LAYOUTS = {
     'dexycb': Layout(
@@ -54,16 +66,16 @@ LAYOUTS = {
         HO3D,
         IMAGES,
         dict(train=dict(held_out=['P02S00']), val=dict(held_out=['P02S00']), evaluation=dict(labels='joints_only')),
-        CENTRED,
+        ACROSS_GAPS,
         TRACKS,
     ),
-    'interhand': Layout(write_hands('interhand'), InterHand26M, {}, dict(train={}, val={}, test={}), WHOLE, TRACKS),
+    'interhand': Layout(write_hands('interhand'), InterHand26M, {}, dict(train={}, val={}, test={}), COVERING, TRACKS),
     'reinterhand': Layout(
         write_hands('reinterhand'),
         ReInterHand,
         {},
         dict(train=dict(held_out=['TRO760']), val=dict(held_out=['TRO760']), test={}),
-        WHOLE,
+        COVERING,
         TRACKS,
     ),
     'hanco': Layout(
@@ -71,7 +83,7 @@ LAYOUTS = {
         HanCo,
         dict(train_sequences=10, held_out=3),
         dict(train={}, val={}, test={}),
-        WHOLE,
+        COVERING,
         TRACKS,
     ),
     'h2o': Layout(
@@ -79,16 +91,16 @@ LAYOUTS = {
         H2O,
         dict(labels='full', **IMAGES),
         dict(train={}, val={}, test={}),
-        SPACED,
-        VIDEOS,
+        ACTIONS,
+        TRACKS,
     ),
     'fpha': Layout(
         write_actions('fpha', 3, ('close_milk', 'flip_sponge')),
         FPHA,
         IMAGES,
         dict(train=dict(held_out=['Subject_2']), val=dict(held_out=['Subject_2']), test={}),
-        SPACED,
-        VIDEOS,
+        ACTIONS,
+        TRACKS,
     ),
 }
 

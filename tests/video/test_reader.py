@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from handpose.video import VideoError, VideoFrames, VideoReader, VideoWriter, frame_period, save_clip_video
-from handpose.video.backends import OpenCVSource
+from handpose.video.decoders import OpenCVDecoder
 
 # From 30 to 15 frames per second.
 TIMES = np.concatenate([np.arange(12) / 30, 0.4 + np.arange(12) / 15])
@@ -136,11 +136,11 @@ def test_damaged_bytes_give_frames_or_an_error_of_ours(tmp_path, backend):
     'content, words',
     [
         (b'', 'the file is empty'),
-        (b'text, not a video', r"and it begins with b'text, no'"),
-        (b'#EXTM3U\n#EXTINF:1,\nother.mp4\n', 'it must be an MP4'),  # playlists name other files
-        (b'ffconcat version 1.0\nfile other.mp4\n', 'it must be an MP4'),
+        (b'text, not a video', r"got one that begins with b'text, no'"),
+        (b'#EXTM3U\n#EXTINF:1,\nother.mp4\n', 'expected an MP4'),  # playlists name other files
+        (b'ffconcat version 1.0\nfile other.mp4\n', 'expected an MP4'),
         (b'\x1a\x45\xdf\xa3' + bytes(200), 'it is damaged or incomplete$'),
-        (None, 'there is no video'),
+        (None, 'does not exist'),
     ],
 )
 def test_files_that_are_no_videos(tmp_path, backend, content, words):
@@ -175,7 +175,7 @@ def test_missing_and_repeated_times(tmp_path, monkeypatch, given, expected, repa
     path = tmp_path / 'a.avi'
     save_clip_video(path, [grey(0)], fps=25)
     stamps = [None if ms is None else ms / 1000 for ms in given]
-    monkeypatch.setattr(OpenCVSource, 'frames', lambda self: ((stamp, grey(0)) for stamp in stamps))
+    monkeypatch.setattr(OpenCVDecoder, 'frames', lambda self: ((stamp, grey(0)) for stamp in stamps))
     reader = VideoReader(path, 'opencv')
     np.testing.assert_allclose([1000 * frame.time for frame in reader], expected, atol=1e-6)
     assert [f'valid time in the file: {repaired};' in note for note in reader.notes] == [True] * bool(repaired)
@@ -184,7 +184,7 @@ def test_missing_and_repeated_times(tmp_path, monkeypatch, given, expected, repa
 def test_frames_of_other_sizes_are_refused(tmp_path, monkeypatch):
     path = write(tmp_path / 'a.avi', [0.0])
     images = iter([(0.0, grey(0)), (0.1, grey(0, (48, 32)))])
-    monkeypatch.setattr(OpenCVSource, 'frames', lambda self: images)
+    monkeypatch.setattr(OpenCVDecoder, 'frames', lambda self: images)
     with pytest.raises(VideoError, match='frame 1 is 48x32 pixels and those before it 96x64'):
         list(VideoReader(path, 'opencv'))
 
@@ -201,13 +201,13 @@ def test_frames_are_those_of_their_times(tmp_path):
     frames = VideoFrames(path, np.array([0.1, 0.48, 0.52, 1.9]))
     assert [round(frames.read(t).mean() / 10) for t in range(4)] == [1, 5, 5, 19] and frames.notes == []
     for times, words in (
-        ([0.0, 9.0], r'lasts 2\.00 s, and the timestamps go from 0\.00 to 9\.00 s'),
-        ([-1.0, 0.0], 'must count from the first frame'),
+        ([0.0, 9.0], r'lasts 2\.00 s, and the timestamps range from 0\.00 to 9\.00 s'),
+        ([-1.0, 0.0], 'must be relative to the first frame'),
     ):
         with pytest.raises(VideoError, match=words):
             VideoFrames(path, times)
     late = VideoFrames(path, [0.0, 0.1, 2.3])
-    with pytest.raises(VideoError, match=r'ends with its frame at 1\.90 s, and a timestamp is 2\.30 s'):
+    with pytest.raises(VideoError, match=r'ends with its frame at 1\.90 s, but a timestamp is 2\.30 s'):
         late.read(2)
 
 

@@ -3,7 +3,7 @@ import numpy as np
 import pytest
 
 from handpose.video import VideoError, VideoReader, VideoWriter, save_clip_video
-from handpose.video.backends import import_pyav
+from handpose.video.decoders import import_pyav
 from handpose.visualization import save_contact_sheet
 
 has_pyav = import_pyav() is not None
@@ -108,7 +108,7 @@ def test_frames_keep_their_times(tmp_path):
         else:  # the one at 0.5 s is followed too soon
             np.testing.assert_allclose([frame.time for frame in frames], np.arange(10) / 10, atol=0.001)
             assert found == [0, 1, 2, 2, 2, 4, 4, 4, 4, 5]
-    with pytest.raises(VideoError, match='must grow'), VideoWriter(path, 10) as writer:
+    with pytest.raises(VideoError, match='must increase'), VideoWriter(path, 10) as writer:
         writer.write(RED_THEN_BLUE[0], 1.0)
         writer.write(RED_THEN_BLUE[0], 1.0)
 

@@ -9,13 +9,13 @@ import torch
 from handpose.engine import load_config
 from handpose.engine.training import prepare_estimator, training_options
 from handpose.experiments.benchmarks.cases.htt import random_video
-from handpose.experiments.benchmarks.inputs import ROOT, load, random_batch, training_batches
+from handpose.experiments.benchmarks.inputs import load, random_batch, training_batches
 from handpose.registry import MODELS
 
 CONFIGS = {
-    'deformer': ('configs/deformer/dexycb.py', 'configs/deformer/synthetic_paper.py'),
-    'htt': ('configs/htt/h2o.py', 'configs/htt/synthetic.py'),
-    'pdtm': ('configs/pdtm/dexycb.py', 'configs/pdtm/synthetic.py'),
+    'deformer': ('deformer/dexycb', 'deformer/synthetic_paper'),
+    'htt': ('htt/h2o', 'htt/synthetic'),
+    'pdtm': ('pdtm/dexycb', 'pdtm/synthetic'),
 }
 # Nothing is downloaded; without ImageNet's weights, batch norm must take its statistics from the batch.
 FROM_SCRATCH = {
@@ -65,7 +65,7 @@ def settings(model, small):
     if small:
         options |= {'num_frames': 3, 'batch_size': 2}
         options |= SMALL[model]
-    return load_config(str(ROOT / path), options) if model == 'htt' else load(path, options)
+    return load_config(path, options) if model == 'htt' else load(path, options)
 
 
 def make_batch(model, config, clips, frames, device):

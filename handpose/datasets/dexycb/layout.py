@@ -1,23 +1,24 @@
-"""DexYCB's files: where they lie, what they hold, and a sentence for everything that can be wrong with them.
+"""DexYCB's files: where they are, what they hold, and clear errors for damaged ones.
 
 Chao et al., "DexYCB: A Benchmark for Capturing Hand Grasping of Objects", CVPR 2021; https://dex-ycb.github.io.
 """
 
 import re
+from collections.abc import Sequence
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import key_of, numbers
 from handpose.datasets.io.plausibility import check_extrinsics, check_hand, check_hand_parameters, check_intrinsics
 from handpose.files.npz import read_npz
 from handpose.files.reading import inside_root, read_text, visible_names, visible_paths
 from handpose.files.yaml_files import read_yaml
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 SERIALS = (
     '836212060125',
@@ -53,14 +54,14 @@ LABEL = np.dtype(
 LABEL_SHAPES = {'joint_3d': (1, 21, 3), 'joint_2d': (1, 21, 2), 'pose_m': (1, 51)}
 
 
-class Sequence(NamedTuple):
+class SequenceInfo(NamedTuple):
     """What meta.yml says about one sequence; `subject` and `position` (among the subject's) count from 0."""
 
     name: str
     subject: int
     position: int
     num_frames: int
-    serials: list
+    serials: list[str]
     hand_side: str
     mano_calib: str
     extrinsics: str
@@ -68,24 +69,27 @@ class Sequence(NamedTuple):
     fps: float | None = None  # only rendered recordings say it
 
 
-def check_root(root):
+Intrinsics = dict[str, tuple[NDArray, tuple[int, int]]]  # {serial: ((3, 3), (width, height))}
+
+
+def check_root(root: str | Path) -> None:
     """Raises a `DatasetError` that says how to get the data when `root` does not hold a DexYCB tree."""
     root = Path(root)
     if not (root / 'calibration').is_dir() or not subject_folders(root):
         what = 'does not hold a calibration folder and subject folders' if root.is_dir() else 'does not exist'
         raise DatasetError(
-            f'DexYCB is expected in {root}, which {what}. Download the data set from https://dex-ycb.github.io and '
+            f'DexYCB is expected in {root}, which {what}. Download the dataset from https://dex-ycb.github.io and '
             f'unpack it there, or make the synthetic stand-in, which has the same layout: '
-            f'`python tools/make_synthetic.py --config <a config that reads it>`.'
+            f'`handpose make-data --config <a config that reads it>`.'
         )
 
 
-def subject_folders(root):
+def subject_folders(root: str | Path) -> list[Path]:
     """Returns the folders named like `20200709-subject-01`, sorted."""
     return [Path(root) / name for name in visible_names(root) if SUBJECT_FOLDER.fullmatch(name)]
 
 
-def sequence_folders(root):
+def sequence_folders(root: str | Path) -> list[tuple[Path, int, int]]:
     """Returns (folder, subject, position) of every sequence on disk, counted from 0, in the official order.
 
     The splits of s0 and s3 go by position among all of a subject's sequences. Where only some are on disk, positions
@@ -97,7 +101,7 @@ def sequence_folders(root):
     listed = read_sequence_list(root)
     rows = []
     for subject in subject_folders(root):
-        number = int(SUBJECT_FOLDER.fullmatch(subject.name)[1]) - 1
+        number = int(subject.name[-2:]) - 1
         names = [name for name in visible_names(subject) if SEQUENCE_FOLDER.fullmatch(name)]
         known = names if listed is None else listed.get(subject.name, [])
         if unknown := sorted(set(names) - set(known)):
@@ -109,7 +113,7 @@ def sequence_folders(root):
     return rows
 
 
-def read_sequence_list(root):
+def read_sequence_list(root: str | Path) -> dict[str, list[str]] | None:
     """Reads `<root>/sequence_names.txt`: every sequence of every subject, on disk or not, a 'subject/sequence' a line.
 
     Returns:
@@ -121,7 +125,7 @@ def read_sequence_list(root):
     path = Path(root) / SEQUENCE_LIST
     if not path.exists():
         return None
-    listed = {}
+    listed: dict[str, list[str]] = {}
     text = read_text(path, error=DatasetError, advice='correct the list, or delete it when all sequences are on disk')
     for line in filter(None, map(str.strip, text.splitlines())):
         subject, _, name = line.partition('/')
@@ -133,17 +137,17 @@ def read_sequence_list(root):
     return {subject: sorted(names) for subject, names in listed.items()}
 
 
-def image_path(root, sequence, serial, frame):
+def image_path(root: str | Path, sequence: str, serial: str, frame: int) -> str:
     """The file of one colour image."""
     return f'{root}/{sequence}/{serial}/color_{frame:06d}.jpg'
 
 
-def label_path(root, sequence, serial, frame):
+def label_path(root: str | Path, sequence: str, serial: str, frame: int) -> str:
     """The file of one frame's labels."""
     return f'{root}/{sequence}/{serial}/labels_{frame:06d}.npz'
 
 
-def read_sequence(folder, subject, position):
+def read_sequence(folder: Path, subject: int, position: int) -> SequenceInfo:
     """Reads a sequence's meta.yml."""
     path = folder / 'meta.yml'
     meta = _read_yaml(path, ('num_frames', 'serials', 'extrinsics', 'ycb_ids', 'ycb_grasp_ind', 'mano_sides'))
@@ -169,7 +173,7 @@ def read_sequence(folder, subject, position):
     fps = synthetic.get('fps')
     if fps is not None and (type(fps) not in (int, float) or not 0 < fps < 1000):
         raise DatasetError(f'{path}: fps must be a number of frames a second, got {fps!r}')
-    return Sequence(
+    return SequenceInfo(
         name=f'{folder.parent.name}/{folder.name}',
         subject=subject,
         position=position,
@@ -183,18 +187,7 @@ def read_sequence(folder, subject, position):
     )
 
 
-def read_hand_model_name(root):
-    """The hand model that the labels were made with: what hand_model.yml says, or 'mano' where there is none."""
-    path = Path(root) / 'hand_model.yml'
-    if not path.exists():
-        return 'mano'
-    name = _read_yaml(path, ('name',))['name']
-    if not isinstance(name, str):
-        raise DatasetError(f'{path}: name must be the name of a hand model, got {name!r}')
-    return name
-
-
-def read_intrinsics(root):
+def read_intrinsics(root: str | Path) -> Intrinsics:
     """Reads `calibration/intrinsics/<serial>_<width>x<height>.yml` as {serial: ((3, 3) array, (width, height))}."""
     folder = Path(root) / 'calibration' / 'intrinsics'
     cameras = {}
@@ -217,7 +210,7 @@ def read_intrinsics(root):
     return cameras
 
 
-def read_extrinsics(root, name):
+def read_extrinsics(root: str | Path, name: str) -> dict[str, NDArray]:
     """Reads one calibration session as {serial: (4, 4) float64 camera-to-world}; the world is the master camera's."""
     path = _calibration(root, 'extrinsics', name) / 'extrinsics.yml'
     found = _read_yaml(path, ('extrinsics',))['extrinsics']
@@ -231,7 +224,7 @@ def read_extrinsics(root, name):
     return matrices
 
 
-def read_betas(root, name):
+def read_betas(root: str | Path, name: str) -> NDArray:
     """Reads the (10,) hand shape of `calibration/mano_<name>/mano.yml`."""
     path = _calibration(root, 'mano', name) / 'mano.yml'
     betas = numbers(_read_yaml(path, ('betas',))['betas'], (10,), f"{path}: 'betas'").astype(np.float32)
@@ -239,14 +232,14 @@ def read_betas(root, name):
     return betas
 
 
-def _calibration(root, kind, name):
+def _calibration(root: str | Path, kind: str, name: str) -> Path:
     """The folder of the calibration that a meta.yml names."""
     folder = Path(root) / 'calibration'
     inside_root(folder, name, f'the meta.yml of a sequence ({kind}) in {root}', error=DatasetError)
     return folder / f'{kind}_{name}'
 
 
-def read_label(path, grasped, focal):
+def read_label(path: str | Path, grasped: int, focal: float) -> tuple[int, NDArray]:
     """Reads one labels file.
 
     Args:
@@ -291,7 +284,7 @@ def read_label(path, grasped, focal):
     return HAND, record
 
 
-def hidden_share(seg, joint_2d, joint_3d, focal):
+def hidden_share(seg: NDArray, joint_2d: NDArray, joint_3d: NDArray, focal: float) -> float:
     """Estimates the share of the hand that objects hide, for frames whose labels do not say.
 
     A silhouette of finger-thick bones and palm is drawn over the segmentation; of its pixels that are hand or object,
@@ -313,14 +306,14 @@ def hidden_share(seg, joint_2d, joint_3d, focal):
     return objects / (hand + objects) if hand + objects > 0.1 * inside.size else float('nan')
 
 
-def _share(values, where):
+def _share(values: NDArray, where: object) -> float:
     """The one number of an array, from 0 to 1 or NaN."""
     if values.size != 1 or values.dtype.kind not in 'fiu' or not (0 <= values.item() <= 1 or np.isnan(values.item())):
         raise DatasetError(f'{where} must be one number from 0 to 1, got {values.dtype} {values.ravel()[:3].tolist()}')
     return float(values.item())
 
 
-def _mask_box(mask):
+def _mask_box(mask: NDArray) -> tuple[float, float, float, float]:
     """The xyxy box of a mask, to the outer edges of its pixels; all zeros, so without area, where the mask is empty."""
     rows, columns = np.flatnonzero(mask.any(1)), np.flatnonzero(mask.any(0))
     if not len(rows):
@@ -328,7 +321,7 @@ def _mask_box(mask):
     return columns[0] - 0.5, rows[0] - 0.5, columns[-1] + 0.5, rows[-1] + 0.5
 
 
-def _read_yaml(path, keys):
+def _read_yaml(path: str | Path, keys: Sequence[str]) -> dict[str, Any]:
     found = read_yaml(path, error=DatasetError, advice=UNPACK)
     missing = [key for key in keys if key not in found]
     if missing:

@@ -1,6 +1,6 @@
 """FPHA's 45 actions, 27 verbs and 26 objects (Garcia-Hernando et al., CVPR 2018); its split file numbers them from 0.
 
-The names of actions are those of the folders. The data set names no verbs: they are the names' first words. The object
+The names of actions are those of the folders. The dataset names no verbs: they are the names' first words. The object
 is what the right hand holds or touches (in a handshake and a high five, another hand): every action has one, and there
 are the 26 that the paper counts.
 """
@@ -57,7 +57,7 @@ _ACTIONS = (
 )
 
 
-def _verb(action):
+def _verb(action: str) -> str:
     return action if action == 'high_five' else action.split('_')[0]
 
 

@@ -1,4 +1,4 @@
-"""FPHA's files: where they lie, what they hold, and a sentence for everything that can be wrong with them.
+"""FPHA's files: where they are, what they hold, and clear errors for damaged ones.
 
 Garcia-Hernando et al., "First-Person Hand Action Benchmark with RGB-D Videos and 3D Hand Pose Annotations", CVPR 2018;
 https://github.com/guiggh/hand_pose_action. On disk: millimetres in the depth camera's frame, OpenCV axes, joints in
@@ -9,9 +9,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.action_labels import ActionTaxonomy
+from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import LARGEST
 from handpose.files.reading import inside_root, read_text
 from handpose.hands.joints import permutation_to_common
@@ -19,10 +20,10 @@ from handpose.hands.joints import permutation_to_common
 TO_COMMON = permutation_to_common('fpha')
 SPLIT_FILE = 'data_split_action_recognition.txt'
 SPLIT_TITLES = {'train': 'Training', 'test': 'Test'}
-PICTURES = ('Video_files', 'Video_files_480')  # the original, and a copy at the size that HTT works on
+IMAGE_FOLDERS = ('Video_files', 'Video_files_480')  # the original, and a copy at the size that HTT works on
 SKELETONS = ('Hand_pose_annotation_v1', 'Hand_pose_annotation_v1_1')  # as the download names it, and its description
 FPS = 30.0
-# The three sequences that the data set itself says to ignore: their skeleton files are empty.
+# The three sequences that the dataset itself says to ignore: their skeleton files are empty.
 EMPTY = ('Subject_2/close_milk/4', 'Subject_2/put_tea_bag/2', 'Subject_4/flip_sponge/2')
 COLOUR_SIZE = (1920, 1080)
 COLOUR_CAMERA = np.array([[1395.749023, 0, 935.732544], [0, 1395.749268, 540.681030], [0, 0, 1]])
@@ -41,7 +42,7 @@ class EmptyFile(DatasetError):
     """A skeleton file without a line; three of FPHA's own are such."""
 
 
-def check_root(root):
+def check_root(root: str | Path) -> None:
     """Raises a `DatasetError` that says how to get the data when `root` does not hold an FPHA tree."""
     root = Path(root)
     if not (root / SPLIT_FILE).is_file():
@@ -49,11 +50,11 @@ def check_root(root):
         raise DatasetError(
             f'FPHA is expected in {root}, which {what}. Ask for it by the form that '
             f'https://github.com/guiggh/hand_pose_action links and unpack it there, or make the synthetic stand-in, '
-            f'which has the same layout: `python tools/make_synthetic.py --layout fpha --root {root}`.'
+            f'which has the same layout: `handpose make-data --layout fpha --root {root}`.'
         )
 
 
-def read_splits(root, taxonomy):
+def read_splits(root: str | Path, taxonomy: ActionTaxonomy) -> dict[str, list[tuple[str, int]]]:
     """Reads data_split_action_recognition.txt: {'train': ..., 'test': ...}, each a list of (recording, action label).
 
     Raises:
@@ -63,7 +64,10 @@ def read_splits(root, taxonomy):
     path = Path(root) / SPLIT_FILE
     advice = 'it is the list of recordings: download it with FPHA'
     lines = [line.split() for line in read_text(path, error=DatasetError, advice=advice).splitlines()]
-    parts, counts, seen, current = {}, {}, set(), None
+    parts: dict[str, list[tuple[str, int]]] = {}
+    counts: dict[str, str] = {}
+    seen: set[str] = set()
+    current = None
     titles = {title: split for split, title in SPLIT_TITLES.items()}
     for number, words in enumerate(lines, 1):
         where = f'{path}, line {number}'
@@ -95,7 +99,7 @@ def read_splits(root, taxonomy):
     return parts
 
 
-def _check_action(recording, action, taxonomy, where):
+def _check_action(recording: str, action: int, taxonomy: ActionTaxonomy, where: object) -> None:
     """The number must be that of the folder's action: numbers that count from 1 are an easy mistake."""
     named = recording.split('/')[1]
     if taxonomy.actions[action] == named:
@@ -108,7 +112,7 @@ def _check_action(recording, action, taxonomy, where):
     )
 
 
-def skeleton_folder(root):
+def skeleton_folder(root: str | Path) -> Path:
     """The folder of hand poses under a root."""
     for name in SKELETONS:
         if (Path(root) / name).is_dir():
@@ -116,7 +120,7 @@ def skeleton_folder(root):
     raise DatasetError(f'{root} has no {SKELETONS[0]} folder; unpack the hand poses of FPHA there')
 
 
-def read_skeleton(path):
+def read_skeleton(path: str | Path) -> NDArray:
     """Reads a skeleton.txt: joints (V, 21, 3) float32, metres, in the colour camera's frame, common order.
 
     Raises:

@@ -1,4 +1,4 @@
-"""H2O's files: where they lie, what they hold, and a sentence for everything that can be wrong with them.
+"""H2O's files: where they are, what they hold, and clear errors for damaged ones.
 
 Kwon et al., "H2O: Two Hands Manipulating Objects for First Person Interaction Recognition", ICCV 2021;
 https://h2odataset.ethz.ch. Metres, each camera's own frame, OpenCV axes, the left hand first, the common joint order.
@@ -8,16 +8,18 @@ import re
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.action_videos import Segment, read_numbers
+from handpose.datasets.io.action_labels import ActionTaxonomy
+from handpose.datasets.io.action_videos import ActionSegment, read_numbers
+from handpose.datasets.io.errors import DatasetError
 from handpose.files.reading import inside_root, read_text
 
 EGOCENTRIC = 'cam4'
 CAMERAS = ('cam0', 'cam1', 'cam2', 'cam3', EGOCENTRIC)
 SPLITS = ('train', 'val', 'test')
-# Folders of pictures: the original, the release's small copy, and a copy at the size that HTT works on.
-PICTURES = ('rgb', 'rgb256', 'rgb480_270')
+# Folders of images: the original, the release's small copy, and a copy at the size that HTT works on.
+IMAGE_FOLDERS = ('rgb', 'rgb256', 'rgb480_270')
 LIST_FOLDER = 'label_split'
 LIST_COLUMNS = ('id', 'path', 'action_label', 'start_act', 'end_act', 'start_frame', 'end_frame')
 TEST_COLUMNS = tuple(name for name in LIST_COLUMNS if name != 'action_label')  # the labels are withheld
@@ -33,7 +35,7 @@ NO_MANO = (np.zeros((2, 16, 3)), np.zeros((2, 10)), np.zeros((2, 3)), np.zeros(2
 NO_OBJECT = (np.int64(-1),)
 
 
-def check_root(root):
+def check_root(root: str | Path) -> None:
     """Raises a `DatasetError` that says how to get the data when `root` does not hold an H2O tree."""
     root = Path(root)
     if not (root / LIST_FOLDER).is_dir():
@@ -41,11 +43,11 @@ def check_root(root):
         raise DatasetError(
             f'H2O is expected in {root}, which {what}. Ask for access at https://h2odataset.ethz.ch, download it (the '
             f'mode `ego` is enough) with label_split.zip and unpack both there, or make the synthetic stand-in, which '
-            f'has the same layout: `python tools/make_synthetic.py --layout h2o --root {root}`.'
+            f'has the same layout: `handpose make-data --layout h2o --root {root}`.'
         )
 
 
-def read_segments(path, taxonomy):
+def read_segments(path: str | Path, taxonomy: ActionTaxonomy) -> list[ActionSegment]:
     """Reads a list of action segments, `label_split/action_<split>.txt`.
 
     The test list has no `action_label` column, since its labels are withheld; the actions are then -1.
@@ -54,7 +56,7 @@ def read_segments(path, taxonomy):
         path: the list. taxonomy: `ActionTaxonomy` that its numbers belong to.
 
     Returns:
-        a list of `Segment`, in the order of the list.
+        a list of `ActionSegment`, in the order of the list.
 
     Raises:
         DatasetError: no list, other columns or another order of columns, an action outside the taxonomy, frames that
@@ -80,7 +82,7 @@ def read_segments(path, taxonomy):
     return segments
 
 
-def _segment(words, columns, taxonomy, where):
+def _segment(words: list[str], columns: tuple[str, ...], taxonomy: ActionTaxonomy, where: str) -> ActionSegment:
     if len(words) != len(columns):
         raise DatasetError(f'{where}: expected {len(columns)} columns ({" ".join(columns)}), got {len(words)}')
     found = dict(zip(columns, words, strict=True))
@@ -91,18 +93,19 @@ def _segment(words, columns, taxonomy, where):
             f'{where}: {wrong[0]} must be a whole number, got {found[wrong[0]]!r}; the columns must stand in the order '
             f'{" ".join(columns)}'
         )
-    found = {name: int(word) for name, word in found.items()}
-    first, last = found['start_act'], found['end_act']
-    if not found['start_frame'] <= first <= last <= found['end_frame']:
+    numbers = {name: int(word) for name, word in found.items()}
+    first, last = numbers['start_act'], numbers['end_act']
+    if not numbers['start_frame'] <= first <= last <= numbers['end_frame']:
         raise DatasetError(
             f'{where}: the action lasts from frame {first} to {last}, which is no stretch of the recording, frames '
-            f'{found["start_frame"]} to {found["end_frame"]}; the columns must stand in the order {" ".join(columns)}'
+            f'{numbers["start_frame"]} to {numbers["end_frame"]}; the columns must stand in the order '
+            f'{" ".join(columns)}'
         )
-    action = taxonomy.label_of(found['action_label'], where) if 'action_label' in found else -1
-    return Segment(recording, found['id'], action, first, last + 1)
+    action = taxonomy.label_of(numbers['action_label'], where) if 'action_label' in numbers else -1
+    return ActionSegment(recording, numbers['id'], action, first, last + 1)
 
 
-def mano_folder(folder):
+def mano_folder(folder: str | Path) -> Path:
     """The folder of MANO parameters in a camera's folder, whose name the release and H2O's player spell differently."""
     for name in MANO_FOLDERS:
         if (Path(folder) / name).is_dir():
@@ -112,18 +115,18 @@ def mano_folder(folder):
     )
 
 
-def read_camera(folder):
+def read_camera(folder: str | Path) -> tuple[NDArray, tuple[int, int]]:
     """Reads cam_intrinsics.txt of a camera's folder: intrinsics (3, 3), and the size (w, h) they belong to."""
     return read_camera_file(Path(folder) / CAMERA_FILE)
 
 
-def read_camera_file(path):
+def read_camera_file(path: str | Path) -> tuple[NDArray, tuple[int, int]]:
     """Reads `fx fy cx cy width height`: intrinsics (3, 3), and the size (w, h) they belong to."""
     fx, fy, cx, cy, width, height = read_numbers(path, 6, 'fx fy cx cy width height')
     return np.array([[fx, 0, cx], [0, fy, cy], [0, 0, 1]]), (int(width), int(height))
 
 
-def read_joints(path):
+def read_joints(path: str | Path) -> tuple[NDArray, NDArray]:
     """Reads a `hand_pose` file: joints (2, 21, 3) metres, left first, and which hands are annotated (2,).
 
     A hand whose flag is 0 has zeros on disk, which are no joints.
@@ -133,7 +136,7 @@ def read_joints(path):
     return values.reshape(2, 21, 3), valid
 
 
-def read_mano(path):
+def read_mano(path: str | Path) -> tuple[NDArray, NDArray, NDArray, NDArray]:
     """Reads a `hand_pose_MANO` file: pose (2, 16, 3), shape (2, 10), translation (2, 3) metres, and valid (2,).
 
     The finger pose is complete: the mean pose is not to be added (flat_hand_mean).
@@ -143,7 +146,7 @@ def read_mano(path):
     return values[:, 3:51].reshape(2, 16, 3), values[:, 51:], values[:, :3], valid
 
 
-def _hands(found, path):
+def _hands(found: NDArray, path: str | Path) -> tuple[NDArray, NDArray]:
     """(2,) bool flags and (2, N) values of both hands; a hand that is not annotated has zeros."""
     hands = found.reshape(2, -1)
     if not np.isin(hands[:, 0], (0, 1)).all():
@@ -154,7 +157,7 @@ def _hands(found, path):
     return valid, np.where(valid[:, None], hands[:, 1:], 0)
 
 
-def read_object(path, count):
+def read_object(path: str | Path, count: int) -> tuple[np.int64]:
     """The object's label that an `obj_pose` file gives a frame, one of `count`: its first number less 1; 0 is none, -1.
 
     It comes as a tuple of one.

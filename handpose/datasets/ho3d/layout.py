@@ -1,4 +1,4 @@
-"""HO3D's files: where they lie, what they hold, and a sentence for everything that can be wrong with them.
+"""HO3D's files: where they are, what they hold, and clear errors for damaged ones.
 
 Hampali et al., "HOnnotate: A method for 3D Annotation of Hand and Object Poses", CVPR 2020 (version 2); "HO-3D_v3:
 Improving the Accuracy of Hand-Object Annotations of the HO-3D Dataset", 2021; https://github.com/shreyashampali/ho3d.
@@ -8,23 +8,24 @@ On disk the camera axes are OpenGL's (x right, y up, z backward); everything ret
 import re
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import numbers
 from handpose.datasets.io.plausibility import check_extrinsics, check_hand, check_hand_parameters, check_intrinsics
 from handpose.files.pickles import PickleError, load_pickle
 from handpose.files.reading import read_json, read_text, visible_names
 from handpose.hands.joints import permutation_to_common
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 FLIP = np.array([1.0, -1.0, -1.0])  # from OpenGL's axes to OpenCV's and back, which is half a turn about x
 HALF_TURN = Rotation.from_rotvec([np.pi, 0, 0])
 TO_COMMON = permutation_to_common('ho3d')
-SUFFIX = {2: '.png', 3: '.jpg'}  # of the pictures, by version
+SUFFIX: dict[int | None, str] = {2: '.png', 3: '.jpg'}  # of the images, by version
 PARTS = ('train', 'evaluation')
 LINE = re.compile(r'(\w+)/([0-9]{1,18})')
 FRAME = np.dtype(
@@ -44,15 +45,21 @@ FRAME = np.dtype(
 
 
 @dataclass
-class Track:
-    """One sequence, which is one camera's view: `lines` {frame: its line in the list, from 0}, `frames` on disk."""
+class SequenceFiles:
+    """One sequence, which is one camera's view.
+
+    Attributes:
+        name: of the sequence.
+        lines: {frame: its line in the list, from 0}, annotated frames.
+        frames: those on disk.
+    """
 
     name: str
-    lines: dict
-    frames: list
+    lines: dict[int, int]
+    frames: list[int]
 
 
-def check_root(root):
+def check_root(root: str | Path) -> None:
     """Raises a `DatasetError` that says how to get the data when `root` does not hold an HO3D tree."""
     root = Path(root)
     if not all((root / name).is_dir() for name in PARTS):
@@ -60,15 +67,15 @@ def check_root(root):
         raise DatasetError(
             f'HO3D is expected in {root}, which {what}. Download it by the links of '
             f'https://github.com/shreyashampali/ho3d and unpack it there, or make the synthetic stand-in, which has '
-            f'the same layout: `python tools/make_synthetic.py --layout ho3d --root {root}`.'
+            f'the same layout: `handpose make-data --layout ho3d --root {root}`.'
         )
 
 
-def read_list(root, part):
+def read_list(root: str | Path, part: str) -> dict[str, dict[int, int]]:
     """Reads train.txt or evaluation.txt as {sequence: {frame: line number}}, sequences in the order of the list."""
     path = Path(root) / f'{part}.txt'
     lines = read_text(path, error=DatasetError, advice='it lists the annotated frames: download it with HO3D').split()
-    tracks = {}
+    tracks: dict[str, dict[int, int]] = {}
     for number, line in enumerate(lines):
         match = LINE.fullmatch(line)
         if not match:
@@ -82,22 +89,24 @@ def read_list(root, part):
     return tracks
 
 
-def find_version(root, part, sequence):
-    """The version, 2 or 3, that the pictures of a sequence say: PNG or JPEG."""
+def find_version(root: str | Path, part: str, sequence: str) -> int | None:
+    """The version, 2 or 3, that the images of a sequence say: PNG or JPEG."""
     folder = Path(root) / part / sequence / 'rgb'
     names = visible_names(folder)
     for version, suffix in SUFFIX.items():
         if any(name.endswith(suffix) for name in names):
             return version
-    raise DatasetError(f'{folder} holds no .png (version 2) or .jpg (version 3) pictures; unpack HO3D again')
+    raise DatasetError(f'{folder} holds no .png (version 2) or .jpg (version 3) images; unpack HO3D again')
 
 
-def find_track(root, part, name, lines, version):
+def find_files(
+    root: str | Path, part: str, name: str, lines: dict[int, int], version: int | None
+) -> tuple[SequenceFiles, list[str]]:
     """Looks up the files of a sequence.
 
     Returns:
-        `Track` of the frames whose picture and, where listed, label file are there; and sentences about listed ones
-        that are not.
+        `SequenceFiles` of the frames whose image and, where listed, label file are there; and messages about listed
+        ones that are not.
     """
     present = {}
     for folder, suffix in (('rgb', SUFFIX[version]), ('meta', '.pkl')):
@@ -106,34 +115,38 @@ def find_track(root, part, name, lines, version):
         present[folder] = {int(n[: -len(suffix)]) for n in names if n.endswith(suffix) and n[: -len(suffix)].isdigit()}
     missing = []
     for frame in sorted(lines):
-        for folder, file in (('rgb', image_path), ('meta', label_path)):
+        for folder in ('rgb', 'meta'):
             if frame not in present[folder]:
-                path = file(root, part, name, frame, *([version] if folder == 'rgb' else []))
-                missing.append((frame, f'{part}.txt lists {name}/{frame:04d}, but {path} is missing'))
+                file = (
+                    image_path(root, part, name, frame, version)
+                    if folder == 'rgb'
+                    else label_path(root, part, name, frame)
+                )
+                missing.append((frame, f'{part}.txt lists {name}/{frame:04d}, but {file} is missing'))
                 break
     lost = {frame for frame, _ in missing}
     kept = {frame: line for frame, line in lines.items() if frame not in lost}
     frames = sorted(present['rgb'] - (set(lines) - set(kept)))
-    return Track(name, kept, frames), [sentence for _, sentence in missing]
+    return SequenceFiles(name, kept, frames), [message for _, message in missing]
 
 
-def image_path(root, part, sequence, frame, version):
+def image_path(root: str | Path, part: str, sequence: str, frame: int, version: int | None) -> str:
     """The file of one colour image."""
     return f'{root}/{part}/{sequence}/rgb/{frame:04d}{SUFFIX[version]}'
 
 
-def label_path(root, part, sequence, frame):
+def label_path(root: str | Path, part: str, sequence: str, frame: int) -> str:
     """The file of one frame's labels."""
     return f'{root}/{part}/{sequence}/meta/{frame:04d}.pkl'
 
 
-def recording_and_camera(sequence):
+def recording_and_camera(sequence: str) -> tuple[str, str]:
     """'ABF14' -> ('ABF1', '4'), one of several cameras of a recording; 'SM2' -> ('SM2', '0'), a camera alone."""
     several = len(sequence) > 2 and sequence[-2:].isdigit()
     return (sequence[:-1], sequence[-1]) if several else (sequence, '0')
 
 
-def read_label(path, part, labels):
+def read_label(path: str | Path, part: str, labels: str) -> NDArray:
     """Reads one label file without running anything it may hold.
 
     Args:
@@ -176,12 +189,12 @@ def read_label(path, part, labels):
         record['transl'] = _numbers(found, 'handTrans', (3,), path)
         check_hand_parameters(record['pose'], record['shape'], record['transl'], path)
     record['object_box'] = _object_box(found, camera, path)
-    if found.get('occlusion') is not None:
+    if found.get('occlusion') is not None and not _is_nan(found['occlusion']):
         record['occlusion'] = _numbers(found, 'occlusion', (), path)
     return record
 
 
-def _load(path):
+def _load(path: str | Path) -> dict[str, Any]:
     try:
         found = load_pickle(path, 'a label file of HO3D')
     except PickleError as error:
@@ -191,7 +204,7 @@ def _load(path):
     return found
 
 
-def _numbers(found, key, shape, path):
+def _numbers(found: dict[str, Any], key: str, shape: tuple[int, ...], path: str | Path) -> NDArray:
     """A value as a float64 array of `shape`; one more axis of length one is taken off."""
     if found.get(key) is None:
         raise DatasetError(f'{path} has no {key!r} (its keys: {", ".join(found)}).{did_you_mean(key, found)}')
@@ -207,14 +220,19 @@ def _numbers(found, key, shape, path):
     return array.reshape(shape)
 
 
-def _opencv_pose(pose):
+def _is_nan(value: Any) -> bool:
+    """Whether a value is a NaN: an occlusion that is unknown, as of a hand outside the image."""
+    return isinstance(value, (float, np.floating)) and bool(np.isnan(value))
+
+
+def _opencv_pose(pose: NDArray) -> NDArray:
     """Rotvecs (16, 3) of HO3D's 48 numbers: the wrist's turned into OpenCV's axes, the fingers' as they are."""
     pose = pose.reshape(16, 3).copy()
     pose[0] = (HALF_TURN * Rotation.from_rotvec(pose[0])).as_rotvec()
     return pose
 
 
-def _object_box(found, camera, path):
+def _object_box(found: dict[str, Any], camera: NDArray, path: str | Path) -> NDArray | float:
     """The box around the projected corners of the object's own box; all zeros, so without area, where unknown."""
     if found.get('objTrans') is None:
         return 0
@@ -233,13 +251,13 @@ def _object_box(found, camera, path):
     return np.concatenate([pixels.min(0), pixels.max(0)])
 
 
-def _project(points, camera):
+def _project(points: NDArray, camera: NDArray) -> NDArray:
     """Pixels (N, 2) of points (N, 3) in OpenCV axes; `geometry.project_points` for arrays."""
     pixels = points @ np.asarray(camera).T
     return pixels[:, :2] / pixels[:, 2:]
 
 
-def read_truth(path, count):
+def read_truth(path: str | Path, count: int) -> NDArray:
     """Reads `evaluation_xyz.json`, the joints of the evaluation part that HO3D released in November 2024.
 
     Returns:
@@ -254,7 +272,7 @@ def read_truth(path, count):
     return (FLIP * joints)[:, TO_COMMON].astype(np.float32)
 
 
-def read_calibration(root, recording):
+def read_calibration(root: str | Path, recording: str) -> dict[str, NDArray]:
     """Reads version 3's calibration of a recording: {camera digit: (4, 4) float64 camera to reference, OpenCV axes}.
 
     Raises:
@@ -272,7 +290,20 @@ def read_calibration(root, recording):
     return matrices
 
 
-def _table(path):
+def read_camera_to_world(root: Path, sequence: str) -> NDArray:
+    """(4, 4) float64 from the camera of a sequence to the reference camera of its recording, version 3, OpenCV axes.
+
+    Raises:
+        DatasetError: see `read_calibration`; or the calibration lacks the camera.
+    """
+    recording, camera = recording_and_camera(sequence)
+    matrices = read_calibration(root, recording)
+    if camera not in matrices:
+        raise DatasetError(f'{root}/calibration/{recording} has no camera {camera}, that of {sequence}; {UNPACK}')
+    return matrices[camera]
+
+
+def _table(path: str | Path) -> NDArray:
     """The finite numbers of a text file, a row a line."""
     advice = (
         "only the multi-camera recordings of HO3D version 3 are calibrated: use frame='camera', or unpack the "

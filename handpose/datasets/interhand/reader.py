@@ -1,154 +1,120 @@
-"""InterHand2.6M (Moon et al., ECCV 2020): one or two hands of a person among many cameras; docs/pose_datasets.md."""
+"""InterHand2.6M (Moon et al., ECCV 2020): one or two hands of a person among many cameras; docs/pose_datasets.md.
 
-from dataclasses import replace
+Legend: N annotated frames of a sequence, T frames of a sample, K cameras.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
 
-from handpose.datasets.base import DatasetError, check_choice, hand_model_of
-from handpose.datasets.dexycb.layout import read_hand_model_name
-from handpose.datasets.interhand import layout as layout
+from handpose.datasets.base import DatasetError, Track, VideoDataset
+from handpose.datasets.interhand import layout
+from handpose.datasets.io.cameras import choose_cameras, group_cameras
+from handpose.datasets.io.hand_models import HandModelOptions, read_hand_model_name
 from handpose.datasets.io.pose_recordings import (
-    HandParameters,
+    Camera,
     Recording,
     camera_clip,
     check_cameras_see,
-    choose_cameras,
     commonest_step,
-    complete_pose,
-    model_wrist,
+    fitted_hands,
+    official_indices,
     timeline,
-    usable_fits,
-    with_numbers,
     without_other_rates,
 )
-from handpose.datasets.io.pose_sequences import PoseSequences
+from handpose.datasets.sampling import Frames
+from handpose.hands.sides import Side
 from handpose.registry import DATASETS
+from handpose.structures import HandSequence
 
-SIDES = (0, 1)
+SIDES = (Side.LEFT, Side.RIGHT)
 HAND_TYPES = {'all': layout.HAND_TYPES, 'single': ('right', 'left'), 'interacting': ('interacting',)}
 
 
 @DATASETS.register_module()
-class InterHand26M(PoseSequences):
-    """InterHand2.6M's pose sequences (H = 2, K = 1), in metres and the camera's frame, OpenCV axes, without pictures.
+@dataclass(kw_only=True, eq=False, repr=False)
+class InterHand26M(HandModelOptions, VideoDataset):
+    """InterHand2.6M's pose sequences (H = 2), in metres and the camera's frame, OpenCV axes, without images.
 
-    A track is one sequence of one capture, seen from one camera. `meta['frame_indices']` count at the release's rate;
+    A track is one sequence of one capture, seen from K cameras. `meta['frame_indices']` count at the release's rate;
     frames that nobody annotated have their masks False, and `meta['official_indices']`, InterHand2.6M's own frame
     numbers, -1 there; `meta['hand_types']` say 'right', 'left' or 'interacting' of each frame, None there. A hand whose
     wrist is not annotated counts as absent, as in the official evaluation.
-    `hand_shape` is one for a clip: the mean of its annotated frames' (the files have one for every frame).
+    `hand_shape` is one for a sample: the mean of its annotated frames' (the files have one for every frame).
 
     Args:
         data_root: folder with `annotations`.
         split: 'train', 'val' or 'test'.
         fps: 30 or 5, which of the two releases it is; their frame numbers differ in their steps.
         cameras: names ('400026'); or how many of each capture's cameras to take, evenly; None: all, about a hundred.
+        cameras_per_clip: K; cameras are grouped in their order.
         hand_type: 'all', 'single' or 'interacting': frames of another kind count as not annotated.
-        joint_valid: 'annotated': joints that were annotated, wherever they are; 'image': those inside the camera's
-            picture alone, and only frames that have one. 'image' reads data.json, which takes gigabytes of memory.
-        hand_model: the `HandModel` of the labels, or its config; default ProceduralHand. Must be the one that the
-            data was made with (`<data_root>/hand_model.yml`; 'mano' where there is no such file). For MANO: with
-            left_shapedirs='fixed', as the labels were fitted.
-        labels: 'full' (NeuralAnnot's MANO parameters too), or 'joints_only'.
+        joint_valid: 'annotated': joints that were annotated, wherever they are; 'image': those inside the image of
+            camera 0 alone, and only frames that have one. 'image' reads data.json, which takes gigabytes of memory.
         annotations: how the files' names begin, under `data_root`; `{split}` stands for the split.
-        mode, num_frames, clip_stride, pipeline, seed: as in `PoseSequences`.
+        labels: see `HandModelOptions`, as `hand_model`; 'full' gives NeuralAnnot's MANO parameters. For MANO, with
+            left_shapedirs='fixed', as they were fitted.
+        sampling: see `VideoDataset`, as all other options.
 
     Raises:
         DatasetError: a missing root, file or key, another hand model or release, an unknown option, an empty split.
     """
 
-    def __init__(
-        self,
-        data_root,
-        split='train',
-        fps=30,
-        cameras=None,
-        hand_type='all',
-        joint_valid='annotated',
-        hand_model=None,
-        labels='full',
-        annotations='annotations/{split}/InterHand2.6M_{split}',
-        mode='clips',
-        num_frames=27,
-        clip_stride=9,
-        pipeline=(),
-        seed=0,
-    ):
-        for name, value, choices in (
-            ('split', split, layout.SPLITS),
-            ('fps', fps, tuple(layout.STEPS)),
-            ('hand_type', hand_type, tuple(HAND_TYPES)),
-            ('joint_valid', joint_valid, ('annotated', 'image')),
-            ('labels', labels, ('full', 'joints_only')),
-        ):
-            check_choice(name, value, choices)
-        super().__init__(mode=mode, num_frames=num_frames, clip_stride=clip_stride, pipeline=pipeline, seed=seed)
-        self.root, self.split, self.fps, self.labels = Path(data_root), split, fps, labels
-        self.hand_type, self._step = hand_type, layout.STEPS[fps][split]
-        self._prefix = annotations.format(split=split)
-        captures = layout.read_cameras(self._file('camera'))
-        self.hand_model_name = read_hand_model_name(self.root)
-        self._hand_model = hand_model_of(self.hand_model_name, hand_model, self.root) if labels == 'full' else None
+    name = 'interhand'
+    choices = {
+        'split': layout.SPLITS,
+        'fps': tuple(layout.STEPS),
+        'hand_type': tuple(HAND_TYPES),
+        'joint_valid': ('annotated', 'image'),
+    }
+
+    fps: int = 30
+    cameras: int | Sequence[str] | None = None
+    cameras_per_clip: int = 1
+    hand_type: str = 'all'
+    joint_valid: str = 'annotated'
+    annotations: str = 'annotations/{split}/InterHand2.6M_{split}'
+
+    def list_tracks(self) -> list[Track]:
+        """See `VideoDataset.list_tracks`."""
+        self._step = layout.STEPS[self.fps][self.split]
+        self._cameras = layout.read_cameras(self._file('camera'))
+        self.open_hand_model(read_hand_model_name(self.root), self.root)
         sequences = layout.read_joints(self._file('joint_3d'), lambda: layout.read_sequence_names(self._file('data')))
         self._check_rate(sequences)
         numbers = {key: frames.numbers for key, frames in sequences.items()}
         kept = without_other_rates(numbers, self._step, self._file('joint_3d'))
         sequences = {key: sequences[key] for key in kept}
-        visible = layout.read_visible(self._file('data'), sequences) if joint_valid == 'image' else None
+        in_image = layout.read_visible(self._file('data'), sequences) if self.joint_valid == 'image' else None
         self.recordings = self._make_recordings(sequences)
-        self._kinds = [frames.kinds for frames in sequences.values()]  # of each recording
-        # (recording, camera's name, Camera, joints inside its picture or None)
-        self.tracks = self._list_tracks(sequences, captures, cameras, visible)
-        self.list_clips(len(self.tracks))
-        if not len(self):
-            raise DatasetError(
-                f'split {split!r} of {self.root} has no annotated frame with hand_type={hand_type!r} and joint_valid='
-                f'{joint_valid!r} among {len(self.recordings)} sequences; choose other options'
-            )
+        self._hand_types = {key: frames.kinds for key, frames in sequences.items()}
+        return self._make_tracks(in_image)
 
-    def annotated(self, track):
-        """(T,) bool: which frames of a track have any hand."""
-        recording = self._recording(track)
-        return (recording.rows >= 0) & recording.joints_valid.any((1, 2))[recording.rows]
+    def empty_message(self) -> str:
+        """See `VideoDataset.empty_message`."""
+        return (
+            f'split {self.split!r} of {self.root} has no annotated frame with hand_type={self.hand_type!r} and '
+            f'joint_valid={self.joint_valid!r} among {len(self.recordings)} sequences; choose other options'
+        )
 
-    def track_name(self, track):
-        """Names a track: capture, sequence and camera."""
-        return f'{self.recordings[self.tracks[track][0]].name}/cam{self.tracks[track][1]}'
-
-    def read_frames(self, track, frames):
-        """The clip made of the frames `frames` of a track; see `PoseSequences`."""
-        _, name, camera, _ = self.tracks[track]
-        recording = self._recording(track)
-        clip = camera_clip(recording, frames, camera, SIDES, self._hand_model)
+    def read_frames(self, track: Track, frames: Frames) -> HandSequence:
+        """See `VideoDataset.read_frames`."""
+        key, recording = track.source
+        rows, types = recording.rows[frames], self._hand_types[key]
         meta = {
-            'dataset': 'interhand',
-            'cameras': [name],
             'hand_model': self.hand_model_name,
-            'split': self.split,
-            'hand_types': self._hand_types(track, frames),
+            'official_indices': official_indices(recording, frames),
+            'hand_types': [layout.HAND_TYPES[types[row]] if row >= 0 else None for row in rows.tolist()],
         }
-        return with_numbers(clip, recording, frames, self._step, self.fps, meta)
+        cameras = [self._cameras[key[0]][name] for name in track.cameras]
+        return camera_clip(recording, frames, cameras, SIDES, self.model).replace(meta=meta)
 
-    def _hand_types(self, track, frames):
-        """What the annotation says of each frame: 'right', 'left', 'interacting', or None where there is none."""
-        number = self.tracks[track][0]
-        rows, kinds = self.recordings[number].rows[frames], self._kinds[number]
-        return [layout.HAND_TYPES[kinds[row]] if row >= 0 else None for row in rows.tolist()]
+    def _file(self, name: str) -> Path:
+        return layout.find_file(self.root, self.annotations.format(split=self.split), name)
 
-    def _file(self, name):
-        return layout.find_file(self.root, self._prefix, name)
-
-    def _recording(self, track):
-        """A track's recording, its joints those that count for its camera."""
-        number, _, _, inside = self.tracks[track]
-        recording = self.recordings[number]
-        if inside is None:
-            return recording
-        valid = recording.joints_valid & inside
-        return replace(recording, joints_valid=valid & valid[..., layout.WRIST : layout.WRIST + 1])
-
-    def _check_rate(self, sequences):
+    def _check_rate(self, sequences: dict[layout.Key, layout.AnnotatedFrames]) -> None:
         """Refuses frame numbers whose most frequent step is not that of the release that `fps` names."""
         found = commonest_step([frames.numbers for frames in sequences.values()])
         if found not in (None, self._step):
@@ -161,42 +127,59 @@ class InterHand26M(PoseSequences):
                 f'{self.fps} frames a second rise by {self._step}; {hint}'
             )
 
-    def _make_recordings(self, sequences):
-        if self.labels == 'full':
+    def _make_recordings(self, sequences: dict[layout.Key, layout.AnnotatedFrames]) -> dict[layout.Key, Recording]:
+        parameters = {}
+        if self.model is not None:
             parameters = layout.read_mano(self._file('MANO_NeuralAnnot'), sequences)
-        recordings = []
+        recordings = {}
+        types = [layout.HAND_TYPES.index(kind) for kind in HAND_TYPES[self.hand_type]]
         for key, frames in sequences.items():
-            wanted = np.isin(frames.kinds, [layout.HAND_TYPES.index(kind) for kind in HAND_TYPES[self.hand_type]])
             hands = None
-            if self.labels == 'full':
-                pose, shape, transl, valid = parameters.pop(key)
-                wrist = model_wrist(self._hand_model, shape, transl, SIDES)
-                hands = HandParameters(complete_pose(self._hand_model, pose, SIDES), shape, wrist, valid)
+            if self.model is not None:
                 where = f'{self._file("MANO_NeuralAnnot")}, capture {key[0]}, {key[1]}'
-                hands = usable_fits(hands, frames.joints, frames.valid, where)
-            recordings.append(
-                Recording(
-                    name=f'Capture{key[0]}/{key[1]}',
-                    numbers=frames.numbers,
-                    rows=timeline(frames.numbers, self._step),
-                    joints=frames.joints,
-                    joints_valid=frames.valid & wanted[:, None, None],
-                    hands=hands,
-                )
+                values, fitted = parameters.pop(key)
+                hands = fitted_hands(self.model, values, fitted, frames.joints, frames.valid, SIDES, where)
+            recordings[key] = Recording(
+                name=f'Capture{key[0]}/{key[1]}',
+                numbers=frames.numbers,
+                rows=timeline(frames.numbers, self._step),
+                joints=frames.joints,
+                joints_valid=frames.valid & np.isin(frames.kinds, types)[:, None, None],
+                hands=hands,
             )
         return recordings
 
-    def _list_tracks(self, sequences, captures, cameras, visible):
-        """The tracks, by sequence and camera."""
-        path, tracks = self._file('camera'), []
-        if missing := sorted({key[0] for key in sequences} - set(captures)):
+    def _make_tracks(self, in_image: dict[layout.Key, dict] | None) -> list[Track]:
+        """The tracks, by sequence and cameras."""
+        path = self._file('camera')
+        if missing := sorted({key[0] for key in self.recordings} - set(self._cameras)):
             raise DatasetError(f'{path} has no capture {missing[0]!r}, which joint_3d.json has; unpack both again')
-        chosen = dict(zip(captures, choose_cameras(captures.values(), cameras, path), strict=True))
-        for number, key in enumerate(sequences):
-            used = {name: captures[key[0]][name] for name in chosen[key[0]]}
-            check_cameras_see(self.recordings[number], used, f'{path}, {self.recordings[number].name}')
-            for name in chosen[key[0]]:
-                inside = None if visible is None else visible[key].get(name)
-                if visible is None or inside is not None:
-                    tracks.append((number, name, captures[key[0]][name], inside))
-        return tracks
+        names = choose_cameras(list(self._cameras.values()), self.cameras, path)
+        chosen = dict(zip(self._cameras, names, strict=True))
+        views = []
+        for key, recording in self.recordings.items():
+            used: dict[str, Camera] = {name: self._cameras[key[0]][name] for name in chosen[key[0]]}
+            check_cameras_see(recording, used, f'{path}, {recording.name}')
+            views.append([name for name in used if in_image is None or name in in_image[key]])
+        groups = group_cameras(views, self.cameras_per_clip, path)
+        return [
+            self._track(key, cameras, None if in_image is None else in_image[key][cameras[0]])
+            for key, of_sequence in zip(self.recordings, groups, strict=True)
+            for cameras in of_sequence
+        ]
+
+    def _track(self, key: layout.Key, cameras: tuple[str, ...], in_image: np.ndarray | None) -> Track:
+        """A track; joints that are not `in_image` (N, 2, 21) do not count, nor do those of a hand without its wrist."""
+        recording = self.recordings[key]
+        if in_image is not None:
+            valid = np.asarray(recording.joints_valid & in_image)
+            recording = replace(recording, joints_valid=valid & valid[..., layout.WRIST : layout.WRIST + 1])
+        return Track(
+            name=f'{recording.name}/cam{"+".join(cameras)}',
+            sequence=recording.name,
+            cameras=cameras,
+            fps=float(self.fps),
+            annotated=(recording.rows >= 0) & np.asarray(recording.joints_valid.any((1, 2)))[recording.rows],
+            first_number=int(recording.numbers[0]) // self._step,
+            source=(key, recording),
+        )

@@ -1,11 +1,13 @@
 """What actions a dataset knows: their names, the verb and the object of each, and the numbers that its files use."""
 
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
-from handpose.datasets.base import DatasetError
+from handpose.datasets.io.errors import DatasetError
 from handpose.files.yaml_files import read_yaml
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 
 @dataclass(frozen=True)
@@ -13,7 +15,7 @@ class ActionTaxonomy:
     """Actions, verbs and objects by name. Everywhere in the library a label is a place in these lists, -1 unknown.
 
     Attributes:
-        name: of the list, for sentences ('h2o').
+        name: of the list, for messages ('h2o').
         actions, verbs, objects: tuples of names, in the order of their official numbers.
         action_verb: a place in `verbs` for each action. action_object: a place in `objects` for each action, -1 where
             the hand holds nothing.
@@ -31,7 +33,7 @@ class ActionTaxonomy:
     action_object: tuple
     first_number: int = 0
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         for kind in ('actions', 'verbs', 'objects'):
             names = getattr(self, kind)
             if twice := sorted({n for n in names if names.count(n) > 1}):
@@ -46,12 +48,12 @@ class ActionTaxonomy:
                 raise DatasetError(f'{self.name}: {kind} holds {wrong[0]}, but there are {len(known)} such names')
 
     @property
-    def last_number(self):
+    def last_number(self) -> int:
         """The number that the dataset's files give the last action."""
         return self.first_number + len(self.actions) - 1
 
-    def label_of(self, number, where):
-        """The label of an action number of the dataset's files; `where` names the line in sentences.
+    def label_of(self, number: int, where: object) -> int:
+        """The label of an action number of the dataset's files; `where` names the line in messages.
 
         Raises:
             DatasetError: there is no such action.
@@ -64,34 +66,40 @@ class ActionTaxonomy:
             )
         return number - self.first_number
 
-    def number_of(self, label):
+    def number_of(self, label: int) -> int:
         """The number that the dataset's files give a label: the inverse of `label_of`."""
         return label + self.first_number
 
-    def index(self, action):
+    def index(self, action: str) -> int:
         """The label of an action's name; a `DatasetError` that names the nearest one where there is none."""
         if action not in self.actions:
             raise DatasetError(f'{self.name} has no action {action!r}.{did_you_mean(action, self.actions)}')
         return self.actions.index(action)
 
-    def metainfo(self):
-        """The lists of names that metrics and pictures read, and the verb of each action."""
+    def metainfo(self) -> dict[str, list]:
+        """The lists of names that metrics and images read, and the verb of each action."""
         lists = ('actions', 'verbs', 'objects', 'action_verb')
         return {name: list(getattr(self, name)) for name in lists}
 
 
-def make_taxonomy(name, triples, verbs, objects, first_number=0):
+def make_taxonomy(
+    name: str,
+    triples: Sequence[tuple[str, str, str | None]],
+    verbs: Iterable[str],
+    objects: Iterable[str],
+    first_number: int = 0,
+) -> ActionTaxonomy:
     """Makes an `ActionTaxonomy` of (action, verb, object or None) names, in the order of their numbers.
 
     Raises:
         DatasetError: a verb or an object that its list lacks.
     """
 
-    def place(kind, known, wanted, action):
-        if wanted not in known:
-            near = did_you_mean(wanted, known)
+    def position(kind: str, names: tuple[str, ...], wanted: str, action: str) -> int:
+        if wanted not in names:
+            near = did_you_mean(wanted, names)
             raise DatasetError(f'{name}: {kind} {wanted!r} of {action!r} is not in its list.{near}')
-        return known.index(wanted)
+        return names.index(wanted)
 
     verbs, objects = tuple(verbs), tuple(objects)
     return ActionTaxonomy(
@@ -99,13 +107,13 @@ def make_taxonomy(name, triples, verbs, objects, first_number=0):
         actions=tuple(action for action, _, _ in triples),
         verbs=verbs,
         objects=objects,
-        action_verb=tuple(place('verb', verbs, verb, action) for action, verb, _ in triples),
-        action_object=tuple(-1 if o is None else place('object', objects, o, action) for action, _, o in triples),
+        action_verb=tuple(position('verb', verbs, verb, action) for action, verb, _ in triples),
+        action_object=tuple(-1 if o is None else position('object', objects, o, action) for action, _, o in triples),
         first_number=first_number,
     )
 
 
-def read_taxonomy(path):
+def read_taxonomy(path: str | Path) -> ActionTaxonomy:
     """Reads a list of own actions: YAML with `actions`, a list of `{name, verb, object}` in the order of their numbers.
 
     `verb` and `object` may be left out: the verb is then the name's words but the last and the object the last, as in
@@ -130,7 +138,7 @@ def read_taxonomy(path):
     return make_taxonomy(str(found.get('name', Path(path).stem)), triples, verbs, objects, first_number)
 
 
-def _triple(entry, where):
+def _triple(entry: Any, where: object) -> tuple[str, str, str | None]:
     """(action, verb, object or None) of one entry of a YAML list."""
     entry = {'name': entry} if isinstance(entry, str) else entry
     if not isinstance(entry, dict) or not isinstance(entry.get('name'), str) or not entry['name'].strip():
@@ -146,7 +154,7 @@ def _triple(entry, where):
     return entry['name'], verb, thing
 
 
-def taxonomy_of(taxonomy, official):
+def taxonomy_of(taxonomy: ActionTaxonomy | str | Path | None, official: ActionTaxonomy) -> ActionTaxonomy:
     """The `ActionTaxonomy` that a reader's option means: None the official one, or the path of a YAML list."""
     if taxonomy is None:
         return official

@@ -1,34 +1,51 @@
-"""What the readers of annotated actions share: clips and whole videos of segments, in one camera's frame, with labels.
+"""What the readers of annotated actions share: segments of recordings, in one camera's frame, with class labels.
 
-A video is one annotated segment of a recording: V neighbouring frames in which one action happens.
-Legend: V frames of a video, T frames of a clip, H hands, A actions, O objects.
+A track is one annotated segment of a recording: neighbouring frames in which one action happens.
+Legend: N frames of a segment, T frames of a sample, H hands, A actions, O objects.
 """
 
 import os
-from typing import NamedTuple
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, ClassVar, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import ArrayLike, NDArray
+from torch import Tensor
 
-from handpose.datasets.base import DatasetError, VideoDataset, check_choice, mark_padding, nearest_known
+from handpose.datasets.base import DatasetError, Track, VideoDataset
+from handpose.datasets.io.action_labels import ActionTaxonomy, taxonomy_of
 from handpose.datasets.io.errors import UNPACK
 from handpose.datasets.io.json_files import LARGEST
+from handpose.datasets.io.label_frames import mark_padding, nearest_valid
 from handpose.datasets.io.packed_format import MISSING
 from handpose.datasets.io.packed_frames import open_packed
 from handpose.datasets.io.pose_recordings import Camera, Recording, camera_clip
+from handpose.datasets.sampling import Frames
 from handpose.datasets.transforms.load import decode_image, read_image
 from handpose.files.reading import read_text, visible_names
 from handpose.geometry.boxes import boxes_from_points
 from handpose.geometry.camera import resize_affine, transform_intrinsics
-from handpose.registry import did_you_mean
+from handpose.hands import HandModel
+from handpose.registry import DATASETS
+from handpose.structures import HandSequence
+from handpose.text import did_you_mean
 
 SUFFIXES = ('.png', '.jpg', '.jpeg')
+Size = tuple[int, int]  # width, height
 
 
-class Segment(NamedTuple):
-    """One annotated action: frames `first` to `stop` - 1 of a `recording`, a path under the root.
+class ActionSegment(NamedTuple):
+    """One annotated action: frames `first` to `stop` - 1 of a recording.
 
-    `number` is the segment's own in the data set's list, `action` the label, -1 where it is withheld.
+    Attributes:
+        recording: path under the root.
+        number: the segment's own in the dataset's list, from 1.
+        action: label, -1 where it is withheld.
+        first: first frame.
+        stop: last frame + 1.
     """
 
     recording: str
@@ -38,259 +55,213 @@ class Segment(NamedTuple):
     stop: int
 
 
-class VideoLabels(NamedTuple):
-    """What a reader knows of one video.
+class SegmentLabels(NamedTuple):
+    """The labels of one segment.
 
-    `recording`: Recording in the camera's own frame, one row for each of the V frames. `camera` (3, 3), pixels of
-    pictures of `camera_size` (w, h). `objects` (V,) labels, or None: the action's.
+    Attributes:
+        recording: in the camera's own frame, one row for each of the N frames.
+        intrinsics: (3, 3), pixels of images of `size`.
+        size: (w, h).
+        objects: (N,) labels; None: the action's object.
+        hand_model: of the recording's hand-model parameters, if it has any.
+        hand_model_name: of the dataset, for `meta['hand_model']`.
     """
 
     recording: Recording
-    camera: np.ndarray
-    camera_size: tuple
-    objects: np.ndarray | None = None
+    intrinsics: NDArray
+    size: Size
+    objects: NDArray | None = None
+    hand_model: HandModel | None = None
+    hand_model_name: str | None = None
 
 
+@dataclass(kw_only=True, eq=False, repr=False)
 class ActionVideos(VideoDataset):
-    """Clips (training) or whole videos (testing) of annotated actions.
+    """Annotated actions; a track is one segment.
 
-    A reader subclasses it, sets `segments`, calls `list_samples` at the end of its constructor, and defines
-    `picture_folder`, `read_labels`, `video_name` and `meta`. Samples have K = 1, `frame='camera'`, `action_label`,
-    `verb_label`, and `object_label` for every frame. `meta['segment']` is the segment's number in the data set's list.
+    A reader defines `list_segments`, `image_folder`, `read_segment` and the attributes below. Samples have K = 1,
+    `action_label`, `verb_label`, and `object_label` for every frame; `meta['segment']` is the segment's number in the
+    dataset's list. Boxes are tight around the projected joints.
 
-    A frame whose picture is missing stops the reader; with `on_broken='skip'` it keeps its place and shows the nearest
-    readable frame, with `frame_valid` and its other masks False. Boxes are tight around the projected joints.
+    A frame whose image is missing stops the reader; with `on_broken='skip'` it keeps its place and shows the nearest
+    readable image, with `frame_valid` and its other masks False.
 
     Args:
-        taxonomy: `ActionTaxonomy`, or the path of a YAML list of own actions (`read_taxonomy`).
-        mode: 'clips', or 'videos': all V frames of a segment, in order.
-        num_frames: T. spacing: from one frame of a clip to the next, in frames of the video.
-        window: frames of a clip by which clips are moved against each other: a clip starts at every frame whose place
-            in its block of `num_frames * spacing` frames is below `window * spacing` (HTT, Wen et al., CVPR 2023, its
-            published training). A clip that the video ends before repeats its last frame, with `frame_valid` False.
-        clip_stride: take every n-th of these starts.
-        starts: 'all'; or 'random': in each epoch one of the starts of each block.
-        pipeline, seed, on_broken, packed: as in `VideoDataset`.
+        taxonomy: None, the dataset's own actions; an `ActionTaxonomy`, or the path of a YAML list (`read_taxonomy`).
+        sampling: see `VideoDataset`, as all other options.
 
-    Raises:
-        DatasetError: an unknown option, numbers that make no clip, files or labels that are not as they should be.
+    Attributes:
+        official_taxonomy: the dataset's own actions.
+        sides: (H,) 0 left, 1 right.
+        image_prefix: images are called `<image_prefix><frame number>`, with any suffix.
+        fps: frames per second.
     """
 
-    sides = (0, 1)
-    picture_prefix = ''
-    hand_model = None  # of the labels, where the reader gives hand-model parameters
+    official_taxonomy: ClassVar[ActionTaxonomy]
+    sides: ClassVar[tuple[int, ...]] = (0, 1)
+    image_prefix: ClassVar[str] = ''
+    fps: ClassVar[float] = 30.0
 
-    def __init__(
-        self,
-        taxonomy,
-        mode='clips',
-        num_frames=128,
-        spacing=2,
-        window=16,
-        clip_stride=1,
-        starts='all',
-        packed=None,
-        pipeline=(),
-        seed=0,
-        on_broken='error',
-    ):
-        check_choice('mode', mode, ('clips', 'videos'))
-        check_choice('starts', starts, ('all', 'random'))
-        if min(num_frames, spacing, window, clip_stride) < 1 or window > num_frames:
-            raise DatasetError(
-                f'num_frames, spacing, window and clip_stride must be at least 1 and window at most num_frames, got '
-                f'{num_frames}, {spacing}, {window} and {clip_stride}'
-            )
-        super().__init__(pipeline=pipeline, seed=seed, on_broken=on_broken, keep_rest=mode == 'videos', packed=packed)
-        self.taxonomy, self.mode, self.starts = taxonomy, mode, starts
-        self.num_frames, self.spacing, self.window, self.clip_stride = num_frames, spacing, window, clip_stride
-        self.segments = []
-        self._items = []  # (place of the segment, first frame of the clip or of its block, counted in the segment)
-        self._missing = []  # sentences about frames without a picture
-        self._left_out = []  # sentences about segments that are left out
-        self._pictures, self._sizes, self._labels = {}, {}, {}
-        self._packed_folders = None
+    taxonomy: ActionTaxonomy | str | Path | None = None
 
     @property
-    def metainfo(self):
+    def metainfo(self) -> dict[str, Any]:
         """See `VideoDataset`; and the names of actions, verbs and objects."""
-        return {**super().metainfo, **self.taxonomy.metainfo()}
+        return {**super().metainfo, **self.actions.metainfo()}
 
     @property
-    def skipped(self):
-        """Sentences about segments and frames, and names of the samples, that were left out so far."""
-        return self._left_out + self._missing + super().skipped
+    def camera_id(self) -> str:
+        """What `meta['cameras']` says."""
+        raise NotImplementedError(f'{type(self).__name__} must define camera_id')
 
-    def picture_folder(self, recording):
-        """The folder of a recording's pictures, `<picture_prefix><frame number>` and a suffix."""
-        raise NotImplementedError(f'{type(self).__name__} must define picture_folder(recording)')
+    def list_segments(self) -> list[ActionSegment]:
+        """Opens the dataset and lists the segments of the split."""
+        raise NotImplementedError(f'{type(self).__name__} must define list_segments()')
 
-    def read_labels(self, segment, index):
-        """`VideoLabels` of a segment; `index` is the sample's, for `_report`."""
-        raise NotImplementedError(f'{type(self).__name__} must define read_labels(segment, index)')
+    def image_folder(self, recording: str) -> str:
+        """The folder of a recording's images."""
+        raise NotImplementedError(f'{type(self).__name__} must define image_folder(recording)')
 
-    def video_name(self, segment):
+    def read_segment(self, segment: ActionSegment) -> SegmentLabels:
+        """Reads the labels of a segment, which are kept."""
+        raise NotImplementedError(f'{type(self).__name__} must define read_segment(segment)')
+
+    def segment_name(self, segment: ActionSegment) -> str:
         """Names a segment, unlike every other; it becomes `meta['sequence']`."""
-        raise NotImplementedError(f'{type(self).__name__} must define video_name(segment)')
+        return f'{segment.recording}/{segment.first:06d}-{segment.stop - 1:06d}'
 
-    def meta(self, segment):
-        """What the reader adds to `meta`: dataset, cameras, fps, hand_model, split, subject."""
-        raise NotImplementedError(f'{type(self).__name__} must define meta(segment)')
-
-    def list_samples(self):
-        """Lists the samples of `segments`; looks for every picture that they need."""
-        if not self.segments:
+    def list_tracks(self) -> list[Track]:
+        """See `VideoDataset.list_tracks`; looks for every image."""
+        self.actions = taxonomy_of(self.taxonomy, self.official_taxonomy)
+        self._images: dict[str, dict[int, str]] = {}  # of each recording
+        self._sizes: dict[str, Size] = {}
+        self._labels: dict[ActionSegment, SegmentLabels] = {}
+        self._packed_names: dict[str, list[str]] | None = None
+        segments = self.list_segments()
+        if not segments:
             raise DatasetError(f'split {self.split!r} of {self.root} has no action; see the list of segments there')
-        shown = [self._shown(segment) for segment in self.segments]
-        if self._missing and self.on_broken == 'error':
-            more = f' ({len(self._missing)} frames in all)' if len(self._missing) > 1 else ''
-            raise DatasetError(
-                f"{self._missing[0]}{more}; unpack the data set again, or leave such frames out by on_broken='skip'"
+        tracks, missing = [], []
+        for segment in segments:
+            images = self._images_of(segment.recording)
+            present = np.array([number in images for number in range(segment.first, segment.stop)])
+            name = self.segment_name(segment)
+            where = self.image_folder(segment.recording) if self.packed is None else self.packed
+            lost = segment.first + np.flatnonzero(~present)
+            missing += [f'{name}: the image of frame {number} is not in {where}' for number in lost]
+            tracks.append(
+                Track(
+                    name=name,
+                    sequence=name,
+                    cameras=(self.camera_id,),
+                    fps=self.fps,
+                    annotated=present,
+                    span=(0, len(present)),
+                    first_number=segment.first,
+                    source=segment,
+                )
             )
-        for place, present in enumerate(shown):
-            self._items += [(place, start) for start in self._starts(present)]
-        if not self._items:
-            raise DatasetError(f'none of the pictures of split {self.split!r} is in {self.root}; unpack them there')
-        self.finish_opening()
+        self.leave_out(missing, 'missing images')
+        return tracks
 
-    def __len__(self):
-        return len(self._items)
+    def empty_message(self) -> str:
+        """See `VideoDataset.empty_message`."""
+        return f'none of the images of split {self.split!r} is in {self.root}; unpack them there'
 
-    def sample_name(self, index):
-        """Names sample `index`: its video and, of a clip, where it starts."""
-        place, start = self._items[index]
-        name = self.video_name(self.segments[place])
-        return name if self.mode == 'videos' else f'{name} from frame {self.segments[place].first + start}'
+    def frame_paths(self, track: Track, frames: Frames) -> list[list[str]]:
+        """See `VideoDataset.frame_paths`; in place of a missing image comes the nearest one."""
+        if not track.annotated.any():
+            return []
+        images = self._images_of(track.source.recording)
+        shown = track.first_number + nearest_valid(track.annotated)[frames]
+        return [[images[number]] for number in shown.tolist()]
 
-    def read(self, index):
-        """Returns sample `index` without images; `meta['paths']` names them."""
-        place, start = self._items[index]
-        segment = self.segments[place]
-        frames, real = self._frames(segment, start, index)
-        present = self._shown(segment)
-        if place not in self._labels:
-            self._labels[place] = self.read_labels(segment, index)
-        labels = self._labels[place]
-        files, numbers = self._files(segment.recording), segment.first + np.arange(len(present))
-        shown = numbers[nearest_known(present)][frames]
-        size = self._size(segment.recording, files[shown[0]])
-        camera = Camera(scale_camera(labels.camera, labels.camera_size, size, files[shown[0]]), np.eye(4))
-        clip = camera_clip(labels.recording, frames, camera, self.sides, self.hand_model)
-        fixed = self.meta(segment)
-        meta = {
-            **fixed,
-            'sequence': self.video_name(segment),
-            'recording': segment.recording,
-            'segment': segment.number,
-            'frame_indices': numbers[frames].tolist(),
-            'paths': [files[number] for number in shown.tolist()],
-            'image_size': size,
-            'split': self.split,
-        }
+    def read_frames(self, track: Track, frames: Frames) -> HandSequence:
+        """See `VideoDataset.read_frames`."""
+        segment = track.source
+        if segment not in self._labels:
+            self._labels[segment] = self.read_segment(segment)
+        labels = self._labels[segment]
+        path = self.frame_paths(track, frames[:1])[0][0]
+        size = self._size(segment.recording, path)
+        camera = Camera(scale_camera(labels.intrinsics, labels.size, size, path), np.eye(4))
+        clip = camera_clip(labels.recording, frames, [camera], self.sides, labels.hand_model)
+        assert clip.joints_2d is not None and clip.joints_2d_valid is not None
         clip = clip.replace(
-            meta=meta,
-            timestamps=torch.from_numpy(numbers[frames] / fixed['fps']),
+            meta={
+                'recording': segment.recording,
+                'segment': segment.number,
+                'subject': segment.recording.split('/')[0],
+                'image_size': size,
+                'hand_model': labels.hand_model_name,
+            },
             boxes=boxes_from_points(clip.joints_2d, clip.joints_2d_valid),
             **self._class_labels(segment, labels.objects, frames),
         )
-        return mark_padding(clip, real & present[frames])
+        return mark_padding(clip, torch.from_numpy(track.annotated[frames]))
 
-    def image_paths(self):
-        """See `VideoDataset.image_paths`."""
-        found = {}
-        for segment in self.segments:
-            files = self._files(segment.recording)
-            found.update((files[number], None) for number in range(segment.first, segment.stop) if number in files)
-        return list(found)
-
-    def _frames(self, segment, start, index):
-        """Which frames (T,) of a segment a sample is made of, and which of them are no padding."""
-        count = segment.stop - segment.first
-        if self.mode == 'videos':
-            return np.arange(count), np.ones(count, bool)
-        if self.starts == 'random':
-            # Not the stream that the transforms draw from, or the two would go together.
-            rng = np.random.default_rng([self.seed, int(self._epoch), index, 1])
-            start += int(rng.integers(min(self.window * self.spacing, count - start)))
-        frames = start + self.spacing * np.arange(self.num_frames)
-        real = frames < count
-        return np.where(real, frames, frames[real][-1]), real
-
-    def _starts(self, present):
-        """Where the samples of a video start, whose pictures are there where `present` (V,) says so."""
-        if not present.any():
-            return []
-        block, count = self.num_frames * self.spacing, len(present)
-        if self.mode == 'videos':
-            return [0]
-        if self.starts == 'random':
-            return list(range(0, count, block))[:: self.clip_stride]
-        starts = np.arange(count)
-        starts = starts[starts % block < self.window * self.spacing][:: self.clip_stride]
-        return [int(s) for s in starts if present[s : s + block : self.spacing].any()]
-
-    def _class_labels(self, segment, objects, frames):
-        action, taxonomy = segment.action, self.taxonomy
+    def _class_labels(self, segment: ActionSegment, objects: NDArray | None, frames: Frames) -> dict[str, Tensor]:
+        action, actions = segment.action, self.actions
         if objects is None:
-            objects = np.full(segment.stop - segment.first, -1 if action < 0 else taxonomy.action_object[action])
+            objects = np.full(segment.stop - segment.first, -1 if action < 0 else actions.action_object[action])
         return {
             'action_label': torch.tensor(action),
-            'verb_label': torch.tensor(-1 if action < 0 else taxonomy.action_verb[action]),
+            'verb_label': torch.tensor(-1 if action < 0 else actions.action_verb[action]),
             'object_label': torch.from_numpy(objects.astype(np.int64)[frames]),
         }
 
-    def _shown(self, segment):
-        """(V,) bool: which frames of a segment have a picture; missing ones are noted once, at opening."""
-        files = self._files(segment.recording)
-        present = np.array([number in files for number in range(segment.first, segment.stop)])
-        if self._broken is None:
-            lost = segment.first + np.flatnonzero(~present)
-            where = self.picture_folder(segment.recording) if self.packed is None else self.packed
-            self._missing += [f'{self.video_name(segment)}: the picture of frame {n} is not in {where}' for n in lost]
-        return present
+    def _images_of(self, recording: str) -> dict[int, str]:
+        """{frame number: path} of a recording's images."""
+        if recording not in self._images:
+            folder = self.image_folder(recording)
+            names = visible_names(folder) if self.packed is None else self._names_in_store(folder)
+            self._images[recording] = numbered_images(folder, names, self.image_prefix)
+        return self._images[recording]
 
-    def _files(self, recording):
-        if recording not in self._pictures:
-            folder = self.picture_folder(recording)
-            names = file_names(folder) if self.packed is None else self._packed_names(folder)
-            self._pictures[recording] = number_pictures(folder, names, self.picture_prefix)
-        return self._pictures[recording]
-
-    def _packed_names(self, folder):
+    def _names_in_store(self, folder: str) -> list[str]:
         """The files of a folder as the packed store has them: the files themselves may be gone."""
-        if self._packed_folders is None:
-            table, self._packed_folders = open_packed(self.packed, self.root).table, {}
+        if self._packed_names is None:
+            assert self.packed is not None
+            table, self._packed_names = open_packed(self.packed, self.root).table, {}
             states = table.records['state'].tolist()
             for name, state in zip(table.all_names(), states, strict=True):
                 if state != MISSING:
                     parent, name = os.path.split(name)
-                    self._packed_folders.setdefault(parent, []).append(name)
-        return self._packed_folders.get(os.path.relpath(folder, self.root), [])
+                    self._packed_names.setdefault(parent, []).append(name)
+        return self._packed_names.get(os.path.relpath(folder, self.root), [])
 
-    def _size(self, recording, path):
-        """The size (w, h) of a recording's pictures, read from one of them."""
+    def _size(self, recording: str, path: str) -> Size:
+        """The size of a recording's images, read from one of them; of packed ones, the size before packing."""
         if recording not in self._sizes:
-            self._sizes[recording] = self._packed_size(path) if self.packed else read_image(path).shape[1::-1]
+            self._sizes[recording] = read_image(path).shape[1::-1] if self.packed is None else self._packed_size(path)
         return self._sizes[recording]
 
-    def _packed_size(self, path):
-        """The size that a packed picture had before it was packed."""
+    def _packed_size(self, path: str) -> Size:
+        assert self.packed is not None
         store = open_packed(self.packed, self.root)
-        if store.pictures is not None and store.pictures['source_size'] is not None:
-            return tuple(store.pictures['source_size'])
+        if store.image_changes is not None and store.image_changes['source_size'] is not None:
+            return tuple(store.image_changes['source_size'])
         _, data, error = next(store.read([path]))
-        if error is not None:
-            raise error
+        if data is None:
+            raise error or DatasetError(f'{path} is not in {store.folder}')
         return decode_image(data, path).shape[1::-1]
 
 
-def file_names(folder):
-    """The names in a folder, sorted; none without a folder."""
-    return visible_names(folder)
+def configured_taxonomy(dataset: dict[str, Any] | None) -> ActionTaxonomy | None:
+    """The actions that a dataset's config means, without opening the dataset; None where it has no actions.
+
+    Raises:
+        DatasetError: its own list of actions cannot be read.
+    """
+    if dataset is None:
+        return None
+    reader = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else None
+    if not (isinstance(reader, type) and issubclass(reader, ActionVideos)):
+        return None
+    return taxonomy_of(dataset.get('taxonomy'), reader.official_taxonomy)
 
 
-def number_pictures(folder, names, prefix=''):
-    """{number: path} of the pictures `<prefix><number>` among the files `names` of a folder, whatever their suffix."""
+def numbered_images(folder: str, names: list[str], prefix: str = '') -> dict[int, str]:
+    """{number: path} of the images `<prefix><number>` among the files `names` of a folder, whatever their suffix."""
     found = {}
     for name in names:
         stem, suffix = os.path.splitext(name)
@@ -300,23 +271,29 @@ def number_pictures(folder, names, prefix=''):
     return found
 
 
-def scale_camera(matrix, size, new_size, where):
-    """Intrinsics (3, 3) of pictures of `new_size` (w, h) that were made smaller from those of `size`.
+def scale_camera(matrix: ArrayLike, size: Size, new_size: Size, where: object) -> NDArray:
+    """Intrinsics (3, 3) of images that were resized from those that a camera is calibrated for.
+
+    Args:
+        matrix: (3, 3) intrinsics of images of `size`.
+        size: (w, h).
+        new_size: (w, h).
+        where: names the image in messages.
 
     Raises:
-        DatasetError: the two differ in shape, so that the picture is no smaller copy; `where` names it.
+        DatasetError: the two sizes differ in shape, so that the image is no smaller copy.
     """
     (width, height), (new_width, new_height) = size, new_size
     if abs(new_width * height - new_height * width) > max(width, height):  # a pixel's rounding
         raise DatasetError(
             f'{where} is {new_width}x{new_height}, which is not the shape of the {width}x{height} that its camera is '
-            f'calibrated for; give pictures that were made smaller as a whole'
+            f'calibrated for; give images that were made smaller as a whole'
         )
     affine = resize_affine(size, new_size)
     return transform_intrinsics(torch.from_numpy(np.asarray(matrix, np.float32)), affine).numpy()
 
 
-def read_numbers(path, count, meaning):
+def read_numbers(path: str | Path, count: int, meaning: str) -> NDArray:
     """The `count` numbers of a text file, float64.
 
     Raises:
@@ -333,8 +310,8 @@ def read_numbers(path, count, meaning):
     return found
 
 
-def check_names(kind, wanted, known, where):
-    """Raises a `DatasetError` for the first of the `wanted` names that is not among the `known` ones of `where`."""
+def check_names(kind: str, wanted: Iterable[str], available: Collection[str], where: object) -> None:
+    """Raises a `DatasetError` for the first of the `wanted` names that is not among the `available` ones of `where`."""
     for name in wanted:
-        if name not in known:
-            raise DatasetError(f'{kind} names {name!r}, which {where} lacks.{did_you_mean(name, known)}')
+        if name not in available:
+            raise DatasetError(f'{kind} names {name!r}, which {where} lacks.{did_you_mean(name, available)}')

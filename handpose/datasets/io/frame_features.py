@@ -1,15 +1,17 @@
 """Features files: what a backbone that no longer trains says of every image, so that what stands on it trains fast.
 
-A `.npz` with `names` (N,), paths of images from the root of their data set, `features` (N, C) float32, and `source`, a
-sentence about the backbone. tools/convert/extract_features.py makes one; `LoadFeatures` reads it.
+A `.npz` with `names` (N,), paths of images from the root of their dataset, `features` (N, C) float32, and `source`, a
+description of the backbone. `handpose extract-features` makes one; `LoadFeatures` reads it.
 """
 
 import functools
 import os
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from numpy.typing import ArrayLike, NDArray
 
 from handpose.datasets.io.errors import DatasetError
 from handpose.datasets.io.packed_frames import name_under
@@ -20,14 +22,14 @@ KEYS = ('features', 'names', 'source')
 
 
 class FrameFeatures(NamedTuple):
-    """`features` (N, C) float32; `rows` {name: row}, names being paths from the root of the data set."""
+    """`features` (N, C) float32; `rows` {name: row}, names being paths from the root of the dataset."""
 
     features: np.ndarray
-    rows: dict
+    rows: dict[str, int]
     source: str
 
-    def of(self, paths, root, where):
-        """The features (T, C) of the images `paths` of a data set in `root`.
+    def of(self, paths: Iterable[str], root: str | Path, where: object) -> NDArray:
+        """The features (T, C) of the images `paths` of a dataset in `root`.
 
         Raises:
             DatasetError: the file, `where`, lacks an image; names it.
@@ -41,8 +43,8 @@ class FrameFeatures(NamedTuple):
         return self.features[[self.rows[name] for name in names]]
 
 
-def image_names(paths, root):
-    """What the images `paths` of a data set in `root` are called in a features file.
+def image_names(paths: Iterable[str], root: str | Path) -> list[str]:
+    """What the images `paths` of a dataset in `root` are called in a features file.
 
     Raises:
         DatasetError: an image that does not lie in `root`.
@@ -51,11 +53,11 @@ def image_names(paths, root):
     return [name_under(root, path) for path in paths]
 
 
-def save_features(path, features, source):
+def save_features(path: str | Path, features: Mapping[str, ArrayLike], source: str) -> None:
     """Writes a features file, whole or not at all.
 
     Args:
-        path: the file. features: {name of an image (`image_names`): (C,)}. source: sentence.
+        path: the file. features: {name of an image (`image_names`): (C,)}. source: description of the backbone.
     """
     arrays = {
         'names': np.array(list(features)),
@@ -63,18 +65,18 @@ def save_features(path, features, source):
         'source': np.array(source),
     }
     with atomic_file(path) as file:
-        np.savez(file, **arrays)
+        np.savez(file, **arrays)  # type: ignore[arg-type]  # numpy's stub takes the names for allow_pickle
 
 
 @functools.lru_cache(maxsize=4)
-def load_features(path):
+def load_features(path: str | Path) -> FrameFeatures:
     """Reads a features file; asked again, it gives the same `FrameFeatures`.
 
     Raises:
         DatasetError: no such file, no features file, or a damaged one.
     """
     if not Path(path).is_file():
-        raise DatasetError(f'no features file {path}; make it with tools/convert/extract_features.py')
+        raise DatasetError(f'no features file {path}; make it with `handpose extract-features`')
     found = read_npz(path, KEYS, error=DatasetError, advice='make it again')
     if lacking := sorted(set(KEYS) - set(found)):
         raise DatasetError(f'{path} is no features file: it lacks {", ".join(map(repr, lacking))}')

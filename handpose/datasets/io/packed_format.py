@@ -12,10 +12,14 @@ import re
 import stat
 import struct
 import zlib
-from collections import namedtuple
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
+from io import FileIO
+from pathlib import Path
+from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handpose.datasets.io.errors import DatasetError
 from handpose.files.reading import is_path_below
@@ -48,47 +52,58 @@ RECORD = np.dtype(
 )
 
 
-Row = namedtuple('Row', RECORD.names)
+class FrameRow(NamedTuple):
+    """A record of `RECORD` in Python's numbers."""
+
+    offset: int
+    size: int
+    checksum: int
+    shard: int
+    name_size: int
+    state: int
+    name_start: int
+    source_size: int
+    source_time: int
 
 
 @dataclass(frozen=True)
-class Table:
+class FrameTable:
     """Rows of N frames: `header` (JSON), `records` (N,) of `RECORD`, `names` (bytes, one after the other).
 
     `hashes` (N,) sorted, of the names; `places` (N,) the row of each.
     """
 
-    header: dict
+    header: dict[str, Any]
     records: np.ndarray
     hashes: np.ndarray
     places: np.ndarray
-    names: object
+    names: memoryview
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.records)
 
-    def row(self, place):
-        """Row `place` in Python's numbers, as `Row`."""
-        return Row._make(self.records[place].item())
+    def row(self, place: int) -> FrameRow:
+        """Row `place` in Python's numbers, as `FrameRow`."""
+        return FrameRow._make(self.records[place].item())
 
-    def name(self, place):
+    def name(self, place: int) -> str:
         """The name of row `place`."""
         return _checked_name(bytes(self._name(self.row(place))))
 
-    def all_names(self):
+    def all_names(self) -> list[str]:
         """The names of all rows, in order."""
         names, starts, sizes = bytes(self.names), self.records['name_start'], self.records['name_size']
         pairs = zip(starts.tolist(), sizes.tolist(), strict=True)
         return [_checked_name(names[start : start + size]) for start, size in pairs]
 
-    def find(self, names):
+    def find(self, names: Iterable[str]) -> list[int]:
         """Returns the rows of the frames that are called so: M places, -1 for those that the table lacks."""
         encoded = [name.encode('utf-8') for name in names]
         wanted = [name_hash(name) for name in encoded]
         first = self.hashes.searchsorted(np.array(wanted, '<u8')).tolist()
         return [self._place(*query) for query in zip(encoded, wanted, first, strict=True)]
 
-    def _place(self, name, wanted, at):
+    def _place(self, name: bytes, wanted: int, at: int) -> int:
         while at < len(self.hashes) and self.hashes.item(at) == wanted:
             place = self.places.item(at)
             if self._name(self.row(place)) == name:
@@ -96,11 +111,11 @@ class Table:
             at += 1
         return -1
 
-    def _name(self, row):
+    def _name(self, row: FrameRow) -> memoryview | bytes:
         return self.names[row.name_start : row.name_start + row.name_size]
 
 
-def _checked_name(name):
+def _checked_name(name: bytes) -> str:
     """A name (bytes) as text: a path from the root that cannot lead out of it.
 
     Raises:
@@ -108,21 +123,21 @@ def _checked_name(name):
     """
     text = name.decode('utf-8', 'replace')
     if not is_path_below(text):
-        raise DatasetError(f'a packed store names {text[:80]!r}, which is no path below the root of a data set')
+        raise DatasetError(f'a packed store names {text[:80]!r}, which is no path below the root of a dataset')
     return text
 
 
-def name_hash(name):
+def name_hash(name: bytes) -> int:
     """64 bits of a name (bytes)."""
     return int.from_bytes(hashlib.blake2b(name, digest_size=8).digest(), 'little')
 
 
-def natural_order(name):
+def natural_order(name: str) -> list[int | str]:
     """A key that sorts 'a/9.jpg' before 'a/10.jpg': the frames of a video one after the other."""
     return [int(part) if place % 2 else part for place, part in enumerate(re.split(r'(\d+)', name))]
 
 
-def table_bytes(header, records, names):
+def table_bytes(header: dict[str, Any], records: NDArray, names: Sequence[str]) -> bytes:
     """The bytes of a table; `names` (N) strings go with `records` (N,), whose `name_*` are filled in here."""
     encoded = [name.encode('utf-8') for name in names]
     records = records.copy()
@@ -138,7 +153,7 @@ def table_bytes(header, records, names):
     return HEAD.pack(TABLE_MAGIC, VERSION, len(text), len(body), zlib.crc32(body), 0) + body
 
 
-def parse_table(data, where):
+def parse_table(data: bytes | mmap.mmap, where: object) -> FrameTable:
     """Reads a table from `data`, bytes or a memory map, without copying its sections.
 
     Raises:
@@ -148,7 +163,7 @@ def parse_table(data, where):
         raise DatasetError(f'{where} is damaged: {len(data)} bytes are less than its head')
     magic, version, text_size, size, checksum, _ = HEAD.unpack(data[: HEAD.size])
     if magic != TABLE_MAGIC:
-        raise DatasetError(f'{where} is no table of packed frames, or damaged: it does not begin with {TABLE_MAGIC}')
+        raise DatasetError(f'{where} is no table of packed frames, or damaged: it does not begin with {TABLE_MAGIC!r}')
     if version != VERSION:
         raise DatasetError(f'{where} has version {version} of the format, and this library reads version {VERSION}')
     body = memoryview(data)[HEAD.size : HEAD.size + size]
@@ -156,7 +171,7 @@ def parse_table(data, where):
         raise DatasetError(f'{where} is damaged: its checksum does not fit its {len(body)} of {size} bytes')
     header = _parse_header(bytes(body[:text_size]), where)
     count, start, found = header['num_frames'], text_size, []
-    kinds = (RECORD, np.dtype('<u8'), np.dtype('<u4'))
+    kinds: tuple[np.dtype, ...] = (RECORD, np.dtype('<u8'), np.dtype('<u4'))
     sections = [-(-count * kind.itemsize // ALIGNMENT) * ALIGNMENT for kind in kinds]
     if text_size + sum(sections) + header['names_size'] > size:
         raise DatasetError(f'{where} is damaged: {size} bytes do not hold the {count} frames that it announces')
@@ -170,18 +185,19 @@ def parse_table(data, where):
         raise DatasetError(f'{where} is damaged: its rows point outside its own sections')
     if 'shards' in header:
         _check_places(records, header['shards'], where)
-    return Table(header, *found, body[start : start + header['names_size']])
+    records, hashes, places = found
+    return FrameTable(header, records, hashes, places, body[start : start + header['names_size']])
 
 
-def _parse_header(text, where):
+def _parse_header(text: bytes, where: object) -> dict[str, Any]:
     """The header of a table, with every entry of the right kind."""
     try:
         header = json.loads(text)
     except (ValueError, RecursionError):
         header = None
-    sound = isinstance(header, dict) and isinstance(header.get('root'), str) and 'pictures' in header
+    sound = isinstance(header, dict) and isinstance(header.get('root'), str) and 'image_changes' in header
     sound = sound and all(_is_count(header.get(key)) for key in ('num_frames', 'names_size'))
-    sound = sound and _are_pictures(header['pictures'])
+    sound = sound and _are_image_changes(header['image_changes'])
     shards = header.get('shards', []) if sound else None
     if not isinstance(shards, list) or not all(isinstance(s, dict) and _is_count(s.get('size')) for s in shards):
         raise DatasetError(f'{where} is damaged: its header is not that of a table of packed frames')
@@ -194,7 +210,7 @@ def _parse_header(text, where):
     return header
 
 
-def _are_pictures(value):
+def _are_image_changes(value: Any) -> bool:
     """Whether `value` says how images were changed: None, or sizes, encoding and quality within their limits."""
     if value is None:
         return True
@@ -207,15 +223,15 @@ def _are_pictures(value):
     return sized and value['encoding'] in ENCODINGS and type(quality) is int and 1 <= quality <= 100
 
 
-def _is_size(value, longest):
+def _is_size(value: Any, longest: int) -> bool:
     return isinstance(value, list) and len(value) == 2 and all(type(n) is int and 1 <= n <= longest for n in value)
 
 
-def _is_count(value):
+def _is_count(value: Any) -> bool:
     return type(value) is int and 0 <= value < 2**48
 
 
-def _check_places(records, shards, where):
+def _check_places(records: NDArray, shards: list[dict[str, Any]], where: object) -> None:
     """Raises a DatasetError for rows whose bytes lie outside the shards."""
     inside = records['shard'] < len(shards)
     sizes = np.array([shard['size'] for shard in shards] or [0], np.uint64)
@@ -225,7 +241,7 @@ def _check_places(records, shards, where):
         raise DatasetError(f'{where} is damaged: row {int(np.flatnonzero(~inside)[0])} lies outside the shards')
 
 
-def open_own(path):
+def open_own(path: str | Path) -> FileIO:
     """Opens a file of a store, unbuffered.
 
     Raises:
@@ -237,7 +253,7 @@ def open_own(path):
     return open(path, 'rb', buffering=0)
 
 
-def map_table(path):
+def map_table(path: str | Path) -> FrameTable:
     """Opens `index.bin`: its pages are shared by all processes that read it."""
     with open_own(path) as file:
         if os.fstat(file.fileno()).st_size == 0:
@@ -246,7 +262,7 @@ def map_table(path):
     return parse_table(mapped, path)
 
 
-def read_shard_table(path):
+def read_shard_table(path: str | Path) -> FrameTable:
     """Reads the table at the end of a shard.
 
     Raises:

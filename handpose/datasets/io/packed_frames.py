@@ -1,4 +1,4 @@
-"""A packed store: the many small image files of a data set in few large ones, read by any number of workers.
+"""A packed store: the many small image files of a dataset in few large ones, read by any number of workers.
 
 docs/packed_frames.md describes the files; `handpose.datasets.io.packing` makes them.
 """
@@ -6,14 +6,25 @@ docs/packed_frames.md describes the files; `handpose.datasets.io.packing` makes 
 import functools
 import os
 import zlib
+from collections.abc import Iterable, Iterator
 from contextlib import suppress
+from io import FileIO
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
 from handpose.datasets.io.errors import DatasetError
-from handpose.datasets.io.packed_format import INDEX_FILE, MISSING, RETIRED, SHARD_FILES, map_table, open_own
+from handpose.datasets.io.packed_format import (
+    INDEX_FILE,
+    MISSING,
+    RETIRED,
+    SHARD_FILES,
+    FrameRow,
+    FrameTable,
+    map_table,
+    open_own,
+)
 
 MERGE_GAP = 16 * 1024  # bytes between two wanted frames that are cheaper read than skipped
 MOST_AT_ONCE = 4 * 2**20  # bytes of one read
@@ -21,7 +32,16 @@ HINT = 256 * 1024  # bytes of one request to read ahead; the kernel cuts larger 
 AHEAD = 32 * 2**20  # bytes asked for before they are read
 SAMPLED_SOURCES = 256  # originals that are looked at when a store is opened
 SAME_TIME = 10**9  # ns: copies to other file systems round times
-TOOL = 'python tools/convert/pack_frames.py'
+TOOL = 'handpose pack-frames'
+
+
+class _Run(NamedTuple):
+    """One read: bytes `start` to `stop` of shard `shard`, and which of the wanted frames it brings."""
+
+    shard: int
+    start: int
+    stop: int
+    frames: list[int]
 
 
 class PackedFrames:
@@ -39,31 +59,31 @@ class PackedFrames:
         DatasetError: no store, one that is damaged or of another version, or originals that have changed.
     """
 
-    def __init__(self, folder, root=None, check=True):
+    def __init__(self, folder: str | Path, root: str | Path | None = None, check: bool = True) -> None:
         self.folder = Path(folder)
         self.table = _open_index(self.folder)
         self.root = os.path.abspath(self.table.header['root'] if root is None else root)
-        self._files = {}
+        self._files: dict[int, FileIO] = {}
         if check:
-            for sentence in self.shard_troubles():
-                raise DatasetError(sentence)
+            for message in self.shard_troubles():
+                raise DatasetError(message)
             self.check_sources()
 
-    def __getstate__(self):
+    def __getstate__(self) -> dict[str, Any]:
         return {'folder': self.folder, 'root': self.root}
 
-    def __setstate__(self, state):
-        self.__init__(state['folder'], state['root'], check=False)
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        PackedFrames.__init__(self, state['folder'], state['root'], check=False)
 
-    def __len__(self):
+    def __len__(self) -> int:
         return len(self.table)
 
     @property
-    def pictures(self):
+    def image_changes(self) -> dict[str, Any] | None:
         """How the images were changed: {'size', 'source_size' (w, h), 'encoding', 'quality'}; None: they were not."""
-        return self.table.header['pictures']
+        return self.table.header['image_changes']
 
-    def name(self, path):
+    def name(self, path: str) -> str:
         """The name in the store of the file `path`: its path from the root, with slashes.
 
         Raises:
@@ -71,7 +91,7 @@ class PackedFrames:
         """
         return name_under(self.root, path)
 
-    def read(self, paths):
+    def read(self, paths: Iterable[str]) -> Iterator[tuple[str, memoryview | None, DatasetError | None]]:
         """Gives (path, data, error) for each of the files `paths`, in the order of their places in the store.
 
         `data` are the bytes; or None, and `error` is a DatasetError that says what is wrong with that frame.
@@ -99,19 +119,19 @@ class PackedFrames:
             for i in run.frames:
                 yield paths[i], *self._frame(places[i], rows[i], data, run.start)
 
-    def read_place(self, place):
+    def read_place(self, place: int) -> tuple[memoryview | None, DatasetError | None]:
         """Reads row `place` of the index: (data, error) as in `read`."""
         row = self.table.row(place)
         (run,) = _runs([row])
         return self._frame(place, row, self._pread(run), run.start)
 
-    def source_trouble(self, place):
-        """A sentence when the original of row `place` has changed since the store was made, else None."""
+    def source_trouble(self, place: int) -> str | None:
+        """A message when the original of row `place` has changed since the store was made, else None."""
         path = f'{self.root}/{self.table.name(place)}'
         wrong = source_change(self.table.row(place), path)
         return None if wrong is None else f'{path} {wrong} since {self.folder} was packed'
 
-    def shard_troubles(self):
+    def shard_troubles(self) -> Iterator[str]:
         """Sentences about files of the store that are missing, or longer or shorter than they should be."""
         for number, shard in enumerate(self.table.header['shards']):
             path = self.shard_name(number)
@@ -123,20 +143,20 @@ class PackedFrames:
                 found = 'is missing' if size is None else f'has {size} bytes instead of {shard["size"]}'
                 yield f'{path} {found}; {rebuild_words(self.folder)}'
 
-    def shard_name(self, number):
+    def shard_name(self, number: int) -> Path:
         """The file of shard `number` of the index; under its other name where an update has retired it since."""
         path = self.folder / self.table.header['shards'][number]['file']
         retired = retired_path(path)
         return retired if not path.exists() and retired.exists() else path
 
-    def check_sources(self):
+    def check_sources(self) -> None:
         """Looks at some originals, if they are there: first, last and between.
 
         Raises:
             DatasetError: some have changed since the store was made.
         """
         places = np.unique(np.linspace(0, len(self) - 1, min(len(self), SAMPLED_SOURCES)).astype(int))
-        found = [sentence for place in places.tolist() if (sentence := self.source_trouble(place))]
+        found = [message for place in places.tolist() if (message := self.source_trouble(place))]
         if found:
             more = f' ({len(found)} of {len(places)} originals that were looked at)' if len(found) > 1 else ''
             raise DatasetError(
@@ -144,7 +164,7 @@ class PackedFrames:
                 + ('' if self.root == self.table.header['root'] else f' --data-root {self.root}')
             )
 
-    def _hint(self, run):
+    def _hint(self, run: _Run) -> int:
         """Asks the kernel to read a run while others are decoded; returns its bytes."""
         if hasattr(os, 'posix_fadvise'):
             with suppress(OSError):  # reading will say it
@@ -153,12 +173,12 @@ class PackedFrames:
                     os.posix_fadvise(self._file(run.shard), start, length, os.POSIX_FADV_WILLNEED)
         return run.stop - run.start
 
-    def _file(self, number):
+    def _file(self, number: int) -> int:
         if number not in self._files:
             self._files[number] = self._open_shard(number)
         return self._files[number].fileno()
 
-    def _open_shard(self, number):
+    def _open_shard(self, number: int) -> FileIO:
         path = self.folder / self.table.header['shards'][number]['file']
         try:
             return open_own(path)
@@ -169,7 +189,7 @@ class PackedFrames:
             except FileNotFoundError:
                 raise error from None
 
-    def _pread(self, run):
+    def _pread(self, run: _Run) -> bytes | OSError:
         """The bytes of a run, fewer where the file ends; or the OSError that came instead."""
         parts, start = [], run.start
         try:
@@ -180,12 +200,14 @@ class PackedFrames:
             return error
         return parts[0] if len(parts) == 1 else b''.join(parts)
 
-    def _frame(self, place, row, read, start):
+    def _frame(
+        self, place: int, row: FrameRow, read: bytes | OSError, start: int
+    ) -> tuple[memoryview | None, DatasetError | None]:
         """(data, error) of row `place`; `read` is what `_pread` gave from byte `start` of its shard."""
         if row.state == MISSING:
             path = f'{self.root}/{self.table.name(place)}'
             return None, DatasetError(
-                f'image {path} was missing when {self.folder} was packed; unpack the data set again, then pack it: '
+                f'image {path} was missing when {self.folder} was packed; unpack the dataset again, then pack it: '
                 f'{TOOL} --out {self.folder}'
             )
         if isinstance(read, OSError):
@@ -199,21 +221,15 @@ class PackedFrames:
         return None, DatasetError(f'{where} {wrong}; {rebuild_words(self.folder)}')
 
 
-class _Run(NamedTuple):
-    """One read: bytes `start` to `stop` of shard `shard`, and which of the wanted frames it brings."""
-
-    shard: int
-    start: int
-    stop: int
-    frames: list
-
-
-def _runs(rows):
+def _runs(rows: list[FrameRow]) -> Iterator[_Run]:
     """Gives the reads that bring the frames of `rows`, in the order of the files."""
-    run = None
+    run: _Run | None = None
     for shard, start, size, i in sorted((row.shard, row.offset, row.size, i) for i, row in enumerate(rows)):
-        near = run is not None and shard == run.shard and start - run.stop <= MERGE_GAP
-        if near and start + size - run.start <= MOST_AT_ONCE:
+        if (
+            run is not None
+            and (shard == run.shard and start - run.stop <= MERGE_GAP)
+            and start + size - run.start <= MOST_AT_ONCE
+        ):
             run.frames.append(i)
             run = run._replace(stop=max(run.stop, start + size))
             continue
@@ -224,7 +240,7 @@ def _runs(rows):
         yield run
 
 
-def open_packed(folder, root=None):
+def open_packed(folder: str | Path, root: str | Path | None = None) -> PackedFrames:
     """Opens a store once in a process, and again when it has been made anew; see `PackedFrames`."""
     try:
         found = os.stat(f'{folder}/{INDEX_FILE}')
@@ -235,16 +251,16 @@ def open_packed(folder, root=None):
 
 
 @functools.lru_cache(maxsize=8)
-def _open(folder, root, version):
+def _open(folder: str, root: str | None, version: object) -> PackedFrames:
     return PackedFrames(folder, root)
 
 
-def retired_path(path):
+def retired_path(path: Path) -> Path:
     """The name of a shard that the newest index no longer lists."""
     return path.with_name(path.name.replace(*RETIRED, 1))
 
 
-def name_under(root, path):
+def name_under(root: str, path: str) -> str:
     """The path of a file from an absolute `root`, with slashes.
 
     Raises:
@@ -254,11 +270,11 @@ def name_under(root, path):
     if not path.startswith(root) or '/.' in path or '//' in path:  # else it is plain: no need to look closer
         path = os.path.abspath(path)
     if not path.startswith(root):
-        raise DatasetError(f'image {path} does not lie in {root}, the root of its data set, by which it is called')
+        raise DatasetError(f'image {path} does not lie in {root}, the root of its dataset, by which it is called')
     return path[len(root) :]
 
 
-def source_change(row, path):
+def source_change(row: FrameRow, path: str) -> str | None:
     """What has happened to the original of a frame ('... since then'), or None.
 
     One that is no longer there has not changed: the store may be all that was kept.
@@ -276,7 +292,7 @@ def source_change(row, path):
     return None
 
 
-def _open_index(folder):
+def _open_index(folder: Path) -> FrameTable:
     path = folder / INDEX_FILE
     if not path.exists():
         if any(folder.glob(SHARD_FILES)):
@@ -290,6 +306,6 @@ def _open_index(folder):
         raise DatasetError(f'{error}; {rebuild_words(folder)}') from error
 
 
-def rebuild_words(folder):
-    """The end of a sentence about damage."""
+def rebuild_words(folder: str | Path) -> str:
+    """The end of a message about damage."""
     return f'rebuild it: {TOOL} --out {folder} --rebuild'

@@ -7,13 +7,15 @@ is a new one.
 
 import os
 import zlib
+from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import asdict
 from pathlib import Path
-from typing import NamedTuple
+from typing import Any, BinaryIO, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from handpose.datasets.io.errors import DatasetError
 from handpose.datasets.io.packed_format import (
@@ -25,7 +27,8 @@ from handpose.datasets.io.packed_format import (
     SHARD_FILES,
     SHARD_MAGIC,
     TRAILER,
-    Row,
+    FrameRow,
+    FrameTable,
     map_table,
     natural_order,
     open_own,
@@ -39,6 +42,8 @@ from handpose.datasets.transforms.load import decode_image
 from handpose.files.atomic import atomic_file, atomic_write, remove_unfinished
 from handpose.files.reading import read_bytes
 
+Shard = tuple[Path, FrameTable]
+Watch = Callable[[Iterable, str, int], Iterable]  # (items, words, total) -> the items
 SHARD_BYTES = 2**28
 BATCH = 256  # images in memory while they are packed
 
@@ -52,27 +57,27 @@ class Packed(NamedTuple):
     frames: int
     new: int
     bytes: int
-    missing: list
-    unreadable: list
-    damaged: list
+    missing: list[str]
+    unreadable: list[str]
+    damaged: list[str]
 
 
-def unwatched(items, words, total):
+def unwatched(items: Iterable, words: str, total: int) -> Iterable:
     """Gives the items without showing anything; see `pack_frames`."""
     return items
 
 
 def pack_frames(
-    folder,
-    root=None,
-    paths=(),
-    recoding=None,
-    verify=False,
-    prune=False,
-    shard_bytes=SHARD_BYTES,
-    workers=4,
-    watch=unwatched,
-):
+    folder: str | Path,
+    root: str | Path | None = None,
+    paths: Iterable[str] = (),
+    recoding: Recoding | None = None,
+    verify: bool = False,
+    prune: bool = False,
+    shard_bytes: int = SHARD_BYTES,
+    workers: int = 4,
+    watch: Watch = unwatched,
+) -> Packed:
     """Makes a store of image files, or brings one up to date: packs what it lacks and what has changed.
 
     Args:
@@ -112,15 +117,17 @@ def pack_frames(
         here = {name for _, table in kept for name in table.all_names()}
         pool = sorted(wanted - here, key=natural_order)
         _check_originals(pool, good, known, root, folder, given is not None)
-        pictures = _settle(recoding, header, pool, root, folder)
-        packer = _Packer(root, good, pictures)
+        image_changes = _settle(recoding, header, pool, root, folder)
+        packer = _Packer(root, good, image_changes)
         made = _write_shards(folder, pool, packer, shard_bytes, workers, watch, _next_number(folder))
-        frames, size, missing = _write_index(folder, root, pictures, [*kept[::-1], *made])
+        frames, size, missing = _write_index(folder, root, image_changes, [*kept[::-1], *made])
     new = len(pool) - sum(name in good for name in pool)
     return Packed(frames, new, size, missing, packer.unreadable, damaged)
 
 
-def check_store(folder, root=None, paths=(), watch=unwatched):
+def check_store(
+    folder: str | Path, root: str | Path | None = None, paths: Iterable[str] = (), watch: Watch = unwatched
+) -> list[str]:
     """Reads a whole store and compares it with its checksums, with its originals where they are, and with a list.
 
     Args:
@@ -138,18 +145,18 @@ def check_store(folder, root=None, paths=(), watch=unwatched):
         with suppress(OSError):  # said above
             found += _table_trouble(store.shard_name(number), folder)
     for place in watch(range(len(store)), 'checking', len(store)):
-        sentence = store.source_trouble(place)
-        if sentence is not None:
-            found.append(sentence)
+        message = store.source_trouble(place)
+        if message is not None:
+            found.append(message)
         elif store.shard_name(store.table.row(place).shard).exists():
-            error = store.read_place(place)[1]
-            found += [] if error is None else [str(error)]
+            problem = store.read_place(place)[1]
+            found += [] if problem is None else [str(problem)]
     names = [store.name(path) for path in paths]
     lacking = [name for name, place in zip(names, store.table.find(names), strict=True) if place < 0]
     return found + [f'{folder} lacks {name}' for name in lacking]
 
 
-def _table_trouble(path, folder):
+def _table_trouble(path: Path, folder: str | Path) -> list[str]:
     try:
         read_shard_table(path)
     except DatasetError as error:
@@ -158,7 +165,7 @@ def _table_trouble(path, folder):
 
 
 @contextmanager
-def _only_writer(folder):
+def _only_writer(folder: Path) -> Iterator[None]:
     handle = os.open(folder, os.O_RDONLY)
     try:
         try:
@@ -172,8 +179,8 @@ def _only_writer(folder):
         os.close(handle)
 
 
-def _existing_shards(folder):
-    """The readable shards of a folder, the latest first: [(path, Table)]."""
+def _existing_shards(folder: Path) -> list[Shard]:
+    """The readable shards of a folder, the latest first: [(path, FrameTable)]."""
     found = []
     for path in sorted(folder.glob(SHARD_FILES), reverse=True):
         with suppress(DatasetError):  # its frames are packed again
@@ -181,32 +188,39 @@ def _existing_shards(folder):
     return found
 
 
-def _found_header(folder, shards):
+def _found_header(folder: Path, shards: list[Shard]) -> dict[str, Any]:
     """The header of the index, or of the latest shard where there is none, or {}."""
     with suppress(DatasetError, OSError):
         return map_table(folder / INDEX_FILE).header
     return shards[0][1].header if shards else {}
 
 
-def _known_frames(folder, shards):
+def _known_frames(folder: Path, shards: list[Shard]) -> tuple[dict[str, int], set[str]]:
     """{name: state} of all frames that are in the store or were, and the names of those that no shard has any more."""
+    tables: list[tuple[Path | None, FrameTable]] = list(shards)
     with suppress(DatasetError, OSError):
-        shards = [*shards, (None, map_table(folder / INDEX_FILE))]
-    found, held = {}, set()
-    for path, table in shards:
+        tables.append((None, map_table(folder / INDEX_FILE)))
+    found: dict[str, int] = {}
+    held: set[str] = set()
+    for path, table in tables:
         names = table.all_names()
         found.update(zip(names, table.records['state'].tolist(), strict=True))
         held.update(names if path else ())
     return found, set(found) - held
 
 
-def _sort_out(shards, wanted, root, verify, watch):
+def _sort_out(
+    shards: list[Shard], wanted: set[str], root: str, verify: bool, watch: Watch
+) -> tuple[list[Shard], dict[str, tuple[Path, NDArray]], list[str]]:
     """Which shards stay as they are; where good bytes of other frames lie; names of damaged ones.
 
     Returns:
-        [(path, Table)], {name: (path, record)}, [name].
+        [(path, FrameTable)], {name: (path, record)}, [name].
     """
-    kept, good, damaged, seen = [], {}, [], set()
+    kept: list[Shard] = []
+    good: dict[str, tuple[Path, NDArray]] = {}
+    damaged: list[str] = []
+    seen: set[str] = set()
     for path, table in watch(shards, 'comparing' if not verify else 'verifying', len(shards)):
         names, fine = table.all_names(), []
         with open_own(path) as file:
@@ -226,11 +240,13 @@ def _sort_out(shards, wanted, root, verify, watch):
     return kept, good, damaged
 
 
-def _bytes_of(file, row):
+def _bytes_of(file: BinaryIO, row: FrameRow) -> bytes:
     return os.pread(file.fileno(), row.size, row.offset)
 
 
-def _check_originals(pool, good, known, root, folder, named):
+def _check_originals(
+    pool: list[str], good: dict[str, tuple[Path, NDArray]], known: dict[str, int], root: str, folder: Path, named: bool
+) -> None:
     """Refuses to pack frames that are no longer there, or that lie where the store alone says (not `named`)."""
     again = [name for name in pool if known.get(name) == PRESENT and name not in good]
     lost = [name for name in again if not os.path.exists(f'{root}/{name}')]
@@ -238,23 +254,25 @@ def _check_originals(pool, good, known, root, folder, named):
         more = f' (and {len(lost) - 1} more)' if len(lost) > 1 else ''
         raise DatasetError(
             f'{folder} is damaged where {lost[0]} was{more}, and {root} has no original to pack it from; unpack '
-            'the data set there again, or name where it is by --data-root'
+            'the dataset there again, or name where it is by --data-root'
         )
     unread = [name for name in pool if name not in good]
     if unread and not named:
         raise DatasetError(
             f'{len(unread)} originals must be read, e.g. {unread[0]}, and only {folder} itself says that they lie in '
-            f'{root}; if that is your data set, say so: --data-root {root}'
+            f'{root}; if that is your dataset, say so: --data-root {root}'
         )
 
 
-def _settle(recoding, header, pool, root, folder):
-    """The header's `pictures`: what is asked for, which must be what the store has."""
+def _settle(
+    recoding: Recoding | None, header: dict[str, Any], pool: list[str], root: str, folder: Path
+) -> dict[str, Any] | None:
+    """The header's `image_changes`: what is asked for, which must be what the store has."""
     asked = None
     if recoding is not None:
         asked = {**asdict(recoding), 'size': recoding.size and list(recoding.size), 'source_size': None}
     if header:
-        has = header['pictures']
+        has = header['image_changes']
         if asked is not None and (has is None or {**has, 'source_size': None} != asked):
             held = 'the original images' if has is None else f'images changed by {has}'
             raise DatasetError(
@@ -268,28 +286,29 @@ def _settle(recoding, header, pool, root, folder):
         with suppress(DatasetError, OSError):
             image = decode_image(read_bytes(f'{root}/{name}', error=DatasetError), name)
             return {**asked, 'source_size': list(image.shape[1::-1])}
-    raise DatasetError(f'none of the {len(pool)} images in {root} can be read; unpack the data set again')
+    raise DatasetError(f'none of the {len(pool)} images in {root} can be read; unpack the dataset again')
 
 
 class _Packer:
     """Gets the bytes of a frame and its record, in any thread."""
 
-    def __init__(self, root, good, pictures):
-        self.root, self.good, self.pictures = root, good, pictures
-        self.unreadable, self.recoding = [], None
-        if pictures is not None:
-            self.source_size = pictures['source_size']
-            self.recoding = Recoding(pictures['size'], pictures['encoding'], pictures['quality'])
+    def __init__(self, root: str, good: dict[str, tuple[Path, NDArray]], image_changes: dict[str, Any] | None) -> None:
+        self.root, self.good, self.image_changes = root, good, image_changes
+        self.unreadable: list[str] = []
+        self.recoding: Recoding | None = None
+        if image_changes is not None:
+            self.source_size = image_changes['source_size']
+            self.recoding = Recoding(image_changes['size'], image_changes['encoding'], image_changes['quality'])
 
-    def __call__(self, name):
+    def __call__(self, name: str) -> tuple[bytes, NDArray]:
         """(data, record) of a frame: from a good place in the store, else from its file."""
         if name in self.good:
             path, record = self.good[name]
             with open_own(path) as file:
-                return _bytes_of(file, Row._make(record.item())), record.copy()
-        record, path, data = np.zeros((), RECORD), f'{self.root}/{name}', b''
+                return _bytes_of(file, FrameRow._make(record.item())), record.copy()
+        record, source, data = np.zeros((), RECORD), f'{self.root}/{name}', b''
         try:
-            with open(path, 'rb', buffering=0) as file:
+            with open(source, 'rb', buffering=0) as file:
                 data = file.readall()
                 found = os.fstat(file.fileno())
             record['source_size'], record['source_time'] = len(data), found.st_mtime_ns
@@ -297,15 +316,15 @@ class _Packer:
         except FileNotFoundError:
             record['state'] = MISSING
         except OSError as error:
-            raise DatasetError(f'image {path} cannot be read ({error.strerror}); unpack the data set again') from error
+            raise DatasetError(f'image {source} cannot be read ({error.strerror}); unpack the dataset again') from error
         if record['state'] == PRESENT and self.recoding is not None:
-            data = self._recoded(data, path, name)
+            data = self._recoded(self.recoding, data, source, name)
         record['size'], record['checksum'] = len(data), zlib.crc32(data)
         return data, record
 
-    def _recoded(self, data, path, name):
+    def _recoded(self, recoding: Recoding, data: bytes, path: str, name: str) -> bytes:
         try:
-            return self.recoding.apply(data, path, self.source_size)
+            return recoding.apply(data, path, self.source_size)
         except WrongSizeError:
             raise
         except DatasetError:  # reading the store will say what is wrong with it, as reading the file would
@@ -313,8 +332,10 @@ class _Packer:
             return data
 
 
-def _write_shards(folder, pool, packer, shard_bytes, workers, watch, number):
-    """Packs the frames `pool` into new shards: [(path, Table)]."""
+def _write_shards(
+    folder: Path, pool: list[str], packer: _Packer, shard_bytes: int, workers: int, watch: Watch, number: int
+) -> list[Shard]:
+    """Packs the frames `pool` into new shards: [(path, FrameTable)]."""
     made, done = [], 0
     frames = iter(watch(_in_threads(packer, pool, workers), 'packing', len(pool)))
     while done < len(pool):
@@ -329,36 +350,39 @@ def _write_shards(folder, pool, packer, shard_bytes, workers, watch, number):
                 if offset >= shard_bytes:
                     break
             names = pool[done : done + len(records)]
-            table = table_bytes({'root': packer.root, 'pictures': packer.pictures}, np.stack(records), names)
+            table = table_bytes({'root': packer.root, 'image_changes': packer.image_changes}, np.stack(records), names)
             file.write(table + TRAILER.pack(offset, SHARD_MAGIC))
         made.append((path, parse_table(table, path)))
         done, number = done + len(records), number + 1
     return made
 
 
-def _in_threads(packer, pool, workers):
+def _in_threads(packer: _Packer, pool: list[str], workers: int) -> Iterator[tuple[bytes, NDArray]]:
     with ThreadPoolExecutor(workers) as threads:
         for start in range(0, len(pool), BATCH):
             yield from threads.map(packer, pool[start : start + BATCH])
 
 
-def _next_number(folder):
+def _next_number(folder: Path) -> int:
     files = [path for pattern in (SHARD_FILES, SHARD_FILES.replace(*RETIRED)) for path in folder.glob(pattern)]
     numbers = [int(path.stem.rpartition('-')[2]) for path in files]
     return max(numbers, default=-1) + 1
 
 
-def _write_index(folder, root, pictures, shards):
-    """Writes the index of [(path, Table)] and retires other shards: (frames, bytes, names of missing frames).
+def _write_index(
+    folder: Path, root: str, image_changes: dict[str, Any] | None, shards: list[Shard]
+) -> tuple[int, int, list[str]]:
+    """Writes the index of [(path, FrameTable)] and retires other shards: (frames, bytes, names of missing frames).
 
     Readers that opened the index before find the shards that it lists, renamed, until the next update deletes them.
     """
     records = np.concatenate([table.records for _, table in shards])
     records['shard'] = np.repeat(np.arange(len(shards)), [len(table) for _, table in shards])
     names = [name for _, table in shards for name in table.all_names()]
-    files = [{'file': path.name, 'size': path.stat().st_size} for path, _ in shards]
+    files: list[dict[str, Any]] = [{'file': path.name, 'size': path.stat().st_size} for path, _ in shards]
     atomic_write(
-        folder / INDEX_FILE, table_bytes({'root': root, 'pictures': pictures, 'shards': files}, records, names)
+        folder / INDEX_FILE,
+        table_bytes({'root': root, 'image_changes': image_changes, 'shards': files}, records, names),
     )
     for path in folder.glob(SHARD_FILES.replace(*RETIRED)):
         path.unlink()

@@ -8,6 +8,7 @@ import logging
 
 import numpy as np
 from mmengine.logging import print_log
+from numpy.typing import ArrayLike, NDArray
 
 from handpose.datasets.io.errors import DatasetError
 
@@ -34,7 +35,7 @@ PER_METRE = {'metres': 1, 'centimetres': 100, 'millimetres': 1000}
 WRIST, MIDDLE_KNUCKLE = 0, 9
 
 
-def plausible_joints(joints, valid, where, unit='metres'):
+def plausible_joints(joints: ArrayLike, valid: ArrayLike, where: object, unit: str = 'metres') -> NDArray:
     """Checks the joints of a sequence and returns which of them can be used.
 
     Args:
@@ -79,7 +80,7 @@ def plausible_joints(joints, valid, where, unit='metres'):
     return usable
 
 
-def check_hand(joints, where, unit='metres'):
+def check_hand(joints: ArrayLike, where: object, unit: str = 'metres') -> None:
     """Refuses one hand (21, 3), metres, that cannot be one; a label file of its own is right or broken.
 
     Raises:
@@ -95,7 +96,7 @@ def check_hand(joints, where, unit='metres'):
         )
 
 
-def _wrong_size(palm, count, where, unit):
+def _wrong_size(palm: float, count: int, where: object, unit: str) -> str:
     on_disk = palm * PER_METRE[unit]
     fitting = [name for name, scale in PER_METRE.items() if PALM_LENGTH[0] < on_disk / scale < PALM_LENGTH[1]]
     looks = f'the numbers look like {fitting[0]}' if fitting else 'no unit makes that a hand'
@@ -105,7 +106,7 @@ def _wrong_size(palm, count, where, unit):
     )
 
 
-def check_hand_parameters(pose, shape, transl, where):
+def check_hand_parameters(pose: NDArray | None, shape: NDArray | None, transl: NDArray | None, where: object) -> None:
     """Refuses hand-model parameters that are not finite or beyond any fit.
 
     Args:
@@ -133,7 +134,7 @@ def check_hand_parameters(pose, shape, transl, where):
             )
 
 
-def possible_parameters(pose, shape, transl):
+def possible_parameters(pose: NDArray, shape: NDArray, transl: NDArray) -> NDArray:
     """Which hand-model parameters are finite and within `MAX_ANGLE`, `MAX_SHAPE` and `MAX_DISTANCE`.
 
     Args:
@@ -151,7 +152,7 @@ def possible_parameters(pose, shape, transl):
     )
 
 
-def check_intrinsics(intrinsics, where, size=None):
+def check_intrinsics(intrinsics: ArrayLike, where: object, size: tuple[float, ...] | None = None) -> None:
     """Refuses camera matrices of no pinhole camera.
 
     Args:
@@ -193,7 +194,7 @@ def check_intrinsics(intrinsics, where, size=None):
         )
 
 
-def check_extrinsics(extrinsics, where):
+def check_extrinsics(extrinsics: ArrayLike, where: object) -> None:
     """Refuses matrices (..., 4, 4) that are no rigid motion in metres.
 
     Raises:
@@ -222,7 +223,7 @@ def check_extrinsics(extrinsics, where):
         )
 
 
-def check_view(points, where):
+def check_view(points: ArrayLike, where: object) -> None:
     """Refuses a camera that cannot see the hands of a sequence: the sign of inverted extrinsics or of a wrong unit.
 
     Hands leave the image in real recordings, so only an overwhelming share counts.
@@ -252,5 +253,5 @@ def check_view(points, where):
         )
 
 
-def _first(values, wrong):
-    return tuple(float(f'{v:.6g}') for v in values[wrong][0])
+def _first(values: NDArray, wrong: ArrayLike) -> tuple[float, ...]:
+    return tuple(float(f'{v:.6g}') for v in values[np.asarray(wrong)][0])

@@ -1,5 +1,6 @@
 """Smaller images for a packed store: lossy, and only on request."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import cv2
@@ -16,11 +17,11 @@ class Recoding:
     `size` (w, h) resizes them, all of which must be of one size; `encoding` 'jpg' with `quality`, or 'png'.
     """
 
-    size: tuple | None = None
+    size: tuple[int, int] | None = None
     encoding: str = 'jpg'
     quality: int = 95
 
-    def __post_init__(self):
+    def __post_init__(self) -> None:
         if (
             self.encoding not in ENCODINGS
             or not 1 <= self.quality <= 100
@@ -28,7 +29,7 @@ class Recoding:
         ):
             raise DatasetError(f"images are packed as 'jpg' of quality 1 to 100 or as 'png', not as {self}")
 
-    def apply(self, data, path, source_size):
+    def apply(self, data: bytes, path: str, source_size: Sequence[int] | None) -> bytes:
         """The bytes of an image, decoded, resized if wanted, and encoded.
 
         Raises:

@@ -4,13 +4,16 @@ docs/motion_file.md describes it for those who write one. Metres, OpenCV camera 
 Legend: N frames of all S sequences one after the other, K cameras.
 """
 
-from dataclasses import dataclass, replace
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from handpose.datasets.base import DatasetError, check_choice
+from handpose.datasets.io.errors import DatasetError, check_choice
 from handpose.datasets.io.plausibility import (
     check_extrinsics,
     check_hand_parameters,
@@ -20,9 +23,9 @@ from handpose.datasets.io.plausibility import (
 from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
 from handpose.hands import COMMON_JOINTS, JOINT_ORDERS, to_common
-from handpose.registry import did_you_mean
+from handpose.hands.sides import SIDE_LABELS
+from handpose.text import did_you_mean
 
-SIDES = ('left', 'right')
 _REQUIRED = ('joints', 'frame_valid', 'sequence_names', 'sequence_lengths', 'hand_side', 'fps')
 _CAMERAS = ('camera_serials', 'camera_sizes', 'camera_intrinsics', 'camera_extrinsics')
 _OBJECT = ('object_names', 'object_rotvec', 'object_transl')
@@ -42,22 +45,22 @@ class RecordedMotion:
     z = 0. `object_names` S YCB names ('' = none), `object_rotvec` and `object_transl` (N, 3) its pose in the world,
     NaN where unknown. `hand_pose` (N, 16, 3), `hand_shape` (S, 10) and `hand_transl` (N, 3) are parameters of the hand
     model named `hand_model`, in the world; anything in frames that are not valid. `joints` are what was recorded: the
-    model's may lie beside them. `licence` a sentence about the recordings. What is not known is None.
+    model's may lie beside them. `licence` a message about the recordings. What is not known is None.
     """
 
     joints: np.ndarray
     frame_valid: np.ndarray
-    sequence_names: list
+    sequence_names: list[str]
     sequence_lengths: np.ndarray
     hand_side: np.ndarray
     fps: float
-    all_sequence_names: list | None = None
-    camera_serials: list | None = None
+    all_sequence_names: list[str] = field(default_factory=list)
+    camera_serials: list[str] | None = None
     camera_sizes: np.ndarray | None = None
     camera_intrinsics: np.ndarray | None = None
     camera_extrinsics: np.ndarray | None = None
     table: np.ndarray | None = None
-    object_names: list | None = None
+    object_names: list[str] | None = None
     object_rotvec: np.ndarray | None = None
     object_transl: np.ndarray | None = None
     hand_pose: np.ndarray | None = None
@@ -66,26 +69,26 @@ class RecordedMotion:
     hand_model: str | None = None
     licence: str = ''
 
-    def __post_init__(self):
-        if self.all_sequence_names is None:
+    def __post_init__(self) -> None:
+        if not self.all_sequence_names:
             self.all_sequence_names = sorted(self.sequence_names)
 
-    def frames_of(self, sequence):
+    def frames_of(self, sequence: int) -> slice:
         """The slice of a sequence's frames."""
         stop = int(self.sequence_lengths[: sequence + 1].sum())
         return slice(stop - int(self.sequence_lengths[sequence]), stop)
 
-    def position_of(self, sequence):
+    def position_of(self, sequence: int) -> tuple[int, int]:
         """(subject, position) of a sequence, counted from 0 in the sorted full list, as splits count."""
         subject = self.sequence_names[sequence].split('/')[0]
         of_subject = [name for name in self.all_sequence_names if name.split('/')[0] == subject]
         subjects = sorted({name.split('/')[0] for name in self.all_sequence_names})
         return subjects.index(subject), of_subject.index(self.sequence_names[sequence])
 
-    def select(self, sequences):
+    def select(self, sequences: Sequence[int]) -> 'RecordedMotion':
         """The motion of some sequences (their numbers, in the wanted order); the full list of names stays."""
         frames = np.concatenate([np.arange(len(self.joints))[self.frames_of(s)] for s in sequences])
-        chosen = {'sequence_names': [self.sequence_names[s] for s in sequences]}
+        chosen: dict[str, Any] = {'sequence_names': [self.sequence_names[s] for s in sequences]}
         if self.object_names is not None:
             chosen['object_names'] = [self.object_names[s] for s in sequences]
         for name, rows in (
@@ -99,20 +102,20 @@ class RecordedMotion:
         return RecordedMotion(**{**vars(self), **chosen})
 
 
-def write_motion(path, motion):
+def write_motion(path: str | Path, motion: RecordedMotion) -> None:
     """Writes a motion file; `read_motion` gives the same back."""
     values = {name: value for name, value in vars(motion).items() if value is not None}
-    values['hand_side'] = np.array(SIDES)[motion.hand_side]
+    values['hand_side'] = np.array(SIDE_LABELS)[motion.hand_side]
     values |= {'joint_order': 'common', 'unit': 'm', 'frame': 'world'}
     with atomic_file(path) as file:
         np.savez_compressed(file, **values)
 
 
-def read_motion(path):
+def read_motion(path: str | Path) -> RecordedMotion:
     """Reads and checks a motion file.
 
     Raises:
-        DatasetError: the file is missing or not a motion file; the sentence names the key and what is wrong with it.
+        DatasetError: the file is missing or not a motion file; the message names the key and what is wrong with it.
     """
     found = _load(path)
     try:
@@ -121,15 +124,15 @@ def read_motion(path):
         raise DatasetError(f'{path}: {error}') from error
 
 
-def _load(path):
+def _load(path: str | Path) -> dict[str, NDArray]:
     if not Path(path).exists():
         raise DatasetError(
-            f'there is no motion file {path}; docs/motion_file.md says what it holds, tools/convert makes one'
+            f'there is no motion file {path}; docs/motion_file.md describes it, `handpose dexycb-to-motion` makes one'
         )
     return read_npz(path, error=DatasetError, advice='docs/motion_file.md says what it must hold')
 
 
-def _checked(found):
+def _checked(found: dict[str, NDArray]) -> RecordedMotion:
     known = (*_REQUIRED, *_OPTIONAL)
     for key in _REQUIRED:
         if key not in found:
@@ -152,7 +155,7 @@ def _checked(found):
             f'..., which sum to {lengths.sum()}'
         )
     for side in found['hand_side']:
-        check_choice('hand_side', str(side), SIDES)
+        check_choice('hand_side', str(side), SIDE_LABELS)
     valid = found['frame_valid']
     _check_whole_sequences(found['joints'], valid, names, lengths)
     _check_hand(found, valid)
@@ -160,21 +163,25 @@ def _checked(found):
     if not 0 < fps < np.inf:
         raise DatasetError(f'fps must be a positive number, got {fps}')
     _check_matrices(found)
-    per_sequence = {
+    per_sequence: dict[str, Any] = {
         'camera_extrinsics': _per_sequence(found.get('camera_extrinsics'), sequences, 4),
         'table': _per_sequence(found.get('table'), sequences, 3),
     }
-    plain = {n: found[n] for n in ('camera_sizes', 'camera_intrinsics', *_OBJECT[1:], *_HAND[:3]) if n in found}
-    strings = {name: [str(v) for v in found[name].ravel()] for name in (_CAMERAS[0], _OBJECT[0]) if name in found}
+    plain: dict[str, Any] = {
+        n: found[n] for n in ('camera_sizes', 'camera_intrinsics', *_OBJECT[1:], *_HAND[:3]) if n in found
+    }
+    strings: dict[str, Any] = {
+        name: [str(v) for v in found[name].ravel()] for name in (_CAMERAS[0], _OBJECT[0]) if name in found
+    }
     listed = found.get('all_sequence_names')
     motion = RecordedMotion(
         joints=_common(found['joints'], str(found.get('joint_order', 'common'))),
         frame_valid=valid,
         sequence_names=names,
         sequence_lengths=lengths.astype(np.int64),
-        hand_side=np.array([SIDES.index(str(side)) for side in found['hand_side']]),
+        hand_side=np.array([SIDE_LABELS.index(str(side)) for side in found['hand_side']]),
         fps=fps,
-        all_sequence_names=None if listed is None else sorted(str(name) for name in listed.ravel()),
+        all_sequence_names=[] if listed is None else sorted(str(name) for name in listed.ravel()),
         licence=str(found.get('licence', '')),
         hand_model=str(found['hand_model']) if 'hand_model' in found else None,
         **per_sequence,
@@ -185,30 +192,31 @@ def _checked(found):
     return _plausible(motion)
 
 
-def _plausible(motion):
+def _plausible(motion: RecordedMotion) -> RecordedMotion:
     """The motion without hands of impossible size; refuses wrong units and cameras that do not fit."""
     hand = np.where(motion.frame_valid[:, None, None], motion.joints, 0)
     usable = plausible_joints(hand, np.repeat(motion.frame_valid[:, None], 21, 1), 'joints')
-    if motion.hand_pose is not None:
+    if motion.hand_pose is not None and motion.hand_transl is not None:
         valid = motion.frame_valid
         check_hand_parameters(motion.hand_pose[valid], motion.hand_shape, motion.hand_transl[valid], 'hand parameters')
-    if motion.camera_serials is not None:
+    if motion.camera_sizes is not None and motion.camera_intrinsics is not None:
+        assert motion.camera_serials is not None and motion.camera_extrinsics is not None
         for number, serial in enumerate(motion.camera_serials):
             size = tuple(int(n) for n in motion.camera_sizes[number])
             check_intrinsics(motion.camera_intrinsics[number], f'camera_intrinsics of {serial}', size)
         check_extrinsics(motion.camera_extrinsics, 'camera_extrinsics')
-    usable = usable.all(1)
+    usable = np.asarray(usable.all(1))
     _check_whole_sequences(motion.joints, usable, motion.sequence_names, motion.sequence_lengths)
     return replace(motion, frame_valid=usable)
 
 
-def _check_shapes(found, frames, sequences):
+def _check_shapes(found: dict[str, NDArray], frames: int, sequences: int) -> None:
     for group in (_CAMERAS, _OBJECT, _HAND):
         present = [name for name in group if name in found]
         if present and len(present) != len(group):
             raise DatasetError(f'{", ".join(group)} come together; only {", ".join(present)} given')
     cameras = len(found.get('camera_serials', ()))
-    expected = {
+    expected: dict[str, list[tuple]] = {
         'joints': [(frames, None, 3)], 'frame_valid': [(frames,)], 'sequence_lengths': [(sequences,)],
         'hand_side': [(sequences,)], 'fps': [()], 'camera_sizes': [(cameras, 2)],
         'camera_intrinsics': [(cameras, 3, 3)], 'table': [(4, 4), (sequences, 4, 4)],
@@ -229,7 +237,7 @@ def _check_shapes(found, frames, sequences):
         raise DatasetError(f'sequence_lengths must be whole numbers, got {found["sequence_lengths"].dtype}')
 
 
-def _check_matrices(found):
+def _check_matrices(found: dict[str, NDArray]) -> None:
     for name in ('camera_extrinsics', 'table'):
         matrix = np.asarray(found.get(name, np.eye(4)), np.float64)
         rotation = matrix[..., :3, :3]
@@ -245,11 +253,11 @@ def _check_matrices(found):
         )
 
 
-def _fits(shape, wanted):
+def _fits(shape: tuple, wanted: tuple) -> bool:
     return len(shape) == len(wanted) and all(b is None or a == b for a, b in zip(shape, wanted, strict=True))
 
 
-def _check_names(found, names):
+def _check_names(found: dict[str, NDArray], names: list[str]) -> None:
     for name in names:
         if name.count('/') != 1 or not all(name.split('/')):
             raise DatasetError(f"sequence_names must read 'subject/sequence', got {name!r}")
@@ -262,7 +270,7 @@ def _check_names(found, names):
         raise DatasetError(f'all_sequence_names must hold every sequence, but lacks {missing[0]!r}')
 
 
-def _check_whole_sequences(joints, valid, names, lengths):
+def _check_whole_sequences(joints: NDArray, valid: NDArray, names: list[str], lengths: NDArray) -> None:
     broken = valid & ~np.isfinite(joints).all((1, 2))
     stops = lengths.cumsum()
     if broken.any():
@@ -278,21 +286,23 @@ def _check_whole_sequences(joints, valid, names, lengths):
             raise DatasetError(f'sequence {name} has no valid frame: leave it out')
 
 
-def _check_hand(found, valid):
+def _check_hand(found: dict[str, NDArray], valid: NDArray) -> None:
     for name, rows in (('hand_pose', valid), ('hand_transl', valid), ('hand_shape', slice(None))):
         if name in found and not np.isfinite(found[name][rows]).all():
             where = 'every sequence' if name == 'hand_shape' else 'every valid frame'
             raise DatasetError(f'{name} must be finite in {where}; leave the hand-model keys out if it is not known')
 
 
-def _check_objects(motion):
-    for sequence, name in enumerate(motion.object_names or ()):
-        frames = motion.frames_of(sequence)
-        if name and not (np.isfinite(motion.object_rotvec) & np.isfinite(motion.object_transl))[frames].all(1).any():
+def _check_objects(motion: RecordedMotion) -> None:
+    if motion.object_names is None or motion.object_rotvec is None or motion.object_transl is None:
+        return
+    finite = (np.isfinite(motion.object_rotvec) & np.isfinite(motion.object_transl)).all(1)
+    for sequence, name in enumerate(motion.object_names):
+        if name and not finite[motion.frames_of(sequence)].any():
             raise DatasetError(f'sequence {motion.sequence_names[sequence]} names an object {name} without any pose')
 
 
-def _common(joints, order):
+def _common(joints: NDArray, order: str) -> NDArray:
     if order not in JOINT_ORDERS:
         raise DatasetError(
             f'joint_order must be one of {", ".join(JOINT_ORDERS)}, got {order!r}.{did_you_mean(order, JOINT_ORDERS)}'
@@ -306,7 +316,7 @@ def _common(joints, order):
     return common.numpy()
 
 
-def _per_sequence(value, sequences, ndim):
+def _per_sequence(value: NDArray | None, sequences: int, ndim: int) -> NDArray | None:
     """One matrix (or one per camera) for all sequences, or one each, as one each."""
     if value is None or value.ndim == ndim:
         return value

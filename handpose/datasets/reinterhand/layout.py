@@ -1,4 +1,4 @@
-"""Re:InterHand's files: where they lie, what they hold, and a sentence for everything that can be wrong with them.
+"""Re:InterHand's files: where they are, what they hold, and clear errors for damaged ones.
 
 Moon et al., "A Dataset of Relighted 3D Interacting Hands", NeurIPS 2023; https://mks0601.github.io/ReInterHand. On
 disk: millimetres (MANO's translation metres), world coordinates. Frame numbers are zero-padded in the names of
@@ -13,15 +13,15 @@ from typing import NamedTuple
 
 import numpy as np
 from mmengine.logging import print_log
+from numpy.typing import NDArray
 
-from handpose.datasets.base import DatasetError
-from handpose.datasets.io.errors import UNPACK
+from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import key_of, mano_numbers, numbers, read_json
 from handpose.datasets.io.pose_recordings import Camera, check_cameras, pinhole
 from handpose.files.reading import read_text, visible_names, visible_paths
 from handpose.hands.joints import permutation_to_common
+from handpose.hands.sides import SIDE_LABELS
 
-SIDES = ('left', 'right')
 SOURCES = ('orig_fits', 'keypoints_orig')
 FRAME_STEP = 3  # from one frame's number to the next of frame_list.txt, 30 a second
 FRAME_LIST = 'frame_list.txt'
@@ -38,17 +38,17 @@ _FRAME_NUMBER = {
 }
 
 
-class Capture(NamedTuple):
+class ReInterHandCapture(NamedTuple):
     """One capture: its folder, `segments` {name: frame numbers, rising}, `cameras` {name: Camera}, and for each of
-    `SIDES` the frame numbers that have joints."""  # fmt: skip
+    `SIDE_LABELS` the frame numbers that have joints."""  # fmt: skip
 
     folder: Path
-    segments: dict
-    cameras: dict
-    present: tuple
+    segments: dict[str, NDArray]
+    cameras: dict[str, Camera]
+    present: tuple[set[int], ...]
 
 
-def capture_folders(root):
+def capture_folders(root: str | Path) -> list[Path]:
     """The folders of `root` that hold a frame list, by name.
 
     Raises:
@@ -61,21 +61,21 @@ def capture_folders(root):
         raise DatasetError(
             f'Re:InterHand is expected in {root}, which {what}. Download it by the scripts of '
             f'https://github.com/facebookresearch/InterWild (tool/ReInterHand) and unpack it there, or make the '
-            f'synthetic stand-in, which has the same layout: `python tools/make_synthetic.py --layout reinterhand '
+            f'synthetic stand-in, which has the same layout: `handpose make-data --layout reinterhand '
             f'--root {root}`.'
         )
     return folders
 
 
-def capture_id(folder):
+def capture_id(folder: Path) -> str:
     """The part of a capture's name that says who it is of: 'm--20221215--0949--RNS217--pilot--...' -> 'RNS217'."""
     parts = folder.name.split('--')
     return parts[3] if len(parts) > 3 else folder.name
 
 
-def read_capture(folder, source):
+def read_capture(folder: Path, source: str) -> ReInterHandCapture:
     """Reads what is to know of a capture without its labels."""
-    capture = Capture(folder, read_frame_list(folder), read_cameras(folder), _present(folder, source))
+    capture = ReInterHandCapture(folder, read_frame_list(folder), read_cameras(folder), _present(folder, source))
     listed = max((int(numbers[-1]) for numbers in capture.segments.values()), default=-1)
     there = max((frame for present in capture.present for frame in present), default=-1)
     if there >= listed + FRAME_STEP:
@@ -88,9 +88,10 @@ def read_capture(folder, source):
     return capture
 
 
-def read_frame_list(folder):
+def read_frame_list(folder: Path) -> dict[str, NDArray]:
     """Reads frame_list.txt, lines '<segment> <frame>', as {segment: frame numbers (N,), rising}."""
-    path, segments = folder / FRAME_LIST, {}
+    path = folder / FRAME_LIST
+    segments: dict[str, list[int]] = {}
     text = read_text(path, error=DatasetError, advice=UNPACK)
     for count, line in enumerate(text.splitlines(), 1):
         parts = line.split()
@@ -107,7 +108,7 @@ def read_frame_list(folder):
     return {name: np.array(sorted(frames)) for name, frames in segments.items()}
 
 
-def read_cameras(folder):
+def read_cameras(folder: Path) -> dict[str, Camera]:
     """Reads the cameras outside (not the ones on the head, which are fisheye and move) as {name: Camera}."""
     path, cameras = folder / CAMERAS, {}
     for name, found in read_json(path).items():
@@ -123,7 +124,7 @@ def read_cameras(folder):
     return cameras
 
 
-def read_joints(capture, frames, source):
+def read_joints(capture: ReInterHandCapture, frames: NDArray, source: str) -> tuple[NDArray, NDArray]:
     """The joints of a segment's frames (N,): (N, 2, 21, 3) float32 metres, world, and which are there (N, 2, 21)."""
     joints = np.zeros((len(frames), 2, 21, 3), np.float32)
     valid = np.zeros((len(frames), 2, 21), bool)
@@ -134,14 +135,14 @@ def read_joints(capture, frames, source):
                 for hand, points in enumerate((both[21:], both[:21])):  # the right hand comes first
                     _place(joints[row, hand], valid[row, hand], points[_TO_COMMON[source]])
             continue
-        for hand, side in enumerate(SIDES):
+        for hand, side in enumerate(SIDE_LABELS):
             if frame in capture.present[hand]:
                 points = _read_points(_orig_fits(capture.folder, side) / f'keypoint-{frame:06d}.json', 24)
                 _place(joints[row, hand], valid[row, hand], points[_TO_COMMON[source]])
     return joints, valid
 
 
-def read_mano(capture, frames):
+def read_mano(capture: ReInterHandCapture, frames: NDArray) -> tuple[NDArray, NDArray]:
     """MANO parameters of a segment's frames (N,): (N, 2, 61) float32, world, and which are there (N, 2).
 
     Pose (48, without the mean pose), shape (10), translation (3, metres, as the official loader takes it).
@@ -153,7 +154,7 @@ def read_mano(capture, frames):
             f"{folder} does not exist; unpack mano_fits, or read the joints alone by labels='joints_only'"
         )
     for row, frame in enumerate(frames.tolist()):
-        for hand, side in enumerate(SIDES):
+        for hand, side in enumerate(SIDE_LABELS):
             path = folder / f'{frame}_{side}.json'
             if path.exists():
                 values[row, hand] = mano_numbers(read_json(path), path)
@@ -161,23 +162,25 @@ def read_mano(capture, frames):
     return values, valid
 
 
-def _place(joints, valid, points):
+def _place(joints: NDArray, valid: NDArray, points: NDArray) -> None:
     """Fills a hand's joints with points (21, 3) in millimetres; those that are not finite are not there."""
     valid[:] = np.isfinite(points).all(-1)
     joints[valid] = points[valid] / 1000
 
 
-def _read_points(path, count, missing=False):
+def _read_points(path: str | Path, count: int, missing: bool = False) -> NDArray:
     return numbers(read_json(path, list, allow_nan=missing), (count, 3), path, missing=missing)
 
 
-def _orig_fits(folder, side):
+def _orig_fits(folder: Path, side: str) -> Path:
     return folder / 'orig_fits' / side / 'Keypoints'
 
 
-def _present(folder, source):
-    """For each of `SIDES` the set of frame numbers that have joints."""
-    folders = [_orig_fits(folder, side) for side in SIDES] if source == 'orig_fits' else [folder / _KEYPOINTS_ORIG] * 2
+def _present(folder: Path, source: str) -> tuple[set[int], ...]:
+    """For each of `SIDE_LABELS` the set of frame numbers that have joints."""
+    folders = (
+        [_orig_fits(folder, side) for side in SIDE_LABELS] if source == 'orig_fits' else [folder / _KEYPOINTS_ORIG] * 2
+    )
     for path in folders:
         if not path.is_dir():
             raise DatasetError(f'{path} does not exist; unpack {source}, or choose joints={_other(source)!r}')
@@ -186,5 +189,5 @@ def _present(folder, source):
     return tuple(found)
 
 
-def _other(source):
+def _other(source: str) -> str:
     return SOURCES[1 - SOURCES.index(source)]

@@ -1,60 +1,76 @@
-"""Gives a clip the input of a refiner: its true joints as a per-frame estimator would have seen them."""
+"""Simulates the input of a refiner: the ground-truth joints of a clip with the errors of a per-frame estimator."""
 
+from collections.abc import Mapping
 from dataclasses import fields, replace
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from handpose.datasets.base import DatasetError, check_choice
-from handpose.datasets.transforms.noise_model import PRESETS, NoiseOptions, estimate
-from handpose.datasets.transforms.noise_processes import bursts, inside
-from handpose.registry import TRANSFORMS, did_you_mean
+from handpose.datasets.io.errors import DatasetError, check_choice
+from handpose.datasets.transforms.noise_model import PRESETS, NoiseOptions, simulate_estimate
+from handpose.datasets.transforms.noise_processes import burst_mask, sample_bursts
+from handpose.registry import TRANSFORMS
+from handpose.structures import HandSequence
+from handpose.text import did_you_mean
 
 
 @TRANSFORMS.register_module()
 class EstimatorNoise:
-    """Fills `input_joints_3d`, `input_valid` and `input_confidence` from the true joints of a clip or a track.
+    """Fills `input_joints_3d`, `input_valid` and `input_confidence` from the ground-truth joints of a clip or a track.
 
-    The errors are those of docs/noise_model.md. Frames without a hand, and padding, have no estimate. One draw is for a
-    whole clip: everything follows from the generator that the dataset gives it.
+    The errors are those of docs/noise_model.md. Frames without a hand, and padding, have no estimate. All errors of a
+    clip are sampled together and determined by the generator.
 
     Args:
         preset: 'hamer_dexycb', or 'silent', no errors at all.
         changes: {name: value} of `NoiseOptions` that differ from the preset.
 
     Raises:
-        DatasetError: an unknown preset or option, joints that are not in the camera's frame, or a clip without them.
+        DatasetError: an unknown preset or option.
     """
 
-    def __init__(self, preset='hamer_dexycb', changes=None):
+    def __init__(self, preset: str = 'hamer_dexycb', changes: Mapping[str, Any] | None = None) -> None:
         check_choice('preset', preset, tuple(PRESETS))
         self.options = noise_options(preset, changes)
 
-    def __call__(self, sample, rng):
-        """Returns the sample with its input."""
+    def __call__(self, sample: HandSequence, rng: np.random.Generator) -> HandSequence:
+        """Simulates the input of a clip.
+
+        Args:
+            sample: with joints in the camera's frame.
+            rng: source of the errors.
+
+        Returns:
+            The clip with its input.
+
+        Raises:
+            DatasetError: a clip without joints, or in another coordinate frame.
+        """
         if sample.joints_3d is None or sample.joints_valid is None:
             raise DatasetError('EstimatorNoise needs joints_3d and joints_valid, which this clip lacks')
         if sample.frame != 'camera':
             raise DatasetError(
                 f"EstimatorNoise needs joints in the camera's frame, got frame {sample.frame!r}: errors depend on depth"
             )
-        truth = sample.joints_3d.double().numpy()
-        present = sample.joints_valid.numpy().any(-1)
+        target = sample.joints_3d.double().numpy()
+        present = np.any(sample.joints_valid.numpy(), axis=-1)
         if sample.frame_valid is not None:
             present = present & sample.frame_valid.numpy()[:, None]
         fps = float(sample.meta.get('fps') or 30.0)
-        joints, valid = np.zeros(truth.shape), np.zeros(present.shape, bool)
-        confidence = np.zeros(truth.shape[:-1])
+        joints, valid = np.zeros(target.shape), np.zeros(present.shape, bool)
+        confidence = np.zeros(target.shape[:-1])
         for hand, side in enumerate(sample.hand_side.tolist()):
             if not present[:, hand].any():
                 continue
-            filled = fill_gaps(truth[:, hand], sample.joints_valid[:, hand].numpy() & present[:, hand, None])
+            filled = fill_gaps(target[:, hand], sample.joints_valid[:, hand].numpy() & present[:, hand, None])
             occlusion = None if sample.occlusion is None else sample.occlusion[:, 0, hand].numpy()
-            drawn = estimate(filled, side, fps, self.options, rng, occlusion)
-            valid[:, hand] = drawn.valid & present[:, hand]
-            joints[:, hand], confidence[:, hand] = drawn.joints, drawn.confidence
+            simulated = simulate_estimate(filled, side, fps, self.options, rng, occlusion)
+            valid[:, hand] = simulated.valid & present[:, hand]
+            joints[:, hand], confidence[:, hand] = simulated.joints, simulated.confidence
         if len(sample.hand_side) == 2:
-            _exchange(rng, fps, self.options, joints, valid, confidence)
+            _swap_hands(rng, fps, self.options, joints, valid, confidence)
         joints[~valid], confidence[~valid] = 0, 0
         return sample.replace(
             input_joints_3d=torch.from_numpy(joints.astype(np.float32)),
@@ -63,11 +79,18 @@ class EstimatorNoise:
         )
 
 
-def noise_options(preset='hamer_dexycb', changes=None):
-    """A preset with some options changed.
+def noise_options(preset: str = 'hamer_dexycb', changes: Mapping[str, Any] | None = None) -> NoiseOptions:
+    """Changes some options of a preset.
+
+    Args:
+        preset: a key of `PRESETS`.
+        changes: {name: value}.
+
+    Returns:
+        The options.
 
     Raises:
-        DatasetError: an option that `NoiseOptions` has not.
+        DatasetError: an unknown option, or fractions that do not match the time constants.
     """
     known = [field.name for field in fields(NoiseOptions)]
     for name in changes or {}:
@@ -76,38 +99,47 @@ def noise_options(preset='hamer_dexycb', changes=None):
                 f'the noise has no option {name!r} (it has: {", ".join(known)}).{did_you_mean(name, known)}'
             )
     options = replace(PRESETS[preset], **(changes or {}))
-    if len(options.time_constants) != len(options.time_shares) or sum(options.time_shares) <= 0:
+    if len(options.time_constants) != len(options.time_fractions) or sum(options.time_fractions) <= 0:
         raise DatasetError(
-            f'time_constants and time_shares must be equally many and have shares above 0, got '
-            f'{options.time_constants} and {options.time_shares}'
+            f'expected a fraction in time_fractions for each of time_constants, and a sum above 0, got '
+            f'{options.time_constants} and {options.time_fractions}'
         )
     return options
 
 
-def fill_gaps(joints, valid):
-    """Joints (T, 21, 3) with those that are not valid (T, 21) taken from the nearest frames, linearly in between.
+def fill_gaps(joints: NDArray[np.float64], valid: NDArray[np.bool_]) -> NDArray[np.float64]:
+    """Fills joints that are not valid from the nearest frames, linearly in between.
 
-    A joint that is never valid gets the place of the wrist, or of the first valid joint of the hand.
+    A joint that is never valid gets the position of the wrist, or of the first valid joint of the hand.
+
+    Args:
+        joints: (T, 21, 3).
+        valid: (T, 21).
+
+    Returns:
+        (T, 21, 3).
     """
     if valid.all():
         return joints
     filled, frames = joints.copy(), np.arange(len(joints))
     never = []
     for joint in range(joints.shape[1]):
-        there = np.flatnonzero(valid[:, joint])
-        if not len(there):
+        annotated = np.flatnonzero(valid[:, joint])
+        if not len(annotated):
             never.append(joint)
-        elif len(there) < len(frames):
+        elif len(annotated) < len(frames):
             for axis in range(3):
-                filled[:, joint, axis] = np.interp(frames, there, joints[there, joint, axis])
+                filled[:, joint, axis] = np.interp(frames, annotated, joints[annotated, joint, axis])
     if never:
         filled[:, never] = filled[:, [int(valid.any(0).argmax())]]
     return filled
 
 
-def _exchange(rng, fps, options, joints, valid, confidence):
-    """In bursts the two hands' estimates (T, 2, ...) change places, where both are there."""
-    begin, end = bursts(rng, len(joints), fps, options.swap_rate, options.swap_duration)
-    now = inside(begin, end, len(joints), fps).any(0) & valid.all(1)
+def _swap_hands(
+    rng: np.random.Generator, fps: float, options: NoiseOptions, joints: NDArray, valid: NDArray, confidence: NDArray
+) -> None:
+    """Swaps the estimates (T, 2, ...) of the two hands in bursts, if both are valid."""
+    begin, end = sample_bursts(rng, len(joints), fps, options.swap_rate, options.swap_duration)
+    swapped = burst_mask(begin, end, len(joints), fps).any(0) & valid.all(1)
     for values in (joints, confidence):
-        values[now] = values[now, ::-1]
+        values[swapped] = values[swapped, ::-1]

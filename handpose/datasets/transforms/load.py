@@ -1,113 +1,211 @@
 """From files to images."""
 
+from collections.abc import Iterable, Iterator
+from typing import Any
+
 import cv2
 import numpy as np
+import torch
+from numpy.typing import NDArray
 
 from handpose.datasets.io.errors import BrokenFrames, DatasetError
 from handpose.datasets.io.packed_frames import open_packed
-from handpose.datasets.transforms.frame import ResizeFrames
+from handpose.datasets.transforms.frame import common_size, warp_frames
 from handpose.datasets.transforms.images import to_images
+from handpose.geometry.camera import resize_affine
+from handpose.geometry.warp import resize_image
 from handpose.registry import TRANSFORMS
+from handpose.structures import HandSequence
+
+Size = tuple[int, int]  # (width, height), pixels
 
 
 @TRANSFORMS.register_module()
 class LoadImages:
-    """Reads the images that `meta['paths']` names: one path a frame, or a list of K paths a frame.
+    """Reads the images that `meta['paths']` names: one path per frame, or a list of K paths per frame.
 
-    Gives `images` (T, K, 3, h, w) uint8 RGB. With `meta['packed']` they come from that store of packed frames, in which
-    they are called by their paths from `meta['data_root']` (docs/packed_frames.md); from a store of resized images,
-    intrinsics and 2D labels are resized too.
+    `images` are (T, K, 3, h, w) uint8 RGB afterwards. Views of different resolution are padded with black at the right
+    and at the bottom to the largest width and height, which changes no pixel coordinate; `HandCrop` crops each of them
+    to the same size, or `size` resizes them here.
 
-    Raises (at a call):
-        BrokenFrames: files or packed frames that are missing, truncated, not images, or not of `meta['image_size']`
-            (w, h); or packed frames that fail their checksum.
-        DatasetError: images of one clip differ in size and `meta` names none; a store that cannot be read, or lacks
-            frames.
+    With `meta['packed']` the images come from that store of packed frames, in which their names are their paths
+    relative to `meta['data_root']` (docs/packed_frames.md); with a store of resized images, intrinsics and 2D labels
+    are resized too.
+
+    Files must have the sizes that `meta` states: `image_sizes`, K (width, height), or `image_size` for all views. After
+    loading, `meta['image_sizes']` are the original sizes of the views, and `meta['image_size']` is that of `images`.
+
+    Args:
+        size: (width, height) to which each view is resized, pixels; intrinsics, 2D joints and boxes follow. None: not
+            resized.
     """
 
-    def __call__(self, sample, rng):
-        """Returns the sample with `images`; `rng` is not used."""
-        store = None
+    def __init__(self, size: Size | None = None) -> None:
+        self.size = None if size is None else (int(size[0]), int(size[1]))
+
+    def __call__(self, sample: HandSequence, rng: np.random.Generator | None) -> HandSequence:
+        """Loads the images of a clip.
+
+        Args:
+            sample: without images.
+            rng: not used.
+
+        Returns:
+            The clip with `images`.
+
+        Raises:
+            BrokenFrames: files or packed frames that do not exist, are truncated, are not images, or are not of the
+                size that `meta` states; or packed frames that fail their checksum.
+            DatasetError: images of one camera differ in size, and `meta` states none; a store that cannot be read, or
+                lacks frames.
+            SequenceError: the images are resized and the clip lacks intrinsics.
+        """
+        paths = [[p] if isinstance(p, str) else list(p) for p in sample.meta['paths']]
+        stated = _stated_sizes(sample.meta, len(paths[0]))
+        stored, store = stated, None
         if sample.meta.get('packed') is not None:
             store = open_packed(sample.meta['packed'], sample.meta.get('data_root'))
-            sample = _resize_labels(sample, store)
-        paths = [[p] if isinstance(p, str) else list(p) for p in sample.meta['paths']]
-        # Frames repeated at the ends of a track are decoded once.
-        once = dict.fromkeys(path for row in paths for path in row)
-        loaded, failed = {}, {}
-        for path, data, error in read_files(once) if store is None else store.read(once):
-            try:
-                loaded[path] = _decode(path, data, error, sample.meta.get('image_size'))
-            except DatasetError as broken:
-                failed[path] = broken
-        wrong = {position: failed[path] for position, row in enumerate(paths) for path in row if path in failed}
-        if wrong:
-            more = f' (and {len(wrong) - 1} more frames of the clip)' if len(wrong) > 1 else ''
-            raise BrokenFrames(f'{next(iter(wrong.values()))}{more}', wrong)
-        if len({image.shape for image in loaded.values()}) > 1:
-            raise DatasetError(f'images of one clip must have one size, but those beside {paths[0][0]} differ')
-        return sample.replace(images=to_images(np.stack([[loaded[p] for p in row] for row in paths])))
+            stated, stored = _packed_sizes(store, stated)
+        images = _load(paths, stored, store)
+        loaded = [_size_of_view(images, paths, k) for k in range(len(paths[0]))]
+        original = [size or found for size, found in zip(stated, loaded, strict=True)]
+        resized = loaded if self.size is None else [self.size] * len(loaded)
+        size = common_size(resized)
+        if resized != original:
+            affine = torch.stack([resize_affine(old, new) for old, new in zip(original, resized, strict=True)])
+            sample = warp_frames(sample, affine, size)
+        images = {path: _pad(_resize(image, self.size), size) for path, image in images.items()}
+        return sample.replace(
+            images=to_images(np.stack([[images[path] for path in row] for row in paths])),
+            meta={**sample.meta, 'image_size': size, 'image_sizes': original},
+        )
 
 
-def read_image(path, size=None):
-    """Reads an RGB image (h, w, 3) uint8.
+def read_image(path: str, size: Size | None = None) -> NDArray:
+    """Reads an image file.
+
+    Args:
+        path: the file.
+        size: (width, height) that it must have, pixels; None: any.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
 
     Raises:
-        DatasetError: the file is missing, truncated, not an image, or not of `size` (width, height).
+        DatasetError: the file does not exist, is truncated, is not an image, or is not of this size.
     """
     return _decode(*next(read_files([path])), size)
 
 
-def decode_image(data, path):
-    """Decodes the bytes of an image file to BGR (h, w, 3) uint8.
+def decode_image(data: bytes | memoryview, path: str) -> NDArray:
+    """Decodes the content of an image file.
+
+    Args:
+        data: the content.
+        path: name for the error message.
+
+    Returns:
+        (h, w, 3) uint8 BGR.
 
     Raises:
-        DatasetError: they are cut off or no image; `path` names them.
+        DatasetError: the content is truncated or not an image.
     """
-    data = np.frombuffer(data, np.uint8)
-    # OpenCV fills the missing rows of a truncated JPEG with grey and says nothing, so look for the end marker.
-    whole = data[:2].tobytes() != b'\xff\xd8' or b'\xff\xd9' in data[-64:].tobytes()
-    image = cv2.imdecode(data, cv2.IMREAD_COLOR) if len(data) and whole else None
+    encoded = np.frombuffer(data, np.uint8)
+    # OpenCV fills the missing rows of a truncated JPEG with grey without a warning, so look for the end marker.
+    complete = encoded[:2].tobytes() != b'\xff\xd8' or b'\xff\xd9' in encoded[-64:].tobytes()
+    image = cv2.imdecode(encoded, cv2.IMREAD_COLOR) if len(encoded) and complete else None
     if image is None:
-        raise DatasetError(f'image {path} is truncated or not an image ({len(data)} bytes); unpack the data set again')
+        raise DatasetError(f'image {path} is truncated or not an image ({len(data)} bytes); unpack the dataset again')
     return image
 
 
-def read_files(paths):
-    """Gives (path, data, None), or (path, None, error), as `PackedFrames.read` does."""
+def read_files(paths: Iterable[str]) -> Iterator[tuple[str, bytes | None, DatasetError | None]]:
+    """Reads files, as `PackedFrames.read` does.
+
+    Args:
+        paths: the files.
+
+    Yields:
+        (path, content, None), or (path, None, error).
+    """
     for path in paths:
+        data: bytes | None = None
+        error: DatasetError | None = None
         try:
             with open(path, 'rb', buffering=0) as file:
-                data, error = file.readall(), None
-        except OSError as trouble:
-            data = None
-            error = DatasetError(f'image {path} cannot be read ({trouble.strerror}); unpack the data set again')
-            error.__cause__ = trouble
+                data = file.readall()
+        except OSError as cause:
+            error = DatasetError(f'image {path} cannot be read ({cause.strerror}); unpack the dataset again')
+            error.__cause__ = cause
         yield path, data, error
 
 
-def _decode(path, data, error, size):
-    """One frame as RGB (h, w, 3), or what is wrong with it as a DatasetError."""
+def _stated_sizes(meta: dict[str, Any], views: int) -> list[Size | None]:
+    """The size of each view's images as the reader states it."""
+    sizes = meta.get('image_sizes') or [meta.get('image_size')] * views
+    if len(sizes) != views:
+        raise DatasetError(f"meta['image_sizes'] states {len(sizes)} sizes, but a frame has {views} images")
+    return [None if size is None else (int(size[0]), int(size[1])) for size in sizes]
+
+
+def _packed_sizes(store: Any, stated: list[Size | None]) -> tuple[list[Size | None], list[Size | None]]:
+    """The sizes of each view before and after packing."""
+    if store.image_changes is None or store.image_changes['size'] is None:
+        return stated, stated
+    (width, height), size = store.image_changes['source_size'], tuple(store.image_changes['size'])
+    for found in stated:
+        if found not in (None, (width, height)):
+            raise DatasetError(
+                f'{store.folder} was packed from images of {width}x{height}, but a camera of this clip is calibrated '
+                f'for {found[0]}x{found[1]}'
+            )
+    return [(width, height)] * len(stated), [size] * len(stated)
+
+
+def _load(paths: list[list[str]], sizes: list[Size | None], store: Any) -> dict[str, NDArray]:
+    """{path: image (h, w, 3) RGB} of T x K paths, whose views must have these sizes."""
+    # Frames repeated at the ends of a track are decoded once.
+    size_of = {path: size for row in paths for path, size in zip(row, sizes, strict=True)}
+    images, failed = {}, {}
+    for path, data, error in read_files(size_of) if store is None else store.read(size_of):
+        try:
+            images[path] = _decode(path, data, error, size_of[path])
+        except DatasetError as broken:
+            failed[path] = broken
+    wrong = {t: failed[path] for t, row in enumerate(paths) for path in row if path in failed}
+    if wrong:
+        more = f' (and {len(wrong) - 1} more frames of the clip)' if len(wrong) > 1 else ''
+        raise BrokenFrames(f'{next(iter(wrong.values()))}{more}', wrong)
+    return images
+
+
+def _size_of_view(images: dict[str, NDArray], paths: list[list[str]], k: int) -> Size:
+    sizes = sorted({images[row[k]].shape[1::-1] for row in paths})
+    if len(sizes) > 1:
+        found = ' and '.join(f'{width}x{height}' for width, height in sizes[:2])
+        raise DatasetError(f'images of one camera must have one size in a clip, got {found} next to {paths[0][k]}')
+    return sizes[0]
+
+
+def _decode(path: str, data: bytes | None, error: DatasetError | None, size: Size | None) -> NDArray:
+    """One frame as RGB (h, w, 3)."""
     if error is not None:
         raise error
     image = decode_image(data, path)
-    if size is not None and image.shape[1::-1] != tuple(size):
+    if size is not None and image.shape[1::-1] != size:
         raise DatasetError(
             f'image {path} is {image.shape[1]}x{image.shape[0]}, but its camera is calibrated for {size[0]}x{size[1]}'
         )
     return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
 
 
-def _resize_labels(sample, store):
-    """The sample, before its images are loaded, with the labels of the images as a store has them."""
-    if store.pictures is None or store.pictures['size'] is None:
-        return sample
-    old = tuple(store.pictures['source_size'])
-    size = tuple(sample.meta.get('image_size') or old)
-    if size != old:
-        raise DatasetError(
-            f'{store.folder} was packed from images of {old[0]}x{old[1]}, but the camera of this clip is calibrated '
-            f'for {size[0]}x{size[1]}'
-        )
-    resize = ResizeFrames(store.pictures['size'])
-    return resize(sample.replace(meta={**sample.meta, 'image_size': old}), None)
+def _resize(image: NDArray, size: Size | None) -> NDArray:
+    return image if size in (None, image.shape[1::-1]) else resize_image(image, size)
+
+
+def _pad(image: NDArray, size: Size) -> NDArray:
+    """Adds black at the right and at the bottom."""
+    right, bottom = size[0] - image.shape[1], size[1] - image.shape[0]
+    if not right and not bottom:
+        return image
+    return cv2.copyMakeBorder(image, 0, bottom, 0, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))

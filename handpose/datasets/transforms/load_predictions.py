@@ -1,4 +1,4 @@
-"""Gives a clip the input of a refiner that a real estimator made: from predictions files, one for each track."""
+"""Fills the input of a refiner from the predictions of a real estimator: predictions files, one per track."""
 
 from functools import lru_cache
 from pathlib import Path
@@ -6,11 +6,11 @@ from pathlib import Path
 import numpy as np
 import torch
 
-from handpose.datasets.base import DatasetError
+from handpose.datasets.io.errors import DatasetError
 from handpose.datasets.transforms.motion_augmentation import AUGMENTED
 from handpose.files.reading import inside_root
 from handpose.registry import TRANSFORMS
-from handpose.structures import load_predictions
+from handpose.structures import HandSequence, load_predictions
 
 _load = lru_cache(maxsize=256)(load_predictions)
 
@@ -20,50 +20,58 @@ class LoadPredictions:
     """Fills `input_joints_3d`, `input_valid` and `input_confidence` from `<folder>/<sequence>_<camera>.npz`.
 
     The files are predictions files (docs/predictions_file.md); in the name, a '/' of the sequence becomes '_'. Frames
-    are found by their time: a frame of the clip takes the prediction nearest in time, if that is nearer than half a
-    frame, and has none otherwise. Hands are found by their side. Without confidence in the file it is 1.
+    are matched by time: a frame of the clip gets the prediction nearest in time, if that is nearer than half a frame
+    period, and has none otherwise. Hands are matched by their side. Without confidence in the file it is 1.
 
-    Augmentation of the motion comes after it, so that the truth and the input are changed alike.
+    `MotionAugmentation` comes after it, so that the ground truth and the input are changed in the same way.
 
     Args:
         folder: where the files are.
-
-    Raises:
-        DatasetError: a clip that `MotionAugmentation` has changed; a file that is not for this clip: another frame than
-            the clip's, no hand of its side, or no frame of its times.
-        PredictionsError: a file that is missing or cannot be read.
     """
 
-    def __init__(self, folder):
+    def __init__(self, folder: str | Path) -> None:
         self.folder = Path(folder)
 
-    def __call__(self, sample, rng):
-        """Returns the sample with its input; draws nothing."""
+    def __call__(self, sample: HandSequence, rng: np.random.Generator | None) -> HandSequence:
+        """Loads the input of a clip.
+
+        Args:
+            sample: the clip, with `timestamps`.
+            rng: not used.
+
+        Returns:
+            The clip with its input.
+
+        Raises:
+            DatasetError: a clip that `MotionAugmentation` has changed; a file that is not for this clip: a coordinate
+                frame other than the clip's, no hand of its side, or no frame of its times.
+            PredictionsError: a file that does not exist or cannot be read.
+        """
         path = self.path_of(sample)
         if AUGMENTED in sample.meta:
             raise DatasetError(
                 f'{path} has predictions of the recorded motion, but MotionAugmentation has already changed this clip: '
-                f'put LoadPredictions before MotionAugmentation in the pipeline'
+                f'place LoadPredictions before MotionAugmentation in the pipeline'
             )
         found = _load(str(path))
         if found.frame != sample.frame:
             raise DatasetError(f"{path} is in frame {found.frame!r}, but the clip's joints are in {sample.frame!r}")
         if sample.timestamps is None:
-            raise DatasetError(f'{path}: predictions are found by their time, and the clip has no timestamps')
+            raise DatasetError(f'{path}: predictions are matched by time, and the clip has no timestamps')
         times = sample.timestamps.numpy()
         nearest = np.abs(times[:, None] - found.timestamps).argmin(1)
-        there = np.abs(times - found.timestamps[nearest]) < 0.5 / float(sample.meta['fps'])
-        if not there.any():
+        in_time = np.abs(times - found.timestamps[nearest]) < 0.5 / float(sample.meta['fps'])
+        if not in_time.any():
             raise DatasetError(
                 f'{path} has times from {found.timestamps[0]:.3f} to {found.timestamps[-1]:.3f} s, but the clip lasts '
-                f'from {times[0]:.3f} to {times[-1]:.3f} s: count them from the first frame of the recording'
+                f'from {times[0]:.3f} to {times[-1]:.3f} s: they must be relative to the first frame of the recording'
             )
         sides = found.hand_side.tolist()
         for side in sample.hand_side.tolist():
             if side not in sides:
                 raise DatasetError(f'{path} has no {("left", "right")[side]} hand, which the clip has')
         hands = [sides.index(side) for side in sample.hand_side.tolist()]
-        valid = found.valid[nearest][:, hands] & there[:, None]
+        valid = found.valid[nearest][:, hands] & in_time[:, None]
         if sample.frame_valid is not None:
             valid &= sample.frame_valid.numpy()[:, None]
         joints = np.where(valid[..., None, None], found.joints[nearest][:, hands], 0)
@@ -75,7 +83,14 @@ class LoadPredictions:
             input_confidence=torch.from_numpy(confidence.astype(np.float32)),
         )
 
-    def path_of(self, sample):
-        """The file of a clip."""
+    def path_of(self, sample: HandSequence) -> str:
+        """Names the file of a clip.
+
+        Args:
+            sample: with `sequence` and `cameras` in its `meta`.
+
+        Returns:
+            The path.
+        """
         name = f'{sample.meta["sequence"]}_{sample.meta["cameras"][0]}'
         return inside_root(self.folder, f'{name.replace("/", "_")}.npz', 'the clip', error=DatasetError)

@@ -1,23 +1,27 @@
-"""Rotates, scales, shifts and flips recorded motion: one draw a clip, for the truth and the input of a refiner alike.
+"""Rotates, scales, shifts and flips recorded motion, the ground truth and the input of a refiner in the same way.
 
 Legend: T frames, H hands, V vertices, J0 the wrist of the hand model at rest.
 """
 
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
+from torch import Tensor
 
-from handpose.datasets.base import DatasetError, hand_model_of
-from handpose.hands import ProceduralHand
+from handpose.datasets.io.errors import DatasetError
+from handpose.datasets.io.hand_models import matching_hand_model
+from handpose.hands import HandModel, ProceduralHand
 from handpose.registry import HAND_MODELS, TRANSFORMS
+from handpose.structures import HandSequence
 
-AUGMENTED = 'motion_augmentation'  # the key of `meta` with what was drawn; later transforms and refiners look for it
+AUGMENTED = 'motion_augmentation'  # the key of `meta` that marks changed clips for later transforms and refiners
 _REFUSED = ('images', 'vertices', 'future')
-_DROPPED = ('boxes', 'object_boxes', 'joints_2d', 'joints_2d_valid')  # places in pictures, where the hand no longer is
-_NEAREST = 0.15  # metres: what comes nearer to the camera's plane is pushed away to it
+_DROPPED = ('boxes', 'object_boxes', 'joints_2d', 'joints_2d_valid')  # of images, where the hand no longer is
+_MIN_DEPTH = 0.15  # metres: a clip that comes nearer to the camera is moved away to this depth
 _PER_HAND = {
     1: (
         'hand_valid',
@@ -33,70 +37,81 @@ _PER_HAND = {
     2: ('occlusion',),
     0: ('hand_shape',),
 }
-_SAME = 1e-4  # metres: two sides of a hand model that differ by less are mirror images
+_MIRROR_TOLERANCE = 1e-4  # metres: two sides of a hand model that differ by less are mirror images
 _SHAPE_TOLERANCE = 2e-3  # metres
 
 
 @TRANSFORMS.register_module()
 class MotionAugmentation:
-    """Rotates, scales, shifts and flips a clip of poses (no pictures) in the camera's frame.
+    """Rotates, scales, shifts and flips a clip of poses (no images) in the camera's frame.
 
-    All points of a clip, of both hands and of all frames, go through one similarity transform about the mean of the
-    true joints. The input of a refiner, if the clip has one already (`LoadPredictions`), goes through the same
-    transform, so its error is rotated and scaled as the hand is. The noise model comes after this transform, since
-    noise depends on the camera. Boxes and 2D joints are dropped.
+    One similarity transform about the mean of the ground-truth joints is applied to all points of a clip, of both hands
+    and all frames. The input of a refiner, if the clip has one already (`LoadPredictions`), is transformed in the same
+    way, so its error is rotated and scaled with the hand. The noise model comes after this transform, since noise
+    depends on the camera. Boxes and 2D joints are dropped.
 
     Hand-model parameters follow: rotations and translations exactly, the shape by a least-squares fit to the scaled
-    hand at rest. If no shape comes near enough to it, the parameters of that hand are marked as unknown
-    (`hand_pose_valid`) and its joints are kept.
+    hand at rest. If no shape fits well enough, the parameters of that hand become invalid (`hand_pose_valid`) and its
+    joints are kept.
 
-    A refiner subtracts the mean of the wrist, so it sees nothing of a shift; shifts act through the noise model, whose
-    errors depend on depth.
+    A refiner subtracts the mean of the wrist, so a shift does not change its input; shifts act through the noise model,
+    whose errors depend on depth.
 
     A flip is x -> -x: the hand becomes one of the other side, with the parameters of its mirror image. If the two sides
-    of the hand model are no mirror images, clips with its parameters are never flipped. A refiner with
-    `mirror_left_hands=True` mirrors a flipped hand back, so a flip would be no more than another rotation: it refuses
-    to train on clips with `flip` above 0.
+    of the hand model are not mirror images, clips with its parameters are never flipped. A refiner with
+    `mirror_left_hands=True` mirrors a flipped hand back, so a flip would only be another rotation: it refuses to train
+    on clips with `flip` above 0.
 
     Args:
-        turn: radians, the largest turn about an axis parallel to the optical axis; pi is any turn.
-        tilt: radians, the largest turn about the other two axes together.
-        scale: (smallest, largest) factor; its logarithm is drawn evenly.
+        rotation: radians, the largest rotation about an axis parallel to the optical axis; pi is any rotation.
+        tilt: radians, the largest rotation about the other two axes together.
+        scale: (smallest, largest) factor; its logarithm is uniform.
         shift: metres, (largest across, largest along the optical axis).
-        flip: the chance of a flip, for refiners with `mirror_left_hands=False`.
+        flip: probability of a flip, for refiners with `mirror_left_hands=False`.
         hand_model: the model of the clips' parameters, or its config; default ProceduralHand.
         shape_tolerance: metres, by which a joint of the fitted hand at rest may differ from the scaled one.
 
     Raises:
-        DatasetError: options that cannot be, a clip with pictures, in another frame, or of another model.
+        DatasetError: invalid options.
     """
 
     def __init__(
         self,
-        turn: float = np.pi,
+        rotation: float = np.pi,
         tilt: float = 0.5,
         scale: tuple[float, float] = (0.9, 1.1),
         shift: tuple[float, float] = (0.1, 0.2),
         flip: float = 0.0,
-        hand_model=None,
+        hand_model: HandModel | dict[str, Any] | None = None,
         shape_tolerance: float = _SHAPE_TOLERANCE,
-    ):
-        if not 0 < scale[0] <= scale[1] or not 0 <= flip <= 1 or min(turn, tilt, shape_tolerance, *shift) < 0:
+    ) -> None:
+        if not 0 < scale[0] <= scale[1] or not 0 <= flip <= 1 or min(rotation, tilt, shape_tolerance, *shift) < 0:
             raise DatasetError(
-                f'MotionAugmentation needs 0 < smallest <= largest scale, a chance of flips from 0 to 1, and no '
-                f'negative turn, tilt, shift or shape_tolerance; got scale={scale}, flip={flip}, turn={turn}, '
-                f'tilt={tilt}, shift={shift}, shape_tolerance={shape_tolerance}'
+                f'MotionAugmentation needs 0 < smallest <= largest scale, a probability of flips from 0 to 1, and no '
+                f'negative rotation, tilt, shift or shape_tolerance; got scale={scale}, flip={flip}, '
+                f'rotation={rotation}, tilt={tilt}, shift={shift}, shape_tolerance={shape_tolerance}'
             )
-        self.turn, self.tilt, self.scale, self.shift, self.flip = turn, tilt, scale, shift, flip
+        self.rotation, self.tilt, self.scale, self.shift, self.flip = rotation, tilt, scale, shift, flip
         self.shape_tolerance = shape_tolerance
         self.hand_model = HAND_MODELS.build(hand_model) if isinstance(hand_model, dict) else hand_model
 
-    def __call__(self, sample, rng):
-        """Returns the changed clip; `meta['motion_augmentation']` says that it was changed."""
+    def __call__(self, sample: HandSequence, rng: np.random.Generator) -> HandSequence:
+        """Augments a clip.
+
+        Args:
+            sample: with joints in the camera's frame, without images and vertices.
+            rng: source of the random draws.
+
+        Returns:
+            The changed clip, with `meta['motion_augmentation']`.
+
+        Raises:
+            DatasetError: a clip with images, in another coordinate frame, or of another hand model.
+        """
         _check(sample)
         meta = {**sample.meta, AUGMENTED: dict(flip=self.flip)}
         sample = sample.replace(meta=meta, **dict.fromkeys(_DROPPED))
-        rotation = self._rotation(rng)
+        rotation = self._sample_rotation(rng)
         factor = float(np.exp(rng.uniform(*np.log(self.scale))))
         shift = rng.uniform(-1, 1, 3) * (self.shift[0], self.shift[0], self.shift[1])
         flipped = rng.random() < self.flip
@@ -105,49 +120,60 @@ class MotionAugmentation:
             sample = flip_clip(sample, model)
         return move_clip(sample, rotation, factor, shift, model, self.shape_tolerance)
 
-    def _rotation(self, rng):
-        about_ray, direction, tilt = rng.uniform(-self.turn, self.turn), rng.uniform(-np.pi, np.pi), rng.uniform()
+    def _sample_rotation(self, rng: np.random.Generator) -> Rotation:
+        about_ray, direction, tilt = (
+            rng.uniform(-self.rotation, self.rotation),
+            rng.uniform(-np.pi, np.pi),
+            rng.uniform(),
+        )
         axis = np.array([np.cos(direction), np.sin(direction), 0])
-        # The square root spreads the tilts evenly over the cap of directions.
+        # The square root makes the directions uniform on a disc.
         return Rotation.from_rotvec(self.tilt * np.sqrt(tilt) * axis) * Rotation.from_rotvec([0, 0, about_ray])
 
-    def _model_of(self, sample):
+    def _model_of(self, sample: HandSequence) -> HandModel | None:
         if sample.hand_pose is None:
             return None
         if self.hand_model is None:
             self.hand_model = ProceduralHand()
-        return hand_model_of(sample.meta.get('hand_model'), self.hand_model, sample.meta.get('sequence'))
+        return matching_hand_model(sample.meta.get('hand_model'), self.hand_model, sample.meta.get('sequence'))
 
 
-def move_clip(sample, rotation, factor, shift, model=None, shape_tolerance=_SHAPE_TOLERANCE):
-    """Rotates and scales a clip about the mean of its true joints and shifts it, its refiner's input included.
+def move_clip(
+    sample: HandSequence,
+    rotation: Rotation,
+    factor: float,
+    shift: NDArray[np.float64],
+    model: HandModel | None = None,
+    shape_tolerance: float = _SHAPE_TOLERANCE,
+) -> HandSequence:
+    """Rotates and scales a clip about the mean of its ground-truth joints and shifts it, with its refiner's input.
 
     Args:
-        sample: HandSequence in the camera's frame.
-        rotation: scipy Rotation.
+        sample: a clip in the camera's frame.
+        rotation: about the mean.
         factor: of scale.
         shift: (3,) metres.
-        model: the hand model of its parameters; needed if it has any.
+        model: the hand model of its parameters; required if it has any.
         shape_tolerance: metres; see `MotionAugmentation`.
 
     Returns:
-        The moved HandSequence. Its parameters are unknown for hands without a shape near enough to the scaled hand.
+        The moved clip. Parameters are invalid for hands that no shape fits well enough.
     """
     joints, valid = sample.joints_3d.double().numpy(), sample.joints_valid.numpy()
     if not valid.any():
         return sample
     matrix, centre = rotation.as_matrix(), joints[valid].mean(0)
-    away = np.zeros(3)
+    away = np.zeros(3)  # from the camera
 
-    def move(points):
+    def move(points: NDArray) -> NDArray:
         return factor * (points - centre) @ matrix.T + centre + shift + away
 
     nearest = move(joints)[valid][:, 2].min()
-    away = np.array([0, 0, max(0.0, min(_NEAREST, joints[valid][:, 2].min()) - nearest)])
+    away = np.array([0, 0, max(0.0, min(_MIN_DEPTH, joints[valid][:, 2].min()) - nearest)])
     changes = {'joints_3d': _float32(np.where(valid[..., None], move(joints), 0))}
     if sample.input_joints_3d is not None:
-        known = sample.input_valid.numpy()[..., None, None]
-        changes['input_joints_3d'] = _float32(np.where(known, move(sample.input_joints_3d.double().numpy()), 0))
+        has_input = sample.input_valid.numpy()[..., None, None]
+        changes['input_joints_3d'] = _float32(np.where(has_input, move(sample.input_joints_3d.double().numpy()), 0))
     if sample.hand_pose is not None:
         pose = sample.hand_pose.double().numpy()
         root = rotation * Rotation.from_rotvec(pose[:, :, 0].reshape(-1, 3))
@@ -161,11 +187,11 @@ def move_clip(sample, rotation, factor, shift, model=None, shape_tolerance=_SHAP
     return sample.replace(**changes)
 
 
-def scale_shape(model, hand_shape, hand_side, factor):
-    """Shapes of hands `factor` times as large, by least squares over joints and vertices at rest.
+def scale_shape(model: HandModel, hand_shape: Tensor, hand_side: Tensor, factor: float) -> tuple[Tensor, Tensor]:
+    """Computes shapes of hands `factor` times as large, by least squares over joints and vertices at rest.
 
-    Both hand models are linear in their shape at rest. Joints and vertices have the same weight as a whole. Shape
-    numbers that are not needed for the change keep their values.
+    Hand models are linear in their shape at rest. All joints together have the same weight as all vertices. Shape
+    parameters that the change does not need keep their values.
 
     Args:
         model: the hand model.
@@ -174,7 +200,7 @@ def scale_shape(model, hand_shape, hand_side, factor):
         factor: of scale.
 
     Returns:
-        Shapes (H, 10) float64, and (H,) metres, the largest distance of a joint at rest from its scaled place, both
+        Shapes (H, 10) float64, and (H,) metres, the largest distance of a joint at rest from its scaled position, both
         relative to the wrist.
     """
     shapes, errors = [], []
@@ -182,20 +208,23 @@ def scale_shape(model, hand_shape, hand_side, factor):
         rest, directions, inverse = _shape_space(model, side)
         change = (factor - 1) * (rest + directions @ shape)
         step = inverse @ change
-        off = (directions @ step - change)[: 21 * 3].view(21, 3)
+        residual = (directions @ step - change)[: 21 * 3].view(21, 3)
         shapes.append(shape + step)
-        errors.append(off.norm(dim=-1).max())
+        errors.append(residual.norm(dim=-1).max())
     return torch.stack(shapes), torch.stack(errors)
 
 
-def flip_clip(sample, model=None):
-    """The mirror image of a clip, x -> -x, its refiner's input included: left hands become right ones.
+def flip_clip(sample: HandSequence, model: HandModel | None = None) -> HandSequence:
+    """Mirrors a clip, x -> -x, with its refiner's input: left hands become right ones.
 
-    Two hands change places, so that the left one stays first.
+    Two hands are swapped, so that the left one is still first.
 
     Args:
-        sample: HandSequence in the camera's frame. model: the hand model of its parameters; its sides must be mirror
-            images.
+        sample: a clip in the camera's frame.
+        model: the hand model of its parameters, whose sides must be mirror images; required if it has any.
+
+    Returns:
+        The mirrored clip.
     """
     points = [name for name in ('joints_3d', 'input_joints_3d') if getattr(sample, name) is not None]
     mirror = sample.joints_3d.new_tensor([-1.0, 1.0, 1.0])
@@ -215,26 +244,33 @@ def flip_clip(sample, model=None):
 
 
 @lru_cache(maxsize=4)
-def are_mirrored(model):
-    """Whether a left hand of `model` is the mirror image of the right one with mirrored parameters."""
+def are_mirrored(model: HandModel) -> bool:
+    """Checks whether a left hand of a model is the mirror image of the right one with mirrored parameters.
+
+    Args:
+        model: the hand model.
+
+    Returns:
+        True if it is.
+    """
     generator = torch.Generator().manual_seed(0)
     pose, shape = 0.3 * torch.randn(16, 3, generator=generator), torch.randn(10, generator=generator)
     with torch.no_grad():
         right = model(pose, shape, torch.zeros(3), torch.tensor(1)).joints
         left = model(pose * torch.tensor([1.0, -1, -1]), shape, torch.zeros(3), torch.tensor(0)).joints
-    return bool((left * torch.tensor([-1.0, 1, 1]) - right).abs().max() < _SAME)
+    return bool((left * torch.tensor([-1.0, 1, 1]) - right).abs().max() < _MIRROR_TOLERANCE)
 
 
 class _ShapeSpace(NamedTuple):
     """A hand at rest relative to its wrist, 21 joints and then V vertices, as a linear function of shape."""
 
-    rest: torch.Tensor  # (3 (21 + V),) of the mean shape
-    directions: torch.Tensor  # (3 (21 + V), 10)
-    inverse: torch.Tensor  # (10, 3 (21 + V)), least squares with the joints' weight
+    rest: Tensor  # (3 (21 + V),) of the mean shape
+    directions: Tensor  # (3 (21 + V), 10)
+    inverse: Tensor  # (10, 3 (21 + V)), least squares with the joints' weight
 
 
 @lru_cache(maxsize=8)
-def _shape_space(model, side):
+def _shape_space(model: HandModel, side: int) -> _ShapeSpace:
     shapes = torch.cat([torch.zeros(1, 10), torch.eye(10)])
     with torch.no_grad():
         hand = model(torch.zeros(11, 16, 3), shapes, torch.zeros(11, 3), torch.full((11,), side))
@@ -247,28 +283,28 @@ def _shape_space(model, side):
     return _ShapeSpace(points[0].flatten(), directions, inverse)
 
 
-def _float32(values):
+def _float32(values: NDArray) -> Tensor:
     return torch.from_numpy(values.astype(np.float32))
 
 
-def _masked(pose, transl, valid):
-    known = valid.numpy()[..., None]
-    pose, transl = np.where(known[..., None], pose, 0), np.where(known, transl, 0)
+def _masked(pose: NDArray, transl: NDArray, valid: Tensor) -> dict[str, Tensor]:
+    mask = valid.numpy()[..., None]
+    pose, transl = np.where(mask[..., None], pose, 0), np.where(mask, transl, 0)
     return {'hand_pose': _float32(pose), 'hand_transl': _float32(transl)}
 
 
-def _rest_wrist(model, sample):
-    """J0 (H, 3) float64."""
+def _rest_wrist(model: HandModel, sample: HandSequence) -> NDArray[np.float64]:
+    """J0 (H, 3)."""
     with torch.no_grad():
         return model.rest_wrist(sample.hand_shape, sample.hand_side).double().numpy()
 
 
-def _check(sample):
+def _check(sample: HandSequence) -> None:
     for name in _REFUSED:
         if getattr(sample, name) is not None:
             raise DatasetError(
-                f'MotionAugmentation moves poses alone, and this clip has {name}, which it cannot move: use it on '
-                f'clips without pictures, meshes and forecasts'
+                f'MotionAugmentation moves poses only, and this clip has {name}, which it cannot move: use it for '
+                f'clips without images, meshes and forecasts'
             )
     if sample.joints_3d is None or sample.joints_valid is None or sample.frame != 'camera':
         raise DatasetError(
@@ -277,6 +313,6 @@ def _check(sample):
         )
     if sample.input_joints_3d is not None and sample.input_valid is None:
         raise DatasetError(
-            'MotionAugmentation needs input_valid beside input_joints_3d, and this clip has none: fill both, as '
+            'MotionAugmentation needs input_valid with input_joints_3d, and this clip has none: fill both, as '
             'LoadPredictions does'
         )

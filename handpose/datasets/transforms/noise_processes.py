@@ -1,77 +1,113 @@
-"""Random processes that the noise model is made of, in seconds, so that they mean the same at any frame rate.
+"""Random processes of the noise model, in seconds, so that they are independent of the frame rate.
 
-Legend: T frames. Every function takes a numpy Generator; nothing here knows about hands.
+Legend: T frames, N bursts. Nothing here depends on hands.
 """
 
+from collections.abc import Sequence
 from functools import lru_cache
 
 import numpy as np
+from numpy.random import Generator
+from numpy.typing import NDArray
 from scipy.signal import lfilter
 from scipy.special import ndtri, stdtrit
 
-_RAMP = 0.05  # seconds in which a burst comes and goes
+Array = NDArray[np.float64]
+
+_RAMP = 0.05  # seconds in which a burst rises and falls
 _HISTORY = 4.0  # a burst may have begun this many mean durations before the first frame
 
 
-def correlated(rng, num_frames, channels, time_constant, fps):
-    """A stationary Ornstein-Uhlenbeck process of unit variance, sampled once a frame: an AR(1) process.
-
-    Its autocorrelation after s seconds is exp(-s / time_constant); 0 gives white noise, infinity a constant.
-
-    Returns:
-        (T, channels) float64.
-    """
-    drawn = rng.standard_normal((num_frames, channels))
-    if time_constant <= 0:
-        return drawn
-    decay = np.exp(-1 / (fps * time_constant))
-    drawn[1:] *= np.sqrt(1 - decay**2)
-    return lfilter([1.0], [1.0, -decay], drawn, axis=0)
-
-
-def mixture(rng, num_frames, channels, time_constants, shares, fps):
-    """The sum of independent processes of several time constants; `shares` are their parts of the variance.
-
-    Returns:
-        (T, channels) float64 of unit variance.
-    """
-    parts = zip(time_constants, shares, strict=True)
-    return sum(
-        np.sqrt(share) * correlated(rng, num_frames, channels, constant, fps) for constant, share in parts if share
-    ) / np.sqrt(sum(shares))
-
-
-def heavy_tailed(rng, shape, freedom, largest):
-    """Vectors of Student's t distribution (the multivariate one, whose every direction is the same), scaled.
-
-    The scale is such that half of a coordinate's values are within 0.674 of zero, as for a standard normal one; the
-    tails are heavier.
+def correlated_noise(rng: Generator, num_frames: int, channels: int, time_constant: float, fps: float) -> Array:
+    """Samples a stationary Ornstein-Uhlenbeck process of unit variance once per frame: an AR(1) process.
 
     Args:
-        shape: of the result; the last dim is the vector's. freedom: degrees of freedom, above 0; infinity gives the
-            normal distribution. largest: coordinates beyond it are cut off.
+        rng: source of the random draws.
+        num_frames: T.
+        channels: number of independent processes.
+        time_constant: seconds; the autocorrelation after s seconds is exp(-s / time_constant). 0 gives white noise,
+            infinity a constant.
+        fps: frames per second.
+
+    Returns:
+        (T, channels).
     """
-    drawn = rng.standard_normal(shape)
+    samples = rng.standard_normal((num_frames, channels))
+    if time_constant <= 0:
+        return samples
+    decay = np.exp(-1 / (fps * time_constant))
+    samples[1:] *= np.sqrt(1 - decay**2)
+    return lfilter([1.0], [1.0, -decay], samples, axis=0)
+
+
+def mixed_noise(
+    rng: Generator,
+    num_frames: int,
+    channels: int,
+    time_constants: Sequence[float],
+    fractions: Sequence[float],
+    fps: float,
+) -> Array:
+    """Samples the sum of independent processes with several time constants.
+
+    Args:
+        rng: source of the random draws.
+        num_frames: T.
+        channels: number of independent sums.
+        time_constants: seconds, of each process, see `correlated_noise`.
+        fractions: of the variance, of each process.
+        fps: frames per second.
+
+    Returns:
+        (T, channels) of unit variance.
+    """
+    components = zip(time_constants, fractions, strict=True)
+    return sum(
+        np.sqrt(fraction) * correlated_noise(rng, num_frames, channels, constant, fps)
+        for constant, fraction in components
+        if fraction
+    ) / np.sqrt(sum(fractions))
+
+
+def heavy_tailed(rng: Generator, shape: tuple[int, ...], freedom: float, largest: float) -> Array:
+    """Samples vectors of the multivariate Student's t distribution, which is the same in all directions.
+
+    It is scaled so that half of a coordinate's values are within 0.674 of zero, as for the standard normal
+    distribution; the tails are heavier.
+
+    Args:
+        rng: source of the random draws.
+        shape: of the result; the last dim is the vector's.
+        freedom: degrees of freedom, above 0; infinity gives the normal distribution.
+        largest: coordinates are clipped to it.
+
+    Returns:
+        An array of this shape.
+    """
+    samples = rng.standard_normal(shape)
     if np.isfinite(freedom):
         spread = np.sqrt(2 * rng.standard_gamma(freedom / 2, (*shape[:-1], 1)) / freedom)
-        drawn *= _quartile(np.inf) / _quartile(freedom) / spread
-    return drawn.clip(-largest, largest)
+        samples *= _quartile(np.inf) / _quartile(freedom) / spread
+    return samples.clip(-largest, largest)
 
 
 @lru_cache
-def _quartile(freedom):
+def _quartile(freedom: float) -> float:
     return float(stdtrit(freedom, 0.75)) if np.isfinite(freedom) else float(ndtri(0.75))
 
 
-def bursts(rng, num_frames, fps, rate, duration):
-    """Intervals that begin by chance.
+def sample_bursts(rng: Generator, num_frames: int, fps: float, rate: float, duration: float) -> tuple[Array, Array]:
+    """Samples intervals that begin at random times.
 
     Args:
-        rate: how many begin in a second, on average (Poisson). duration: seconds that they last, on average
-            (exponential).
+        rng: source of the random draws.
+        num_frames: T.
+        fps: frames per second.
+        rate: bursts that begin per second, on average (Poisson).
+        duration: seconds that they last, on average (exponential).
 
     Returns:
-        begin and end (N,) seconds from the first frame, of those that may touch the clip.
+        Begin and end (N,), seconds from the first frame, of those that may overlap the clip.
     """
     lead = _HISTORY * duration
     seconds = lead + num_frames / fps
@@ -80,30 +116,54 @@ def bursts(rng, num_frames, fps, rate, duration):
     return begin, begin + rng.exponential(duration, count)
 
 
-def inside(begin, end, num_frames, fps):
-    """(N, T) bool: which frames lie in which interval."""
+def burst_mask(begin: Array, end: Array, num_frames: int, fps: float) -> NDArray[np.bool_]:
+    """Marks the frames in each burst.
+
+    Args:
+        begin: (N,) seconds.
+        end: (N,) seconds.
+        num_frames: T.
+        fps: frames per second.
+
+    Returns:
+        (N, T).
+    """
     time = np.arange(num_frames) / fps
     return (time >= begin[:, None]) & (time < end[:, None])
 
 
-def envelope(begin, end, num_frames, fps):
-    """(N, T) from 0 to 1: like `inside`, but it takes 0.05 s to come and to go."""
+def burst_envelope(begin: Array, end: Array, num_frames: int, fps: float) -> Array:
+    """Computes a smooth `burst_mask`, which rises and falls within 0.05 s.
+
+    Args:
+        begin: (N,) seconds.
+        end: (N,) seconds.
+        num_frames: T.
+        fps: frames per second.
+
+    Returns:
+        (N, T) from 0 to 1.
+    """
     time = np.arange(num_frames) / fps
     rising, falling = (time - begin[:, None]) / _RAMP, (end[:, None] - time) / _RAMP
     return np.minimum(rising, falling).clip(0, 1)
 
 
-def smooth_function(rng, inputs, outputs, length_scale, features=24):
-    """A random smooth function, decided by the generator, of each row of `inputs`: random Fourier features.
+def smooth_function(rng: Generator, inputs: Array, outputs: int, length_scale: float, features: int = 24) -> Array:
+    """Evaluates a random smooth function, determined by the generator, of each row of `inputs`.
 
-    It is close to a Gaussian process of unit variance with a squared-exponential kernel: its values at two inputs that
-    lie d apart correlate by exp(-d^2 / 2 length_scale^2).
+    Random Fourier features: it is close to a Gaussian process of unit variance with a squared-exponential kernel, and
+    its values at two inputs with distance d correlate by exp(-d^2 / 2 length_scale^2).
 
     Args:
-        inputs: (T, D). outputs: how many such functions.
+        rng: source of the function.
+        inputs: (T, D).
+        outputs: number of such functions.
+        length_scale: in the unit of the inputs.
+        features: number of random Fourier features.
 
     Returns:
-        (T, outputs) float64.
+        (T, outputs).
     """
     directions = rng.standard_normal((inputs.shape[1], features)) / length_scale
     phases = rng.uniform(0, 2 * np.pi, features)

@@ -1,10 +1,22 @@
-"""Ablation tables: reading a table (`table`), doing its runs (`runs`), and writing what came out (`report`)."""
+"""Ablation tables: reading a table (`table`), training and testing its runs (`runs`), and the report (`report`)."""
 
 from handpose.experiments.ablation.report import write_report
 from handpose.experiments.ablation.runs import Workers, is_tested, is_trained
-from handpose.experiments.ablation.table import TableError, check_runs, list_runs, option_words, read_table
+from handpose.experiments.ablation.table import (
+    AblationTable,
+    Run,
+    RunSettings,
+    TableError,
+    check_runs,
+    list_runs,
+    option_words,
+    read_table,
+)
 
 __all__ = [
+    'AblationTable',
+    'Run',
+    'RunSettings',
     'TableError',
     'Workers',
     'check_runs',

@@ -2,14 +2,19 @@
 
 import hashlib
 import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
+
+from torch import nn
 
 from handpose.engine.config import load_config
 from handpose.engine.options import split_options
 from handpose.evaluation import MetricSpec, build_metrics, find_spec, specs_of
 from handpose.files.yaml_files import read_yaml
-from handpose.registry import DATASETS, MODELS, did_you_mean
+from handpose.registry import DATASETS, MODELS
+from handpose.text import did_you_mean
 
 TABLE_KEYS = {
     'title': str,
@@ -25,7 +30,7 @@ TABLE_KEYS = {
 }
 OPTIONAL_KEYS = ('title', 'budget', 'test', 'notes', 'constant_hands')
 ROW_KEYS = {'name': str, 'options': dict, 'weights_of': str, 'without': list, 'untrained': bool}
-# The parts of a settled config that decide the weights, and those that decide the numbers of a test.
+# The values of a resolved config that decide the weights, and those that decide the numbers of a test.
 TRAIN_SETTINGS = (
     'model',
     'train_dataloader',
@@ -35,8 +40,13 @@ TRAIN_SETTINGS = (
     'training',
     'randomness',
     'load_from',
+    'init_from',
+    'freeze',
 )
 TEST_SETTINGS = ('model', 'test_dataloader', 'test_evaluator', 'test_cfg')
+
+
+RunSettings = dict[str, Any]  # the values of a resolved config that decide a training, or a test
 
 
 class TableError(ValueError):
@@ -44,7 +54,7 @@ class TableError(ValueError):
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationRow:
     """One row: options of the config; or, with `weights_of`, another test of the weights of that row.
 
     `without` names tensors of those weights that this row's model does not have. An `untrained` row's model has no
@@ -52,9 +62,9 @@ class Row:
     """
 
     name: str
-    options: dict
+    options: dict[str, Any]
     weights_of: str | None = None
-    without: tuple = ()
+    without: tuple[str, ...] = ()
     untrained: bool = False
 
 
@@ -64,18 +74,18 @@ class AblationTable:
 
     path: Path
     config: str
-    seeds: tuple
+    seeds: tuple[int, ...]
     compare_to: str
-    rows: tuple
-    metrics: tuple
+    rows: tuple[AblationRow, ...]
+    metrics: tuple[str, ...]
     title: str = ''
-    budget: dict = field(default_factory=dict)
-    test: dict = field(default_factory=dict)
-    notes: tuple = ()
+    budget: dict[str, Any] = field(default_factory=dict)
+    test: dict[str, Any] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
     constant_hands: bool = True  # tests them beside the first run of `compare_to`
 
-    def row(self, name):
-        """The row of that name."""
+    def row(self, name: str) -> AblationRow:
+        """Looks up the row of that name."""
         return next(row for row in self.rows if row.name == name)
 
 
@@ -87,22 +97,25 @@ class Run:
     """
 
     table: AblationTable
-    row: Row
+    row: AblationRow
     seed: int
     constants: bool  # its test also tests the constant hands
-    train_options: dict
-    test_options: dict
+    train_options: dict[str, Any]
+    test_options: dict[str, Any]
     train_dir: Path
     test_dir: Path
 
     @property
-    def name(self):
-        """For sentences and progress."""
+    def name(self) -> str:
+        """The name of the run in messages and progress."""
         return f'{self.table.path.stem}: {self.row.name}, seed {self.seed}'
 
 
-def read_table(path):
+def read_table(path: str | Path) -> AblationTable:
     """Reads and checks a table file (.yml); see docs/ablations/README.md for its keys.
+
+    Args:
+        path: path of the file.
 
     Raises:
         TableError: no such file, unknown, missing or repeated keys, rows of one name, or rows that name no row.
@@ -113,18 +126,19 @@ def read_table(path):
     content = read_yaml(path, error=TableError, advice='docs/ablations holds examples')
     _check_keys(content, TABLE_KEYS, set(TABLE_KEYS) - set(OPTIONAL_KEYS), str(path))
     rows = tuple(_read_row(entry, f'{path}, row {i + 1}') for i, entry in enumerate(content.pop('rows')))
-    lists = {name: tuple(content.pop(name, ())) for name in ('seeds', 'metrics', 'notes')}
+    lists: dict[str, Any] = {name: tuple(content.pop(name, ())) for name in ('seeds', 'metrics', 'notes')}
     table = AblationTable(path=path, rows=rows, **lists, **content)
     _check_rows(table)
     return table
 
 
-def list_runs(table, root, only=()):
-    """The runs of a table, seed by seed, so that every row has its first seed before any has its second.
+def list_runs(table: AblationTable, root: str | Path, only: Sequence[str] = ()) -> list[Run]:
+    """Lists the runs of a table, seed by seed, so that every row has its first seed before any has its second.
 
     Args:
-        table: `AblationTable`.
-        root: folder of all runs. only: names of rows; default all.
+        table: the table.
+        root: folder of all runs.
+        only: names of rows; default all.
 
     Raises:
         TableError: `only` names no row.
@@ -140,16 +154,23 @@ def list_runs(table, root, only=()):
     ]
 
 
-def check_runs(runs):
-    """Builds what every run is made of, before any of them starts, and returns {run name: (train, test) settings}.
+def check_runs(runs: Sequence[Run]) -> dict[str, tuple[RunSettings, RunSettings]]:
+    """Builds the model, datasets and metrics of every run, before any of them starts.
+
+    Args:
+        runs: the runs.
+
+    Returns:
+        {run name: (train, test) settings}.
 
     Raises:
         ValueError, KeyError, TypeError: a config, model, dataset or metric cannot be built, or no metric reports a
             number that the table lists.
     """
-    settings, built = {}, set()
+    settings: dict[str, tuple[RunSettings, RunSettings]] = {}
+    built: set[str] = set()
     tables = {run.table.path: run.table for run in runs}
-    specs = {path: {} for path in tables}
+    specs: dict[Path, dict[str, MetricSpec]] = {path: {} for path in tables}
     for run in runs:
         both = (run.train_options, run.test_options)
         for options in both:
@@ -163,10 +184,11 @@ def check_runs(runs):
                     if registry is MODELS:
                         _check_untrained(run, made)
         specs[run.table.path] |= specs_of(build_metrics(configs[1].test_evaluator))
-        settings[run.name] = tuple(
+        train, test = (
             {name: config[name] for name in names if name in config}
             for config, names in zip(configs, (TRAIN_SETTINGS, TEST_SETTINGS), strict=True)
         )
+        settings[run.name] = train, test
     for path, table in tables.items():
         check_metrics(table, specs[path])
     return settings
@@ -189,43 +211,47 @@ def check_metrics(table: AblationTable, specs: dict[str, MetricSpec]) -> None:
             raise TableError(f'{table.path}, metrics: {error}') from error
 
 
-def _check_untrained(run, model):
+def _check_untrained(run: Run, model: nn.Module) -> None:
     has_parameters = any(True for _ in model.parameters())
     if has_parameters == run.row.untrained:
         raise TableError(
             f'{run.table.path}: row {run.row.name!r}: {type(model).__name__} has '
             + (
-                "parameters, so it must be trained: leave 'untrained' out"
+                "parameters, so it must be trained: omit 'untrained'"
                 if has_parameters
-                else 'no parameters: say untrained: true'
+                else 'no parameters: write untrained: true'
             )
         )
 
 
-def option_words(options):
-    """Options as words of `--cfg-options`; the values that they replace decide how they are read."""
+def option_words(options: Mapping[str, Any]) -> list[str]:
+    """Writes options as words of `--cfg-options`; the values that they replace decide how they are read.
+
+    Args:
+        options: {key: value}.
+    """
     return [f'{key}={value}' for key, value in options.items()]
 
 
-def _same(config, options):
+def _same(config: str, options: Mapping[str, Any]) -> bool:
     """True when a command line would make the same config of the options."""
     words = split_options(option_words(options))
     return load_config(config, options).to_dict() == load_config(config, words).to_dict()
 
 
-def _check_words(config, options):
+def _check_words(config: str, options: Mapping[str, Any]) -> None:
     """Refuses options that a command line would turn into others."""
     if _same(config, options):
         return
     for key, value in options.items():
         if not _same(config, {key: value}):
             raise TableError(
-                f'{key}: {value!r} cannot be written on a command line as it is; set its parts one by one '
-                f'(key.part: value), and write numbers with a point (1.0e+4)'
+                f'{key}: {value!r} cannot be written on a command line as it is; set its entries one by one '
+                f'(key.entry: value), and write numbers with a point (1.0e+4)'
             )
 
 
-def _check_keys(content, known, needed, where):
+def _check_keys(content: Any, known: Mapping[str, type], needed: set[str], where: str) -> None:
     if not isinstance(content, dict):
         raise TableError(f'{where} must hold keys and values ({", ".join(known)}), got {content!r}')
     for key, value in content.items():
@@ -237,17 +263,17 @@ def _check_keys(content, known, needed, where):
         raise TableError(f'{where} lacks {", ".join(missing)}')
 
 
-def _read_row(entry, where):
+def _read_row(entry: Any, where: str) -> AblationRow:
     _check_keys(entry, ROW_KEYS, {'name'}, where)
     if 'without' in entry and 'weights_of' not in entry:
         raise TableError(f"{where}: 'without' leaves tensors out of the weights of another row; name it in weights_of")
     if entry.get('untrained') and 'weights_of' in entry:
         raise TableError(f"{where}: a row is 'untrained' or has the 'weights_of' another, not both")
     without, untrained = tuple(entry.get('without', ())), entry.get('untrained', False)
-    return Row(entry['name'], entry.get('options', {}), entry.get('weights_of'), without, untrained)
+    return AblationRow(entry['name'], entry.get('options', {}), entry.get('weights_of'), without, untrained)
 
 
-def _check_rows(table):
+def _check_rows(table: AblationTable) -> None:
     names = [row.name for row in table.rows]
     for name in names:
         if names.count(name) > 1:
@@ -267,16 +293,16 @@ def _check_rows(table):
             raise TableError(f'{table.path}: {name} must be a list of different {kind.__name__}s, got {list(values)}')
 
 
-def _check_row_name(table, name, where):
+def _check_row_name(table: AblationTable, name: str, where: str) -> None:
     names = [row.name for row in table.rows]
     if name not in names:
         raise TableError(f'{table.path}: {where} names no row: {name!r}.{did_you_mean(name, names)}')
 
 
-def _make_run(table, row, seed, root):
+def _make_run(table: AblationTable, row: AblationRow, seed: int, root: Path) -> Run:
     trained = table.row(row.weights_of) if row.weights_of else row
     train_options = {**table.budget, **trained.options, 'randomness.seed': seed}
-    # A row that shares weights changes their test alone.
+    # A row that shares weights only changes their test.
     test_options = {**train_options, **row.options, **table.test}
     train_dir = root / _digest(table.config, train_options)
     test_dir = train_dir / 'tests' / _digest(table.config, test_options, row.without)
@@ -284,5 +310,5 @@ def _make_run(table, row, seed, root):
     return Run(table, row, seed, constants, train_options, test_options, train_dir, test_dir)
 
 
-def _digest(*parts):
+def _digest(*parts: Any) -> str:
     return hashlib.sha256(json.dumps(parts, sort_keys=True).encode()).hexdigest()[:12]

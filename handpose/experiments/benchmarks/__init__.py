@@ -1,1 +1,1 @@
-"""What `tools/benchmark.py` is made of; what it measures is in `cases/`, one file per idea."""
+"""The benchmarks of `handpose benchmark`; what they measure is in `cases/`, one file per topic."""

@@ -1,36 +1,53 @@
-"""What several cases are fed: a little built-in data, random batches, and training as the library does it."""
+"""What several cases read: a little built-in data, random batches, and training as the library does it."""
 
 import os
 import shutil
 import subprocess
 import sys
 import tempfile
+from collections.abc import Callable, Mapping
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 import yaml
+from mmengine.config import Config
 
+from handpose.experiments.benchmarks.case import Settings
 from handpose.files.reading import visible_paths
 from handpose.files.yaml_files import read_yaml
 from handpose.structures import HandSequence
 
-ROOT = Path(__file__).parents[3]
-PAPER, SMALL = 'configs/deformer/dexycb.py', 'configs/deformer/synthetic_paper.py'
+PAPER, SMALL = 'deformer/dexycb', 'deformer/synthetic_paper'
 PROCEDURAL = {'hand_model': dict(type='ProceduralHand', _delete_=True)}
 SEQUENCES, FRAMES = 5, 24  # of the built-in data made for a benchmark: one subject, one camera
 
 
-def load(config, options=None):
-    """A config of the repository, with the procedural hand."""
+def load(config: str, options: Mapping[str, Any] | None = None) -> Config:
+    """Loads a shipped config with the procedural hand.
+
+    Args:
+        config: its name.
+        options: more options.
+    """
     from handpose.engine import load_config
 
-    return load_config(str(ROOT / config), {**PROCEDURAL, **(options or {})})
+    return load_config(config, {**PROCEDURAL, **(options or {})})
 
 
-def dexycb_root(settings, width, height):
-    """A folder of built-in data with pictures of width x height, made if it is not in the cache yet."""
+def dexycb_root(settings: Settings, width: int, height: int) -> Path:
+    """Finds the built-in data in the cache, or makes them.
+
+    Args:
+        settings: those of the case.
+        width: of the images, pixels.
+        height: of the images, at most the width.
+
+    Returns:
+        The folder, in DexYCB's layout.
+    """
     from handpose.synthesis.layouts.dexycb import DexYCBLayout
 
     root = Path(settings.cache) / f'dexycb_{DexYCBLayout.version}_{width}x{height}'
@@ -46,18 +63,18 @@ def dexycb_root(settings, width, height):
     return root
 
 
-def _make_square(root, size):
+def _make_square(root: Path, size: int) -> None:
     # In a process of its own: its memory is not the case's.
     options = {'subjects': 1, 'sequences': SEQUENCES, 'frames': FRAMES, 'cameras': 1, 'size': size, 'workers': 1}
     words = [word for name, value in options.items() for word in (f'--{name}', str(value))]
-    tool = ROOT / 'tools' / 'make_synthetic.py'
-    done = subprocess.run([sys.executable, str(tool), '--root', str(root), *words], capture_output=True, text=True)
+    command = [sys.executable, '-m', 'handpose', 'make-data', '--root', str(root), *words]
+    done = subprocess.run(command, capture_output=True, text=True)
     if done.returncode:
         raise RuntimeError(f'the built-in data could not be made: {(done.stderr or done.stdout).strip()[-300:]}')
 
 
-def _cut_to_height(root, size, height):
-    """Cuts the same rows off above and below in all pictures and labels, as a camera with a flatter picture would."""
+def _cut_to_height(root: Path, size: int, height: int) -> None:
+    """Cuts the same rows off above and below in all images and labels, as a camera of another aspect ratio would."""
     top = (size - height) // 2
     for path in visible_paths(root / 'calibration' / 'intrinsics', f'*_{size}x{size}.yml'):
         found = read_yaml(path)
@@ -65,8 +82,8 @@ def _cut_to_height(root, size, height):
         path.with_name(path.name.replace(f'{size}x{size}', f'{size}x{height}')).write_text(yaml.safe_dump(found))
         path.unlink()
     for path in root.glob('*/*/*/color_*.jpg'):
-        picture = cv2.imread(str(path))[top : top + height]
-        cv2.imwrite(str(path), picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+        image: Any = cv2.imread(str(path))
+        cv2.imwrite(str(path), image[top : top + height], [cv2.IMWRITE_JPEG_QUALITY, 92])
     for path in root.glob('*/*/*/labels_*.npz'):
         with np.load(path) as stored:
             labels = dict(stored)
@@ -77,11 +94,22 @@ def _cut_to_height(root, size, height):
     shutil.rmtree(root / '.handpose_index', ignore_errors=True)
 
 
-def random_batch(clips, frames, size, device='cpu', seed=0):
-    """Random pictures of hands that are none, with all labels: a (B, T, 1, 1, ...) batch of `size` pixels."""
+def random_batch(clips: int, frames: int, size: int, device: str = 'cpu', seed: int = 0) -> HandSequence:
+    """Makes a batch of noise with all labels.
+
+    Args:
+        clips: number of clips B.
+        frames: number of frames T.
+        size: width and height of the images, pixels.
+        device: where the batch is.
+        seed: of the random numbers.
+
+    Returns:
+        A (B, T, K=1, H=1, ...) batch.
+    """
     draw = torch.Generator().manual_seed(seed)
 
-    def normal(*shape):
+    def normal(*shape: int) -> torch.Tensor:
         return torch.randn(clips, *shape, generator=draw)
 
     ones = torch.ones(clips, frames, 1, dtype=torch.bool)
@@ -108,12 +136,24 @@ def random_batch(clips, frames, size, device='cpu', seed=0):
     ).to(device)
 
 
-def training_batches(config, device, options=None, batch_size=None, batch=None):
-    """A function that trains on one batch as the Runner's loop does, the same random batch every time.
+def training_batches(
+    config: Config,
+    device: str,
+    options: Mapping[str, Any] | None = None,
+    batch_size: int | None = None,
+    batch: HandSequence | None = None,
+) -> Callable[[], dict[str, float]]:
+    """Prepares training on one batch as the Runner's loop does it.
 
     Args:
-        config: what `load` returned. device: where. options: the config's `training` options.
-        batch_size: clips, default the config's. batch: default random pictures of the config's size.
+        config: a config from `load`.
+        device: where to train.
+        options: `training` options on top of the config's.
+        batch_size: number of clips; default the config's.
+        batch: the batch; default noise of the config's size.
+
+    Returns:
+        A function that trains on the batch and returns the losses.
     """
     from mmengine.optim import build_optim_wrapper
 
@@ -122,17 +162,17 @@ def training_batches(config, device, options=None, batch_size=None, batch=None):
     from handpose.registry import MODELS
 
     config.training = {**config.get('training', {}), **(options or {})}
-    options = training_options(config)
+    settings = training_options(config)
     estimator = MODELS.build(config.model)
-    prepare_estimator(estimator, options)
+    prepare_estimator(estimator, settings)
     model = EstimatorAdapter(estimator).to(device).train()
-    optimizer = build_optim_wrapper(model, optimizer_settings(config.optim_wrapper, options))
+    optimizer = build_optim_wrapper(model, optimizer_settings(config.optim_wrapper, settings))
     optimizer.initialize_count_status(model, 0, 10**9)
     if batch is None:
         batch = random_batch(batch_size or config.batch_size, config.num_frames, config.image_size, device)
     data = {'batch': batch}
 
-    def run():
+    def run() -> dict[str, float]:
         losses = model.train_step(data, optim_wrapper=optimizer)
         return {name: value.detach().item() for name, value in losses.items()}
 

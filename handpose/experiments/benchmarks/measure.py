@@ -1,7 +1,7 @@
 """Measures a case: every form in a process of its own, the forms taking turns, round by round.
 
-The processes are forked from a server that has imported the libraries and done nothing else (for CUDA they are new),
-so a form's peak memory is its own, and a form that crashes is a line in the results.
+The processes are forked from a server that has only imported the libraries (for CUDA they are new), so a form's peak
+memory is its own, and a form that crashes is a line in the results.
 """
 
 import importlib
@@ -9,52 +9,61 @@ import multiprocessing
 import os
 import resource
 import signal
+import statistics
 import sys
 import tempfile
 import time
+from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from multiprocessing import forkserver
+from multiprocessing.connection import Connection
+from multiprocessing.process import BaseProcess
 from pathlib import Path
+from typing import Any
 
-from handpose.experiments.benchmarks.case import CASES, load_file
-from handpose.experiments.benchmarks.results import ratios, spread
+from handpose.experiments.benchmarks.case import CASES, Case, Settings, Work, load_file
+from handpose.experiments.benchmarks.results import MeasurementPlan, Record, ratios, spread
 
 MEGABYTE = 2**20
 PRELOADED = ['torch', 'cv2', 'scipy.spatial', 'handpose.models', 'handpose.datasets', 'handpose.evaluation']
 
 
 class FormError(Exception):
-    """A form that could not be measured; the sentence says why."""
+    """A form that could not be measured; the message says why."""
 
 
-@dataclass(frozen=True)
-class Plan:
-    """How long to measure.
+def start_server(threads: int) -> None:
+    """Starts the process that others are forked from.
 
-    `repeats` rounds, in each of which every form has its turn; after `seconds` no new round of a case begins, but there
-    are two at least; a form that is quicker than `least` seconds runs several times in its turn; one that needs more
-    than `limit` seconds for setting up or for a turn has failed.
+    Args:
+        threads: of every library; set before the server imports them.
     """
-
-    repeats: int = 7
-    seconds: float = 25.0
-    least: float = 0.2
-    limit: float = 900.0
-
-
-def start_server(threads):
-    """Starts the process that others are forked from; before it, `threads` goes to the libraries that ask at import."""
     for name in ('OMP_NUM_THREADS', 'MKL_NUM_THREADS', 'OPENBLAS_NUM_THREADS'):
         os.environ[name] = str(threads)
     multiprocessing.get_context('forkserver').set_forkserver_preload(PRELOADED)
     forkserver.ensure_running()
 
 
-def measure(case, settings, plan):
-    """Measures one case and returns its record (see docs/benchmark.md); what fails in it is said there."""
-    settings = replace(settings, device=case.device(settings.device))
-    record = {
+def measure(case: Case, settings: Settings, plan: MeasurementPlan) -> Record:
+    """Measures one case.
+
+    Args:
+        case: the case; it must run on the device.
+        settings: those of the run.
+        plan: how long to measure.
+
+    Returns:
+        Its record (docs/benchmark.md), which also says what failed.
+
+    Raises:
+        ValueError: the case does not run on the device.
+    """
+    device = case.device(settings.device)
+    if device is None:
+        raise ValueError(f'{case.name} does not run on {settings.device}')
+    settings = replace(settings, device=device)
+    record: Record = {
         'about': case.form.about,
         'unit': case.unit,
         'shows': case.shows,
@@ -62,7 +71,7 @@ def measure(case, settings, plan):
         'device': settings.device,
         'forms': {name: {'about': form.about} for name, form in case.forms.items()},
     }
-    running = {}
+    running: dict[str, _Form] = {}
     try:
         for name in case.forms:
             with _failure_goes_to(record['forms'][name], running, name):
@@ -80,7 +89,7 @@ def measure(case, settings, plan):
     return _with_figures(record)
 
 
-def _take_turns(running, forms, plan):
+def _take_turns(running: dict[str, '_Form'], forms: dict[str, Record], plan: MeasurementPlan) -> None:
     """Runs the forms one after the other until the repeats or the time are used up."""
     start, done = time.perf_counter(), 0
     while 'case' in running and done < plan.repeats and (done < 2 or time.perf_counter() - start < plan.seconds):
@@ -93,7 +102,7 @@ def _take_turns(running, forms, plan):
 
 
 @contextmanager
-def _failure_goes_to(record, running, name):
+def _failure_goes_to(record: Record, running: dict[str, '_Form'], name: str) -> Iterator[None]:
     try:
         yield
     except FormError as error:
@@ -102,7 +111,7 @@ def _failure_goes_to(record, running, name):
             running.pop(name).kill()
 
 
-def _with_figures(record):
+def _with_figures(record: Record) -> Record:
     """Adds what follows from the seconds and the megabytes: spreads, and the ratio of case and reference."""
     for form in record['forms'].values():
         if 'seconds' in form and 'failed' not in form:
@@ -114,14 +123,14 @@ def _with_figures(record):
     return record
 
 
-def start_method(device):
-    """How a form's process comes to be: where CUDA was looked at, as some libraries do, no fork can use it."""
+def start_method(device: str) -> str:
+    """How a form's process starts: where CUDA was initialized, as some libraries do, no fork can use it."""
     return 'spawn' if device == 'cuda' else 'forkserver'
 
 
 @contextmanager
-def _uninterrupted():
-    """Keeps a Ctrl-C waiting until the end of the block."""
+def _uninterrupted() -> Iterator[None]:
+    """Delays Ctrl-C until the end of the block."""
     before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
     try:
         yield
@@ -130,17 +139,17 @@ def _uninterrupted():
 
 
 class _Form:
-    """A form in its own process, set up and warm; `ready` is what it said of itself."""
+    """A form in its own process, set up and warm; `ready` is its description of itself."""
 
-    def __init__(self, case, name, settings, plan):
+    def __init__(self, case: Case, name: str, settings: Settings, plan: MeasurementPlan) -> None:
         context = multiprocessing.get_context(start_method(settings.device))
         self.limit = plan.limit
         self.output = tempfile.NamedTemporaryFile(prefix='benchmark_', suffix='.txt')  # noqa: SIM115  (until `kill`)
         self.pipe, theirs = context.Pipe()
         job = (case.file, case.name, name, settings, plan.least, self.output.name)
-        self.process = context.Process(target=_serve, args=(theirs, *job))
+        self.process: BaseProcess = context.Process(target=_serve, args=(theirs, *job))  # type: ignore[attr-defined]
         try:
-            with _uninterrupted():  # else the process could be there and unknown to us
+            with _uninterrupted():  # else the process could exist without being known here
                 self.process.start()
             theirs.close()
             self.ready = self._answer()
@@ -148,23 +157,23 @@ class _Form:
             self.kill()
             raise
 
-    def ask(self, question):
+    def ask(self, question: str) -> Any:
         """Sends 'run' or 'stop' and returns the answer."""
         try:
             self.pipe.send(question)
         except OSError:
-            raise FormError(self._last_words()) from None
+            raise FormError(self._end()) from None
         return self._answer()
 
-    def finish(self):
-        """Ends the process and returns {'memory_mb', 'notes'}."""
+    def finish(self) -> Record:
+        """Ends the process and returns `memory_mb` and `notes`."""
         answer = self.ask('stop')
         self.process.join(10)
         return answer
 
-    def kill(self):
+    def kill(self) -> None:
         """Ends the process at once."""
-        if self.process.is_alive():
+        if self.process.pid is not None and self.process.is_alive():
             with suppress(ProcessLookupError):  # it ended by itself, or has not become a group yet
                 os.killpg(self.process.pid, signal.SIGKILL)  # its compilers and loaders too
             self.process.kill()
@@ -173,19 +182,19 @@ class _Form:
         self.pipe.close()
         self.output.close()
 
-    def _answer(self):
+    def _answer(self) -> Any:
         if not self.pipe.poll(self.limit):
             raise FormError(f'no answer within {self.limit:g} s')
         try:
             kind, answer = self.pipe.recv()
         except (EOFError, OSError):
-            raise FormError(self._last_words()) from None
+            raise FormError(self._end()) from None
         if kind == 'failed':
             raise FormError(answer)
         return answer
 
-    def _last_words(self):
-        """Why a process that said nothing more has ended: its signal or exit code, and its last line of output."""
+    def _end(self) -> str:
+        """Why a process has ended without an answer: its signal or exit code, and its last line of output."""
         self.process.join(10)
         code = self.process.exitcode
         ended = f'died by {signal.Signals(-code).name}' if code and code < 0 else f'ended with exit code {code}'
@@ -194,8 +203,16 @@ class _Form:
         return f'{ended}: {lines[-1][:200]}' if lines else ended
 
 
-def _serve(pipe, file, case_name, form_name, settings, least, output):
-    """The life of a form's process: set up, warm up, run when asked, tell the peak memory."""
+def _serve(
+    pipe: Connection,
+    file: str,
+    case_name: str,
+    form_name: str,
+    settings: Settings,
+    least: float,
+    output: str,
+) -> None:
+    """What a form's process does: set up, warm up, run on request, report the peak memory."""
     os.setsid()  # Ctrl-C is for the parent, which ends this process and what it started
     with open(output, 'w') as words:
         os.dup2(words.fileno(), 1)
@@ -203,7 +220,7 @@ def _serve(pipe, file, case_name, form_name, settings, least, output):
     try:
         for module in PRELOADED:
             importlib.import_module(module)
-        _settle(settings.threads)
+        _set_threads(settings.threads)
         start = peak_memory()[0]
         load_file(file)
         work = CASES[case_name].forms[form_name].set_up(settings)
@@ -222,7 +239,7 @@ def _serve(pipe, file, case_name, form_name, settings, least, output):
         pipe.send(('failed', f'{type(error).__name__}: {(str(error) or "no message").splitlines()[0][:300]}'))
 
 
-def _settle(threads):
+def _set_threads(threads: int) -> None:
     import cv2
     import numpy as np
     import torch
@@ -233,45 +250,41 @@ def _settle(threads):
     np.random.seed(0)
 
 
-def _timed(work, times, device):
+def _timed(work: Work, times: int, device: str) -> tuple[float, float]:
     """Seconds of one call, by the clock and of the processor (of this process and those it started)."""
     if work.before is not None:
-        return _timed_apart(work, times, device)
-    _synchronise(device)
+        spent = []
+        for _ in range(times):
+            work.before()
+            spent.append(_timed(replace(work, before=None), 1, device))
+        return statistics.fmean(pair[0] for pair in spent), statistics.fmean(pair[1] for pair in spent)
+    _synchronize(device)
     start, cpu_start = time.perf_counter(), _cpu_seconds()
     for _ in range(times):
         work.run()
-    _synchronise(device)
+    _synchronize(device)
     return (time.perf_counter() - start) / times, (_cpu_seconds() - cpu_start) / times
 
 
-def _timed_apart(work, times, device):
-    spent = []
-    for _ in range(times):
-        work.before()
-        spent.append(_timed(replace(work, before=None), 1, device))
-    return tuple(sum(seconds) / times for seconds in zip(*spent, strict=True))
-
-
-def _cpu_seconds():
+def _cpu_seconds() -> float:
     children = resource.getrusage(resource.RUSAGE_CHILDREN)
     return time.process_time() + children.ru_utime + children.ru_stime
 
 
-def _synchronise(device):
+def _synchronize(device: str) -> None:
     if device == 'cuda':
         import torch
 
         torch.cuda.synchronize()
 
 
-def _cuda_memory():
+def _cuda_memory() -> dict[str, float]:
     import torch
 
     return {'cuda_peak': torch.cuda.max_memory_allocated() / MEGABYTE}
 
 
-def peak_memory():
+def peak_memory() -> tuple[float, float]:
     """Resident memory of this process now and at its peak, MB; where there is no /proc, the peak twice.
 
     `ru_maxrss` would be wrong on Linux: a new process inherits its parent's peak.
@@ -279,6 +292,7 @@ def peak_memory():
     status = Path('/proc/self/status')
     if status.exists():
         lines = dict(line.split(':', 1) for line in status.read_text().splitlines())
-        return tuple(int(lines[name].split()[0]) / 1024 for name in ('VmRSS', 'VmHWM'))
+        now, peak = (int(lines[name].split()[0]) / 1024 for name in ('VmRSS', 'VmHWM'))
+        return now, peak
     peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MEGABYTE if sys.platform == 'darwin' else 1024)
     return peak, peak

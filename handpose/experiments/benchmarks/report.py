@@ -1,13 +1,14 @@
-"""Results as people read them: the table of a run, the same in markdown, and the ratios to an earlier run."""
+"""Results for people: the table of a run, the same in Markdown, and the ratios to an earlier run."""
 
 import statistics
+from collections.abc import Iterator
 from pathlib import Path
 
 from rich.markup import escape
 from rich.table import Table
 
 from handpose.experiments.benchmarks.case import BenchmarkError
-from handpose.experiments.benchmarks.results import added_memory
+from handpose.experiments.benchmarks.results import Record, Results, added_memory
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import read_text
 
@@ -16,13 +17,13 @@ SHARED = 0.9  # of its cores a case must get, or the table says what it got
 HEADINGS = ('case', 'what', 'measured', 'speed to reference', 'memory', 'memory to reference', 'reference, and notes')
 
 
-def rows(results):
-    """The table's rows, one a case: strings for `HEADINGS`."""
+def rows(results: Results) -> list[tuple[str, ...]]:
+    """The rows of the table, one for each case: texts for `HEADINGS`."""
     threads = results['settings']['threads']
     return [_row(name, record, threads) for name, record in results['cases'].items()]
 
 
-def _row(name, record, threads):
+def _row(name: str, record: Record, threads: int) -> tuple[str, ...]:
     if record['failed']:
         return name, record['about'], f'failed: {record["failed"]}', '', '', '', ''
     form = record['forms']['case']
@@ -38,8 +39,8 @@ def _row(name, record, threads):
     )
 
 
-def figure(record):
-    """'median unit (low-high)' of a measured record, per second or as time."""
+def figure(record: Record) -> str:
+    """Formats a measured record as 'median unit (low-high)', per second or as time."""
     form, unit = record['forms']['case'], record['unit']
     if record['shows'] == 'rate':
         median, low, high = (short(form['rate'][key]) for key in ('median', 'low', 'high'))
@@ -49,14 +50,14 @@ def figure(record):
     return f'{median} {name} per {unit} ({low}-{high})'
 
 
-def _against_target(record):
+def _against_target(record: Record) -> str:
     if record['target'] is None:
         return ''
     met = record['forms']['case']['rate']['median'] >= record['target']
     return f', {"meets" if met else "BELOW"} the target of {short(record["target"])}'
 
 
-def _remarks(record, threads):
+def _remarks(record: Record, threads: int) -> Iterator[str]:
     reference = record['forms'].get('reference')
     if reference:
         yield reference['about'] + (f' (failed: {reference["failed"]})' if 'failed' in reference else '')
@@ -71,17 +72,17 @@ def _remarks(record, threads):
         yield f'{words} {short(value) if isinstance(value, float) else value}'
 
 
-def plural(unit):
-    """'frames', 'batches'."""
+def plural(unit: str) -> str:
+    """The plural of a unit: 'frames', 'batches'."""
     return f'{unit}es' if unit.endswith('ch') else f'{unit}s'
 
 
-def short(number):
-    """A number with three digits that count: 1234, 12.3, 0.0123."""
+def short(number: float) -> str:
+    """Formats a number with three significant digits: 1234, 12.3, 0.0123."""
     return f'{number:.0f}' if abs(number) >= 100 else f'{number:.3g}'
 
 
-def rich_table(results):
+def rich_table(results: Results) -> Table:
     """The table for a console."""
     table = Table(title=headline(results), title_justify='left')
     for heading in HEADINGS:
@@ -91,8 +92,8 @@ def rich_table(results):
     return table
 
 
-def headline(results):
-    """Machine, versions, settings and how busy the machine was, in one line."""
+def headline(results: Results) -> str:
+    """Machine, versions, settings and the load of the machine, in one line."""
     machine, settings = results['machine'], results['settings']
     loads = [f'{load:.1f}' for load in sorted(results['load_average'].values())]
     busy = f'; load before the cases {loads[0]} to {loads[-1]}' if loads else ''
@@ -104,8 +105,8 @@ def headline(results):
     )
 
 
-def markdown(results):
-    """The table in markdown, with the machine above it and what the columns mean below."""
+def markdown(results: Results) -> str:
+    """The table in Markdown, with the machine above it and an explanation below."""
     lines = [headline(results) + '.', '']
     lines += ['| ' + ' | '.join(HEADINGS) + ' |', '|---|---|---|---|---:|---:|---|']
     lines += ['| ' + ' | '.join(cell.replace('|', '/') for cell in row) + ' |' for row in rows(results)]
@@ -116,11 +117,15 @@ def markdown(results):
     return '\n'.join(lines) + '\n'
 
 
-def write_markdown(path, results):
-    """Puts the table between the two marks of a markdown file, or writes a new file.
+def write_markdown(path: str | Path, results: Results) -> None:
+    """Puts the table between the two marks of a Markdown file, or writes a new file.
+
+    Args:
+        path: path of the file.
+        results: the results.
 
     Raises:
-        BenchmarkError: the file is there and has no marks.
+        BenchmarkError: the file exists and has no marks.
     """
     path = Path(path)
     block = f'{BEGIN}\n{markdown(results)}{END}\n'
@@ -134,8 +139,16 @@ def write_markdown(path, results):
     atomic_write(path, before + block + after.removeprefix('\n'))
 
 
-def comparison(old, new):
-    """{case: (speed, memory)} of what both measured on one device: how many times the old figures the new ones are."""
+def comparison(old: Results, new: Results) -> dict[str, tuple[float, float | None]]:
+    """Compares the cases that two runs measured on the same device.
+
+    Args:
+        old: the earlier results.
+        new: the later results.
+
+    Returns:
+        {case: (speed, memory)}, new divided by old; memory is None where the old run added less than 1 MB.
+    """
     found = {}
     for name, record in new['cases'].items():
         before = old['cases'].get(name)
@@ -148,8 +161,8 @@ def comparison(old, new):
     return found
 
 
-def comparison_table(old, new):
-    """The table of `comparison`. Two runs: the machine's mood is in the ratios."""
+def comparison_table(old: Results, new: Results) -> Table:
+    """The table of `comparison`; the load of the machine in two runs is in the ratios."""
     table = Table(title=f'compared with {old["started"]} (two runs: the load of the machine is in the ratios)')
     for heading in ('case', 'speed', 'memory'):
         table.add_column(heading)

@@ -59,7 +59,7 @@ class MotionRefiner(Estimator, abstract=True):
         stride: int = 1,
         mirror_left_hands: bool = True,
         frame_rate: float | None = None,
-    ):
+    ) -> None:
         super().__init__()
         if num_frames is not None and not (frame_rate is not None and 0 < frame_rate < float('inf')):
             raise ValueError(
@@ -111,7 +111,7 @@ class MotionRefiner(Estimator, abstract=True):
     def _refuse_training(self) -> NoReturn:
         name = type(self).__name__
         if not any(True for _ in self.parameters()):
-            raise NotImplementedError(f'{name} has nothing to train; test it with tools/test.py')
+            raise NotImplementedError(f'{name} has nothing to train; test it with `handpose test`')
         raise ValueError(f'this {name} was built without a loss; give its config one, e.g. dict(type="RefinementLoss")')
 
     @torch.no_grad()

@@ -12,7 +12,7 @@ from handpose.datasets.fpha.layout import (
     COLOUR_CAMERA,
     COLOUR_SIZE,
     DEPTH_TO_COLOUR,
-    PICTURES,
+    IMAGE_FOLDERS,
     SKELETONS,
     SPLIT_FILE,
     SPLIT_TITLES,
@@ -20,7 +20,7 @@ from handpose.datasets.fpha.layout import (
 from handpose.files.atomic import atomic_write
 from handpose.geometry.camera import resize_affine, transform_intrinsics
 from handpose.hands import from_common
-from handpose.hands.model import RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.layouts.files import write_image
 from handpose.synthesis.layouts.videos import VideoLayout
 from handpose.synthesis.options import EgocentricOptions
@@ -66,7 +66,7 @@ class FPHALayout(VideoLayout):
     def folders(self, subject: int, sequence: int) -> list[str]:
         """See `Layout.folders`."""
         name = self._name(subject, sequence)
-        folders = [f'{PICTURES[0]}/{name}', f'{SKELETONS[0]}/{name}']
+        folders = [f'{IMAGE_FOLDERS[0]}/{name}', f'{SKELETONS[0]}/{name}']
         return folders + [f'{_OBJECT_POSES}/{name}'] * (self.plan(subject, sequence).noun in _WITH_OBJECT)
 
     def _name(self, subject: int, video: int) -> str:
@@ -79,7 +79,7 @@ class FPHALayout(VideoLayout):
         for index, frame in enumerate(render(0)):
             write_image(colour / 'color' / f'color_{index:04d}.jpeg', frame.image)
         to_depth = np.linalg.inv(DEPTH_TO_COLOUR) @ scene.extrinsics[:, 0]
-        right = scene.joints[:, scene.sides.tolist().index(RIGHT)]
+        right = scene.joints[:, scene.sides.tolist().index(Side.RIGHT)]
         joints = from_common(torch.from_numpy(right), 'fpha')[0].numpy()
         joints = joints @ to_depth[:, :3, :3].transpose(0, 2, 1) + to_depth[:, None, :3, 3]
         (hands / 'skeleton.txt').write_text(_numbered(1000 * joints.reshape(len(joints), -1), 4), encoding='utf-8')

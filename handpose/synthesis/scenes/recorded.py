@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 from torch import Tensor
 
-from handpose.datasets.base import nearest_known
+from handpose.datasets.io.label_frames import nearest_valid
 from handpose.datasets.motion.motion_file import RecordedMotion
 from handpose.geometry.raster import NEAR
 from handpose.hands import ProceduralHand, fit_hand
@@ -148,7 +148,7 @@ def _object_of(motion: RecordedMotion, sequence: int, to_table: NDArray, rng: Ge
         pose[:3, 3] = [*_far_corner(motion.joints[frames][motion.frame_valid[frames]], to_table), 0]
         return make_object(int(rng.choice(list(CLASSES))), rng), np.tile(pose, (count, 1, 1))
     rotvec, transl = (np.asarray(v, np.float64)[frames] for v in (motion.object_rotvec, motion.object_transl))
-    nearest = nearest_known(np.isfinite(rotvec).all(1) & np.isfinite(transl).all(1))
+    nearest = nearest_valid(np.isfinite(np.hstack([rotvec, transl])).all(1))
     poses = np.tile(np.eye(4), (count, 1, 1))
     poses[:, :3, :3] = Rotation.from_rotvec(rotvec[nearest]).as_matrix()
     poses[:, :3, 3] = transl[nearest]
@@ -174,7 +174,7 @@ def _shown_hand(
     model: ProceduralHand, hand_pose: Tensor, hand_shape: Tensor, hand_transl: Tensor, valid: NDArray, side: int
 ) -> PosedHand:
     """The fitted hand; frames without one repeat the nearest (and are not shown)."""
-    nearest = nearest_known(valid)
+    nearest = nearest_valid(valid)
     pose, transl, sides = hand_pose[nearest], hand_transl[nearest], torch.tensor(side)
     with torch.no_grad():
         mesh = model(pose.float(), hand_shape.float(), transl.float(), sides)

@@ -7,12 +7,12 @@ import pytest
 import torch
 from motions import hand_joints, make_motion
 
-from handpose.datasets import MotionClips
+from handpose.datasets import ClipSampling, MotionClips, Tracks
 from handpose.datasets.base import DatasetError
 from handpose.datasets.motion.motion_file import write_motion
 from handpose.datasets.transforms import EstimatorNoise
 from handpose.datasets.transforms.estimator_noise import fill_gaps, noise_options
-from handpose.datasets.transforms.noise_model import PRESETS, SHARE_OF_FINGER, estimate, relaxed_hand
+from handpose.datasets.transforms.noise_model import FINGER_WEIGHT, PRESETS, relaxed_hand, simulate_estimate
 from handpose.evaluation.input_motion import InputTrack, input_errors
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence
@@ -29,7 +29,9 @@ def only(**changes):
 
 def draws(options, count, side=1, joints=None, occlusion=None):
     joints = HANDS[side] if joints is None else joints
-    return joints, [estimate(joints, side, FPS, options, np.random.default_rng(i), occlusion) for i in range(count)]
+    return joints, [
+        simulate_estimate(joints, side, FPS, options, np.random.default_rng(i), occlusion) for i in range(count)
+    ]
 
 
 def relative(joints):
@@ -77,17 +79,21 @@ def test_frames_without_a_hand_and_padding_have_no_estimate():
 
 def test_seed_epoch_and_index_decide_everything(tmp_path):
     write_motion(tmp_path / 'm.npz', make_motion(sequences=(0, 1, 2, 3), frames=20))
-    options = dict(motion=tmp_path / 'm.npz', setup='all', labels='joints_only', pipeline=[dict(type='EstimatorNoise')])
+    options = dict(
+        data_root=tmp_path / 'm.npz', setup='all', labels='joints_only', pipeline=[dict(type='EstimatorNoise')]
+    )
 
-    def inputs(mode, seed=0, epoch=0):
-        dataset = MotionClips(**options, mode=mode, seed=seed, num_frames=8, clip_stride=8)
+    clips, tracks = ClipSampling(8, clip_step=8), Tracks()
+
+    def inputs(sampling, seed=0, epoch=0):
+        dataset = MotionClips(**options, sampling=sampling, seed=seed)
         dataset.set_epoch(epoch)
         return dataset[1].input_joints_3d
 
-    assert torch.equal(inputs('clips'), inputs('clips'))
-    assert not torch.equal(inputs('clips'), inputs('clips', epoch=1))
-    assert torch.equal(inputs('tracks'), inputs('tracks', epoch=1))
-    assert not torch.equal(inputs('tracks'), inputs('tracks', seed=1))
+    assert torch.equal(inputs(clips), inputs(clips))
+    assert not torch.equal(inputs(clips), inputs(clips, epoch=1))
+    assert torch.equal(inputs(tracks), inputs(tracks, epoch=1))
+    assert not torch.equal(inputs(tracks), inputs(tracks, seed=1))
 
 
 def test_the_scale_can_be_recovered_and_goes_with_the_depth():
@@ -107,7 +113,7 @@ def test_jitter_is_larger_in_depth_and_towards_the_tips():
     error = np.stack([hand.joints - joints for hand in found])
     depth = (error * ray_of(joints)).sum(-1)
     across = np.linalg.norm(error - depth[..., None] * ray_of(joints), axis=-1)
-    wanted = 0.002 * (0.3 + 0.7 * SHARE_OF_FINGER[1:])
+    wanted = 0.002 * (0.3 + 0.7 * FINGER_WEIGHT[1:])
     np.testing.assert_allclose(depth.std((0, 1))[1:], 2 * wanted, rtol=0.08)
     np.testing.assert_allclose(np.sqrt((across**2).mean((0, 1)))[1:], np.sqrt(2) * wanted, rtol=0.08)
     assert not error[:, :, 0].any()  # errors of the pose are about the wrist
@@ -121,11 +127,11 @@ def test_errors_of_a_finger_grow_along_it(name):
     for finger in range(5):
         rows = slice(1 + 4 * finger, 5 + 4 * finger)
         tip = error[:, :, 4 + 4 * finger, None]
-        np.testing.assert_allclose(error[:, :, rows], SHARE_OF_FINGER[rows, None] * tip, atol=1e-12)
+        np.testing.assert_allclose(error[:, :, rows], FINGER_WEIGHT[rows, None] * tip, atol=1e-12)
 
 
 def test_a_wrong_turn_keeps_bones_to_first_order():
-    joints, found = draws(only(turn=0.05), 50)
+    joints, found = draws(only(rotation=0.05), 50)
     for hand in found:
         error = relative(hand.joints) - relative(joints)
         assert np.abs((error * relative(joints)).sum(-1)).max() < 1e-12
@@ -136,7 +142,7 @@ def test_a_wrong_turn_keeps_bones_to_first_order():
 def test_the_bias_follows_the_pose():
     """The same pose twice in a clip has the same error; another pose another one."""
     still = np.concatenate([HANDS[1][:1], HANDS[1][:1], HANDS[1][-1:]])
-    _, (found,) = draws(only(finger_bias=0.01, turn_bias=0.05), 1, joints=still)
+    _, (found,) = draws(only(finger_bias=0.01, rotation_bias=0.05), 1, joints=still)
     error = relative(found.joints) - relative(still)
     np.testing.assert_allclose(error[0], error[1], atol=1e-12)
     assert np.linalg.norm(error[0] - error[2], axis=-1).max() > 1e-3
@@ -183,7 +189,7 @@ def test_hidden_fingers_are_drawn_to_a_relaxed_hand(side):
     wanted = np.linalg.norm(relaxed_hand()[:, None] - relaxed_hand(), axis=-1)
     distances = np.linalg.norm(after[:, :, None] - after[:, None], axis=-1)
     np.testing.assert_allclose(distances, length[:, None, None] * wanted, atol=1e-9)
-    half = estimate(joints, side, FPS, only(occlusion_pull=0.5), np.random.default_rng(0), np.ones(12))
+    half = simulate_estimate(joints, side, FPS, only(occlusion_pull=0.5), np.random.default_rng(0), np.ones(12))
     np.testing.assert_allclose(half.joints, (joints + found.joints) / 2, atol=1e-9)
 
 
@@ -215,14 +221,14 @@ def test_gaps_are_filled_before_the_draw():
 
 
 def test_sentences():
-    with pytest.raises(DatasetError, match=r"no option 'jiter'.*it has: turn"):
+    with pytest.raises(DatasetError, match=r"no option 'jiter'.*it has: rotation"):
         EstimatorNoise(changes={'jiter': 1})
     with pytest.raises(DatasetError, match="Did you mean 'joint_jitter'"):
         EstimatorNoise(changes={'joint_jiter': 1})
     with pytest.raises(DatasetError, match=r"preset must be one of.*Did you mean 'silent'"):
         EstimatorNoise('silen')
-    with pytest.raises(DatasetError, match='time_constants and time_shares must be equally many'):
-        EstimatorNoise(changes={'time_shares': (1.0,)})
+    with pytest.raises(DatasetError, match='expected a fraction in time_fractions for each of time_constants'):
+        EstimatorNoise(changes={'time_fractions': (1.0,)})
     with pytest.raises(DatasetError, match="got frame 'wrist'"):
         EstimatorNoise()(make_clip().replace(frame='wrist'), np.random.default_rng(0))
     with pytest.raises(DatasetError, match='needs joints_3d'):
@@ -232,7 +238,7 @@ def test_sentences():
 def test_silent_has_no_errors_left():
     """Only what says when and how, not how much, is left of the usual options."""
     silent, usual = asdict(PRESETS['silent']), asdict(PRESETS['hamer_dexycb'])
-    how = ('_duration', '_time', '_freedom', '_length', '_ratio', '_fingers', '_seed', '_constants', '_shares')
+    how = ('_duration', '_time', '_freedom', '_length', '_ratio', '_fingers', '_seed', '_constants', '_fractions')
     same = {name for name in usual if silent[name] == usual[name] and not name.endswith(how)}
     assert same <= {'jump_rate'}  # of jumps of no size
 
@@ -250,7 +256,7 @@ def test_calibration_on_dexycb(tmp_path, split):
     motion = motion.select(held_out if split == 'test' else range(0, len(motion.sequence_names), 9))
     write_motion(tmp_path / 'm.npz', motion)
     noise = [dict(type='EstimatorNoise')]
-    dataset = MotionClips(tmp_path / 'm.npz', split=split, mode='tracks', labels='joints_only', pipeline=noise)
+    dataset = MotionClips(tmp_path / 'm.npz', split=split, labels='joints_only', pipeline=noise)
     tracks = []
     for index in range(0, len(dataset), 3):
         clip = dataset[index]

@@ -74,5 +74,5 @@ def test_input_comes_before_the_augmentation(tmp_path):
     clip, rng = make_clip(), np.random.default_rng(0)
     augment = TRANSFORMS.build(dict(type='MotionAugmentation'))
     augment(load(tmp_path, clip), rng).validate()
-    with pytest.raises(DatasetError, match='put LoadPredictions before MotionAugmentation'):
+    with pytest.raises(DatasetError, match='place LoadPredictions before MotionAugmentation'):
         load(tmp_path, augment(clip, rng))

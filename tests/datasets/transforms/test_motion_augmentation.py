@@ -83,20 +83,24 @@ def test_moving_is_a_similarity_of_joints_alone(model):
     np.testing.assert_allclose(moved.joints_3d.numpy()[valid], wanted, atol=1e-6)
 
 
-class Recorder(MotionRefiner):
-    """Keeps what the network is shown in training."""
+class RecordTargets(torch.nn.Module):
+    """A loss that keeps its targets."""
 
-    def __init__(self, mirror_left_hands):
+    def forward(self, output, targets, step, hand_model):
+        self.joints = targets.joints
+        return {'loss': output.joints.sum()}
+
+
+class Recorder(MotionRefiner):
+    """Keeps the input and the targets of training."""
+
+    def __init__(self, mirror_left_hands=True):
         super().__init__(mirror_left_hands=mirror_left_hands)
-        self.loss_function = self.keep
+        self.loss_function = RecordTargets()
 
     def forward(self, motion, frame_valid=None):
-        self.seen = motion
+        self.input = motion
         return RefinedMotion(motion)
-
-    def keep(self, output, target, step, hand_model):
-        self.truth, self.truth_valid = target.joints, target.joints_valid
-        return {'loss': output.joints.sum()}
 
 
 def with_input(clip, seed=5):
@@ -114,7 +118,7 @@ def shown(clip, mirror_left_hands):
     """(N, T, 21, 3): the motion that a refiner's network is shown of a clip, and the true one."""
     refiner = Recorder(mirror_left_hands=mirror_left_hands)
     refiner.loss(HandSequence.stack([clip]), TrainingStep())
-    return refiner.seen, refiner.truth
+    return refiner.input, refiner.loss_function.joints
 
 
 def bones_of(motion):
@@ -219,7 +223,7 @@ def test_one_hand_becomes_one_of_the_other_side(model):
 def test_sides_that_are_no_mirror_images_are_not_flipped(model, monkeypatch):
     assert are_mirrored(model)
     monkeypatch.setattr('handpose.datasets.transforms.motion_augmentation.are_mirrored', lambda model: False)
-    always = MotionAugmentation(turn=0, tilt=0, scale=(1, 1), shift=(0, 0), flip=1)
+    always = MotionAugmentation(rotation=0, tilt=0, scale=(1, 1), shift=(0, 0), flip=1)
     clip = make_clip(model)
     torch.testing.assert_close(always(clip, np.random.default_rng(0)).joints_3d, clip.joints_3d, atol=1e-6, rtol=0)
     alone = make_clip(model, parameters=False)
@@ -227,7 +231,7 @@ def test_sides_that_are_no_mirror_images_are_not_flipped(model, monkeypatch):
 
 
 def test_no_change_asked_for_is_no_change(model):
-    still = TRANSFORMS.build(dict(type='MotionAugmentation', turn=0, tilt=0, scale=(1, 1), shift=(0, 0), flip=0))
+    still = TRANSFORMS.build(dict(type='MotionAugmentation', rotation=0, tilt=0, scale=(1, 1), shift=(0, 0), flip=0))
     clip = make_clip(model, (0, 1))
     same = still(clip, np.random.default_rng(0))
     for name, value in clip.present().items():
@@ -242,9 +246,9 @@ def test_the_same_draw_gives_the_same_clip(model):
 
 def test_sentences(model):
     clip, rng = make_clip(model), np.random.default_rng(0)
-    with pytest.raises(DatasetError, match='no negative turn'):
+    with pytest.raises(DatasetError, match='no negative rotation'):
         MotionAugmentation(scale=(1.1, 0.9))
-    with pytest.raises(DatasetError, match='needs input_valid beside input_joints_3d'):
+    with pytest.raises(DatasetError, match='needs input_valid with input_joints_3d'):
         MotionAugmentation()(clip.replace(input_joints_3d=clip.joints_3d), rng)
     with pytest.raises(DatasetError, match="got a clip in frame 'world' with joints_3d"):
         MotionAugmentation()(clip.replace(frame='world'), rng)

@@ -3,19 +3,19 @@ import pytest
 from scipy import stats
 
 from handpose.datasets.transforms.noise_processes import (
-    bursts,
-    correlated,
-    envelope,
+    burst_envelope,
+    burst_mask,
+    correlated_noise,
     heavy_tailed,
-    inside,
-    mixture,
+    mixed_noise,
+    sample_bursts,
     smooth_function,
 )
 
 
 @pytest.mark.parametrize(('fps', 'time_constant'), [(30, 0.4), (120, 0.4), (30, 2.0)])
 def test_correlated_noise_decays_by_seconds_whatever_the_frame_rate(fps, time_constant):
-    x = correlated(np.random.default_rng(0), 400, 2000, time_constant, fps)
+    x = correlated_noise(np.random.default_rng(0), 400, 2000, time_constant, fps)
     np.testing.assert_allclose(x.std(1), 1, atol=0.06)  # from the first frame on
     for lag in (1, 6, fps // 2):
         found = (x[lag:] * x[:-lag]).mean()
@@ -23,14 +23,14 @@ def test_correlated_noise_decays_by_seconds_whatever_the_frame_rate(fps, time_co
 
 
 def test_no_time_is_white_and_endless_time_is_constant():
-    white = correlated(np.random.default_rng(0), 50, 2000, 0.0, 30)
+    white = correlated_noise(np.random.default_rng(0), 50, 2000, 0.0, 30)
     assert abs((white[1:] * white[:-1]).mean()) < 0.02
-    constant = correlated(np.random.default_rng(0), 50, 10, np.inf, 30)
+    constant = correlated_noise(np.random.default_rng(0), 50, 10, np.inf, 30)
     np.testing.assert_allclose(constant, np.broadcast_to(constant[0], constant.shape), atol=1e-12)
 
 
 def test_a_mixture_has_the_sum_of_the_autocorrelations():
-    x = mixture(np.random.default_rng(1), 200, 4000, (1.0, 0.1), (3.0, 1.0), 30)
+    x = mixed_noise(np.random.default_rng(1), 200, 4000, (1.0, 0.1), (3.0, 1.0), 30)
     for lag in (0, 2, 10):
         wanted = 0.75 * np.exp(-lag / 30) + 0.25 * np.exp(-lag / 3)
         assert (x[lag:] * x[: len(x) - lag]).mean() == pytest.approx(wanted, abs=0.02)
@@ -60,7 +60,7 @@ def test_bursts_cover_the_share_that_poisson_arrivals_do(rate, duration):
     rng, covered = np.random.default_rng(0), np.zeros(30)
     clips = 6000
     for _ in range(clips):
-        covered += inside(*bursts(rng, 30, 30, rate, duration), 30, 30).any(0)
+        covered += burst_mask(*sample_bursts(rng, 30, 30, rate, duration), 30, 30).any(0)
     share = covered / clips
     wanted = 1 - np.exp(-rate * duration)
     np.testing.assert_allclose(share, wanted, atol=5 * np.sqrt(wanted / clips))
@@ -68,9 +68,9 @@ def test_bursts_cover_the_share_that_poisson_arrivals_do(rate, duration):
 
 def test_an_envelope_comes_and_goes_within_its_burst():
     begin, end = np.array([0.2]), np.array([0.6])
-    level, now = envelope(begin, end, 30, 30)[0], inside(begin, end, 30, 30)[0]
+    level, now = burst_envelope(begin, end, 30, 30)[0], burst_mask(begin, end, 30, 30)[0]
     assert level.max() == 1 and level[~now].max() == 0 and (level[now][2:-2] == 1).all()
-    assert envelope(begin[:0], end[:0], 30, 30).shape == (0, 30)
+    assert burst_envelope(begin[:0], end[:0], 30, 30).shape == (0, 30)
 
 
 def test_the_smooth_function_correlates_as_its_kernel():

@@ -286,5 +286,5 @@ def test_settings_that_make_no_filter(make, words):
 
 
 def test_there_is_nothing_to_train():
-    with pytest.raises(NotImplementedError, match=r'StillHand has nothing to train; test it with tools/test\.py'):
+    with pytest.raises(NotImplementedError, match=r'StillHand has nothing to train; test it with `handpose test`'):
         StillHand().loss(HandSequence.stack([clip(9)]), TrainingStep())

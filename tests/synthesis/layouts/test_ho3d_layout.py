@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 import pytest
 import yaml
+from samplings import centred
 
 from handpose.datasets import HO3D
 from handpose.hands import ProceduralHand
@@ -87,7 +88,7 @@ def test_pictures_and_depth(root):
 def test_the_reader_sees_one_hand_from_all_cameras(root):
     """Labels of the two cameras of a recording meet in the calibrated reference frame, mesh and joints alike."""
     model, compared = ProceduralHand(), 0
-    dataset = HO3D(root, version=3, mode='tracks', frame='world')
+    dataset = HO3D(root, version=3, frame='world')
     tracks = {dataset.sample_name(i): dataset[i].validate() for i in range(len(dataset))}
     for name in sorted({name[:-1] for name in tracks}):
         seen = []
@@ -135,7 +136,7 @@ def test_version_2_with_two_workers_and_after_an_interruption(root, tmp_path):
     assert write_dataset(options(again, ho3d_version=2)).frames == 2 * FRAMES * CAMERAS
     assert digest(again) == whole
     assert write_dataset(options(again, ho3d_version=2)).frames == 0
-    dataset = HO3D(again, num_frames=1)
+    dataset = HO3D(again, sampling=centred(1, across_gaps=True))
     assert dataset.version == 2 and {dataset[i].hand_side.item() for i in range(0, len(dataset), 10)} == {1}
 
 

@@ -106,7 +106,7 @@ def test_the_reader_takes_it_and_splits_by_the_full_list(made):
     motion, root, *_ = made
     model = ProceduralHand()
     for split, names in (('train', [NAMES[0], NAMES[3]]), ('test', [NAMES[4]])):
-        data = DexYCB(root, setup='s0', split=split, mode='tracks', frame='world')
+        data = DexYCB(root, setup='s0', split=split, frame='world')
         samples = [data[i] for i in range(len(data))]
         assert sorted({s.meta['sequence'] for s in samples}) == names and len(samples) == 2 * len(names)
         for sample in samples:
@@ -169,7 +169,7 @@ def test_joints_alone_are_enough(tmp_path):
     write_motion(tmp_path / 'motion.npz', motion)
     options = RecordedOptions(str(tmp_path / 'data'), str(tmp_path / 'motion.npz'), cameras=1, size=WIDTH, workers=1)
     assert write_dataset(options).measured['fit_95_mm'] < 0.5
-    data = DexYCB(tmp_path / 'data', setup='all', mode='tracks')
+    data = DexYCB(tmp_path / 'data', setup='all')
     assert [data[i].meta['sequence'] for i in range(2)] == [
         '20200709-subject-01/20200709_090000', '20200813-subject-02/20200813_090200'
     ]  # fmt: skip
@@ -182,7 +182,7 @@ def test_joints_alone_are_enough(tmp_path):
     meta = yaml.safe_load((tmp_path / 'data' / '20200709-subject-01/20200709_090000/meta.yml').read_text())
     assert meta['synthetic']['recorded'] == 'anna/wave'
     assert data[0].meta['fps'] == 60 and data[0].timestamps.tolist() == pytest.approx([0, 1 / 60, 2 / 60, 3 / 60])
-    slower = DexYCB(tmp_path / 'data', setup='all', mode='tracks', fps=15)[0]
+    slower = DexYCB(tmp_path / 'data', setup='all', fps=15)[0]
     assert slower.meta['fps'] == 15 and slower.timestamps[1] == 1 / 15
     assert motion_from_dexycb(tmp_path / 'data').fps == 60
 

@@ -54,7 +54,7 @@ def numbers(path):
 def test_h2o_reads_what_was_written(roots):
     found, model = [], ProceduralHand()
     for split in ('train', 'val', 'test'):
-        dataset = H2O(roots['h2o'], split=split, mode='videos', labels='full', objects='obj_pose', pipeline=LOAD)
+        dataset = H2O(roots['h2o'], split=split, labels='full', objects='obj_pose', pipeline=LOAD)
         for sample in (dataset[i].validate() for i in range(len(dataset))):
             action = sample.action_label.item()
             subject = sample.meta['sequence'].split('/')[0]
@@ -124,7 +124,7 @@ def test_official_split_of_four_subjects():
 def test_fpha_reads_what_was_written(roots):
     root, counts = roots['fpha'], {}
     for split in ('train', 'test'):
-        dataset = FPHA(root, split=split, mode='videos', pipeline=LOAD)
+        dataset = FPHA(root, split=split, pipeline=LOAD)
         counts[split] = len(dataset)
         for sample in (dataset[i].validate() for i in range(len(dataset))):
             name = sample.meta['sequence']

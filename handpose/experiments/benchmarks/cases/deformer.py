@@ -1,18 +1,21 @@
 """Deformer as a whole: at the paper's size, and the small one over a track."""
 
 import torch
+from torch import Tensor
 
-from handpose.experiments.benchmarks.case import Work, case
+from handpose.experiments.benchmarks.case import Settings, Work, case
 from handpose.experiments.benchmarks.inputs import PAPER, SMALL, load, random_batch, training_batches
 from handpose.geometry import scale_boxes
+from handpose.models import Deformer
 from handpose.models.estimators.deformer_windows import track_windows
 from handpose.registry import MODELS
+from handpose.structures import HandSequence
 
 BOTH = ('cpu', 'cuda')
 
 
 @case('clip', shows='time', devices=BOTH, when='full')
-def deformer_paper_inference(settings):
+def deformer_paper_inference(settings: Settings) -> Work:
     """Deformer at the paper's size, prediction of one clip: 7 frames of 512 x 512, meshes included."""
     config = load(PAPER)
     model = MODELS.build(config.model).to(settings.device).eval()
@@ -21,12 +24,12 @@ def deformer_paper_inference(settings):
 
 
 @case('step', shows='time', devices=BOTH, when='full')
-def deformer_paper_training(settings):
+def deformer_paper_training(settings: Settings) -> Work:
     """Deformer at the paper's size, one optimizer step on one clip: 7 frames of 512 x 512, float32."""
     return Work(training_batches(load(PAPER), settings.device), 1)
 
 
-def track(settings):
+def track(settings: Settings) -> tuple[Deformer, HandSequence]:
     """The small model, tested at every frame, and a track that is three of its windows long."""
     config = load(SMALL, {'model.test_mode': 'centre'})
     model = MODELS.build(config.model).to(settings.device).eval()
@@ -34,25 +37,24 @@ def track(settings):
 
 
 @case('frame', devices=BOTH)
-def deformer_track(settings):
+def deformer_track(settings: Settings) -> Work:
     """The small Deformer over a track, a window around every frame, every frame encoded once."""
     model, batch = track(settings)
-    return Work(lambda: model.predict(batch).hand_pose, batch.images.shape[1])
+    return Work(lambda: model.predict(batch).hand_pose, batch.require('images').shape[1])
 
 
 @deformer_track.reference
-def deformer_windows(settings):
+def deformer_windows(settings: Settings) -> Work:
     """Every window through the whole network."""
     model, batch = track(settings)
-    images, boxes = batch.images[:, :, 0], scale_boxes(batch.boxes[:, :, 0, 0], model.box_scale)
-    valid = batch.hand_valid[0, :, 0].cpu().numpy()
+    images, boxes = batch.require('images')[:, :, 0], scale_boxes(batch.require('boxes')[:, :, 0, 0], model.box_scale)
+    valid = batch.require('frame_valid')[0].cpu().numpy()
     windows = track_windows(valid, model.num_frames, model.frame_step, model.test_mode)
-    index, present, _ = (torch.as_tensor(part) for part in windows)
-    index, present = index.to(settings.device), present.to(settings.device)
-    side, centre = batch.hand_side[:, 0], model.num_frames // 2
+    index, present, _ = (torch.as_tensor(part, device=settings.device) for part in windows)
+    side, centre = batch.require('hand_side')[:, 0], model.num_frames // 2
 
     @torch.no_grad()
-    def run():
+    def run() -> Tensor:
         parts = zip(index, present, strict=True)
         return torch.stack([model(images[:, i], boxes[:, i], side, p[None]).pose[0, centre] for i, p in parts])
 

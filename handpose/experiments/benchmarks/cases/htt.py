@@ -1,29 +1,30 @@
 """HTT: frames per second at the paper's size, activation checkpointing, and what windows cost against whole videos."""
 
 import torch
+from mmengine.config import Config
+from torch import Tensor
 
 from handpose.engine import load_config
 from handpose.engine.training import prepare_estimator, training_options
-from handpose.experiments.benchmarks.case import Work, case, cases_of_length
+from handpose.experiments.benchmarks.case import Settings, Work, case, cases_of_length
 from handpose.experiments.benchmarks.cases.parts import trained
-from handpose.experiments.benchmarks.inputs import ROOT
 from handpose.geometry import project_points
-from handpose.models import TrainingStep, WindowedTransformer
+from handpose.models import HTT, TrainingStep, WindowedTransformer
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
 BOTH = ('cpu', 'cuda')
-PAPER = 'configs/htt/h2o.py'
+PAPER = 'htt/h2o'
 VIDEO = 2048  # frames
 
 
-def build(settings):
-    config = load_config(str(ROOT / PAPER))
+def build(settings: Settings) -> tuple[Config, HTT]:
+    config = load_config(PAPER)
     torch.manual_seed(0)
     return config, MODELS.build(config.model).to(settings.device)
 
 
-def random_video(config, frames, device):
+def random_video(config: Config, frames: int, device: str) -> HandSequence:
     """A clip of noise with all labels: (1, T, 1, H=2, ...), 480 x 270."""
     draw = torch.Generator().manual_seed(0)
     width, height = config.image_size
@@ -47,35 +48,36 @@ def random_video(config, frames, device):
     ).to(device)
 
 
-def frames_of(settings, whole):
+def frames_of(settings: Settings, total: int) -> int:
     """A CPU needs a second or so for every few frames of this size."""
-    return whole if settings.device == 'cuda' else 4 if settings.quick else 32
+    return total if settings.device == 'cuda' else 4 if settings.quick else 32
 
 
 @case('frame', devices=BOTH)
-def htt_paper_inference(settings):
+def htt_paper_inference(settings: Settings) -> Work:
     """HTT at the paper's size over a video of 480 x 270: joints, objects and action; wanted: at least 0.9x"""
     config, model = build(settings)
     batch = random_video(config, frames_of(settings, 2 * config.num_frames * config.frame_step), settings.device)
     model.eval()
-    return Work(lambda: model.predict(batch).joints_3d, batch.images.shape[1])
+    return Work(lambda: model.predict(batch).joints_3d, batch.require('images').shape[1])
 
 
 @htt_paper_inference.reference
-def htt_backbone(settings):
+def htt_backbone(settings: Settings) -> Work:
     """Its ResNet-18 alone, as many images at a time."""
     config, model = build(settings)
-    images = random_video(config, frames_of(settings, 2 * config.num_frames * config.frame_step), settings.device)
+    batch = random_video(config, frames_of(settings, 2 * config.num_frames * config.frame_step), settings.device)
+    images = batch.require('images')
     model.eval()
 
     @torch.no_grad()
-    def run():
-        return torch.cat([model.encode(part) for part in images.images[:, :, 0].split(32, 1)], 1)
+    def run() -> Tensor:
+        return torch.cat([model.encode(part) for part in images[:, :, 0].split(32, 1)], 1)
 
-    return Work(run, images.images.shape[1])
+    return Work(run, images.shape[1])
 
 
-def training(settings, checkpointing):
+def training(settings: Settings, checkpointing: bool) -> Work:
     """Steps on one clip: the paper's 128 frames on CUDA."""
     config, model = build(settings)
     config.training = {**config.get('training', {}), 'activation_checkpointing': checkpointing}
@@ -83,29 +85,29 @@ def training(settings, checkpointing):
     optimizer = torch.optim.Adam(model.train().parameters(), lr=3e-5)
     batch = random_video(config, frames_of(settings, config.num_frames), settings.device)
 
-    def run():
+    def run() -> dict[str, Tensor]:
         losses = model.loss(batch, TrainingStep())
         optimizer.zero_grad()
-        sum(losses.values()).backward()
+        torch.stack(list(losses.values())).sum().backward()
         optimizer.step()
         return {name: value.detach() for name, value in losses.items()}
 
-    return Work(run, batch.images.shape[1])
+    return Work(run, batch.require('images').shape[1])
 
 
 @case('frame', devices=BOTH, when='full')
-def htt_paper_training(settings):
+def htt_paper_training(settings: Settings) -> Work:
     """HTT at the paper's size, a training step on a clip of 480 x 270: activations computed again for the gradients"""
     return training(settings, True)
 
 
 @htt_paper_training.reference
-def htt_plain_training(settings):
+def htt_plain_training(settings: Settings) -> Work:
     """Plain training."""
     return training(settings, False)
 
 
-def windowed(settings, length, frames, window=16):
+def windowed(settings: Settings, length: int, frames: int, window: int | None = 16) -> Work:
     """Pose block P at the paper's size, with its backward pass: as many sequences of `length` as make `frames`."""
     torch.manual_seed(0)
     block = WindowedTransformer(window=window).to(settings.device)
@@ -123,14 +125,14 @@ cases_of_length(
 
 
 @case('frame', devices=BOTH)
-def windowed_transformer(settings):
+def windowed_transformer(settings: Settings) -> Work:
     """HTT's pose block over a long video in windows of 16, with its backward pass"""
     frames = 256 if settings.quick else VIDEO
     return windowed(settings, frames, frames)
 
 
 @windowed_transformer.reference
-def one_window(settings):
+def one_window(settings: Settings) -> Work:
     """One window over the whole video."""
     frames = 256 if settings.quick else VIDEO
     return windowed(settings, frames, frames, window=None)

@@ -1,18 +1,20 @@
-"""Opening a data set: the index of the labels against the label files themselves."""
+"""Opening a dataset: the index of the labels against the label files themselves."""
 
-from handpose.datasets.dexycb import layout as layout
+from typing import Any
+
+from handpose.datasets.dexycb import layout
 from handpose.datasets.dexycb.index import open_index
-from handpose.experiments.benchmarks.case import Work, case
+from handpose.experiments.benchmarks.case import Settings, Work, case
 from handpose.experiments.benchmarks.inputs import dexycb_root
 
 
 @case('label')
-def label_index(settings):
+def label_index(settings: Settings) -> Work:
     """Opening the index of a DexYCB folder and reading every track's labels from it."""
     root = dexycb_root(settings, 256, 256)
     intrinsics = layout.read_intrinsics(root)
 
-    def run():
+    def run() -> list[Any]:
         index = open_index(root, intrinsics)
         return [index.track_labels(track) for track in range(len(index.track_serial))]
 
@@ -20,13 +22,13 @@ def label_index(settings):
 
 
 @label_index.reference
-def label_files(settings):
+def label_files(settings: Settings) -> Work:
     """Reading every label file, as without an index in each epoch."""
     root = dexycb_root(settings, 256, 256)
     intrinsics = layout.read_intrinsics(root)
     sequences = [layout.read_sequence(*row) for row in layout.sequence_folders(root)]
 
-    def run():
+    def run() -> list[Any]:
         found = []
         for sequence in sequences:
             for serial in sequence.serials:

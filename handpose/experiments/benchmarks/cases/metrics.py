@@ -1,20 +1,25 @@
 """The metrics: poses and meshes that a test run can reduce in a second."""
 
+from collections.abc import Sequence
+from typing import Any
+
 import numpy as np
 import torch
+from mmengine.evaluator import BaseMetric
+from numpy.typing import NDArray
 from scipy.linalg import orthogonal_procrustes
 from scipy.spatial.distance import cdist
 
 from handpose.evaluation import HandMeshMetric, HandPoseMetric, point_errors
 from handpose.evaluation.functional import f_score
-from handpose.experiments.benchmarks.case import Work, case
+from handpose.experiments.benchmarks.case import Settings, Work, case
 from handpose.structures import HandSequence
 
 POSES, PLAIN_POSES, VERTICES = 4096, 512, 778
 THRESHOLDS = (5.0, 15.0)
 
 
-def points(count, number):
+def points(count: int, number: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """Predicted and true points (count, number, 3), millimetres, about 10 mm apart."""
     random = np.random.default_rng(0)
     target = random.normal(0, 40, (count, number, 3))
@@ -22,14 +27,14 @@ def points(count, number):
 
 
 @case('pose')
-def pa_mpjpe(settings):
+def pa_mpjpe(settings: Settings) -> Work:
     """Procrustes-aligned joint errors of poses with 21 joints, batched."""
     prediction, target = points(POSES, 21)
     return Work(lambda: point_errors(prediction, target, alignment='procrustes'), POSES)
 
 
 @pa_mpjpe.reference
-def pa_mpjpe_loop(settings):
+def pa_mpjpe_loop(settings: Settings) -> Work:
     """One pose after the other with scipy, as official evaluators do."""
     prediction, target = (part[:PLAIN_POSES] for part in points(POSES, 21))
     return Work(
@@ -37,7 +42,7 @@ def pa_mpjpe_loop(settings):
     )
 
 
-def _aligned_errors(prediction, target):
+def _aligned_errors(prediction: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     means = prediction.mean(0), target.mean(0)
     centred = prediction - means[0], target - means[1]
     norms = [np.linalg.norm(part) for part in centred]
@@ -47,20 +52,20 @@ def _aligned_errors(prediction, target):
 
 
 @case('hand')
-def f_scores(settings):
+def f_scores(settings: Settings) -> Work:
     """F-scores at 5 and 15 mm of meshes with 778 vertices."""
     prediction, target = points(8, VERTICES)
     return Work(lambda: [f_score(p, t, THRESHOLDS) for p, t in zip(prediction, target, strict=True)], 8)
 
 
 @f_scores.reference
-def f_scores_by_all_distances(settings):
+def f_scores_by_all_distances(settings: Settings) -> Work:
     """Nearest neighbours from the table of all distances."""
     prediction, target = points(8, VERTICES)
     return Work(lambda: [_f_score(p, t) for p, t in zip(prediction, target, strict=True)], 8)
 
 
-def _f_score(prediction, target):
+def _f_score(prediction: NDArray[np.float64], target: NDArray[np.float64]) -> NDArray[np.float64]:
     distances = cdist(prediction, target)
     scores = []
     for threshold in THRESHOLDS:
@@ -69,13 +74,13 @@ def _f_score(prediction, target):
     return np.array(scores)
 
 
-def pairs(clips, frames, vertices=None):
+def pairs(clips: int, frames: int, vertices: int | None = None) -> list[dict[str, HandSequence]]:
     """Random predictions and truths of right hands, as the metrics get them."""
     made = []
     for number in range(clips):
         draw = torch.Generator().manual_seed(number)
         ones = torch.ones(frames, 1, dtype=torch.bool)
-        common = dict(
+        common: dict[str, Any] = dict(
             meta={'sequence': f'clip {number}', 'cameras': ['0'], 'frame_indices': list(range(frames))},
             frame_valid=ones[:, 0],
             hand_side=torch.tensor([1]),
@@ -83,7 +88,7 @@ def pairs(clips, frames, vertices=None):
             joints_valid=ones[..., None].expand(-1, -1, 21),
         )
         joints = [0.05 * torch.randn(frames, 1, 21, 3, generator=draw) for _ in range(2)]
-        meshes = [None, None]
+        meshes: list[torch.Tensor | None] = [None, None]
         if vertices:
             meshes = [0.05 * torch.randn(frames, 1, vertices, 3, generator=draw) for _ in range(2)]
         both = [HandSequence(joints_3d=j, vertices=v, **common) for j, v in zip(joints, meshes, strict=True)]
@@ -93,7 +98,7 @@ def pairs(clips, frames, vertices=None):
     return made
 
 
-def evaluation(metric, samples):
+def evaluation(metric: type[BaseMetric], samples: Sequence[Any]) -> dict[str, float]:
     """Runs a metric from the first sample to its numbers."""
     made = metric()
     made.process(None, samples)
@@ -101,7 +106,7 @@ def evaluation(metric, samples):
 
 
 @case('pose')
-def joint_metrics(settings):
+def joint_metrics(settings: Settings) -> Work:
     """Everything that HandPoseMetric reports: five alignments, AUC, PCK, acceleration, all breakdowns."""
     clips, frames = 20, 100
     samples = pairs(clips, frames)
@@ -109,7 +114,7 @@ def joint_metrics(settings):
 
 
 @case('hand')
-def mesh_metrics(settings):
+def mesh_metrics(settings: Settings) -> Work:
     """Everything that HandMeshMetric reports on meshes with 778 vertices, F-scores included."""
     clips, frames = 2, 20
     samples = pairs(clips, frames, VERTICES)

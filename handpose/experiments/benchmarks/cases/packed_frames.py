@@ -11,17 +11,19 @@ The index of the store is open, as in training; opening it is not timed.
 
 import os
 import tempfile
+from collections.abc import Iterable, Sequence
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 
-from handpose.datasets.io.packed_frames import open_packed
+from handpose.datasets.io.packed_frames import PackedFrames, open_packed
 from handpose.datasets.io.packing import pack_frames
 from handpose.datasets.transforms import LoadImages
 from handpose.datasets.transforms.load import read_files
-from handpose.experiments.benchmarks.case import BenchmarkError, Work, case
+from handpose.experiments.benchmarks.case import BenchmarkError, Settings, Work, case
 from handpose.structures import HandSequence
 
 VIDEO, FRAMES, SPACING = 500, 128, 2  # frames of a video; of a clip, and between them
@@ -30,7 +32,7 @@ FILES, QUICK_FILES = 20_000, 1_000
 SIZES = {'160x90': (160, 90), '480x270': (480, 270)}
 
 
-def image_files(settings, size):
+def image_files(settings: Settings, size: tuple[int, int]) -> tuple[Path, int]:
     """A folder of JPEGs, `data/<video>/<frame>.jpg`, and beside it a store of them, made if not in the cache yet."""
     count = QUICK_FILES if settings.quick else FILES
     folder = Path(settings.cache) / f'packed_frames_{size[0]}x{size[1]}_{count}'
@@ -38,53 +40,56 @@ def image_files(settings, size):
         return folder, count
     folder.parent.mkdir(parents=True, exist_ok=True)
     with tempfile.TemporaryDirectory(dir=folder.parent) as made:
-        paths = [write_picture(f'{made}/all/data', number, size) for number in range(count)]
+        paths = [write_image(f'{made}/all/data', number, size) for number in range(count)]
         pack_frames(f'{made}/all/store', f'{made}/all/data', paths)
         os.sync()
         os.replace(f'{made}/all', folder)
     return folder, count
 
 
-def write_picture(root, number, size):
-    """A smooth picture that moves, with a camera's noise: about as many bytes as a photograph."""
-    path = picture_path(root, number)
+def write_image(root: str, number: int, size: tuple[int, int]) -> str:
+    """A smooth image that moves, with a camera's noise: about as many bytes as a photograph."""
+    path = image_path(root, number)
     if number % VIDEO == 0:
         os.makedirs(os.path.dirname(path))
     draw = np.random.default_rng(number // VIDEO)
     smooth = cv2.resize(draw.integers(0, 256, (12, 16, 3), np.uint8), size, interpolation=cv2.INTER_CUBIC)
     noise = np.random.default_rng(number).normal(0, 2, smooth.shape)
-    picture = (np.roll(smooth, number % VIDEO, 1) + noise).clip(0, 255).astype(np.uint8)
-    cv2.imwrite(path, picture, [cv2.IMWRITE_JPEG_QUALITY, 92])
+    image = (np.roll(smooth, number % VIDEO, 1) + noise).clip(0, 255).astype(np.uint8)
+    cv2.imwrite(path, image, [cv2.IMWRITE_JPEG_QUALITY, 92])
     return path
 
 
-def picture_path(root, number):
+def image_path(root: str, number: int) -> str:
     return f'{root}/{number // VIDEO:04d}/{number % VIDEO:06d}.jpg'
 
 
-def reading(settings, size, access, decoded, all_cold, packed):
-    """Work: the pictures of clips, or single ones, other ones in every call."""
+def reading(
+    settings: Settings, size: tuple[int, int], access: str, decoded: bool, all_cold: bool, packed: bool
+) -> Work:
+    """Work: the images of clips, or single ones, other ones in every call."""
     folder, count = image_files(settings, size)
-    root, draw, chosen = f'{folder}/data', np.random.default_rng(0), []
+    root, draw = f'{folder}/data', np.random.default_rng(0)
+    chosen: list[list[str]] = []
     store = open_packed(folder / 'store', root) if packed else None
     if all_cold:
         check_may_empty_caches()
 
-    def before():
+    def before() -> None:
         chosen.clear()
         if access == 'clips':
             starts = draw.permutation(count // VIDEO)[:CLIPS] * VIDEO + draw.integers(VIDEO - FRAMES * SPACING)
-            numbers = [range(start, start + FRAMES * SPACING, SPACING) for start in starts.tolist()]
+            numbers = [list(range(start, start + FRAMES * SPACING, SPACING)) for start in starts.tolist()]
         else:
             numbers = [[number] for number in draw.permutation(count)[:SINGLE].tolist()]
-        chosen.extend([[picture_path(root, number) for number in clip] for clip in numbers])
+        chosen.extend([[image_path(root, number) for number in clip] for clip in numbers])
         forget((folder / 'store').glob('frames-*') if packed else [path for clip in chosen for path in clip], all_cold)
 
-    def run():
+    def run() -> list[Any]:
         return [load(clip, store, decoded) for clip in chosen]
 
-    def notes():
-        paths = [picture_path(root, number) for number in range(0, count, 100)]
+    def notes() -> dict[str, Any]:
+        paths = [image_path(root, number) for number in range(0, count, 100)]
         size = np.mean([os.path.getsize(path) for path in paths])
         return {'kB of an image:': round(size / 1000, 1), 'images:': count}
 
@@ -92,17 +97,19 @@ def reading(settings, size, access, decoded, all_cold, packed):
     return Work(run, sum(map(len, chosen)), notes, before)
 
 
-def load(paths, store, decoded):
-    """The pictures of one clip, or their bytes."""
+def load(paths: Sequence[str], store: PackedFrames | None, decoded: bool) -> Any:
+    """The images of one clip, or their bytes."""
     if not decoded:
         source = read_files(paths) if store is None else store.read(paths)
-        return {path: bytes(data) for path, data, _ in source}
-    meta = {'paths': paths} if store is None else {'paths': paths, 'packed': store.folder, 'data_root': store.root}
+        return {path: bytes(data) for path, data, _ in source if data is not None}
+    meta: dict[str, Any] = {'paths': paths}
+    if store is not None:
+        meta |= {'packed': store.folder, 'data_root': store.root}
     valid = torch.ones(len(paths), dtype=torch.bool)
     return LoadImages()(HandSequence(meta=meta, frame='camera', frame_valid=valid), None).images
 
 
-def forget(paths, all_cold):
+def forget(paths: Iterable[str | Path], all_cold: bool) -> None:
     """Drops files from memory, so that the next one to read them waits for the disk."""
     if all_cold:
         Path('/proc/sys/vm/drop_caches').write_text('3')
@@ -112,12 +119,12 @@ def forget(paths, all_cold):
         os.close(file)
 
 
-def check_may_empty_caches():
+def check_may_empty_caches() -> None:
     if not os.access('/proc/sys/vm/drop_caches', os.W_OK):
         raise BenchmarkError('emptying all caches takes root and a writable /proc/sys/vm/drop_caches; see other cases')
 
 
-def register(size, access, decoded, all_cold):
+def register(size: str, access: str, decoded: bool, all_cold: bool) -> None:
     """Registers the store as a case, and the files as its reference."""
     words = {'clips': f'clips of {FRAMES} frames, every {SPACING}nd', 'single': 'single frames at random'}[access]
     about = f'Packed {size} JPEGs, {words}, {"decoded" if decoded else "read"}, '
@@ -129,7 +136,7 @@ def register(size, access, decoded, all_cold):
     made = case('frame', when=when, name=name, about=about)(lambda settings: reading(settings, *options, True))
 
     @made.reference
-    def separate_files(settings):
+    def separate_files(settings: Settings) -> Work:
         """Separate files."""
         return reading(settings, *options, False)
 

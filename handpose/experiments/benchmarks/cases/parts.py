@@ -1,9 +1,12 @@
-"""Parts of the models, forward and backward, each against the way it is usually written."""
+"""Components of the models, forward and backward, each against the way it is usually written."""
+
+from collections.abc import Callable
 
 import torch
+from torch import Tensor
 from torch.nn import functional as F
 
-from handpose.experiments.benchmarks.case import Work, case
+from handpose.experiments.benchmarks.case import Settings, Work, case
 from handpose.hands import ProceduralHand, linear_blend_skinning
 from handpose.hands.model import MANO_PARENTS
 from handpose.models import fuse_deformed_poses
@@ -13,10 +16,10 @@ from handpose.models.layers.transformer import MultiHeadAttention
 BOTH = ('cpu', 'cuda')
 
 
-def trained(forward, *inputs):
-    """A run: the output, and the gradients of its sum for every input."""
+def trained(forward: Callable[..., Tensor], *inputs: Tensor) -> Callable[[], tuple[Tensor, tuple[Tensor, ...]]]:
+    """A run: the output, and the gradients of its squared sum for every input."""
 
-    def run():
+    def run() -> tuple[Tensor, tuple[Tensor, ...]]:
         leaves = [value.detach().requires_grad_() for value in inputs]
         out = forward(*leaves)
         return out, torch.autograd.grad(out.square().sum(), leaves)
@@ -24,7 +27,7 @@ def trained(forward, *inputs):
     return run
 
 
-def hands(settings):
+def hands(settings: Settings) -> list[Tensor]:
     """Rest vertices (B, V, 3), rest joints (B, 16, 3), rotations (B, 16, 3, 3) and skinning weights (V, 16)."""
     count = 16 if settings.quick else 64
     model = ProceduralHand()
@@ -35,14 +38,14 @@ def hands(settings):
     return [value.to(settings.device) for value in (vertices, joints, rotations, model.weights)]
 
 
-def _skew(x):
+def _skew(x: Tensor) -> Tensor:
     zero = torch.zeros_like(x[..., 0])
     rows = [zero, -x[..., 2], x[..., 1], x[..., 2], zero, -x[..., 0], -x[..., 1], x[..., 0], zero]
     return torch.stack(rows, -1).unflatten(-1, (3, 3))
 
 
 @case('hand', devices=BOTH)
-def skinning(settings):
+def skinning(settings: Settings) -> Work:
     """Linear blend skinning of hand meshes, with its backward pass."""
     vertices, joints, rotations, weights = hands(settings)
     run = trained(lambda v, j, r: linear_blend_skinning(v, j, r, weights)[0], vertices, joints, rotations)
@@ -50,11 +53,11 @@ def skinning(settings):
 
 
 @skinning.reference
-def skinning_homogeneous(settings):
+def skinning_homogeneous(settings: Settings) -> Work:
     """A 4 x 4 matrix blended for every vertex."""
     vertices, joints, rotations, weights = hands(settings)
 
-    def forward(vertices, joints, rotations):
+    def forward(vertices: Tensor, joints: Tensor, rotations: Tensor) -> Tensor:
         chain = [_rigid(rotations[:, 0], joints[:, 0])]
         for joint, parent in enumerate(MANO_PARENTS[1:], start=1):
             chain.append(chain[parent] @ _rigid(rotations[:, joint], joints[:, joint] - joints[:, parent]))
@@ -67,13 +70,13 @@ def skinning_homogeneous(settings):
     return Work(trained(forward, vertices, joints, rotations), len(vertices))
 
 
-def _rigid(rotation, shift):
+def _rigid(rotation: Tensor, shift: Tensor) -> Tensor:
     last = torch.eye(4, device=rotation.device)[3:].expand(len(rotation), 1, 4)
     return torch.cat([torch.cat([rotation, shift[..., None]], -1), last], 1)
 
 
-def maps(settings):
-    """Feature maps (N, 256, 128, 128) of 512 x 512 pictures, and boxes (N, 4) as Deformer cuts them."""
+def maps(settings: Settings) -> tuple[Tensor, Tensor]:
+    """Feature maps (N, 256, 128, 128) of 512 x 512 images, and boxes (N, 4) as Deformer cuts them."""
     count = 1 if settings.quick else 7
     draw = torch.Generator().manual_seed(0)
     corner, side = 100 * torch.rand(count, 2, generator=draw), 250 + 150 * torch.rand(count, 1, generator=draw)
@@ -82,24 +85,24 @@ def maps(settings):
 
 
 @case('map', devices=BOTH)
-def roi_align_paper(settings):
+def roi_align_paper(settings: Settings) -> Work:
     """RoI align at Deformer's size (256 x 128 x 128 to 256 x 32 x 32), with its backward pass."""
     features, boxes = maps(settings)
     return Work(trained(lambda x: roi_align(x, boxes, 32, 0.25), features), len(features))
 
 
 @roi_align_paper.reference
-def roi_align_by_sampling(settings):
+def roi_align_by_sampling(settings: Settings) -> Work:
     """Box by box: every sample point looked up in the map, then averaged."""
     features, boxes = maps(settings)
 
-    def forward(features):
+    def forward(features: Tensor) -> Tensor:
         return torch.cat([_sampled(one, box / 4) for one, box in zip(features.split(1), boxes, strict=True)])
 
     return Work(trained(forward, features), len(features))
 
 
-def _sampled(one, box, size=32):
+def _sampled(one: Tensor, box: Tensor, size: int = 32) -> Tensor:
     """(1, C, h, w) and a box in cells -> (1, C, size, size)."""
     places, counts = [], []
     for axis, cells in ((0, one.shape[3]), (1, one.shape[2])):
@@ -112,7 +115,7 @@ def _sampled(one, box, size=32):
     return F.avg_pool2d(F.grid_sample(one, grid, align_corners=True), (counts[1], counts[0]))
 
 
-def tokens(settings):
+def tokens(settings: Settings) -> tuple[MultiHeadAttention, Tensor]:
     """Attention of Deformer's size and its input (B, 1024, 256)."""
     layer = MultiHeadAttention(256, 8).to(settings.device)
     draw = torch.Generator().manual_seed(0)
@@ -120,18 +123,18 @@ def tokens(settings):
 
 
 @case('frame', devices=BOTH)
-def attention(settings):
+def attention(settings: Settings) -> Work:
     """Self-attention over the 1024 tokens of a frame, 8 heads, 256 channels, with its backward pass."""
     layer, x = tokens(settings)
     return Work(trained(lambda x: layer(x, x, x), x), len(x))
 
 
 @attention.reference
-def attention_written_out(settings):
+def attention_written_out(settings: Settings) -> Work:
     """Scores, softmax and weighted sum written out."""
     layer, x = tokens(settings)
 
-    def forward(x):
+    def forward(x: Tensor) -> Tensor:
         q, k, v = (f(x).unflatten(-1, (8, -1)).transpose(1, 2) for f in (layer.query, layer.key, layer.value))
         weights = (q @ k.transpose(-1, -2) / q.shape[-1] ** 0.5).softmax(-1)
         return layer.out((weights @ v).transpose(1, 2).flatten(2))
@@ -139,7 +142,7 @@ def attention_written_out(settings):
     return Work(trained(forward, x), len(x))
 
 
-def clips(settings):
+def clips(settings: Settings) -> list[Tensor]:
     """Poses, forward and backward motions (B, 7, 96) and confidences (B, 7)."""
     draw = torch.Generator().manual_seed(0)
     count = 16 if settings.quick else 64
@@ -148,18 +151,18 @@ def clips(settings):
 
 
 @case('clip', devices=BOTH)
-def dynamic_fusion(settings):
+def dynamic_fusion(settings: Settings) -> Work:
     """Deformer's fusion of the poses of 7 frames (Eq. 2 and 3), with its backward pass."""
     inputs = clips(settings)
     return Work(trained(fuse_deformed_poses, *inputs), len(inputs[0]))
 
 
 @dynamic_fusion.reference
-def dynamic_fusion_loop(settings):
+def dynamic_fusion_loop(settings: Settings) -> Work:
     """Two loops over the frames, the motions added step by step."""
     inputs = clips(settings)
 
-    def forward(pose, ahead, back, confidence):
+    def forward(pose: Tensor, ahead: Tensor, back: Tensor, confidence: Tensor) -> Tensor:
         votes, fused = confidence.softmax(1), []
         for j in range(pose.shape[1]):
             total = torch.zeros_like(pose[:, 0])

@@ -2,11 +2,13 @@
 
 import shutil
 import tempfile
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
-from handpose.experiments.benchmarks.case import Work, case
+from handpose.experiments.benchmarks.case import Settings, Work, case
 from handpose.geometry.raster import rasterize, rasterize_exact
 from handpose.hands import ProceduralHand
 from handpose.synthesis import MultiViewOptions, write_dataset
@@ -15,7 +17,7 @@ SIZE = 256
 
 
 @case('frame')
-def render_frames(settings):
+def render_frames(settings: Settings) -> Work:
     """Rendering 256 x 256 frames of one scene: colour, depth, segmentation, occlusion; nothing written."""
     from handpose.synthesis.layouts.dexycb import DexYCBLayout
     from handpose.synthesis.rendering.appearance import draw_look
@@ -28,18 +30,18 @@ def render_frames(settings):
     scene = build_grasp_scene(DexYCBLayout(options), model, draft_block(options, model, 0, 0)[0])
     bodies = SceneBodies(scene, draw_look(np.random.default_rng(0), model.num_vertices, len(scene.objects)), model)
 
-    def run():
+    def run() -> int:
         return sum(1 for _ in StillCameraRenderer(bodies, 0, np.random.default_rng(0)).frames())
 
     return Work(run, options.frames)
 
 
 @case('frame', when='full')
-def built_in_data(settings):
+def built_in_data(settings: Settings) -> Work:
     """Making built-in data from nothing: search for grasps, motion, rendering and files (5 sequences, 1 camera)."""
-    options = dict(subjects=1, sequences=5, frames=60, cameras=1, size=SIZE, workers=1)
+    options: dict[str, Any] = dict(subjects=1, sequences=5, frames=60, cameras=1, size=SIZE, workers=1)
 
-    def run():
+    def run() -> None:
         folder = tempfile.mkdtemp(prefix='benchmark_')
         try:
             write_dataset(MultiViewOptions(folder, **options))
@@ -49,8 +51,8 @@ def built_in_data(settings):
     return Work(run, options['sequences'] * options['frames'])
 
 
-def hand_picture():
-    """A posed hand that fills most of a picture: vertices (V, 2), depth (V,), faces."""
+def hand_image() -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
+    """A posed hand that fills most of a image: vertices (V, 2), depth (V,), faces."""
     model = ProceduralHand()
     pose = 0.2 * torch.randn(16, 3, generator=torch.Generator().manual_seed(0))
     mesh = model(pose, torch.zeros(10), torch.tensor([0.0, 0.0, 0.6]), torch.tensor(1))
@@ -62,14 +64,14 @@ def hand_picture():
 
 
 @case('hand')
-def rasterize_hand(settings):
+def rasterize_hand(settings: Settings) -> Work:
     """Rasterising a hand mesh into 256 x 256 pixels with the painter's algorithm."""
-    vertices, depth, faces = hand_picture()
+    vertices, depth, faces = hand_image()
     return Work(lambda: rasterize(vertices, depth, faces, (SIZE, SIZE)), 1)
 
 
 @rasterize_hand.reference
-def z_buffer(settings):
+def z_buffer(settings: Settings) -> Work:
     """An exact z-buffer, face by face."""
-    vertices, depth, faces = hand_picture()
+    vertices, depth, faces = hand_image()
     return Work(lambda: rasterize_exact(vertices, depth, faces, (SIZE, SIZE)), 1)

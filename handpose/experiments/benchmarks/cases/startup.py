@@ -3,17 +3,18 @@
 import os
 import subprocess
 import sys
+from pathlib import Path
 
-from handpose.experiments.benchmarks.case import Work, case
-from handpose.experiments.benchmarks.inputs import ROOT
+import handpose
+from handpose.experiments.benchmarks.case import Settings, Work, case
 
 
-def importing(names):
-    """Work: a Python that imports modules and says how much memory it had at its peak."""
+def importing(names: str) -> Work:
+    """A new Python that imports modules and reports its peak memory."""
     code = f'import {names}; from handpose.experiments.benchmarks.measure import peak_memory; print(peak_memory()[1])'
-    environment = {**os.environ, 'PYTHONPATH': str(ROOT)}
+    environment = {**os.environ, 'PYTHONPATH': str(Path(handpose.__file__).parents[1])}
 
-    def run():
+    def run() -> float:
         done = subprocess.run([sys.executable, '-c', code], capture_output=True, text=True, check=True, env=environment)
         return float(done.stdout)
 
@@ -21,12 +22,12 @@ def importing(names):
 
 
 @case('start', shows='time', when='full')
-def import_handpose(settings):
+def import_handpose(settings: Settings) -> Work:
     """A fresh Python that imports handpose with models, datasets and metrics."""
     return importing('handpose.models, handpose.datasets, handpose.evaluation')
 
 
 @import_handpose.reference
-def import_torch(settings):
+def import_torch(settings: Settings) -> Work:
     """A fresh Python that imports torch alone."""
     return importing('torch')

@@ -3,15 +3,16 @@
 import os
 import shutil
 from pathlib import Path
+from typing import Any
 
-from handpose.experiments.benchmarks.case import Work, case
+from handpose.experiments.benchmarks.case import Settings, Work, case
 from handpose.experiments.benchmarks.inputs import PAPER, SMALL, load, training_batches
 
-OPTIONS = {
+OPTIONS: dict[str, tuple[dict[str, Any], str]] = {
     'amp': ({'amp': True}, 'mixed precision (bfloat16 on the CPU, float16 on CUDA)'),
     'amp_bfloat16': ({'amp': 'bfloat16'}, 'mixed precision with bfloat16 on every device'),
     'accumulate': ({'accumulate': 2}, 'an optimizer step every two batches'),
-    'compile': ({'compile': True}, 'torch.compile of the parts'),
+    'compile': ({'compile': True}, 'torch.compile of the components'),
     'channels_last': ({'channels_last': True}, 'images, features and weights with the channels last'),
     'activation_checkpointing': ({'activation_checkpointing': True}, 'activations computed again in the backward pass'),
 }
@@ -21,7 +22,7 @@ SIZES = {
 }
 
 
-def train(settings, config, options):
+def train(settings: Settings, config: str, options: dict[str, Any]) -> Work:
     """Work of one batch, or of as many as make a step."""
     if options.get('compile'):
         cache = Path(settings.cache) / 'inductor'
@@ -32,7 +33,7 @@ def train(settings, config, options):
     return Work(lambda: [run() for _ in range(count)], count)
 
 
-def register(size, name):
+def register(size: str, name: str) -> None:
     """Registers an option at a size as a case, and plain training as its reference."""
     config, model = SIZES[size]
     options, words = OPTIONS[name]
@@ -48,7 +49,7 @@ def register(size, name):
     )(lambda settings: train(settings, config, options))
 
     @made.reference
-    def plain(settings):
+    def plain(settings: Settings) -> Work:
         """Plain training."""
         return train(settings, config, {})
 

@@ -1,13 +1,14 @@
-"""Turning errors that a user can mend into one sentence and a non-zero exit."""
+"""Turning errors that a user can correct into a message and an exit code."""
 
 import dis
 import errno
 import os
 import sys
+from collections.abc import Iterator
 from contextlib import contextmanager
 
-# A disk that is full or may not be written, a file system without locks.
-FILE_TROUBLE = (
+# A full or read-only disk, missing permissions, a file system without locks.
+FILE_ERRORS = (
     *(errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EROFS, errno.EACCES, errno.EPERM, errno.EIO, errno.ESTALE),
     *(errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP),
 )
@@ -15,51 +16,65 @@ FILE_TROUBLE = (
 EXTRAS = {'mmcv': 'mmcv', 'tensorboard': 'train', 'matplotlib': 'train'}
 
 
+class UsageError(Exception):
+    """Arguments that do not go together; the command ends with its usage and exit code 2."""
+
+
+class UserError(ValueError):
+    """A command that cannot do what it was asked to; the message says why and what to do."""
+
+
 @contextmanager
-def exit_on_user_error():
-    """Ends the program with the sentence of a user's error instead of a traceback.
+def exit_on_user_error() -> Iterator[None]:
+    """Ends the program with the message of a user's error instead of a traceback.
 
     `HANDPOSE_TRACEBACK=1` shows the traceback too. Errors that are not about input or files keep theirs.
+
+    Raises:
+        SystemExit: the message, which Python prints; the exit code is 1.
     """
+    show_traceback = bool(os.environ.get('HANDPOSE_TRACEBACK'))
     try:
         yield
     except (ValueError, KeyError, TypeError, FileNotFoundError, ImportError) as error:
         package = _missing_package(error)
-        if package in EXTRAS and not os.environ.get('HANDPOSE_TRACEBACK'):
+        if package in EXTRAS and not show_traceback:
             sys.exit(f"error: this needs the Python package {package}: pip install 'handpose[{EXTRAS[package]}]'")
-        if os.environ.get('HANDPOSE_TRACEBACK') or not _ours(error):
+        if show_traceback or not _is_raised_here(error):
             raise
         message = error.args[0] if isinstance(error, KeyError) and error.args else error
         sys.exit(f'error: {message}')
     except OSError as error:
-        if os.environ.get('HANDPOSE_TRACEBACK') or error.errno not in FILE_TROUBLE:
+        if show_traceback or error.errno not in FILE_ERRORS:
             raise
         sys.exit(
             f'error: {error.filename or "a file"} could not be written or locked: {error.strerror}; what was saved '
             'before is whole: make room, or choose a folder that can be written'
         )
     except RuntimeError as error:
-        what = _loading_trouble(error)
-        if what is not None and not os.environ.get('HANDPOSE_TRACEBACK'):
+        reason = _loading_failure(error)
+        if reason is not None and not show_traceback:
             sys.exit(
-                f'error: {what}. Load with fewer processes (--cfg-options num_workers=0 uses none), use smaller '
-                'batches, or give a container more (docker run --shm-size=8g); the checkpoints are good: go on with '
-                '--resume'
+                f'error: {reason}. Load with fewer processes (--cfg-options num_workers=0 uses none), use smaller '
+                'batches, or give a container more (docker run --shm-size=8g); the checkpoints are good: continue '
+                'with --resume'
             )
-        if os.environ.get('HANDPOSE_TRACEBACK') or not _lost_a_process(error):
+        if show_traceback or not _is_lost_process(error):
             raise
         sys.exit(
             'error: another process of this run has ended or cannot be reached (its own message says why); the '
-            f'checkpoints are good: go on with --resume. [{(str(error) or type(error).__name__).splitlines()[0]}]'
+            f'checkpoints are good: continue with --resume. [{(str(error) or type(error).__name__).splitlines()[0]}]'
         )
 
 
-def _ours(error):
-    """True when a `raise` of this library made the error, so that its message is a sentence for the user.
+def _is_raised_here(error: BaseException) -> bool:
+    """Whether a `raise` of this library made the error, so that its message is meant for the user.
 
     What a function written in C raises while our code calls it has our frame too, but not that instruction.
     """
     trace = error.__traceback__
+    if trace is None:
+        return False
     while trace.tb_next is not None:
         trace = trace.tb_next
     instruction = trace.tb_frame.f_code.co_code[trace.tb_lasti]
@@ -67,7 +82,7 @@ def _ours(error):
     return ours and dis.opname[instruction] == 'RAISE_VARARGS'
 
 
-def _missing_package(error):
+def _missing_package(error: BaseException | None) -> str | None:
     """The package whose import failed behind an error, or None."""
     while error is not None:
         if isinstance(error, ModuleNotFoundError) and error.name:
@@ -76,21 +91,21 @@ def _missing_package(error):
     return None
 
 
-def _loading_trouble(error):
-    """Why torch's DataLoader failed, where a process of it is gone or finds no shared memory; else None."""
-    words = str(error)
-    if any(f'unable to {what}' in words for what in ('allocate shared memory', 'write to file </torch_')):
+def _loading_failure(error: RuntimeError) -> str | None:
+    """Why torch's DataLoader failed, where one of its processes has ended or has no shared memory; else None."""
+    text = str(error)
+    if any(f'unable to {what}' in text for what in ('allocate shared memory', 'write to file </torch_')):
         return 'the shared memory (/dev/shm) is too small for the batches that the loading processes hand over'
-    if 'DataLoader worker' in words and ('killed by signal' in words or 'exited unexpectedly' in words):
+    if 'DataLoader worker' in text and ('killed by signal' in text or 'exited unexpectedly' in text):
         return 'a process that loads data has died, as when memory or the shared memory of /dev/shm runs out'
     return None
 
 
-def _lost_a_process(error):
-    """True when the words of a communication library say that a peer is gone."""
+def _is_lost_process(error: RuntimeError) -> bool:
+    """Whether a communication library reports that another process is gone."""
     import torch
 
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return False
-    words = str(error).lower()
-    return isinstance(error, torch.distributed.DistError) or 'gloo' in words or 'nccl' in words
+    text = str(error).lower()
+    return isinstance(error, torch.distributed.DistError) or 'gloo' in text or 'nccl' in text

@@ -1,8 +1,6 @@
-"""tools/recognize.py: what a user runs on a video of their own; and that a test of actions draws what it says."""
+"""`handpose recognize` on a video of a user; and that a test of actions draws what it reports."""
 
 import json
-import runpy
-import sys
 from pathlib import Path
 
 import cv2
@@ -12,6 +10,7 @@ import pytest
 import torch
 from action_clips import give_plausible_hands
 
+from handpose.cli import main
 from handpose.engine import load_config
 from handpose.registry import MODELS
 from handpose.structures import load_predictions
@@ -36,21 +35,20 @@ visualizer = dict(type='Visualizer', vis_backends=[])  # writing the config out 
 
 @pytest.fixture
 def run(monkeypatch, capsys):
-    """Runs a tool here, which is quicker than a process of its own: its exit status and what it said."""
+    """Runs a command in this process, which is quicker than a new one: its exit status and its output."""
 
-    def run_tool(tool, *arguments):
-        monkeypatch.setattr(sys, 'argv', [f'{tool}.py', *map(str, arguments)])
+    def run_command(command, *arguments):
         monkeypatch.chdir(ROOT)
         code = 0
         try:
-            runpy.run_path(str(ROOT / 'tools' / f'{tool}.py'), run_name='__main__')
+            main(command, [str(argument) for argument in arguments])
         except SystemExit as end:
             code = end.code
         captured = capsys.readouterr()
         said = f'{captured.out} {captured.err} {code if isinstance(code, str) else ""}'
         return code, ' '.join(said.split())  # the console wraps lines
 
-    return run_tool
+    return run_command
 
 
 @pytest.fixture(scope='module')
@@ -169,7 +167,7 @@ def test_bad_files(run, trained, tmp_path):
 
 
 def test_testing_actions_draws_them_and_writes_the_submission(run, trained, tmp_path, monkeypatch):
-    """tools/test.py from end to end: the validation part has labels; the test part has none and is submitted."""
+    """`handpose test` from end to end: the validation part has labels; the test part has none and is submitted."""
     monkeypatch.setattr(h2o_files, 'VAL', tuple((f'subject3/k2/{i}', 17 + 3 * i, 0, 9) for i in range(2)))
     h2o_files.write_root(trained / 'h2o')
     arguments = [trained / 'small.py', trained / 'small.pth', '--work-dir', tmp_path / 'work']
@@ -183,5 +181,5 @@ def test_testing_actions_draws_them_and_writes_the_submission(run, trained, tmp_
     assert {'confusion.png', 'pck_by_hand.png', f'{clip}.webm', f'{clip}_attention.png'} <= drawn
     code, said = run('test', *arguments, '--draw', 0, '--results', tmp_path / 'answer.zip')
     assert code == 0, said
-    assert 'none of the 1 videos has an action label' in said and 'the server will not take it' in said
+    assert 'none of the 1 videos has an action label' in said and 'the server will not accept it' in said
     assert (tmp_path / 'answer.zip').is_file()

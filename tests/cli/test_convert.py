@@ -1,4 +1,4 @@
-"""tools/convert/to_predictions.py on files as users have them."""
+"""`handpose convert` on files as users have them."""
 
 import json
 import subprocess

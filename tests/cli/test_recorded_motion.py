@@ -11,11 +11,11 @@ from handpose.datasets import DexYCB
 from handpose.synthesis import MultiViewOptions, write_dataset
 
 ROOT = Path(__file__).parents[2]
-CONVERT, MAKE = 'tools/convert/dexycb_to_motion.py', 'tools/make_synthetic.py'
+CONVERT, MAKE = 'dexycb-to-motion', 'make-data'
 
 
-def run(tool, *arguments):
-    command = [sys.executable, tool, *map(str, arguments)]
+def run(command, *arguments):
+    command = [sys.executable, '-m', 'handpose', command, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return done.returncode, done.stdout, done.stderr.strip()
 
@@ -34,18 +34,18 @@ def test_from_a_download_to_pictures(tmp_path):
     names = {str(path.parent.relative_to(data)) for path in data.glob('*/*/meta.yml')}
     found = np.load(tmp_path / 'motion.npz')['sequence_names']
     assert names == set(found.tolist()) and len(names) >= 2
-    assert len(DexYCB(data, setup='all', mode='tracks')) == len(names)
+    assert len(DexYCB(data, setup='all')) == len(names)
 
 
 @pytest.mark.parametrize(
-    ('tool', 'arguments', 'words'),
+    ('command', 'arguments', 'words'),
     [
         (CONVERT, ['nowhere', '-o', 'x.npz'], ['nowhere', 'does not exist', 'dex-ycb.github.io']),
         (MAKE, ['--motion', 'x.npz', '--subjects', '3'], ["'subjects' is not an option of recorded motion"]),
     ],
 )
-def test_a_sentence_says_what_is_wrong(tool, arguments, words):
-    code, _, error = run(tool, *arguments)
+def test_a_sentence_says_what_is_wrong(command, arguments, words):
+    code, _, error = run(command, *arguments)
     assert code != 0 and 'Traceback' not in error, error
     for word in words:
         assert word in error, error

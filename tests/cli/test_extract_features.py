@@ -1,12 +1,12 @@
-"""tools/convert/extract_features.py, from a trained config to a training on its features."""
+"""`handpose extract-features`, from a trained config to a training on its features."""
 
 from pathlib import Path
 
-import extract_features as tool
 import h2o_files
 import pytest
 import torch
 
+from handpose.cli import main
 from handpose.engine import load_config
 from handpose.models import TrainingStep
 from handpose.registry import DATASETS, MODELS
@@ -38,7 +38,7 @@ def trained(options, tmp_path):
 
 def extract(config, out, weights, options):
     words = [f'{name}={value}'.replace(' ', '') for name, value in options.items()]
-    tool.main([config, '-o', str(out), '--checkpoint', str(weights), '--cfg-options', *words])
+    main('extract-features', [config, '-o', str(out), '--checkpoint', str(weights), '--cfg-options', *words])
 
 
 def test_features_are_those_of_the_images(options, trained, tmp_path, capsys):

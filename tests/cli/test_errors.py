@@ -6,15 +6,14 @@ import shutil
 import signal
 import subprocess
 import sys
-from pathlib import Path
 
 import pytest
 import torch
 from random_clips import RandomClips
 from torch.utils.data import DataLoader, Dataset
 
+from handpose.cli.errors import exit_on_user_error
 from handpose.engine.adapter import collate
-from handpose.engine.errors import exit_on_user_error
 
 
 @pytest.mark.parametrize('package, extra', [('mmcv', 'mmcv'), ('tensorboard', 'train'), ('matplotlib', 'train')])
@@ -71,7 +70,7 @@ def refuse(self):
 
 
 def test_a_batch_that_shared_memory_cannot_hold_ends_in_a_message(monkeypatch):
-    clips = RandomClips(2)
+    clips = RandomClips(length=2)
     monkeypatch.setattr(torch.Tensor, 'share_memory_', refuse)
     assert len(list(DataLoader(clips, batch_size=2, collate_fn=collate))) == 1  # in one process none is needed
     loader = DataLoader(clips, batch_size=2, collate_fn=collate, num_workers=1, multiprocessing_context='fork')
@@ -80,9 +79,9 @@ def test_a_batch_that_shared_memory_cannot_hold_ends_in_a_message(monkeypatch):
 
 
 def test_batches_of_loading_processes_are_in_shared_memory():
-    (batch,) = DataLoader(RandomClips(2), batch_size=2, collate_fn=collate, num_workers=1)
+    (batch,) = DataLoader(RandomClips(length=2), batch_size=2, collate_fn=collate, num_workers=1)
     assert all(value.is_shared() for value in batch['batch'].present().values())
-    assert torch.equal(batch['batch'].images[1], RandomClips(2).read(1).images)
+    assert torch.equal(batch['batch'].images[1], RandomClips(length=2).read(1).images)
 
 
 LOAD = """
@@ -90,9 +89,9 @@ import sys
 from torch.utils.data import DataLoader
 from random_clips import RandomClips
 from handpose.engine.adapter import collate
-from handpose.engine.errors import exit_on_user_error
+from handpose.cli.errors import exit_on_user_error
 with exit_on_user_error():
-    list(DataLoader(RandomClips(8, size=128), batch_size=4, collate_fn=collate, num_workers=2))
+    list(DataLoader(RandomClips(length=8, size=128), batch_size=4, collate_fn=collate, num_workers=2))
 """
 SMALL = 'mount -t tmpfs -o size=256k tmpfs /dev/shm && exec "$@"'
 
@@ -106,7 +105,7 @@ def can_mount():
 
 @pytest.mark.skipif(not can_mount(), reason='this user cannot mount a small /dev/shm')
 def test_a_small_shared_memory_ends_in_a_message():
-    paths = os.pathsep.join([str(Path(__file__).parent), *filter(None, sys.path)])
+    paths = os.pathsep.join(filter(None, sys.path))
     done = subprocess.run(
         ['unshare', '-m', 'bash', '-c', SMALL, 'bash', sys.executable, '-c', LOAD],
         capture_output=True,

@@ -1,4 +1,4 @@
-"""tools/refine.py and, before it, tools/convert/to_predictions.py: what a user runs."""
+"""`handpose refine` and, before it, `handpose convert`: what a user runs."""
 
 import os
 import subprocess
@@ -28,8 +28,8 @@ model = dict(
 """
 
 
-def run(tool, *arguments):
-    command = [sys.executable, f'tools/{tool}.py', *map(str, arguments)]
+def run(command, *arguments):
+    command = [sys.executable, '-m', 'handpose', command, *map(str, arguments)]
     done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     return done.returncode, ' '.join((done.stdout + done.stderr).split())
 
@@ -120,7 +120,7 @@ def test_one_frame(tmp_path):
 def test_a_real_video(tmp_path):
     landmarks, video = REAL / 'mediapipe_world_landmarks.npz', REAL / 'human_hand_video.mp4'
     options = ['--rename', 'joints=world_landmarks', '--fps', 30, '--hand', 'right']
-    code, said = run('convert/to_predictions', 'mediapipe', landmarks, '-o', tmp_path / 'a.npz', *options)
+    code, said = run('convert', 'mediapipe', landmarks, '-o', tmp_path / 'a.npz', *options)
     assert code == 0 and '621 frames, 1 hand, 0 missing' in said, said
     save_predictions(tmp_path / 'short.npz', load_predictions(tmp_path / 'a.npz').select(slice(0, 60)))
     pictures = ['--draw', tmp_path / 'a.webm', '--over', video]

@@ -1,10 +1,11 @@
-"""What `VideoWriter` writes into: PyAV, which keeps times, or OpenCV, which has a constant rate."""
+"""The two libraries that encode videos: PyAV keeps the time of each frame, OpenCV has a constant frame rate."""
 
 from fractions import Fraction
 from pathlib import Path
+from typing import Any, Protocol
 
 import cv2
-import numpy as np
+from numpy.typing import NDArray
 
 from handpose.video.containers import VideoError
 
@@ -15,23 +16,44 @@ _OPTIONS = {
     'libopenh264': {},
     'mpeg4': {'qmin': '2', 'qmax': '5'},
 }
-_TIME_BASE = {'.webm': Fraction(1, 1000), '.mp4': Fraction(1, 60000)}  # MPEG-4 part 2 takes no finer one
+_TIME_BASE = {'.webm': Fraction(1, 1000), '.mp4': Fraction(1, 60000)}  # the finest that MPEG-4 part 2 supports
 _MATROSKA = b'\x42\x82\x88matroska'  # the element DocType as FFmpeg writes it
 _WEBM = b'\x42\x82\x84webm\xec\x82\x00\x00'  # the same for WebM, and an empty element in place of the bytes saved
 
 
-class PyAVSink:
-    """Encodes with PyAV; frames keep their times.
+class Encoder(Protocol):
+    """A video file that is being written."""
+
+    def write(self, image: NDArray, time: float) -> None:
+        """Adds an image.
+
+        Args:
+            image: (h, w, 3) uint8 RGB.
+            time: seconds, from which on it is shown.
+        """
+
+    def close(self, finish: bool = True) -> None:
+        """Closes the file.
+
+        Args:
+            finish: whether the video is to be complete; False if it is to be deleted.
+        """
+
+
+class PyAVEncoder:
+    """Encodes with PyAV; frames keep their times. See `Encoder`.
 
     Args:
-        path: the file, whose suffix is '.webm' or '.mp4'. codec: name of an FFmpeg encoder.
-        size: (width, height), even. fps: the rate that the header states.
+        path: the file, whose suffix is '.webm' or '.mp4'.
+        codec: name of an FFmpeg encoder.
+        size: (width, height), even.
+        fps: the frame rate that the header states.
 
     Raises:
-        VideoError: there is no such encoder, or it does not open.
+        VideoError: the encoder does not exist, or it does not open.
     """
 
-    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float):
+    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float) -> None:
         import av
 
         self._av, self._path, self._last = av, path, -1
@@ -42,7 +64,8 @@ class PyAVSink:
             raise _failed(path, error) from error
         try:
             rate = Fraction(fps).limit_denominator(1001)
-            stream = self._stream = self._container.add_stream(codec, rate=rate, options=_OPTIONS[codec])
+            stream: Any = self._container.add_stream(codec, rate=rate, options=_OPTIONS[codec])
+            self._stream = stream
             stream.width, stream.height = size
             stream.pix_fmt = 'yuv420p'
             stream.time_base = stream.codec_context.time_base = self._time_base
@@ -51,16 +74,16 @@ class PyAVSink:
             self._container.close()
             raise _failed(path, error) from error
 
-    def write(self, image: np.ndarray, time: float) -> None:
-        """Encodes an image (h, w, 3) uint8 RGB, shown from `time` (seconds) on."""
+    def write(self, image: NDArray, time: float) -> None:
+        """See `Encoder.write`."""
         frame = self._av.VideoFrame.from_ndarray(image, format='rgb24')
-        # Two times in one tick of the container's clock: the later frame takes the next tick.
+        # Two times in one tick of the container's clock: the later frame gets the next tick.
         self._last = max(round(time / self._time_base), self._last + 1)
         frame.pts, frame.time_base = self._last, self._time_base
         self._mux(frame)
 
     def close(self, finish: bool = True) -> None:
-        """Closes the file; with `finish` the frames that the encoder still holds are written."""
+        """See `Encoder.close`."""
         try:
             if finish:
                 self._mux(None)
@@ -71,26 +94,29 @@ class PyAVSink:
                 if finish:
                     raise _failed(self._path, error) from error
 
-    def _mux(self, frame):
+    def _mux(self, frame: Any) -> None:
         try:
             self._container.mux(self._stream.encode(frame))
         except self._av.error.FFmpegError as error:
             raise _failed(self._path, error) from error
 
 
-class OpenCVSink:
-    """Writes with OpenCV at a constant rate: what is shown at each frame period of the output.
+class OpenCVEncoder:
+    """Encodes with OpenCV at a constant frame rate: the image on display at each frame period. See `Encoder`.
 
     Args:
-        path: the file. codec: four letters. size: (width, height), even. fps: the rate.
+        path: the file.
+        codec: four letters.
+        size: (width, height), even.
+        fps: frames per second.
 
     Raises:
         VideoError: OpenCV cannot write such a file here.
     """
 
-    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float):
+    def __init__(self, path: Path, codec: str, size: tuple[int, int], fps: float) -> None:
         self._path, self._fps = path, fps
-        # Of WebM files OpenCV prints that it has no four letters for their codecs. WebM is Matroska of another DocType.
+        # OpenCV warns about the four letters of WebM codecs. WebM is Matroska with a different DocType.
         self._written = path.with_suffix('.mkv') if path.suffix == '.webm' else path
         self._writer = cv2.VideoWriter(
             str(self._written.absolute()), cv2.CAP_FFMPEG, cv2.VideoWriter.fourcc(*codec), fps, size
@@ -98,15 +124,16 @@ class OpenCVSink:
         if not self._writer.isOpened():
             self._written.unlink(missing_ok=True)
             raise VideoError(f'{path}: OpenCV {cv2.__version__} cannot write it')
-        self._count, self._image = 0, None  # frames written; the image on display
+        self._count = 0  # frames written
+        self._image: NDArray | None = None  # on display, BGR
 
-    def write(self, image: np.ndarray, time: float) -> None:
-        """Adds an image (h, w, 3) uint8 RGB, shown from `time` (seconds) on."""
+    def write(self, image: NDArray, time: float) -> None:
+        """See `Encoder.write`."""
         self._show_until(round(time * self._fps))
         self._image = cv2.cvtColor(image, cv2.COLOR_RGB2BGR)
 
     def close(self, finish: bool = True) -> None:
-        """Closes the file; with `finish` the last image is written."""
+        """See `Encoder.close`."""
         try:
             if finish:
                 self._show_until(self._count + 1)
@@ -126,21 +153,21 @@ class OpenCVSink:
             self._count += 1
 
     def _check(self) -> None:
-        """OpenCV says nothing when a disk is full."""
+        """OpenCV does not report a full disk."""
         if self._written.is_file():
             capture = cv2.VideoCapture(str(self._written.absolute()), cv2.CAP_FFMPEG)
             readable = capture.isOpened() and capture.grab()
             capture.release()
             if readable:
                 return
-        raise VideoError(f'{self._path}: the video could not be written whole; is the disk full?')
+        raise VideoError(f'{self._path}: the video could not be written completely; is the disk full?')
 
 
 def _make_webm(path: Path) -> None:
     with open(path, 'r+b') as file:
         start = file.read(128).find(_MATROSKA)
         if start < 0:
-            raise VideoError(f'{path}: OpenCV {cv2.__version__} wrote a Matroska header of an unknown form')
+            raise VideoError(f'{path}: OpenCV {cv2.__version__} wrote an unexpected Matroska header')
         file.seek(start)
         file.write(_WEBM)
 

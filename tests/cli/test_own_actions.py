@@ -12,7 +12,7 @@ import torch
 from action_clips import build
 from predicted_hands import make_predictions
 
-from handpose.datasets import H2O
+from handpose.datasets import H2O, ActionClips
 from handpose.datasets.base import DatasetError
 from handpose.engine import load_config
 from handpose.engine.adapter import collate
@@ -55,7 +55,7 @@ def record(tmp_path, monkeypatch):
 def test_recordings_with_hands(record):
     hands = make_predictions(140, ('left', 'right'), missing=[(13, 1)])
     root, taxonomy = record(hands)
-    videos = H2O(root, taxonomy=taxonomy, mode='videos', pipeline=[dict(type='LoadImages')])
+    videos = H2O(root, taxonomy=taxonomy, pipeline=[dict(type='LoadImages')])
     assert [videos[i].meta['frame_indices'][0] for i in range(2)] == [12, 80]
     assert [int(videos[i].action_label) for i in range(2)] == [0, 1]
     clip = videos[0].validate()
@@ -70,7 +70,7 @@ def test_recordings_with_hands(record):
 def test_recordings_without_hands_train_the_action(record):
     root, taxonomy = record(None)
     pipeline = [dict(type='LoadImages'), dict(type='ResizeFrames', size=(64, 48))]
-    clips = H2O(root, taxonomy=taxonomy, num_frames=8, window=4, starts='random', pipeline=pipeline)
+    clips = H2O(root, taxonomy=taxonomy, sampling=ActionClips(8, 2, window=4, random_start=True), pipeline=pipeline)
     batch = collate([clips[0], clips[1]])['batch']
     assert not batch.hand_valid.any()
     losses = build().loss(batch, TrainingStep())

@@ -1,26 +1,31 @@
-"""The two libraries that decode videos, behind one small interface.
-
-A source has `name`, `fps` (nominal, or None), `duration` (seconds from the first frame to the end of the last as the
-container states it, or None), `codec`, `damaged` (packets and frames that could not be decoded), `frames()`, which
-yields (presentation time in seconds or None, (h, w, 3) uint8 RGB image), and `close()`. Images are rotated as the file
-asks for.
-"""
+"""The two libraries that decode video files, PyAV and OpenCV, behind one small interface."""
 
 import math
 from collections.abc import Iterator
+from fractions import Fraction
 from pathlib import Path
-from typing import Protocol
+from types import ModuleType
+from typing import Any, Protocol
 
 import cv2
 import numpy as np
+from numpy.typing import NDArray
 
 from handpose.video.containers import MAX_PIXELS, VideoError
 
-SLOWEST, FASTEST = 0.1, 480.0  # frames per second that a header may state; containers without a rate state 1000
+MIN_FPS, MAX_FPS = 0.1, 480.0  # that a header may state; containers without a frame rate state 1000
 
 
-class Source(Protocol):
-    """What `VideoReader` needs of a decoder; see the module."""
+class Decoder(Protocol):
+    """An open video file. Images are rotated as the file requests.
+
+    Attributes:
+        name: of the library.
+        fps: nominal frames per second, or None.
+        duration: seconds from the first frame to the end of the last as the container states it, or None.
+        codec: name of the codec.
+        damaged: packets and frames that could not be decoded so far.
+    """
 
     name: str
     fps: float | None
@@ -28,15 +33,23 @@ class Source(Protocol):
     codec: str
     damaged: int
 
-    def frames(self) -> Iterator[tuple[float | None, np.ndarray]]:
-        """Yields the presentation time and the image of each frame, in the order of display."""
+    def frames(self) -> Iterator[tuple[float | None, NDArray]]:
+        """Reads the frames in the order of display.
+
+        Yields:
+            The presentation time in seconds, or None, and the image (h, w, 3) uint8 RGB.
+        """
 
     def close(self) -> None:
         """Closes the file."""
 
 
-def import_pyav():
-    """The module `av`, or None where PyAV is not installed."""
+def import_pyav() -> ModuleType | None:
+    """Imports PyAV.
+
+    Returns:
+        The module `av`, or None if PyAV is not installed.
+    """
     try:
         import av
     except ImportError:
@@ -44,12 +57,20 @@ def import_pyav():
     return av
 
 
-class PyAVSource:
-    """Decodes with PyAV, which gives each frame the time that is in the container."""
+class PyAVDecoder:
+    """Decodes with PyAV; times are the presentation times of the container. See `Decoder`.
+
+    Args:
+        path: the file.
+        container: what `check_video_file` returned for it.
+
+    Raises:
+        VideoError: the file cannot be read, has no video stream or frames that are too large.
+    """
 
     name = 'PyAV'
 
-    def __init__(self, path: Path, container: str):
+    def __init__(self, path: Path, container: str) -> None:
         import av
 
         self.path, self.damaged = path, 0
@@ -62,10 +83,10 @@ class PyAVSource:
         streams = self._container.streams.video
         if not streams:
             self.close()
-            raise VideoError(f'{path} holds no video, only {_kinds(self._container)}')
+            raise VideoError(f'{path} contains no video, only {_stream_types(self._container)}')
         self._stream = streams[0]
         self._stream.thread_type = 'AUTO'
-        # AVI stores no presentation times; those of decoding are right but for a constant delay.
+        # AVI stores no presentation times; decoding times differ from them by a constant delay.
         self._uses_dts = container == 'avi'
         context = self._stream.codec_context
         self.codec = 'unknown' if context is None else context.name
@@ -76,25 +97,25 @@ class PyAVSource:
         self.fps = _plausible_fps(self._stream.average_rate)
         self.duration = self._stated_duration(av.time_base)
 
-    def frames(self) -> Iterator[tuple[float | None, np.ndarray]]:
-        """Yields (time, image); packets that cannot be decoded are counted and left out."""
-        for frame in self._decoded():
-            stamp = frame.dts if self._uses_dts else frame.pts
-            time = None if stamp is None or frame.time_base is None else float(stamp * frame.time_base)
+    def frames(self) -> Iterator[tuple[float | None, NDArray]]:
+        """See `Decoder.frames`; packets that cannot be decoded are counted and skipped."""
+        for frame in self._decode():
+            timestamp = frame.dts if self._uses_dts else frame.pts
+            time = None if timestamp is None or frame.time_base is None else float(timestamp * frame.time_base)
             self.damaged += bool(frame.is_corrupt)
             try:
                 image = frame.to_ndarray(format='rgb24')
             except self._errors:
                 self.damaged += 1
                 continue
-            turns = round(frame.rotation / 90) % 4
-            yield time, np.ascontiguousarray(np.rot90(image, turns)) if turns else image
+            quarters = round(frame.rotation / 90) % 4
+            yield time, np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
     def close(self) -> None:
         """Closes the file."""
         self._container.close()
 
-    def _decoded(self):
+    def _decode(self) -> Iterator[Any]:
         packets = self._container.demux(self._stream)
         while True:
             try:
@@ -103,38 +124,46 @@ class PyAVSource:
                 self.damaged += 1
                 packet = None
             try:
-                yield from self._stream.decode(packet) if packet is not None else self._rest()
+                yield from self._stream.decode(packet) if packet is not None else self._flush()
             except self._errors:
                 self.damaged += 1
             if packet is None:
                 return
 
-    def _rest(self):
-        """What the decoder still holds; nothing where `demux` has ended by itself and flushed it."""
+    def _flush(self) -> list[Any]:
+        """The frames that are still in the decoder; none if `demux` has reached the end and flushed it."""
         try:
             return self._stream.decode(None)
         except EOFError:
             return []
 
-    def _stated_duration(self, unit: int) -> float | None:
+    def _stated_duration(self, units_per_second: int) -> float | None:
         stream = self._stream
         if stream.duration is not None:
             return float(stream.duration * stream.time_base)
         if self._container.duration is None:
             return None
         start = 0 if stream.start_time is None else float(stream.start_time * stream.time_base)
-        return max(self._container.duration / unit - start, 0.0)
+        return max(self._container.duration / units_per_second - start, 0.0)
 
 
-class OpenCVSource:
-    """Decodes with OpenCV's FFmpeg; the time of a frame is `CAP_PROP_POS_MSEC` after it was read."""
+class OpenCVDecoder:
+    """Decodes with OpenCV's FFmpeg; the time of a frame is `CAP_PROP_POS_MSEC` after it was read. See `Decoder`.
+
+    Args:
+        path: the file.
+        container: what `check_video_file` returned for it.
+
+    Raises:
+        VideoError: the file cannot be read, or has frames that are too large.
+    """
 
     name = 'OpenCV'
-    damaged = 0  # OpenCV does not tell
+    damaged = 0  # OpenCV does not report it
 
-    def __init__(self, path: Path, container: str):
+    def __init__(self, path: Path, container: str) -> None:
         self.path = path
-        # Only FFmpeg: other backends of OpenCV take the name for a pattern of images or give times of their own.
+        # Only FFmpeg: other backends of OpenCV use the name as a pattern of images, or report different times.
         self._capture = cv2.VideoCapture(str(path.absolute()), cv2.CAP_FFMPEG)
         if not self._capture.isOpened():
             if not cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
@@ -149,16 +178,16 @@ class OpenCVSource:
         self.codec = code.to_bytes(4, 'little').decode('ascii', 'replace').strip('\0 ') or 'unknown'
         rate, count = get(cv2.CAP_PROP_FPS), get(cv2.CAP_PROP_FRAME_COUNT)
         self.fps = _plausible_fps(rate)
-        # The count of most containers is the duration times the rate, so only the quotient means something.
+        # The count of most containers is the duration times the rate, so only the quotient is meaningful.
         self.duration = count / rate if rate > 0 and 0 < count < 1e12 else None
 
-    def frames(self) -> Iterator[tuple[float | None, np.ndarray]]:
-        """Yields (time, image)."""
+    def frames(self) -> Iterator[tuple[float | None, NDArray]]:
+        """See `Decoder.frames`."""
         while True:
             try:
                 found, image = self._capture.read()
             except cv2.error as error:
-                raise VideoError(f'{self.path}: OpenCV cannot decode a frame of it (codec {self.codec})') from error
+                raise VideoError(f'{self.path}: OpenCV cannot decode a frame (codec {self.codec})') from error
             if not found:
                 return
             time = self._capture.get(cv2.CAP_PROP_POS_MSEC) / 1000
@@ -169,8 +198,8 @@ class OpenCVSource:
         self._capture.release()
 
 
-def _plausible_fps(rate) -> float | None:
-    return float(rate) if rate and SLOWEST <= rate <= FASTEST else None
+def _plausible_fps(rate: float | Fraction | None) -> float | None:
+    return float(rate) if rate and MIN_FPS <= rate <= MAX_FPS else None
 
 
 def _check_size(path: Path, width: float, height: float) -> None:
@@ -180,7 +209,7 @@ def _check_size(path: Path, width: float, height: float) -> None:
         )
 
 
-def _kinds(container) -> str:
+def _stream_types(container: Any) -> str:
     return ', '.join(sorted({stream.type for stream in container.streams})) or 'nothing'
 
 

@@ -1,0 +1,155 @@
+"""Tests a config by its dataset's official protocol: handpose test configs/deformer/dexycb.py [CHECKPOINT]"""
+
+import argparse
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from mmengine.config import Config
+from mmengine.dist import is_main_process
+from mmengine.runner import Runner, set_random_seed
+
+from handpose.cli import arguments as shared
+from handpose.cli.errors import UserError
+from handpose.engine import build_runner, compat, load_config, load_weights, run_settings
+from handpose.engine.checkpoints import choose_checkpoint
+from handpose.evaluation import MetricSpec, build_metrics, metrics_table, specs_of, with_records
+from handpose.files.atomic import atomic_write
+from handpose.models import Estimator, fit_constant_hands
+from handpose.registry import DATASETS, MODELS
+from handpose.visualization.hook import DrawClipsHook
+from handpose.visualization.report import draw_test
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
+    shared.add_config(parser)
+    parser.add_argument('checkpoint', nargs='?', help='weights (default: the newest checkpoint of the work directory)')
+    parser.add_argument('--work-dir', help='where results go (default work_dirs/<system>_<dataset>)')
+    parser.add_argument(
+        '--compare',
+        action='store_true',
+        help='also test what the config lists as `compared`, or else constant hands fitted on the train split '
+        'and the untrained model',
+    )
+    parser.add_argument(
+        '--draw',
+        type=int,
+        default=2,
+        metavar='N',
+        help='draw N clips and the N worst sequences (0: nothing; default 2)',
+    )
+    parser.add_argument('--results', metavar='FILE', help="also write the model's results in the dataset's own format")
+    shared.add_cfg_options(parser)
+    shared.add_launcher(parser)
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Tests, prints the table of metrics, and draws.
+
+    Args:
+        arguments: those of `add_arguments`.
+
+    Raises:
+        ValueError: the config, its data or its checkpoint cannot be used.
+    """
+    config = load_config(arguments.config, arguments.cfg_options)
+    config = run_settings(config, arguments.work_dir, arguments.launcher)
+    compat.join_process_group(arguments.launcher)
+    results_file = results_file_of(config, arguments.results)
+    estimators = build_estimators(config, arguments)
+    pictures = Path(config.work_dir) / 'pictures' if arguments.draw else None
+    results: dict[str, dict[str, float]] = {}
+    metrics: dict[str, list[Any]] = {}
+    for name, estimator in estimators.items():
+        extra = [results_file] if results_file and name == 'model' else []
+        runner = build_test(config, name, estimator, extra)
+        if name == 'model' and pictures:
+            runner.register_hook(DrawClipsHook(pictures, arguments.draw))
+        results[name] = {key: float(value) for key, value in runner.test().items()}
+        metrics[name] = runner.test_loop.evaluator.metrics
+    reports = is_main_process()  # after leaving, every process is its own main process
+    compat.leave_process_group()
+    if reports:
+        _report(results, specs_of(metrics['model']), Path(config.work_dir), arguments.results)
+        if pictures:
+            draw_test(pictures, metrics, estimators['model'], runner.test_dataloader.dataset, arguments.draw, print)
+            print(f'pictures: {pictures}')
+
+
+def results_file_of(config: Config, path: str | None) -> dict[str, Any] | None:
+    """The metric that writes `path`, or None where none is asked for; refuses a dataset without such a file."""
+    if path is None:
+        return None
+    if config.get('results_file') is None:
+        raise UserError(f'{config.filename} has no results_file, so its dataset has no results format; omit --results')
+    return {**config.results_file, 'path': path}
+
+
+def build_estimators(config: Config, arguments: argparse.Namespace) -> dict[str, Estimator]:
+    """Builds the rows of the table: the model, and what it must beat.
+
+    Args:
+        config: the config of the run.
+        arguments: those of `add_arguments`.
+
+    Returns:
+        {name: estimator}.
+
+    Raises:
+        UserError: there is no checkpoint.
+    """
+    checkpoint = arguments.checkpoint or choose_checkpoint(
+        'auto', config.work_dir, lambda reason: print(f'not used: {reason}')
+    )
+    model = MODELS.build(config.model)
+    if checkpoint is not None:
+        load_weights(model, checkpoint, config.model)
+        if is_main_process():
+            print(f'testing {checkpoint}')
+    elif any(True for _ in model.parameters()):
+        raise UserError(
+            f'no checkpoint in {config.work_dir}; train first with: handpose train {arguments.config}; '
+            f'or give the path of a checkpoint'
+        )
+    estimators = {'model': model}
+    if arguments.compare and config.get('compared'):
+        estimators.update({name: MODELS.build(settings) for name, settings in config.compared.items()})
+    elif arguments.compare:
+        # Each frame once, as in the test: whole tracks, or videos.
+        labels = DATASETS.build({**config.train_dataset, 'sampling': config.test_dataset.sampling, 'pipeline': []})
+        estimators.update(fit_constant_hands(labels[i] for i in range(len(labels))))
+        set_random_seed(config.randomness.seed)
+        estimators['untrained'] = MODELS.build(config.model)
+    return estimators
+
+
+def build_test(config: Config, name: str, estimator: Estimator, extra_metrics: list[dict[str, Any]]) -> Runner:
+    """Builds a runner of the whole test split; the metrics keep the numbers of every sample in records/.
+
+    Args:
+        config: the config of the run; it is not changed.
+        name: the row of the table.
+        estimator: the row's estimator.
+        extra_metrics: configs of more metrics.
+    """
+    config = config.copy()
+    metrics = [*config.test_evaluator, *extra_metrics]
+    if estimator.gives.hand_model is None or config.get('labels') == 'joints_only':
+        # Without a mesh on both sides there is nothing for metrics of meshes to compare.
+        built = build_metrics(metrics)
+        metrics = [settings for settings, m in zip(metrics, built, strict=True) if 'vertices' not in m.fields]
+    config.test_evaluator = with_records(metrics, Path(config.work_dir) / 'records' / name)
+    return build_runner(config, estimator, experiment_name=f'test_{name}', purpose='test')
+
+
+def _report(
+    results: dict[str, dict[str, float]], specs: Mapping[str, MetricSpec], work_dir: Path, results_file: str | None
+) -> None:
+    """Prints the table, and writes its numbers to metrics.json beside the checkpoints."""
+    print(metrics_table(results, specs))
+    atomic_write(work_dir / 'metrics.json', json.dumps(results, indent=1, sort_keys=True) + '\n')
+    print(f'metrics: {work_dir / "metrics.json"}; of every sample: {work_dir / "records"}')
+    if results_file:
+        print(f'results: {results_file}')
