@@ -171,6 +171,27 @@ def test_class_names_are_unique():
     assert {name: modules for name, modules in places.items() if len(modules) > 1} == {}
 
 
+def argument_names(node):
+    """The arguments that the docstring of a function or class can describe."""
+    if isinstance(node, ast.FunctionDef):
+        return {a.arg for a in (*node.args.args, *node.args.kwonlyargs)}
+    fields = {m.target.id for m in node.body if isinstance(m, ast.AnnAssign) and isinstance(m.target, ast.Name)}
+    constructors = (m for m in node.body if isinstance(m, ast.FunctionDef) and m.name == '__init__')
+    return fields.union(*map(argument_names, constructors))
+
+
+def test_docstrings_have_one_argument_per_line():
+    wrong = []
+    for module, tree in TREES.items():
+        for node in ast.walk(tree):
+            text = ast.get_docstring(node) if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else None
+            found = re.search(r'^Args:\n(.*?)(\n\n|\Z)', text or '', flags=re.DOTALL | re.MULTILINE)
+            names = '|'.join(argument_names(node)) if found else ''
+            if names and re.search(rf'[.;]\s({names}): |^ +({names}), ({names})(, |: )', found[1], flags=re.MULTILINE):
+                wrong.append(f'{module}.{node.name}')
+    assert wrong == []
+
+
 def test_no_two_configs_are_copies():
     texts = {p: [line for line in p.read_text().splitlines() if line.strip()] for p in CONFIGS}
     for a in CONFIGS:

@@ -61,7 +61,7 @@ action_metric = dict(type='ActionMetric')
 val_evaluator = ['$pose_metric', '$action_metric']
 test_evaluator = ['$pose_metric', '$action_metric']
 
-# What the data set has (the model's heads are made for it).
+# What the dataset has (the model's heads are made for it).
 num_hands, num_objects, num_actions = 1, 26, 45
 
 # Options of the dataset (`handpose.datasets.FPHA` documents them all):

@@ -60,7 +60,7 @@ val_evaluator = ['$pose_metric', '$action_metric']
 test_evaluator = ['$pose_metric', '$action_metric']  # the official test list has no actions: see the submission
 results_file = dict(type='H2OSubmission')  # of `tools/test.py --results`
 
-# What the data set has (the model's heads are made for it), and the places of its classes.
+# What the dataset has (the model's heads are made for it), and the indices of its classes.
 num_hands, num_objects, num_actions = 2, 8, 36
 
 # Options of the dataset (`handpose.datasets.H2O` documents them all):

@@ -7,6 +7,7 @@ from collections.abc import Sequence
 
 from handpose import __version__
 from handpose.cli.errors import UsageError, exit_on_user_error
+from handpose.text import did_you_mean
 
 # Subcommand: what it does. `make-data` is the module `make_data`, which has `add_arguments(parser)` and
 # `run(arguments)`; its docstring is the text of `handpose make-data --help`.
@@ -72,8 +73,6 @@ def _split_command(words: Sequence[str]) -> tuple[str, Sequence[str]]:
     parser.add_argument('command', metavar='COMMAND', help='one of the commands below')
     command = parser.parse_args(words[:1]).command
     if command not in COMMANDS:
-        from handpose.text import did_you_mean
-
         parser.error(f'{command!r} is not a command.{did_you_mean(command, COMMANDS)} handpose --help lists them')
     return command, words[1:]
 

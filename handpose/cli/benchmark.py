@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from handpose.experiments.benchmarks.case import FOLDER, BenchmarkError, Case, Settings, load_cases
-from handpose.experiments.benchmarks.measure import Plan, measure, start_server
+from handpose.experiments.benchmarks.measure import MeasurementPlan, measure, start_server
 from handpose.experiments.benchmarks.report import comparison_table, figure, rich_table, write_markdown
 from handpose.experiments.benchmarks.results import check_same, new_results, read_results, write_results
 from handpose.text import did_you_mean
@@ -102,7 +102,7 @@ def _measure_cases(
     return results, False
 
 
-def _settings_and_plan(arguments: argparse.Namespace) -> tuple[Settings, Plan]:
+def _settings_and_plan(arguments: argparse.Namespace) -> tuple[Settings, MeasurementPlan]:
     device = arguments.device or ('cuda' if _has_cuda() else 'cpu')
     if device == 'cuda' and not _has_cuda():
         raise BenchmarkError('--device cuda: torch sees no CUDA device here')
@@ -110,7 +110,7 @@ def _settings_and_plan(arguments: argparse.Namespace) -> tuple[Settings, Plan]:
     repeats, seconds, least = (3, 2.0, 0.05) if arguments.quick else (7, 25.0, 0.2)
     repeats = arguments.repeats or repeats
     seconds = seconds if arguments.seconds is None else arguments.seconds
-    return settings, Plan(repeats, seconds, least, arguments.limit)
+    return settings, MeasurementPlan(repeats, seconds, least, arguments.limit)
 
 
 def _has_cuda() -> bool:

@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from handpose.cli import arguments as shared
 from handpose.engine import load_config
+from handpose.engine.epochs import SeededDataset
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence, sample_name
 from handpose.visualization import (
@@ -41,7 +42,7 @@ def run(arguments: argparse.Namespace) -> None:
     """
     config = load_config(arguments.config, arguments.cfg_options)
     dataset = DATASETS.build(config[f'{arguments.split}_dataloader']['dataset'])
-    if hasattr(dataset, 'set_epoch'):
+    if isinstance(dataset, SeededDataset):
         dataset.set_epoch(arguments.epoch)
     indices = np.unique(np.linspace(0, len(dataset) - 1, max(1, arguments.num)).astype(int))
     clips = [dataset[int(i)].validate() for i in indices]
@@ -57,23 +58,23 @@ def run(arguments: argparse.Namespace) -> None:
 
 def draw_row(clip: HandSequence) -> NDArray[np.uint8]:
     """Draws a clip as a row of frames of camera 0, with a caption."""
-    frames = np.unique(np.linspace(0, len(clip.images) - 1, MOST_FRAMES).astype(int))
+    frames = np.unique(np.linspace(0, len(clip.require('images')) - 1, MOST_FRAMES).astype(int))
     return add_caption(side_by_side([draw_frame(clip, int(t)) for t in frames], pad=2), sample_name(clip.meta))
 
 
 def draw_frame(clip: HandSequence, t: int) -> NDArray[np.uint8]:
     """Draws frame `t` with skeletons, boxes, its number and its occlusion where that is annotated."""
-    image = clip.images[t, 0].permute(1, 2, 0).numpy()
-    if not clip.frame_valid[t]:
+    image = clip.require('images')[t, 0].permute(1, 2, 0).numpy()
+    if not clip.require('frame_valid')[t]:
         image = image // 3 + 80
     if clip.object_boxes is not None:
         image = draw_boxes(image, clip.object_boxes[t, 0], color=(80, 140, 255))
     if clip.boxes is not None:
         image = draw_boxes(image, clip.boxes[t, 0])
     label = f'{clip.meta["frame_indices"][t]}'
-    for hand in range(len(clip.hand_side)):
-        if clip.joints_2d is not None and clip.hand_valid[t, hand]:
-            image = draw_skeleton(image, clip.joints_2d[t, 0, hand], clip.joints_2d_valid[t, 0, hand])
+    for hand in range(len(clip.require('hand_side'))):
+        if clip.joints_2d is not None and clip.require('hand_valid')[t, hand]:
+            image = draw_skeleton(image, clip.joints_2d[t, 0, hand], clip.require('joints_2d_valid')[t, 0, hand])
         if clip.occlusion is not None and not clip.occlusion[t, 0, hand].isnan():
             label += f'  hidden {clip.occlusion[t, 0, hand].item():.0%}'
     return put_label(image, label)

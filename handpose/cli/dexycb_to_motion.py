@@ -40,7 +40,7 @@ def run(arguments: argparse.Namespace) -> None:
         motion = motion.select(choose_sequences(motion, arguments.per_subject))
     write_motion(arguments.out, motion)
     print(
-        f'{arguments.out}: {len(motion.sequence_names)} of {len(motion.all_sequence_names)} sequences, '
+        f'{arguments.out}: {len(motion.sequence_names)} of {len(motion.all_sequence_names or ())} sequences, '
         f'{int(motion.frame_valid.sum())} of {len(motion.joints)} frames with a hand'
     )
     if motion.licence:

@@ -95,9 +95,9 @@ def _dataset_config(config: Config, split: str, seed: int) -> dict[str, Any]:
 
 def _hands_of(clip: HandSequence) -> Iterator[InputTrack]:
     """One `InputTrack` for each hand of a clip."""
-    for hand in range(len(clip.hand_side)):
-        arrays = (clip.input_joints_3d, clip.input_valid, clip.joints_3d, clip.joints_valid)
-        yield InputTrack(*(array[:, hand].numpy() for array in arrays))
+    fields = [clip.require(name) for name in ('input_joints_3d', 'input_valid', 'joints_3d', 'joints_valid')]
+    for hand in range(len(clip.require('hand_side'))):
+        yield InputTrack(*(field[:, hand].numpy() for field in fields))
 
 
 def spectra(

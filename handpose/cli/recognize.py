@@ -22,6 +22,7 @@ from handpose.cli import arguments as shared
 from handpose.cli.checkpoints import require_checkpoint
 from handpose.cli.errors import UsageError, UserError
 from handpose.engine import load_config
+from handpose.hands import SIDE_LABELS
 from handpose.inference import action_record, load_action_recognizer, save_actions, uncertainty_reasons
 from handpose.inference.action_file import CAVEATS, MIN_SCORE, display_threshold
 from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS, ActionRecognizer, EncodedVideo
@@ -101,13 +102,13 @@ def run(arguments: argparse.Namespace) -> None:
     _report(console, sequence, f'{recognizer.name}, {read_by}, in {seconds:.1f} s', arguments.min_score)
     actions = out.with_name(f'{out.stem}_actions.json')
     save_actions(actions, action_record(sequence, running, recognizer.name, arguments.min_score))
-    if not sequence.hand_valid.any():
+    if not sequence.require('hand_valid').any():
         raise UserError(
             f'no frame of {arguments.video} has a plausible hand, so {out} was not written; actions: {actions}'
         )
     source = f'{encoded.name}, by {recognizer.name}, hands: {arguments.hands}; {CAVEATS[1]}'
     hands = Predictions.from_sequence(sequence, 'joints_3d', source=source)
-    save_predictions(out, replace(hands, image_size=encoded.size))
+    save_predictions(out, replace(hands, image_size=np.array(encoded.size)))
     console.print(f'hands: {out}; actions: {actions}', markup=False)
     if writer:
         writer.fps = encoded.fps or writer.fps
@@ -131,16 +132,16 @@ def _report(console: Console, sequence: HandSequence, title: str, min_score: flo
     table = Table(title=title, box=box.SIMPLE, title_justify='left')
     table.add_column('action')
     table.add_column('score', justify='right')
-    scores, actions = sequence.action_scores, sequence.meta['actions']
+    scores, actions = sequence.require('action_scores'), sequence.meta['actions']
     for action in scores.argsort(descending=True)[:SHOWN].tolist():
         table.add_row(actions[action], f'{scores[action]:.3f}')
     console.print(table)
     reasons = uncertainty_reasons(sequence, min_score)
     named = f'uncertain: {"; ".join(reasons)}' if reasons else actions[int(scores.argmax())]
     console.print(f'action: {named}', markup=False)
-    for h, side in enumerate(sequence.hand_side.tolist()):
-        valid = sequence.hand_valid[:, h]
-        name = ('left', 'right')[side]
+    for h, side in enumerate(sequence.require('hand_side').tolist()):
+        valid = sequence.require('hand_valid')[:, h]
+        name = SIDE_LABELS[side]
         console.print(f'{name} hand: plausible in {int(valid.sum())} of {len(valid)} frames', markup=False)
     for caveat in CAVEATS:
         console.print(f'caution: {caveat}', markup=False)
@@ -155,12 +156,13 @@ def _draw(
     min_score: float,
 ) -> None:
     """Draws the hands into the video, and the action so far below it."""
-    images = VideoFrames(video, sequence.timestamps.numpy())
-    actions, frames = sequence.meta['actions'], len(sequence.timestamps)
-    banner = ActionBanner(actions, running, sequence.action_scores, -1, frames, WIDTH, min_score)
+    times, joints, valid, intrinsics, scores = (
+        sequence.require(name) for name in ('timestamps', 'joints_3d', 'joints_valid', 'intrinsics', 'action_scores')
+    )
+    images = VideoFrames(video, times.numpy())
+    banner = ActionBanner(sequence.meta['actions'], running, scores, -1, len(times), WIDTH, min_score)
     with writer:
-        for t in track(range(frames), 'drawing', console=console, transient=True):
-            joints = sequence.joints_3d[t][sequence.joints_valid[t].all(-1)]
-            image = draw_hands(images.read(t), joints, sequence.intrinsics[t, 0], WIDTH)
-            writer.write(np.vstack([image, banner.draw(t)]), float(sequence.timestamps[t]))
+        for t in track(range(len(times)), 'drawing', console=console, transient=True):
+            image = draw_hands(images.read(t), joints[t][valid[t].all(-1)], intrinsics[t, 0], WIDTH)
+            writer.write(np.vstack([image, banner.draw(t)]), float(times[t]))
     console.print(f'drawn: {writer.path}')

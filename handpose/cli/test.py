@@ -59,23 +59,23 @@ def run(arguments: argparse.Namespace) -> None:
     compat.join_process_group(arguments.launcher)
     results_file = results_file_of(config, arguments.results)
     estimators = build_estimators(config, arguments)
-    pictures = Path(config.work_dir) / 'pictures' if arguments.draw else None
+    images = Path(config.work_dir) / 'images' if arguments.draw else None
     results: dict[str, dict[str, float]] = {}
     metrics: dict[str, list[Any]] = {}
     for name, estimator in estimators.items():
         extra = [results_file] if results_file and name == 'model' else []
         runner = build_test(config, name, estimator, extra)
-        if name == 'model' and pictures:
-            runner.register_hook(DrawClipsHook(pictures, arguments.draw))
+        if name == 'model' and images:
+            runner.register_hook(DrawClipsHook(images, arguments.draw))
         results[name] = {key: float(value) for key, value in runner.test().items()}
         metrics[name] = runner.test_loop.evaluator.metrics
     reports = is_main_process()  # after leaving, every process is its own main process
     compat.leave_process_group()
     if reports:
         _report(results, specs_of(metrics['model']), Path(config.work_dir), arguments.results)
-        if pictures:
-            draw_test(pictures, metrics, estimators['model'], runner.test_dataloader.dataset, arguments.draw, print)
-            print(f'pictures: {pictures}')
+        if images:
+            draw_test(images, metrics, estimators['model'], runner.test_dataloader.dataset, arguments.draw, print)
+            print(f'images: {images}')
 
 
 def results_file_of(config: Config, path: str | None) -> dict[str, Any] | None:

@@ -11,7 +11,8 @@ from typing import Any
 from handpose.datasets import transforms
 from handpose.datasets.base import BrokenFrames, DatasetError, Track, VideoDataset
 from handpose.datasets.sampling import ActionClips, ClipSampling, Sampling, Tracks
-from handpose.registry import DATASETS, did_you_mean
+from handpose.registry import DATASETS
+from handpose.text import did_you_mean
 
 for _path in sorted(Path(__file__).parent.glob('*/reader.py')):
     importlib.import_module(f'{__name__}.{_path.parent.name}.reader')

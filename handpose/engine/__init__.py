@@ -1,5 +1,7 @@
 """What mmengine's Runner needs from this library: config loading, the model adapter, safe checkpoints, progress."""
 
+from typing import Any
+
 from handpose.engine.config import ConfigError, OptionsAction, load_config, run_settings
 from handpose.zoo.load import load_weights, read_header
 
@@ -14,7 +16,7 @@ __all__ = [
 ]
 
 
-def __getattr__(name):
+def __getattr__(name: str) -> Any:
     # mmengine's Runner takes seconds to import, and whoever loads weights or a config does not need it.
     if name == 'build_runner':
         from handpose.engine.runner import build_runner

@@ -11,7 +11,7 @@ from mmengine.utils import import_modules_from_strings
 
 from handpose.engine.config_files import (
     BASE,
-    Layer,
+    ConfigFile,
     base_paths,
     check_expected_names,
     find_config,
@@ -96,7 +96,7 @@ def config_origins(path: str | Path, options: Mapping[str, Any] | None = None) -
     return origins
 
 
-def _read(path: str | Path, options: Mapping[str, Any] | None) -> tuple[list[Layer], dict[str, Any]]:
+def _read(path: str | Path, options: Mapping[str, Any] | None) -> tuple[list[ConfigFile], dict[str, Any]]:
     """The files of a config, and its values with the options, references unresolved."""
     file = find_config(path)
     layers = read_layers(file)
@@ -108,7 +108,7 @@ def _read(path: str | Path, options: Mapping[str, Any] | None) -> tuple[list[Lay
     return layers, values
 
 
-def _resolved(layers: list[Layer], values: dict[str, Any]) -> dict[str, Any]:
+def _resolved(layers: list[ConfigFile], values: dict[str, Any]) -> dict[str, Any]:
     try:
         return resolve(values)
     except ConfigError as error:
@@ -182,7 +182,7 @@ def run_settings(config: Config, work_dir: str | Path | None = None, launcher: s
     Returns:
         The config.
     """
-    path = Path(config.filename)
+    path = Path(config.filename).absolute()
     config.work_dir = str(work_dir or config.get('work_dir') or Path('work_dirs') / f'{path.parent.name}_{path.stem}')
     config.launcher = launcher
     return config

@@ -19,7 +19,7 @@ SHIPPED = 'handpose::'  # prefix of a base that is one of the shipped configs
 
 
 @dataclass(frozen=True)
-class Layer:
+class ConfigFile:
     """What one file contributes to a config.
 
     Attributes:
@@ -87,7 +87,7 @@ def find_config(name: str | Path) -> Path:
     raise ConfigError(f'no config file {name}, and no shipped config of that name.{did_you_mean(name, known)}')
 
 
-def read_layers(path: Path, _children: tuple[Path, ...] = ()) -> list[Layer]:
+def read_layers(path: Path, _children: tuple[Path, ...] = ()) -> list[ConfigFile]:
     """Reads a config file and its bases.
 
     Args:
@@ -103,7 +103,7 @@ def read_layers(path: Path, _children: tuple[Path, ...] = ()) -> list[Layer]:
         raise ConfigError(f'{path} is its own base, through {" -> ".join(map(str, _children))}')
     text = path.read_text(encoding='utf-8')
     tree = parse_config(path, text)
-    layers: list[Layer] = []
+    layers: list[ConfigFile] = []
     defined: dict[str, Path] = {}
     for base in base_paths(tree, path):
         added = read_layers(base, (*_children, path.resolve()))
@@ -116,10 +116,10 @@ def read_layers(path: Path, _children: tuple[Path, ...] = ()) -> list[Layer]:
             defined[name] = base
         layers += added
     values = _execute(tree, path, merge_layers(layers))
-    return [*layers, Layer(path, values, _expected_names(values.pop(EXPECTS, []), path), text)]
+    return [*layers, ConfigFile(path, values, _expected_names(values.pop(EXPECTS, []), path), text)]
 
 
-def merge_layers(layers: list[Layer]) -> dict[str, Any]:
+def merge_layers(layers: list[ConfigFile]) -> dict[str, Any]:
     """Merges the values of files, later ones on top."""
     merged: dict[str, Any] = {}
     for layer in layers:
@@ -127,7 +127,7 @@ def merge_layers(layers: list[Layer]) -> dict[str, Any]:
     return merged
 
 
-def check_expected_names(layers: list[Layer], config: Mapping[str, Any]) -> None:
+def check_expected_names(layers: list[ConfigFile], config: Mapping[str, Any]) -> None:
     """Checks that every name that a base expects is defined.
 
     Args:

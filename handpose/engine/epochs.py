@@ -2,7 +2,7 @@
 
 import random
 from collections.abc import Iterator
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -14,6 +14,20 @@ from torch import nn
 from handpose.engine.checkpoints import next_batch
 from handpose.engine.guards import check_work_dir
 from handpose.registry import HOOKS
+
+
+@runtime_checkable
+class SeededDataset(Protocol):
+    """A dataset whose random draws depend on a seed, the epoch and the index of a sample.
+
+    Attributes:
+        seed: of all random draws.
+    """
+
+    seed: int
+
+    def set_epoch(self, epoch: int) -> None:
+        """Sets the epoch that random draws depend on."""
 
 
 class EpochBatches:
@@ -124,7 +138,7 @@ class SeedHook(Hook):
     def before_train_epoch(self, runner: Runner) -> None:
         """Tells the training set the epoch."""
         dataset = runner.train_dataloader.dataset
-        if hasattr(dataset, 'set_epoch'):
+        if isinstance(dataset, SeededDataset):
             dataset.set_epoch(runner.epoch)
 
     def before_train_iter(self, runner: Runner, batch_idx: int, data_batch: Any = None) -> None:

@@ -15,7 +15,7 @@ from handpose.engine.compat import replay_schedule
 from handpose.registry import HOOKS
 from handpose.zoo.checkpoint_file import CHECKPOINT_FORMAT, load_checkpoint_file
 
-# What must be equal for the same iteration to see the same clips; how a sentence calls it.
+# What must be equal for the same iteration to see the same clips; what an error message calls it.
 SAME = {
     'samples': 'training samples',
     'batch_size': 'clips in a batch',
@@ -181,7 +181,9 @@ def check_same_run(runner: Runner, meta: dict[str, Any], filename: str | Path, p
     have given the iterations done so far the learning rates that they had.
 
     Args:
-        runner: resumed from the file by mmengine. meta: of the checkpoint. filename: names it in sentences.
+        runner: resumed from the file by mmengine.
+        meta: of the checkpoint.
+        filename: names it in error messages.
         planned_rates: `initial_rates` as the config has them.
 
     Raises:

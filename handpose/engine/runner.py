@@ -213,7 +213,8 @@ def build_train_loader(settings: Mapping[str, Any], seed: int = 0, batches_per_s
         batches_per_step: batches that make one optimizer step; an epoch has only whole steps.
     """
     dataset = _build_dataset(settings['dataset'])
-    if isinstance(settings['dataset'], dict) and 'seed' not in settings['dataset'] and hasattr(dataset, 'seed'):
+    seeded = isinstance(settings['dataset'], dict) and 'seed' in settings['dataset']
+    if isinstance(dataset, epochs.SeededDataset) and isinstance(settings['dataset'], dict) and not seeded:
         dataset.seed = seed
     batches = epochs.EpochBatches(len(dataset), settings.get('batch_size', 1), seed, batches_per_step)
     return DataLoader(dataset, batch_sampler=batches, **_loader_arguments(settings))

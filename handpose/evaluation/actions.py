@@ -16,8 +16,9 @@ from handpose.evaluation.alignment import BoolArray, FloatArray
 from handpose.evaluation.base import Metric
 from handpose.evaluation.functional import nan_mean
 from handpose.evaluation.spec import MetricSpec
-from handpose.registry import METRICS, did_you_mean
+from handpose.registry import METRICS
 from handpose.structures import HandSequence, SequenceError, sample_name
+from handpose.text import did_you_mean
 
 # A repeated video may come from a batch of another size, where kernels round differently.
 SAME_WITHIN = 1e-3

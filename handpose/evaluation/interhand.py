@@ -14,8 +14,9 @@ from numpy.typing import NDArray
 from handpose.evaluation.alignment import WRIST
 from handpose.evaluation.base import Metric
 from handpose.evaluation.functional import joint_mean, point_errors
-from handpose.evaluation.records import SIDES, Columns, merge_columns, pair_columns
+from handpose.evaluation.records import Columns, merge_columns, pair_columns
 from handpose.evaluation.spec import MetricSpec
+from handpose.hands import Side
 from handpose.registry import METRICS
 from handpose.structures import HandSequence, SequenceError, sample_name
 
@@ -126,7 +127,7 @@ def interhand_columns(prediction: HandSequence, target: HandSequence) -> Columns
     """
     where = sample_name(target.meta)
     columns = pair_columns(prediction, target)
-    if target.joints_3d.shape[1] != 2 or 'hand_types' not in target.meta:
+    if target.require('joints_3d').shape[1] != 2 or 'hand_types' not in target.meta:
         raise SequenceError(
             f"{where}: InterHandMetric needs clips of two hands with meta['hand_types'], as the reader InterHand26M "
             f'gives them; use HandPoseMetric for other datasets'
@@ -140,7 +141,7 @@ def interhand_columns(prediction: HandSequence, target: HandSequence) -> Columns
     columns['scored'] = prediction.hand_scores is not None
     columns['hand_scores'] = np.zeros((len(t), 2))
     if columns['scored']:
-        columns['hand_scores'] = prediction.hand_scores.detach().cpu().double().numpy()[t]
+        columns['hand_scores'] = prediction.require('hand_scores').detach().cpu().double().numpy()[t]
         if not np.isfinite(columns['hand_scores']).all():
             raise SequenceError(f'{where}: hand_scores are NaN or infinite in an annotated frame')
     return columns
@@ -163,7 +164,7 @@ def both_hands(columns: Columns) -> dict[str, NDArray[Any]]:
     frames = {'kind': columns['kind'][first], 'hand_scores': columns['hand_scores'][first]}
     for name in ('prediction', 'target', 'valid', 'lacking', 'annotated'):
         values = columns[name]
-        frames[name] = np.zeros((len(first), len(SIDES), *values.shape[1:]), values.dtype)
+        frames[name] = np.zeros((len(first), len(Side), *values.shape[1:]), values.dtype)
         frames[name][place, columns['hand']] = values
     for name in ('prediction', 'target'):
         frames[name] = MILLIMETRES * frames[name].astype(np.float64)

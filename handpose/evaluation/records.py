@@ -14,15 +14,14 @@ from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
-from torch import Tensor
 
 from handpose.evaluation.alignment import BoolArray
+from handpose.hands import SIDE_LABELS
 from handpose.structures import HandSequence, SequenceError, sample_name
 
 Columns: TypeAlias = dict[str, Any]  # arrays (N, ...); and values that all samples of a clip share
 # Columns that identify a sample; the other columns of a mesh metric are its numbers.
 KEY_COLUMNS = ('sequence', 'camera', 'absolute', 'frame', 'hand', 'occlusion', 'predicted')
-SIDES = ('left', 'right')
 
 
 def pair_columns(prediction: HandSequence, target: HandSequence) -> Columns:
@@ -44,10 +43,11 @@ def pair_columns(prediction: HandSequence, target: HandSequence) -> Columns:
         SequenceError: the two do not belong together, lack a field, or have a valid joint that is not finite.
     """
     _check_pair(prediction, target)
-    real = np.ones(len(target.joints_3d), bool) if target.frame_valid is None else _array(target.frame_valid)
+    predicted_joints, joints = _array(prediction, 'joints_3d'), _array(target, 'joints_3d')
+    real = np.ones(len(joints), np.bool_) if target.frame_valid is None else _array(target, 'frame_valid')
     real[len(target.meta['frame_indices']) :] = False  # padding that a batch added
-    annotated = _array(target.joints_valid) & _hand_mask(target) & real[:, None, None]
-    valid = annotated & _array(prediction.joints_valid) & _hand_mask(prediction)
+    annotated = _array(target, 'joints_valid') & _hand_mask(target) & real[:, None, None]
+    valid = annotated & _array(prediction, 'joints_valid') & _hand_mask(prediction)
     place = np.argwhere(annotated.any(-1))
     t, h = place.T
     columns = {
@@ -55,10 +55,10 @@ def pair_columns(prediction: HandSequence, target: HandSequence) -> Columns:
         'camera': '+'.join(map(str, target.meta['cameras'])),
         'absolute': prediction.frame == target.frame != 'wrist',
         'frame': np.asarray(target.meta['frame_indices'], np.int64)[t],
-        'hand': _array(target.hand_side)[h],
+        'hand': _array(target, 'hand_side')[h],
         'occlusion': _occlusion(target)[t, h],
-        'prediction': _array(prediction.joints_3d)[t, h].astype(np.float32),
-        'target': _array(target.joints_3d)[t, h].astype(np.float32),
+        'prediction': predicted_joints[t, h].astype(np.float32),
+        'target': joints[t, h].astype(np.float32),
         'valid': valid[t, h],
         'predicted': valid[t, h].any(-1),
         'lacking': (annotated & ~valid)[t, h].sum(-1),
@@ -86,7 +86,7 @@ def check_finite(columns: Columns, name: str, valid: BoolArray, what: str) -> No
         row = int(wrong.argmax())
         sample = f'{columns["sequence"]} camera {columns["camera"]} frame {columns["frame"][row]}'
         raise SequenceError(
-            f'{sample} {SIDES[columns["hand"][row]]} hand: {what} is NaN or infinite where marked valid (in '
+            f'{sample} {SIDE_LABELS[columns["hand"][row]]} hand: {what} is NaN or infinite where marked valid (in '
             f'{wrong.sum()} of {len(wrong)} hands of this clip); correct the values or mark them as not valid'
         )
 
@@ -135,7 +135,7 @@ def key_name(columns: Columns, row: int) -> str:
         columns: of all samples, as `merge_columns` gives them.
         row: of the sample.
     """
-    side = SIDES[int(columns['hand'][row])]
+    side = SIDE_LABELS[int(columns['hand'][row])]
     return f'{columns["sequence"][row]} camera {columns["camera"][row]} frame {columns["frame"][row]} {side} hand'
 
 
@@ -172,13 +172,13 @@ def _check_pair(prediction: HandSequence, target: HandSequence) -> None:
             raise SequenceError(f'{where}: metrics compare clips, but the {name} is a batch; call unstack() first')
         if sequence.joints_3d is None or sequence.joints_valid is None:
             raise SequenceError(f'{where}: the {name} needs joints_3d and joints_valid to be evaluated')
-    missing = [key for key in ('sequence', 'cameras', 'frame_indices') if key not in target.meta]
-    if missing or target.hand_side is None:
-        missing = [f'meta[{key!r}]' for key in missing] + ['hand_side'] * (target.hand_side is None)
+    missing = [f'meta[{key!r}]' for key in ('sequence', 'cameras', 'frame_indices') if key not in target.meta]
+    missing += ['hand_side'] if target.hand_side is None else []
+    if missing:
         raise SequenceError(f'{where}: the target lacks {", ".join(missing)}, which identify each sample')
-    if prediction.joints_3d.shape != target.joints_3d.shape:
-        shapes = f'{tuple(prediction.joints_3d.shape)} and {tuple(target.joints_3d.shape)}'
-        raise SequenceError(f'{where}: joints_3d of prediction and target differ in shape: {shapes}')
+    shapes = [tuple(sequence.require('joints_3d').shape) for sequence in (prediction, target)]
+    if shapes[0] != shapes[1]:
+        raise SequenceError(f'{where}: joints_3d of prediction and target differ in shape: {shapes[0]} and {shapes[1]}')
     if prediction.frame not in ('wrist', target.frame):
         raise SequenceError(
             f"{where}: the prediction is in frame {prediction.frame!r}; it must be in 'wrist' or, as the target, "
@@ -190,17 +190,17 @@ def _check_pair(prediction: HandSequence, target: HandSequence) -> None:
 
 
 def _hand_mask(sequence: HandSequence) -> Any:
-    return np.True_ if sequence.hand_valid is None else _array(sequence.hand_valid)[..., None]
+    return np.True_ if sequence.hand_valid is None else _array(sequence, 'hand_valid')[..., None]
 
 
 def _occlusion(target: HandSequence) -> NDArray[np.floating]:
-    """(T, H): the share hidden, averaged over the cameras that know it."""
+    """(T, H): the share occluded, averaged over the cameras that know it."""
     if target.occlusion is None:
-        return np.full(target.joints_3d.shape[:2], np.nan)
+        return np.full(target.require('joints_3d').shape[:2], np.nan)
     with warnings.catch_warnings():
         warnings.simplefilter('ignore', RuntimeWarning)  # unknown in all cameras: NaN, as it should be
-        return np.nanmean(_array(target.occlusion), axis=1)
+        return np.nanmean(_array(target, 'occlusion'), axis=1)
 
 
-def _array(tensor: Tensor) -> NDArray[Any]:
-    return tensor.detach().cpu().numpy().copy()
+def _array(sequence: HandSequence, name: str) -> NDArray[Any]:
+    return sequence.require(name).detach().cpu().numpy().copy()

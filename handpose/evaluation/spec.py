@@ -7,7 +7,7 @@ the module of its metric alone.
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 
 @dataclass(frozen=True)

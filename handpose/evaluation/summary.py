@@ -12,16 +12,17 @@ from numpy.typing import NDArray
 
 from handpose.evaluation.alignment import BoolArray, FloatArray
 from handpose.evaluation.functional import joint_mean
-from handpose.evaluation.records import SIDES, Columns
+from handpose.evaluation.records import Columns
 from handpose.evaluation.spec import MetricSpec
 from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
+from handpose.hands import SIDE_LABELS
 from handpose.hands.joints import COMMON_JOINTS
 
 OCCLUSION_BINS = ((0, 25), (25, 50), (50, 75), (75, 100))  # percent; the last three are Deformer's
 # {breakdown: {group: title}}; a group follows the name of a number and a slash.
 BREAKDOWNS = {
-    'side': {side: f'{side} hands' for side in SIDES},
+    'side': {side: f'{side} hands' for side in SIDE_LABELS},
     'occlusion': {f'occlusion_{low}_{high}': f'{low}-{high} % occluded' for low, high in OCCLUSION_BINS},
     'joint': {f'joint_{joint}': joint.replace('_', ' ') for joint in COMMON_JOINTS},
 }
@@ -86,7 +87,7 @@ def sample_groups(hand: NDArray[Any], occlusion: FloatArray) -> dict[str, BoolAr
     """
     percent = 100 * occlusion
     last = OCCLUSION_BINS[-1][1]
-    groups = {side: hand == side for side in SIDES}
+    groups = {side: hand == side for side in SIDE_LABELS}
     for (low, high), group in zip(OCCLUSION_BINS, BREAKDOWNS['occlusion'], strict=True):
         groups[group] = (percent >= low) & ((percent < high) | ((high == last) & (percent == last)))
     return groups
@@ -101,7 +102,7 @@ def side_names(hand: NDArray[Any]) -> NDArray[Any]:
     Returns:
         (N,) 'left' or 'right'.
     """
-    return np.array(SIDES)[hand]
+    return np.array(SIDE_LABELS)[hand]
 
 
 def sample_records(

@@ -206,7 +206,7 @@ def is_path_below(name: str) -> bool:
     return name.isprintable() and not set(name) & set('\\:\ufffd') and not {'', '.', '..'} & set(components)
 
 
-def inside_root(root: str | Path, name: Any, where: str | Path, *, error: type[Exception] = FileError) -> Path:
+def inside_root(root: str | Path, name: Any, where: object, *, error: type[Exception] = FileError) -> Path:
     """Joins a path that was read from a file to the folder that it must stay in.
 
     Symbolic links below `root` are followed: whoever put the folder there made them.

@@ -60,7 +60,7 @@ class _State(NamedTuple):
     shape: Tensor
 
 
-def fit_hand(model: ProceduralHand, joints: Tensor, valid: Tensor, side: int, max_steps: int = MAX_STEPS) -> HandFit:
+def fit_hand(model: HandModel, joints: Tensor, valid: Tensor, side: int, max_steps: int = MAX_STEPS) -> HandFit:
     """Fits `ProceduralHand` to recorded joints.
 
     The fit is least squares with a Huber loss per joint, soft limits on joint angles and shape parameters, and a weak
@@ -68,7 +68,7 @@ def fit_hand(model: ProceduralHand, joints: Tensor, valid: Tensor, side: int, ma
     the bones' shortest rotations. A second of video takes well under a second on one core.
 
     Args:
-        model: the hand model.
+        model: a `ProceduralHand`.
         joints: (T, 21, 3) metres, common order, any fixed frame; frames without a hand may hold anything.
         valid: (T,) bool, the frames with a hand.
         side: a `Side`.
@@ -81,7 +81,9 @@ def fit_hand(model: ProceduralHand, joints: Tensor, valid: Tensor, side: int, ma
         ValueError: another hand model, wrong shapes, no frame with a hand, or a NaN in one.
     """
     joints, valid = torch.as_tensor(joints, dtype=torch.float64), torch.as_tensor(valid)
-    _check(model, joints, valid, side)
+    if not isinstance(model, ProceduralHand):
+        raise ValueError(f'fit_hand knows the bones and limits of ProceduralHand, got a {type(model).__name__}')
+    _check(joints, valid, side)
     mirror = joints.new_tensor([1.0 if side == Side.RIGHT else -1.0, 1.0, 1.0])
     target = joints[valid] * mirror  # a left hand is the mirror image of a right one
     skeleton = Skeleton(model)
@@ -97,9 +99,7 @@ def fit_hand(model: ProceduralHand, joints: Tensor, valid: Tensor, side: int, ma
     return HandFit(pose, state.shape, transl, fitted, error.masked_fill(~valid[:, None], torch.nan))
 
 
-def _check(model: HandModel, joints: Tensor, valid: Tensor, side: int) -> None:
-    if not isinstance(model, ProceduralHand):
-        raise ValueError(f'fit_hand knows the bones and limits of ProceduralHand, got a {type(model).__name__}')
+def _check(joints: Tensor, valid: Tensor, side: int) -> None:
     if side not in tuple(Side):
         raise ValueError(f'side must be 0 (left) or 1 (right), got {side!r}')
     if joints.ndim != 3 or joints.shape[1:] != (21, 3) or valid.shape != joints.shape[:1] or valid.dtype != torch.bool:

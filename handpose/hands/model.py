@@ -10,7 +10,6 @@ from handpose.geometry.rotations import rotvec_to_rotmat
 from handpose.hands.joints import COMMON_JOINTS, FINGERS, MANO_JOINTS
 from handpose.hands.sides import Side, is_left, is_right
 
-LEFT, RIGHT = Side.LEFT, Side.RIGHT
 MANO_PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 _WITH_TIPS = (*MANO_JOINTS, *(f'{finger}_tip' for finger in FINGERS))
 TO_COMMON = tuple(_WITH_TIPS.index(name) for name in COMMON_JOINTS)

@@ -1,5 +1,8 @@
 """Components (plain modules: tensors and masks in, tensors out) and the systems built from them."""
 
+import importlib
+import pkgutil
+
 from handpose.models.backbones import PooledResNet, ResNetFPN, ResNetStages
 from handpose.models.estimators import (
     HTT,
@@ -199,3 +202,7 @@ __all__ = [
     'sine_position_2d',
     'soft_argmax_2d',
 ]
+
+# A module that is exported nowhere registers its components too.
+for _module in pkgutil.walk_packages(__path__, f'{__name__}.'):
+    importlib.import_module(_module.name)

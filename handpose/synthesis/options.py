@@ -5,7 +5,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeVar
 
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 SEQUENCES_PER_BLOCK = 5  # DexYCB's split s0 takes every fifth sequence of a subject for testing
 POSE_LAYOUTS = ('interhand', 'reinterhand', 'hanco')

@@ -28,7 +28,7 @@ class Person:
     eye: NDArray
 
 
-class Plan(NamedTuple):
+class VideoPlan(NamedTuple):
     """What a video is about.
 
     Attributes:
@@ -64,18 +64,18 @@ def draw_person(seed: int, subject: int) -> Person:
     )
 
 
-def draw_plan(seed: int, subject: int, video: int, verb: str, noun: str, fewest: int, most: int) -> Plan:
-    """Draws the `Plan` of a video, decided by the seed, the subject and the video.
+def draw_plan(seed: int, subject: int, video: int, verb: str, noun: str, fewest: int, most: int) -> VideoPlan:
+    """Draws the `VideoPlan` of a video, decided by the seed, the subject and the video.
 
     Args:
         seed: of the dataset.
         subject: number of the subject (0-based).
         video: number of the subject's video (0-based).
-        verb: see `Plan`.
-        noun: see `Plan`.
+        verb: see `VideoPlan`.
+        noun: see `VideoPlan`.
         fewest: frames of the shortest action; quick people take fewer.
         most: frames of the longest action.
     """
     rng = np.random.default_rng([seed, 72, subject, video])
     frames = fewest + round((most - fewest) * rng.random() ** draw_person(seed, subject).pace)
-    return Plan(verb, noun, frames, *(int(n) for n in rng.integers(0, 4, 2)))
+    return VideoPlan(verb, noun, frames, *(int(n) for n in rng.integers(0, 4, 2)))

@@ -119,7 +119,7 @@ def attention_strip(
     film.imshow(np.hstack(tiles), aspect='auto')
     film.axis('off')
     neighbours = numbers is not None and (np.diff(numbers) == 1).all()
-    _draw_attention(below, 100 * attention, int(numbers[0]) if neighbours else 0)
+    _draw_attention(below, 100 * attention, int(numbers[0]) if numbers is not None and neighbours else 0)
     figure.text(left / _STRIP_WIDTH, 1 - 0.32 / height, title, size=11)
     return figure_image(figure)
 

@@ -27,8 +27,8 @@ class ActionStory(NamedTuple):
 def action_story(estimator: VideoEstimator, target: HandSequence) -> ActionStory:
     """The `ActionStory` of a video: `target`, a HandSequence (a clip) with images and intrinsics, one camera."""
     device = next(estimator.parameters()).device
-    encoded = estimator.encode_frames(target.images[:, 0].to(device))
-    intrinsics = target.intrinsics[:, 0].to(device)
+    encoded = estimator.encode_frames(target.require('images')[:, 0].to(device))
+    intrinsics = target.require('intrinsics')[:, 0].to(device)
     valid = _valid(target).to(device)
     attention = estimator.frame_attention(encoded, intrinsics, valid)
     running = running_action(estimator, encoded, intrinsics, valid, max(1, len(valid) // TIMES))
@@ -45,7 +45,7 @@ def under_frames(
     """Yields the frames of `draw_clip` of this pair with the running action below each."""
     truth = -1 if target.action_label is None else int(target.action_label)
     width = frames[0].shape[1]
-    banner = ActionBanner(names, running, prediction.action_scores, truth, len(target.images), width)
+    banner = ActionBanner(names, running, prediction.action_scores, truth, len(target.require('images')), width)
     for t, frame in zip(torch.nonzero(_valid(target)).flatten().tolist(), frames, strict=True):
         yield np.vstack([frame, banner.draw(t)])
 
@@ -55,14 +55,17 @@ def draw_attention(
 ) -> np.ndarray:
     """The film strip of a video with the attention (T,) of its frames, as an image (h, w, 3)."""
     names = [str(name).replace('_', ' ') for name in names]
-    best = int(prediction.action_scores.argmax())
-    title = f'{target.meta["sequence"]}: {names[best]} ({float(prediction.action_scores[best]):.2f})'
+    scores = prediction.require('action_scores')
+    best = int(scores.argmax())
+    title = f'{target.meta["sequence"]}: {names[best]} ({float(scores[best]):.2f})'
     if target.action_label is not None and target.action_label >= 0:
         title += f', true: {names[int(target.action_label)]}'
-    images = [image.permute(1, 2, 0).numpy() for image in target.images[:, 0].cpu()]
+    images = [image.permute(1, 2, 0).numpy() for image in target.require('images')[:, 0].cpu()]
     numbers = target.meta.get('frame_indices')
     return attention_strip(images, attention, numbers, f'what the action token looks at in {title}')
 
 
 def _valid(target: HandSequence) -> Tensor:
-    return torch.ones(len(target.images), dtype=torch.bool) if target.frame_valid is None else target.frame_valid.cpu()
+    if target.frame_valid is None:
+        return torch.ones(len(target.require('images')), dtype=torch.bool)
+    return target.frame_valid.cpu()

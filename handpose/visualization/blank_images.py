@@ -21,7 +21,7 @@ def with_blank_images(clip: HandSequence) -> HandSequence:
     joints = clip.joints_3d.double()  # (T, H, J, 3)
     if clip.extrinsics is not None:
         joints = transform_points(joints, clip.extrinsics[:, 0, None].double())
-    valid = clip.joints_valid
+    valid = clip.require('joints_valid')
     if not valid.any() or (joints[..., 2][valid] <= 0).any():
         return clip
     directions = (joints[..., :2] / joints[..., 2:].clamp_min(1e-6)).flatten(1, 2)  # (T, H * J, 2)

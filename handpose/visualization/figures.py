@@ -1,4 +1,4 @@
-"""Pictures that explain results: confidence of a window's frames, error curves, errors on a hand and by occlusion.
+"""Figures that explain results: confidence of a window's frames, error curves, errors on a hand and by occlusion.
 
 Every function returns an RGB image (h, w, 3) uint8. Plots use Matplotlib, without its global state.
 """
@@ -35,7 +35,8 @@ def confidence_strip(
     """The film strip of a window with the confidence that the fusion gives each frame as bars below (Deformer, Fig. 6).
 
     Args:
-        frames: T images (h, w, 3) uint8 RGB. confidences: (T,), the tallest bar is the largest.
+        frames: T images (h, w, 3) uint8 RGB.
+        confidences: (T,), the tallest bar is the largest.
         labels: T strings above the frames, such as 't-10'; default none.
         occlusions: (T,) share hidden from 0 to 1, drawn as a second bar; NaN draws none.
         frame_width: pixels that every frame is scaled to.
@@ -89,7 +90,9 @@ def pck_curve(
 
     Args:
         errors: {model name: array of errors in mm, NaN left out; or None, which only keeps its colour free}.
-        low, high: thresholds in mm. title: above.
+        low: lowest threshold, mm.
+        high: highest threshold, mm.
+        title: above the plot.
     """
     figure, axes = figure_with_axes(title)
     thresholds = np.linspace(low, high, 200)
@@ -110,7 +113,8 @@ def error_per_joint_hand(
     """The error of each joint drawn on a map of the hand: larger and redder is worse.
 
     Args:
-        errors: (21,) mm, NaN leaves a joint grey. title: above the hand.
+        errors: (21,) mm, NaN leaves a joint grey.
+        title: above the hand.
         top: the error of the darkest red, so that several hands share one scale; default the largest error.
     """
     errors = np.asarray(errors, float)

@@ -70,11 +70,12 @@ class DrawClipsHook(Hook):
 
 def _strip(prediction: HandSequence, target: HandSequence, estimator: Estimator) -> np.ndarray:
     """The longest window of the track, and how much each of its frames counts in the fusion (Deformer, Fig. 6)."""
-    usable = target.hand_valid[:, 0].numpy()
-    index, present, _ = strided_windows(len(usable), estimator.reads.num_frames, estimator.reads.frame_step, usable)
+    usable, reads = target.require('hand_valid')[:, 0].numpy(), estimator.reads
+    index, present, _ = strided_windows(len(usable), reads.num_frames or len(usable), reads.frame_step, usable)
     window = present.sum(1).argmax()
     frames = index[window][present[window]]
-    images = [target.images[t, 0].permute(1, 2, 0).numpy() for t in frames]
+    images = [target.require('images')[t, 0].permute(1, 2, 0).numpy() for t in frames]
     occlusion = None if target.occlusion is None else target.occlusion[frames, 0, 0].numpy()
     labels = [f'frame {target.meta["frame_indices"][t]}' for t in frames]
-    return confidence_strip(images, prediction.frame_confidence[frames, 0].numpy(), labels, occlusion)
+    confidence = prediction.require('frame_confidence')[frames, 0].numpy()
+    return confidence_strip(images, confidence, labels, occlusion)

@@ -57,7 +57,9 @@ def draw_clip(
     view = _View(target, camera, panel_size)
     faces = None if hand_faces is None else torch.as_tensor(hand_faces).cpu().numpy()
     shift, note = _placement(prediction, target)
-    valid = target.frame_valid if target.frame_valid is not None else torch.ones(len(target.images), dtype=torch.bool)
+    valid = target.frame_valid
+    if valid is None:
+        valid = torch.ones(len(view.images), dtype=torch.bool)
     frames = []
     for t in torch.nonzero(valid).flatten().tolist():
         given = view.image(t) if target.input_joints_3d is None else view.skeletons(t, _input_of(target), None)
@@ -131,8 +133,8 @@ def draw_hands(image: np.ndarray, joints: Tensor, intrinsics: Tensor, width: int
 
 
 def _input_of(target: HandSequence) -> HandSequence:
-    """What another estimator gave, in the place of the joints."""
-    valid = target.input_valid[..., None].expand(target.joints_valid.shape)
+    """The clip with the input joints in place of the true joints."""
+    valid = target.require('input_valid')[..., None].expand(target.require('joints_valid').shape)
     return target.replace(joints_3d=target.input_joints_3d, joints_valid=valid)
 
 
@@ -140,11 +142,11 @@ class _View:
     """One camera of a clip, scaled to panels."""
 
     def __init__(self, target: HandSequence, camera: int, panel_size: int) -> None:
-        self.images = target.images[:, camera].permute(0, 2, 3, 1).cpu().numpy()
+        self.images = target.require('images')[:, camera].permute(0, 2, 3, 1).cpu().numpy()
         self.scale = panel_size / self.images.shape[1]
-        self.intrinsics = target.intrinsics[:, camera].cpu()
+        self.intrinsics = target.require('intrinsics')[:, camera].cpu()
         self.to_camera = None if target.extrinsics is None else target.extrinsics[:, camera].cpu()
-        self.sides = target.hand_side.tolist()
+        self.sides = target.require('hand_side').tolist()
 
     def image(self, t: int) -> np.ndarray:
         height, width = (round(n * self.scale) for n in self.images.shape[1:3])
@@ -154,8 +156,9 @@ class _View:
     def skeletons(self, t: int, sequence: HandSequence, shift: Tensor | None) -> np.ndarray:
         image = self.image(t)
         for h in range(len(self.sides)):
-            points, depth = self.project(t, sequence.joints_3d[t, h], None if shift is None else shift[t, h])
-            valid = sequence.joints_valid[t, h].cpu().numpy() & (depth > 0)
+            joints = sequence.require('joints_3d')[t, h]
+            points, depth = self.project(t, joints, None if shift is None else shift[t, h])
+            valid = sequence.require('joints_valid')[t, h].cpu().numpy() & (depth > 0)
             image = draw_skeleton(image, points, valid)
         return image
 
@@ -164,8 +167,9 @@ class _View:
     ) -> np.ndarray:
         image, hands = self.image(t), []
         for h, side in enumerate(self.sides):
-            points, depth = self.project(t, sequence.vertices[t, h], None if shift is None else shift[t, h])
-            if sequence.joints_valid[t, h].any() and np.isfinite(points).all() and (depth > 0).all():
+            points, depth = self.project(t, sequence.require('vertices')[t, h], None if shift is None else shift[t, h])
+            valid = sequence.require('joints_valid')[t, h]
+            if valid.any() and np.isfinite(points).all() and (depth > 0).all():
                 hands.append((points, depth, faces if side == 1 else faces[:, ::-1]))
         focal = self.scale * float(self.intrinsics[t, 0, 0])
         for points, depth, oriented in sorted(hands, key=lambda hand: -hand[1].mean()):  # the nearer hand last
@@ -183,12 +187,12 @@ class _View:
 
 
 def _placement(prediction: HandSequence, target: HandSequence) -> tuple[Tensor | None, str]:
-    """What to add to a prediction (T, H, 3), NaN where the true wrist is unknown, and what the caption says of it."""
+    """The offset of a prediction (T, H, 3), NaN where the true wrist is unknown, and a note for the caption."""
     if prediction.frame != 'wrist':
         return None, ''
-    wrist = target.joints_3d[:, :, 0].detach().cpu().float()
-    known = target.joints_valid[:, :, 0].cpu()
-    return torch.where(known[..., None], wrist, torch.nan), _AT_TRUE_WRIST
+    wrist = target.require('joints_3d')[:, :, 0].detach().cpu().float()
+    valid = target.require('joints_valid')[:, :, 0].cpu()
+    return torch.where(valid[..., None], wrist, torch.nan), _AT_TRUE_WRIST
 
 
 def _frame_name(target: HandSequence, t: int) -> str:

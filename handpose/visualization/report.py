@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from handpose.datasets.base import VideoDataset
 from handpose.evaluation import ActionMetric, Metric, MetricSpec, joint_mean
-from handpose.evaluation.summary import BREAKDOWNS, SIDES, sample_groups
+from handpose.evaluation.summary import BREAKDOWNS, sample_groups
+from handpose.hands import SIDE_LABELS
 from handpose.models.estimators.base import Estimator
 from handpose.structures import HandSequence, with_true_vertices
 from handpose.visualization.action_figures import confusion_matrix
@@ -27,7 +28,7 @@ NUM_MOMENTS = 6
 Records = Mapping[str, NDArray[Any]]
 
 
-class Track(NamedTuple):
+class TestedTrack(NamedTuple):
     """One hand of one recording, as records name it."""
 
     sequence: str
@@ -135,7 +136,7 @@ def draw_worst_tracks(
         save_image(Path(folder) / f'worst_{n}_{name}.png', image)
 
 
-def worst_tracks(record: Records, name: str, count: int) -> list[Track]:
+def worst_tracks(record: Records, name: str, count: int) -> list[TestedTrack]:
     """The tracks with the largest mean error, at most one of each sequence, the worst first.
 
     Args:
@@ -149,10 +150,10 @@ def worst_tracks(record: Records, name: str, count: int) -> list[Track]:
     index = index.reshape(-1)[present]
     total, size = (np.bincount(index, weights, tracks.shape[1]) for weights in (record[name][present], None))
     mean = np.divide(total, size, out=np.full(len(size), -np.inf), where=size > 0)
-    found: dict[str, Track] = {}
+    found: dict[str, TestedTrack] = {}
     for i in np.argsort(-mean, kind='stable'):
         if np.isfinite(mean[i]):
-            found.setdefault(tracks[0, i], Track(*map(str, tracks[:, i])))
+            found.setdefault(tracks[0, i], TestedTrack(*map(str, tracks[:, i])))
     return list(found.values())[:count]
 
 
@@ -173,7 +174,7 @@ def choose_moments(errors: NDArray[np.floating], num: int = NUM_MOMENTS) -> NDAr
 
 
 def _draw_track(
-    track: Track, records: Mapping[str, Records], error: MetricSpec, estimator: Estimator, dataset: VideoDataset
+    track: TestedTrack, records: Mapping[str, Records], error: MetricSpec, estimator: Estimator, dataset: VideoDataset
 ) -> NDArray[np.uint8]:
     rows = {name: _rows(record, track, error.name) for name, record in records.items()}
     times, errors, occlusion = (next(iter(rows.values()))[name] for name in ('frame', error.name, 'occlusion'))
@@ -192,7 +193,7 @@ def _draw_track(
 
 
 def _frame_images(
-    track: Track, frames: NDArray[np.integer], estimator: Estimator, dataset: VideoDataset
+    track: TestedTrack, frames: NDArray[np.integer], estimator: Estimator, dataset: VideoDataset
 ) -> tuple[dict[int, Any], str]:
     """{frame number: (prediction, truth)} of some frames of a track, read and predicted again, and a label."""
     hand_model = estimator.gives.hand_model
@@ -207,8 +208,8 @@ def _frame_images(
             continue
         pair = _predict(estimator, dataset[index])
         numbers = pair['target'].meta['frame_indices']
-        hand = pair['target'].hand_side.tolist().index(SIDES.index(track.hand))
-        predicted = pair['prediction'].joints_valid[:, hand].any(-1)
+        hand = pair['target'].require('hand_side').tolist().index(SIDE_LABELS.index(track.hand))
+        predicted = pair['prediction'].require('joints_valid')[:, hand].any(-1)
         places = {numbers[t]: t for t in range(len(numbers)) if numbers[t] in wanted and predicted[t]}
         drawn = draw_frames(pair['prediction'], pair['target'], list(places.values()), faces)
         images |= dict(zip(places, drawn, strict=True))
@@ -226,7 +227,7 @@ def _predict(estimator: Estimator, clip: HandSequence) -> dict[str, HandSequence
     return {'prediction': prediction.to('cpu').unstack()[0], 'target': target.to('cpu').unstack()[0]}
 
 
-def _rows(record: Records, track: Track, name: str) -> dict[str, NDArray[Any]]:
+def _rows(record: Records, track: TestedTrack, name: str) -> dict[str, NDArray[Any]]:
     """The records of one track in the order of time."""
     chosen = np.flatnonzero(
         (record['sequence'] == track.sequence) & (record['camera'] == track.camera) & (record['hand'] == track.hand)
@@ -237,7 +238,7 @@ def _rows(record: Records, track: Track, name: str) -> dict[str, NDArray[Any]]:
 
 def _draw_by_hand(path: Path, records: Mapping[str, Records], specs: Sequence[MetricSpec]) -> None:
     first = next(iter(records.values()))
-    sides = [side for side in SIDES if (first['hand'] == side).any()]
+    sides = [side for side in SIDE_LABELS if (first['hand'] == side).any()]
     if len(sides) > 1:
         panels = [_curve(records, spec, side) for spec in specs for side in sides]
         save_image(path, contact_sheet(panels, columns=len(sides), pad=0))
@@ -248,6 +249,7 @@ def _curve(records: Mapping[str, Records], spec: MetricSpec, side: str | None = 
     errors = {row: record.get(f'{spec.name}/joints') for row, record in records.items()}
     if side:
         errors = {row: None if e is None else e[records[row]['hand'] == side] for row, e in errors.items()}
+    assert spec.curve_max is not None, 'only numbers with a curve are drawn'
     return pck_curve(errors, high=spec.curve_max, title=f'PCK, {spec.title}' + (f', {side} hand' if side else ''))
 
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 
 from handpose.hands.joints import FINGERTIPS
+from handpose.hands.sides import SIDE_LABELS
 from handpose.structures import Predictions
 from handpose.visualization.draw import (
     BACKGROUND,
@@ -56,7 +57,7 @@ class ComparisonVideo:
         projects = video_frame is not None and before.intrinsics is not None and before.frame == 'camera'
         columns = []
         for version, positions, name in zip(self.versions, self.positions, self.names, strict=True):
-            if projects:
+            if projects and video_frame is not None:
                 upper = self._over(video_frame, version, t)
             else:
                 upper = self._label(
@@ -92,7 +93,7 @@ class ComparisonVideo:
     def _label(self, image: np.ndarray, text: str, version: Predictions, t: int) -> np.ndarray:
         if text:
             image = put_label(image, text, (6, 6), (190, 195, 205))
-        hands = [(('left', 'right')[side], h) for h, side in enumerate(version.hand_side)]
+        hands = [(SIDE_LABELS[side], h) for h, side in enumerate(version.hand_side)]
         lacking = [side for side, h in hands if not version.valid[t, h]]
         filled = [side for side, h in hands if version.valid[t, h] and not self.versions[0].valid[t, h]]
         words = [f'no {side} hand' for side in lacking] + [f'{side} hand filled in' for side in filled]

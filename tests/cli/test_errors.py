@@ -70,7 +70,7 @@ def refuse(self):
 
 
 def test_a_batch_that_shared_memory_cannot_hold_ends_in_a_message(monkeypatch):
-    clips = RandomClips(2)
+    clips = RandomClips(length=2)
     monkeypatch.setattr(torch.Tensor, 'share_memory_', refuse)
     assert len(list(DataLoader(clips, batch_size=2, collate_fn=collate))) == 1  # in one process none is needed
     loader = DataLoader(clips, batch_size=2, collate_fn=collate, num_workers=1, multiprocessing_context='fork')
@@ -79,9 +79,9 @@ def test_a_batch_that_shared_memory_cannot_hold_ends_in_a_message(monkeypatch):
 
 
 def test_batches_of_loading_processes_are_in_shared_memory():
-    (batch,) = DataLoader(RandomClips(2), batch_size=2, collate_fn=collate, num_workers=1)
+    (batch,) = DataLoader(RandomClips(length=2), batch_size=2, collate_fn=collate, num_workers=1)
     assert all(value.is_shared() for value in batch['batch'].present().values())
-    assert torch.equal(batch['batch'].images[1], RandomClips(2).read(1).images)
+    assert torch.equal(batch['batch'].images[1], RandomClips(length=2).read(1).images)
 
 
 LOAD = """
@@ -91,7 +91,7 @@ from random_clips import RandomClips
 from handpose.engine.adapter import collate
 from handpose.cli.errors import exit_on_user_error
 with exit_on_user_error():
-    list(DataLoader(RandomClips(8, size=128), batch_size=4, collate_fn=collate, num_workers=2))
+    list(DataLoader(RandomClips(length=8, size=128), batch_size=4, collate_fn=collate, num_workers=2))
 """
 SMALL = 'mount -t tmpfs -o size=256k tmpfs /dev/shm && exec "$@"'
 

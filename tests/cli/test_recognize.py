@@ -159,7 +159,7 @@ def test_bad_files(run, trained, tmp_path):
     (tmp_path / 'text.mp4').write_text('text')
     for video, out, words in (
         (tmp_path / 'text.mp4', 'out.npz', 'cannot be read as a video'),
-        (tmp_path / 'none.mp4', 'out.npz', 'there is no video'),
+        (tmp_path / 'none.mp4', 'out.npz', 'none.mp4 does not exist'),
         (trained / 'pour.avi', 'out.json', 'must end in .npz'),
     ):
         code, said = run('recognize', video, '-o', tmp_path / out, *options)
@@ -177,10 +177,10 @@ def test_testing_actions_draws_them_and_writes_the_submission(run, trained, tmp_
     assert '| action_accuracy |' in said and '| pair_accuracy |' in said and 'mpjpe_cam_mm/left' in said
     numbers = json.loads((tmp_path / 'work' / 'metrics.json').read_text())
     assert numbers['model']['num_videos'] == 2 and 'action_accuracy' not in numbers['mean_hand']
-    drawn = {path.name for path in (tmp_path / 'work' / 'pictures').iterdir()}
+    drawn = {path.name for path in (tmp_path / 'work' / 'images').iterdir()}
     clip = 'subject3_k2_0_000000-000009_cam4'
     assert {'confusion.png', 'pck_by_hand.png', f'{clip}.webm', f'{clip}_attention.png'} <= drawn
     code, said = run('test', *arguments, '--draw', 0, '--results', tmp_path / 'answer.zip')
     assert code == 0, said
-    assert 'none of the 1 videos has an action label' in said and 'the server will not take it' in said
+    assert 'none of the 1 videos has an action label' in said and 'the server will not accept it' in said
     assert (tmp_path / 'answer.zip').is_file()

@@ -107,7 +107,7 @@ def test_without_cameras_the_world_is_the_camera(tmp_path):
 
 def test_sentences(tmp_path):
     _, path = write(tmp_path)
-    with pytest.raises(DatasetError, match=r"no hand-model parameters, which labels='full' needs.*fit_motion"):
+    with pytest.raises(DatasetError, match=r"no hand-model parameters, which labels='full' needs.*fit-motion"):
         MotionClips(path)
     with pytest.raises(DatasetError, match=r"no camera '93212206190'.*Did you mean '932122061900'"):
         MotionClips(path, labels='joints_only', cameras=['93212206190'])

@@ -1,6 +1,8 @@
 """A reader outside the package: what a user writes for a dataset of their own, in at most 40 lines."""
 
 import importlib
+import sys
+from pathlib import Path
 
 import cv2
 import numpy as np
@@ -12,56 +14,14 @@ from handpose.datasets import ClipSampling, DatasetError, VideoDataset
 from handpose.datasets.io.packing import pack_frames
 from handpose.registry import DATASETS
 
-READER = '''\
-from dataclasses import dataclass
-
-import numpy as np
-import torch
-
-from handpose.datasets import Track, VideoDataset
-from handpose.registry import DATASETS
-from handpose.structures import HandSequence
-
-
-@DATASETS.register_module()
-@dataclass(kw_only=True, eq=False, repr=False)
-class TinyHands(VideoDataset):
-    """Right hands: <split>/<sequence>/ with camera.npy (3, 3), joints.npy (N, 21, 3) in metres, 0000.png, ..."""
-
-    name = 'tiny_hands'
-    choices = {'split': ('train', 'test')}
-    fps: float = 25.0
-
-    def list_tracks(self):
-        for folder in sorted((self.root / self.split).iterdir()):
-            joints = torch.from_numpy(np.load(folder / 'joints.npy'))
-            annotated = joints.isfinite().all(-1).all(-1).numpy()
-            yield Track(f'{folder}', folder.name, ('0',), self.fps, annotated, source=(folder, joints))
-
-    def frame_paths(self, track, frames):
-        return [[f'{track.source[0]}/{frame:04d}.png'] for frame in frames]
-
-    def read_frames(self, track, frames):
-        folder, joints = track.source
-        valid = torch.from_numpy(track.annotated[frames])[:, None]
-        camera = torch.from_numpy(np.load(folder / 'camera.npy')).float()
-        return HandSequence(
-            hand_side=torch.tensor([1]),
-            hand_valid=valid,
-            intrinsics=camera.repeat(len(frames), 1, 1, 1),
-            joints_3d=joints[frames, None].nan_to_num(),
-            joints_valid=valid[..., None].repeat(1, 1, 21),
-        )
-'''
+SOURCE = Path(__file__).parents[1] / 'helpers' / 'outside_reader.py'
 
 
 @pytest.fixture
-def reader(tmp_path, monkeypatch):
-    (tmp_path / 'tiny_hands.py').write_text(READER)
-    monkeypatch.syspath_prepend(tmp_path)
-    yield importlib.import_module('tiny_hands').TinyHands
+def reader():
+    yield importlib.import_module('outside_reader').TinyHands
     DATASETS.module_dict.pop('TinyHands')
-    importlib.sys.modules.pop('tiny_hands')
+    sys.modules.pop('outside_reader')
 
 
 @pytest.fixture
@@ -79,7 +39,7 @@ def root(tmp_path):
 
 
 def test_forty_lines_are_enough(reader, root):
-    assert len(READER.splitlines()) <= 40 and issubclass(reader, VideoDataset)
+    assert len(SOURCE.read_text().splitlines()) <= 40 and issubclass(reader, VideoDataset)
     config = dict(type='TinyHands', data_root=str(root), pipeline=[dict(type='LoadImages')])
     dataset = DATASETS.build(config)
     assert len(dataset) == 2 and dataset.sample_name(1).endswith('train/b')

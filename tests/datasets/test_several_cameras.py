@@ -93,7 +93,8 @@ def test_images_have_a_path_for_each_camera(roots, layout):
     assert set(np.array(clip.meta['paths']).ravel()) <= set(dataset.image_paths())
     assert clip.occlusion.shape == (5, 2, 1) and clip.object_boxes.shape == (5, 2, 4)
     if layout == 'dexycb':
-        assert clip.meta['image_sizes'] == [(64, 64), (64, 64)] and 'image_size' not in clip.meta
+        meta = dataset.read(0).meta
+        assert meta['image_sizes'] == [(64, 64), (64, 64)] and 'image_size' not in meta
     assert HandSequence.stack([clip, dataset[1]]).validate().images.shape[:3] == (2, 5, 2)
 
 

@@ -1,44 +1,45 @@
 """A dataset of random clips, so that the runner is tested without files."""
 
+from dataclasses import dataclass
+
+import numpy as np
 import torch
 
-from handpose.datasets.base import VideoDataset
+from handpose.datasets import Track, VideoDataset
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence
 
 
 @DATASETS.register_module()
+@dataclass(kw_only=True, eq=False, repr=False)
 class RandomClips(VideoDataset):
     """Clips that the index alone decides; the pipeline draws from (seed, epoch, index) as in every dataset."""
 
-    def __init__(self, length=8, frames=3, size=32, pipeline=()):
-        super().__init__(pipeline)
-        self.length, self.frames, self.size = length, frames, size
-        self.finish_opening()
+    name = 'random'
+    data_root: str = '.'
+    length: int = 8
+    frames: int = 3
+    size: int = 32
 
-    def __len__(self):
-        return self.length
+    def list_tracks(self):
+        for index in range(self.length):
+            yield Track(str(index), str(index), ('0',), 30.0, np.ones(self.frames, bool), source=index)
 
-    def sample_name(self, index):
-        return str(index)
-
-    def read(self, index):
+    def read_frames(self, track, frames):
+        index, length, size = track.source, self.frames, self.size
         draw = torch.Generator().manual_seed(index)
-        frames, size = self.frames, self.size
-        ones = torch.ones(frames, 1, dtype=torch.bool)
+        ones = torch.ones(length, 1, dtype=torch.bool)
         return HandSequence(
-            meta={'dataset': 'random', 'sequence': str(index), 'cameras': ['0'], 'frame_indices': list(range(frames))},
-            frame_valid=ones[:, 0],
             hand_side=torch.tensor([index % 2]),
             hand_valid=ones,
-            images=torch.randint(0, 256, (frames, 1, 3, size, size), generator=draw, dtype=torch.uint8),
-            boxes=torch.tensor([0.2, 0.2, 0.8, 0.8]).expand(frames, 1, 1, 4) * size,
-            joints_3d=torch.randn(frames, 1, 21, 3, generator=draw) * 0.05,
+            images=torch.randint(0, 256, (length, 1, 3, size, size), generator=draw, dtype=torch.uint8),
+            boxes=torch.tensor([0.2, 0.2, 0.8, 0.8]).expand(length, 1, 1, 4) * size,
+            joints_3d=torch.randn(length, 1, 21, 3, generator=draw) * 0.05,
             joints_valid=ones[..., None].expand(-1, -1, 21),
-            joints_2d=torch.rand(frames, 1, 1, 21, 2, generator=draw) * size,
+            joints_2d=torch.rand(length, 1, 1, 21, 2, generator=draw) * size,
             joints_2d_valid=ones[:, None, :, None].expand(-1, -1, -1, 21),
-            hand_pose=torch.randn(frames, 1, 16, 3, generator=draw) * 0.2,
+            hand_pose=torch.randn(length, 1, 16, 3, generator=draw) * 0.2,
             hand_shape=torch.zeros(1, 10),
-            hand_transl=torch.zeros(frames, 1, 3),
+            hand_transl=torch.zeros(length, 1, 3),
             hand_pose_valid=ones,
         )

@@ -133,7 +133,7 @@ def test_trains_with_everything_on(tmp_path):
         (dict(ampp=True), "no option 'ampp'. Did you mean 'amp'"),
         (dict(amp='half'), "True, False, 'float16' or 'bfloat16', got 'half'"),
         (dict(accumulate=0), 'at least 1, got 0'),
-        (dict(compile='bakbone'), "'bakbone', which is no part of Deformer. Did you mean 'backbone'"),
+        (dict(compile='bakbone'), "'bakbone', which is not a child module of Deformer. Did you mean 'backbone'"),
     ],
 )
 def test_bad_options(option, words):

@@ -19,12 +19,12 @@ from handpose.engine.training import DEFAULTS
 from handpose.experiments.benchmarks import case as registry
 from handpose.experiments.benchmarks import inputs, report, results
 from handpose.experiments.benchmarks import measure as machinery
-from handpose.experiments.benchmarks.measure import Plan, measure, start_server
+from handpose.experiments.benchmarks.measure import MeasurementPlan, measure, start_server
 from handpose.models.layers import pose_to_rotmat
 
 ROOT = Path(__file__).parents[2]
 
-QUICK = Plan(repeats=3, seconds=60, least=0.001, limit=60)
+QUICK = MeasurementPlan(repeats=3, seconds=60, least=0.001, limit=60)
 FAKE = '''
 import os, sys, time
 import numpy as np
@@ -156,7 +156,7 @@ def test_memory_is_each_forms_own(fake, monkeypatch, method):
     ],
 )
 def test_a_failing_case_is_a_line_of_the_results(fake, name, words):
-    record = measured(fake, name, Plan(3, 60, 0.001, limit=1 if name == 'hangs' else 60))
+    record = measured(fake, name, MeasurementPlan(3, 60, 0.001, limit=1 if name == 'hangs' else 60))
     assert record['failed'] == words and 'speed_ratio' not in record
     assert report.rows(a_run(**{name: record}))[0][2] == f'failed: {words}'
     json.dumps(record)

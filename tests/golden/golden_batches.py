@@ -8,10 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from handpose.hands import ProceduralHand
+from handpose.hands import ProceduralHand, is_left
 from handpose.structures import HandSequence
 
-LEFT, RIGHT = 0, 1
 DEPTH = 0.5  # metres from the camera to the wrists, about
 
 
@@ -99,7 +98,7 @@ def posed_hands(generator: torch.Generator, hand_side: Tensor, num_frames: int) 
     # A random pose, and a random walk around it.
     pose = 0.25 * randn(clips, 1, hands, 16, 3) + 0.04 * randn(clips, num_frames, hands, 16, 3).cumsum(1)
     shape = 0.5 * randn(clips, hands, 10)
-    across = torch.where(hand_side == LEFT, -0.08, 0.08) * (hands == 2)  # two hands beside each other
+    across = torch.where(is_left(hand_side), -0.08, 0.08) * (hands == 2)  # two hands beside each other
     centre = torch.stack([across, torch.zeros_like(across), torch.full_like(across, DEPTH)], -1)[:, None]
     transl = centre + 0.01 * randn(clips, 1, hands, 3) + 0.003 * randn(clips, num_frames, hands, 3).cumsum(1)
     mesh = ProceduralHand()(

@@ -6,12 +6,12 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
-from golden_batches import LEFT, RIGHT, make_batch, with_inputs
+from golden_batches import make_batch, with_inputs
 from golden_files import tensor_digest
 from torch import Tensor, nn
 
 from handpose.engine import load_config
-from handpose.hands import ProceduralHand
+from handpose.hands import ProceduralHand, Side
 from handpose.models import Estimator, TrainingStep
 from handpose.registry import METRICS, MODELS
 from handpose.structures import HandSequence
@@ -34,15 +34,15 @@ class System(NamedTuple):
 
 
 def deformer_batch(seed: int, num_frames: int) -> HandSequence:
-    return make_batch(seed, [[RIGHT], [LEFT]], num_frames, (32, 32))
+    return make_batch(seed, [[Side.RIGHT], [Side.LEFT]], num_frames, (32, 32))
 
 
 def htt_batch(seed: int, num_frames: int) -> HandSequence:
-    return make_batch(seed, [[LEFT, RIGHT]] * 2, num_frames, (64, 36), num_objects=5, num_actions=6)
+    return make_batch(seed, [[Side.LEFT, Side.RIGHT]] * 2, num_frames, (64, 36), num_objects=5, num_actions=6)
 
 
 def pdtm_batch(seed: int, num_frames: int) -> HandSequence:
-    return with_inputs(make_batch(seed, [[LEFT, RIGHT]] * 2, num_frames, (32, 32)), seed)
+    return with_inputs(make_batch(seed, [[Side.LEFT, Side.RIGHT]] * 2, num_frames, (32, 32)), seed)
 
 
 POSE_METRIC = dict(type='HandPoseMetric', breakdowns=('side', 'occlusion'))

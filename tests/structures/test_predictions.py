@@ -154,7 +154,7 @@ def test_bad_input_is_refused_with_a_sentence(tmp_path, changes, sentence):
 
 
 def test_files_that_cannot_be_read(tmp_path):
-    with pytest.raises(PredictionsError, match=r'there is no predictions file .*to_predictions\.py'):
+    with pytest.raises(PredictionsError, match=r'there is no predictions file .*`handpose convert` makes one'):
         load_predictions(tmp_path / 'none.npz')
     whole = written(tmp_path / 'whole.npz').read_bytes()
     (tmp_path / 'cut.npz').write_bytes(whole[: len(whole) // 2])

@@ -69,7 +69,7 @@ def settings(model, small):
 
 
 def make_batch(model, config, clips, frames, device):
-    """A random batch of clips; HTT's has one clip, of two hands in one picture."""
+    """A random batch of clips; HTT's has one clip, of two hands in one image."""
     if model == 'htt':
         return random_video(config, frames, device)
     batch = random_batch(clips, frames, config.image_size if model == 'deformer' else 8, device)

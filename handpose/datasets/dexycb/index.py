@@ -31,7 +31,7 @@ from handpose.datasets.dexycb import layout
 from handpose.datasets.io.errors import DatasetError
 from handpose.files.atomic import flush_folder
 from handpose.files.reading import inside_root
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 VERSION = 2
 LABELS_FILE, STATUS_FILE = 'labels.bin', 'status.bin'
@@ -81,7 +81,8 @@ def open_index(root: str | Path, intrinsics: layout.Intrinsics, cache_dir: str |
     editing a label file in place, delete the index folder. Build it in one process before starting several.
 
     Args:
-        root: folder of the dataset. intrinsics: from `layout.read_intrinsics`.
+        root: folder of the dataset.
+        intrinsics: from `layout.read_intrinsics`.
         cache_dir: folder for the index where `root` cannot be written.
     """
     root = Path(root)

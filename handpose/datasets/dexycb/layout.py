@@ -18,7 +18,7 @@ from handpose.datasets.io.plausibility import check_extrinsics, check_hand, chec
 from handpose.files.npz import read_npz
 from handpose.files.reading import inside_root, read_text, visible_names, visible_paths
 from handpose.files.yaml_files import read_yaml
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 SERIALS = (
     '836212060125',
@@ -243,7 +243,9 @@ def read_label(path: str | Path, grasped: int, focal: float) -> tuple[int, NDArr
     """Reads one labels file.
 
     Args:
-        path: `labels_%06d.npz`. grasped: YCB class id whose box is wanted. focal: pixels, for `hidden_share`.
+        path: `labels_%06d.npz`.
+        grasped: YCB class id whose box is wanted.
+        focal: pixels, for `hidden_share`.
 
     Returns:
         NO_HAND or HAND, and a record of `LABEL`: camera frame, metres, pixels; zeros where there is no hand.
@@ -292,7 +294,10 @@ def hidden_share(seg: NDArray, joint_2d: NDArray, joint_3d: NDArray, focal: floa
     truth of the built-in data (702 frames): mean error -0.02, mean absolute error 0.04, correlation 0.85.
 
     Args:
-        seg: (h, w) uint8. joint_2d: (21, 2) pixels. joint_3d: (21, 3) metres, camera frame. focal: pixels.
+        seg: (h, w) uint8.
+        joint_2d: (21, 2) pixels.
+        joint_3d: (21, 3) metres, camera frame.
+        focal: pixels.
     """
     if joint_3d[:, 2].min() <= 0:
         return float('nan')

@@ -20,8 +20,9 @@ from handpose.datasets.io.hand_models import HandModelOptions, read_hand_model_n
 from handpose.datasets.io.label_frames import nearest_valid, to_world
 from handpose.datasets.sampling import Frames
 from handpose.hands import HandModel
-from handpose.registry import DATASETS, did_you_mean
+from handpose.registry import DATASETS
 from handpose.structures import HandSequence
+from handpose.text import did_you_mean
 
 
 @DATASETS.register_module()

@@ -53,7 +53,8 @@ def read_segments(path: str | Path, taxonomy: ActionTaxonomy) -> list[ActionSegm
     The test list has no `action_label` column, since its labels are withheld; the actions are then -1.
 
     Args:
-        path: the list. taxonomy: `ActionTaxonomy` that its numbers belong to.
+        path: the list.
+        taxonomy: `ActionTaxonomy` that its numbers belong to.
 
     Returns:
         a list of `ActionSegment`, in the order of the list.
@@ -82,7 +83,7 @@ def read_segments(path: str | Path, taxonomy: ActionTaxonomy) -> list[ActionSegm
     return segments
 
 
-def _segment(words: list[str], columns: tuple[str, ...], taxonomy: ActionTaxonomy, where: object) -> ActionSegment:
+def _segment(words: list[str], columns: tuple[str, ...], taxonomy: ActionTaxonomy, where: str) -> ActionSegment:
     if len(words) != len(columns):
         raise DatasetError(f'{where}: expected {len(columns)} columns ({" ".join(columns)}), got {len(words)}')
     found = dict(zip(columns, words, strict=True))

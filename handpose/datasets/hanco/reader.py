@@ -27,10 +27,11 @@ from handpose.datasets.io.pose_recordings import (
     timeline,
 )
 from handpose.datasets.sampling import Frames
+from handpose.hands.sides import Side
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence
 
-SIDES = (1,)
+SIDES = (Side.RIGHT,)
 
 
 @DATASETS.register_module()

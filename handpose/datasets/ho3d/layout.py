@@ -20,7 +20,7 @@ from handpose.datasets.io.plausibility import check_extrinsics, check_hand, chec
 from handpose.files.pickles import PickleError, load_pickle
 from handpose.files.reading import read_json, read_text, visible_names
 from handpose.hands.joints import permutation_to_common
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 FLIP = np.array([1.0, -1.0, -1.0])  # from OpenGL's axes to OpenCV's and back, which is half a turn about x
 HALF_TURN = Rotation.from_rotvec([np.pi, 0, 0])
@@ -150,7 +150,9 @@ def read_label(path: str | Path, part: str, labels: str) -> NDArray:
     """Reads one label file without running anything it may hold.
 
     Args:
-        path: `meta/%04d.pkl`. part: 'train' or 'evaluation'. labels: 'full' also wants pose, shape and translation.
+        path: `meta/%04d.pkl`.
+        part: 'train' or 'evaluation'.
+        labels: 'full' also wants pose, shape and translation.
 
     Returns:
         a record of `FRAME` in metres, pixels and OpenCV axes, `transl` excepted; all zeros and not `annotated` where

@@ -18,10 +18,10 @@ from handpose.datasets.io.hand_models import HandModelOptions, read_hand_model_n
 from handpose.datasets.io.label_frames import nearest_valid, to_world
 from handpose.datasets.sampling import Frames
 from handpose.geometry.camera import project_points
-from handpose.registry import DATASETS, did_you_mean
+from handpose.hands.sides import Side
+from handpose.registry import DATASETS
 from handpose.structures import HandSequence
-
-RIGHT = 1
+from handpose.text import did_you_mean
 
 
 @DATASETS.register_module()
@@ -115,7 +115,7 @@ class HO3D(HandModelOptions, VideoDataset):
                 'official_indices': [first.lines.get(frame, -1) for frame in frames.tolist()],
                 'hand_model': self.hand_model_name,
             },
-            hand_side=torch.tensor([RIGHT]),
+            hand_side=torch.tensor([Side.RIGHT]),
             hand_valid=hand_valid,
             intrinsics=intrinsics,
             extrinsics=self._from_camera_0(track).expand(len(frames), -1, 4, 4).clone(),
@@ -183,7 +183,7 @@ class HO3D(HandModelOptions, VideoDataset):
     def _rest_wrist(self, shape: Tensor) -> Tensor:
         """The model's wrist at rest (N, 3) of shapes (N, 10), float64."""
         assert self.model is not None
-        return self.model.rest_wrist(shape, torch.tensor(RIGHT)).double()
+        return self.model.rest_wrist(shape, torch.tensor(Side.RIGHT)).double()
 
     def _from_camera_0(self, track: Track) -> Tensor:
         """(K, 4, 4) from the frame of camera 0 to each camera's."""

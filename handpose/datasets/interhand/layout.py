@@ -20,11 +20,11 @@ from handpose.datasets.io.plausibility import plausible_joints
 from handpose.datasets.io.pose_recordings import Camera, check_cameras, pinhole
 from handpose.files.reading import kind_of, visible_paths
 from handpose.hands.joints import permutation_to_common
+from handpose.hands.sides import SIDE_LABELS
 
 SPLITS = ('train', 'val', 'test')
 # From one frame's number to the next: numbers count at 90 a second in the training part, at 30 in the others.
 STEPS = {30: {'train': 3, 'val': 1, 'test': 1}, 5: {'train': 18, 'val': 6, 'test': 6}}
-SIDES = ('left', 'right')  # ours; the files' is the other way round
 TO_COMMON = np.array(permutation_to_common('interhand'))
 HAND_TYPES = ('right', 'left', 'interacting')
 WRIST = 0
@@ -84,7 +84,8 @@ def read_joints(
     """Reads `*_joint_3d.json`.
 
     Args:
-        path: the file. sequence_names: called for {(capture, frame number): sequence} where entries do not name theirs.
+        path: the file.
+        sequence_names: called for {(capture, frame number): sequence} where entries do not name theirs.
 
     Returns:
         {(capture, sequence): AnnotatedFrames}, by capture and sequence, frames by number. Joints of a hand whose wrist
@@ -150,7 +151,7 @@ def read_mano(path: str | Path, sequences: dict[Key, AnnotatedFrames]) -> dict[K
         capture = _dict(found.get(key[0], {}), f'{path}, capture {key[0]}')
         for row, number in enumerate(frames.numbers.tolist()):
             hands = _dict(capture.get(str(number)) or {}, f'{path}, capture {key[0]}, frame {number}')
-            for hand, side in enumerate(SIDES):
+            for hand, side in enumerate(SIDE_LABELS):
                 entry = hands.get(side)
                 if entry is None:
                     continue

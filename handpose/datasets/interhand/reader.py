@@ -25,10 +25,11 @@ from handpose.datasets.io.pose_recordings import (
     without_other_rates,
 )
 from handpose.datasets.sampling import Frames
+from handpose.hands.sides import Side
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence
 
-SIDES = (0, 1)
+SIDES = (Side.LEFT, Side.RIGHT)
 HAND_TYPES = {'all': layout.HAND_TYPES, 'single': ('right', 'left'), 'interacting': ('interacting',)}
 
 

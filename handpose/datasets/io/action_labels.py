@@ -7,7 +7,7 @@ from typing import Any
 
 from handpose.datasets.io.errors import DatasetError
 from handpose.files.yaml_files import read_yaml
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 
 @dataclass(frozen=True)

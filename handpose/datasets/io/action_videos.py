@@ -29,8 +29,9 @@ from handpose.files.reading import read_text, visible_names
 from handpose.geometry.boxes import boxes_from_points
 from handpose.geometry.camera import resize_affine, transform_intrinsics
 from handpose.hands import HandModel
-from handpose.registry import DATASETS, did_you_mean
+from handpose.registry import DATASETS
 from handpose.structures import HandSequence
+from handpose.text import did_you_mean
 
 SUFFIXES = ('.png', '.jpg', '.jpeg')
 Size = tuple[int, int]  # width, height
@@ -240,8 +241,8 @@ class ActionVideos(VideoDataset):
         if store.image_changes is not None and store.image_changes['source_size'] is not None:
             return tuple(store.image_changes['source_size'])
         _, data, error = next(store.read([path]))
-        if error is not None:
-            raise error
+        if data is None:
+            raise error or DatasetError(f'{path} is not in {store.folder}')
         return decode_image(data, path).shape[1::-1]
 
 

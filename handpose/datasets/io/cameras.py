@@ -7,7 +7,7 @@ import numpy as np
 from mmengine.logging import print_log
 
 from handpose.datasets.io.errors import DatasetError
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 
 def choose_cameras(

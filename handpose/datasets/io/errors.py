@@ -3,7 +3,7 @@
 from collections.abc import Collection, Iterable
 from typing import Any
 
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 UNPACK = 'unpack this part of the dataset again'  # advice about a damaged file
 

@@ -6,7 +6,7 @@ description of the backbone. `handpose extract-features` makes one; `LoadFeature
 
 import functools
 import os
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import NamedTuple
 
@@ -53,11 +53,13 @@ def image_names(paths: Iterable[str], root: str | Path) -> list[str]:
     return [name_under(root, path) for path in paths]
 
 
-def save_features(path: str | Path, features: dict[str, ArrayLike], source: str) -> None:
+def save_features(path: str | Path, features: Mapping[str, ArrayLike], source: str) -> None:
     """Writes a features file, whole or not at all.
 
     Args:
-        path: the file. features: {name of an image (`image_names`): (C,)}. source: description of the backbone.
+        path: the file.
+        features: {name of an image (`image_names`): (C,)}.
+        source: description of the backbone.
     """
     arrays = {
         'names': np.array(list(features)),

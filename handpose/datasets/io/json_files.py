@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.files import reading
 from handpose.files.reading import kind_of
-from handpose.registry import did_you_mean
+from handpose.text import did_you_mean
 
 MANO_PARTS = (('pose', 48), ('shape', 10), ('trans', 3))  # NeuralAnnot's names, and how many numbers each has
 
@@ -45,8 +45,10 @@ def numbers(value: Any, shape: tuple[int, ...], where: object, flat: bool = Fals
     """A value as a float64 array of `shape`.
 
     Args:
-        value: lists of numbers. where: names it in messages. flat: axes do not matter, only how many numbers there
-            are. missing: NaN, infinity and null may be among them.
+        value: lists of numbers.
+        where: names it in messages.
+        flat: axes do not matter, only how many numbers there are.
+        missing: NaN, infinity and null may be among them.
 
     Raises:
         DatasetError: another shape, no numbers, or one that is not finite.

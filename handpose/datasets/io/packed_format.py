@@ -52,7 +52,7 @@ RECORD = np.dtype(
 )
 
 
-class Row(NamedTuple):
+class FrameRow(NamedTuple):
     """A record of `RECORD` in Python's numbers."""
 
     offset: int
@@ -82,9 +82,9 @@ class FrameTable:
     def __len__(self) -> int:
         return len(self.records)
 
-    def row(self, place: int) -> Row:
-        """Row `place` in Python's numbers, as `Row`."""
-        return Row._make(self.records[place].item())
+    def row(self, place: int) -> FrameRow:
+        """Row `place` in Python's numbers, as `FrameRow`."""
+        return FrameRow._make(self.records[place].item())
 
     def name(self, place: int) -> str:
         """The name of row `place`."""
@@ -111,7 +111,7 @@ class FrameTable:
             at += 1
         return -1
 
-    def _name(self, row: Row) -> memoryview | bytes:
+    def _name(self, row: FrameRow) -> memoryview | bytes:
         return self.names[row.name_start : row.name_start + row.name_size]
 
 

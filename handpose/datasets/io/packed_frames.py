@@ -20,8 +20,8 @@ from handpose.datasets.io.packed_format import (
     MISSING,
     RETIRED,
     SHARD_FILES,
+    FrameRow,
     FrameTable,
-    Row,
     map_table,
     open_own,
 )
@@ -132,7 +132,7 @@ class PackedFrames:
         return None if wrong is None else f'{path} {wrong} since {self.folder} was packed'
 
     def shard_troubles(self) -> Iterator[str]:
-        """Sentences about files of the store that are missing, or longer or shorter than they should be."""
+        """Messages about files of the store that are missing, or longer or shorter than they should be."""
         for number, shard in enumerate(self.table.header['shards']):
             path = self.shard_name(number)
             if path.is_symlink() or (path.exists() and not path.is_file()):
@@ -201,7 +201,7 @@ class PackedFrames:
         return parts[0] if len(parts) == 1 else b''.join(parts)
 
     def _frame(
-        self, place: int, row: Row, read: bytes | OSError, start: int
+        self, place: int, row: FrameRow, read: bytes | OSError, start: int
     ) -> tuple[memoryview | None, DatasetError | None]:
         """(data, error) of row `place`; `read` is what `_pread` gave from byte `start` of its shard."""
         if row.state == MISSING:
@@ -221,7 +221,7 @@ class PackedFrames:
         return None, DatasetError(f'{where} {wrong}; {rebuild_words(self.folder)}')
 
 
-def _runs(rows: list[Row]) -> Iterator[_Run]:
+def _runs(rows: list[FrameRow]) -> Iterator[_Run]:
     """Gives the reads that bring the frames of `rows`, in the order of the files."""
     run: _Run | None = None
     for shard, start, size, i in sorted((row.shard, row.offset, row.size, i) for i, row in enumerate(rows)):
@@ -274,7 +274,7 @@ def name_under(root: str, path: str) -> str:
     return path[len(root) :]
 
 
-def source_change(row: Row, path: str) -> str | None:
+def source_change(row: FrameRow, path: str) -> str | None:
     """What has happened to the original of a frame ('... since then'), or None.
 
     One that is no longer there has not changed: the store may be all that was kept.

@@ -27,8 +27,8 @@ from handpose.datasets.io.packed_format import (
     SHARD_FILES,
     SHARD_MAGIC,
     TRAILER,
+    FrameRow,
     FrameTable,
-    Row,
     map_table,
     natural_order,
     open_own,
@@ -81,15 +81,16 @@ def pack_frames(
     """Makes a store of image files, or brings one up to date: packs what it lacks and what has changed.
 
     Args:
-        folder: the store. root: the folder that `paths` lie in; frames are called by their paths from there.
-            None: no original is read; those of a store are only compared, where it says that they are.
+        folder: the store.
+        root: the folder that `paths` lie in; frames are called by their paths from there. None: no original is read;
+            those of a store are only compared, where it says that they are.
         paths: of the files to be in it, besides those that it has already.
         recoding: a `Recoding`; None: as the store is, the original bytes in a new one.
         verify: first compare every frame that is there with its checksum, and pack damaged ones again.
         prune: leave out frames that `paths` do not name.
         shard_bytes: a shard ends with the frame that reaches this size.
-        workers: threads that read, and encode. watch: function (items, words, total) that gives the items, and may
-            show how far they are.
+        workers: threads that read, and encode.
+        watch: function (items, words, total) that gives the items, and may show how far they are.
 
     Returns:
         `Packed`.
@@ -131,10 +132,13 @@ def check_store(
     """Reads a whole store and compares it with its checksums, with its originals where they are, and with a list.
 
     Args:
-        folder, root: as in `PackedFrames`. paths: files that should be in it. watch: as in `pack_frames`.
+        folder: as in `PackedFrames`.
+        root: as in `PackedFrames`.
+        paths: files that should be in it.
+        watch: as in `pack_frames`.
 
     Returns:
-        Sentences about what is wrong; none for a good store.
+        Messages about what is wrong; none for a good store.
     """
     try:
         store = PackedFrames(folder, root, check=False)
@@ -240,7 +244,7 @@ def _sort_out(
     return kept, good, damaged
 
 
-def _bytes_of(file: BinaryIO, row: Row) -> bytes:
+def _bytes_of(file: BinaryIO, row: FrameRow) -> bytes:
     return os.pread(file.fileno(), row.size, row.offset)
 
 
@@ -305,7 +309,7 @@ class _Packer:
         if name in self.good:
             path, record = self.good[name]
             with open_own(path) as file:
-                return _bytes_of(file, Row._make(record.item())), record.copy()
+                return _bytes_of(file, FrameRow._make(record.item())), record.copy()
         record, source, data = np.zeros((), RECORD), f'{self.root}/{name}', b''
         try:
             with open(source, 'rb', buffering=0) as file:

@@ -23,9 +23,9 @@ from handpose.datasets.io.plausibility import (
 from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
 from handpose.hands import COMMON_JOINTS, JOINT_ORDERS, to_common
-from handpose.registry import did_you_mean
+from handpose.hands.sides import SIDE_LABELS
+from handpose.text import did_you_mean
 
-SIDES = ('left', 'right')
 _REQUIRED = ('joints', 'frame_valid', 'sequence_names', 'sequence_lengths', 'hand_side', 'fps')
 _CAMERAS = ('camera_serials', 'camera_sizes', 'camera_intrinsics', 'camera_extrinsics')
 _OBJECT = ('object_names', 'object_rotvec', 'object_transl')
@@ -105,7 +105,7 @@ class RecordedMotion:
 def write_motion(path: str | Path, motion: RecordedMotion) -> None:
     """Writes a motion file; `read_motion` gives the same back."""
     values = {name: value for name, value in vars(motion).items() if value is not None}
-    values['hand_side'] = np.array(SIDES)[motion.hand_side]
+    values['hand_side'] = np.array(SIDE_LABELS)[motion.hand_side]
     values |= {'joint_order': 'common', 'unit': 'm', 'frame': 'world'}
     with atomic_file(path) as file:
         np.savez_compressed(file, **values)
@@ -155,7 +155,7 @@ def _checked(found: dict[str, NDArray]) -> RecordedMotion:
             f'..., which sum to {lengths.sum()}'
         )
     for side in found['hand_side']:
-        check_choice('hand_side', str(side), SIDES)
+        check_choice('hand_side', str(side), SIDE_LABELS)
     valid = found['frame_valid']
     _check_whole_sequences(found['joints'], valid, names, lengths)
     _check_hand(found, valid)
@@ -179,7 +179,7 @@ def _checked(found: dict[str, NDArray]) -> RecordedMotion:
         frame_valid=valid,
         sequence_names=names,
         sequence_lengths=lengths.astype(np.int64),
-        hand_side=np.array([SIDES.index(str(side)) for side in found['hand_side']]),
+        hand_side=np.array([SIDE_LABELS.index(str(side)) for side in found['hand_side']]),
         fps=fps,
         all_sequence_names=[] if listed is None else sorted(str(name) for name in listed.ravel()),
         licence=str(found.get('licence', '')),

@@ -19,8 +19,9 @@ from handpose.datasets.io.hand_models import HandModelOptions
 from handpose.datasets.motion.motion_file import read_motion
 from handpose.datasets.sampling import Frames
 from handpose.geometry.rigid import transform_points
-from handpose.registry import DATASETS, did_you_mean
+from handpose.registry import DATASETS
 from handpose.structures import HandSequence
+from handpose.text import did_you_mean
 
 WORLD = 'world'  # the camera of a file that has none
 

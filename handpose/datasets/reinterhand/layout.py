@@ -20,8 +20,8 @@ from handpose.datasets.io.json_files import key_of, mano_numbers, numbers, read_
 from handpose.datasets.io.pose_recordings import Camera, check_cameras, pinhole
 from handpose.files.reading import read_text, visible_names, visible_paths
 from handpose.hands.joints import permutation_to_common
+from handpose.hands.sides import SIDE_LABELS
 
-SIDES = ('left', 'right')
 SOURCES = ('orig_fits', 'keypoints_orig')
 FRAME_STEP = 3  # from one frame's number to the next of frame_list.txt, 30 a second
 FRAME_LIST = 'frame_list.txt'
@@ -38,9 +38,9 @@ _FRAME_NUMBER = {
 }
 
 
-class Capture(NamedTuple):
+class ReInterHandCapture(NamedTuple):
     """One capture: its folder, `segments` {name: frame numbers, rising}, `cameras` {name: Camera}, and for each of
-    `SIDES` the frame numbers that have joints."""  # fmt: skip
+    `SIDE_LABELS` the frame numbers that have joints."""  # fmt: skip
 
     folder: Path
     segments: dict[str, NDArray]
@@ -73,9 +73,9 @@ def capture_id(folder: Path) -> str:
     return parts[3] if len(parts) > 3 else folder.name
 
 
-def read_capture(folder: Path, source: str) -> Capture:
+def read_capture(folder: Path, source: str) -> ReInterHandCapture:
     """Reads what is to know of a capture without its labels."""
-    capture = Capture(folder, read_frame_list(folder), read_cameras(folder), _present(folder, source))
+    capture = ReInterHandCapture(folder, read_frame_list(folder), read_cameras(folder), _present(folder, source))
     listed = max((int(numbers[-1]) for numbers in capture.segments.values()), default=-1)
     there = max((frame for present in capture.present for frame in present), default=-1)
     if there >= listed + FRAME_STEP:
@@ -124,7 +124,7 @@ def read_cameras(folder: Path) -> dict[str, Camera]:
     return cameras
 
 
-def read_joints(capture: Capture, frames: NDArray, source: str) -> tuple[NDArray, NDArray]:
+def read_joints(capture: ReInterHandCapture, frames: NDArray, source: str) -> tuple[NDArray, NDArray]:
     """The joints of a segment's frames (N,): (N, 2, 21, 3) float32 metres, world, and which are there (N, 2, 21)."""
     joints = np.zeros((len(frames), 2, 21, 3), np.float32)
     valid = np.zeros((len(frames), 2, 21), bool)
@@ -135,14 +135,14 @@ def read_joints(capture: Capture, frames: NDArray, source: str) -> tuple[NDArray
                 for hand, points in enumerate((both[21:], both[:21])):  # the right hand comes first
                     _place(joints[row, hand], valid[row, hand], points[_TO_COMMON[source]])
             continue
-        for hand, side in enumerate(SIDES):
+        for hand, side in enumerate(SIDE_LABELS):
             if frame in capture.present[hand]:
                 points = _read_points(_orig_fits(capture.folder, side) / f'keypoint-{frame:06d}.json', 24)
                 _place(joints[row, hand], valid[row, hand], points[_TO_COMMON[source]])
     return joints, valid
 
 
-def read_mano(capture: Capture, frames: NDArray) -> tuple[NDArray, NDArray]:
+def read_mano(capture: ReInterHandCapture, frames: NDArray) -> tuple[NDArray, NDArray]:
     """MANO parameters of a segment's frames (N,): (N, 2, 61) float32, world, and which are there (N, 2).
 
     Pose (48, without the mean pose), shape (10), translation (3, metres, as the official loader takes it).
@@ -154,7 +154,7 @@ def read_mano(capture: Capture, frames: NDArray) -> tuple[NDArray, NDArray]:
             f"{folder} does not exist; unpack mano_fits, or read the joints alone by labels='joints_only'"
         )
     for row, frame in enumerate(frames.tolist()):
-        for hand, side in enumerate(SIDES):
+        for hand, side in enumerate(SIDE_LABELS):
             path = folder / f'{frame}_{side}.json'
             if path.exists():
                 values[row, hand] = mano_numbers(read_json(path), path)
@@ -177,8 +177,10 @@ def _orig_fits(folder: Path, side: str) -> Path:
 
 
 def _present(folder: Path, source: str) -> tuple[set[int], ...]:
-    """For each of `SIDES` the set of frame numbers that have joints."""
-    folders = [_orig_fits(folder, side) for side in SIDES] if source == 'orig_fits' else [folder / _KEYPOINTS_ORIG] * 2
+    """For each of `SIDE_LABELS` the set of frame numbers that have joints."""
+    folders = (
+        [_orig_fits(folder, side) for side in SIDE_LABELS] if source == 'orig_fits' else [folder / _KEYPOINTS_ORIG] * 2
+    )
     for path in folders:
         if not path.is_dir():
             raise DatasetError(f'{path} does not exist; unpack {source}, or choose joints={_other(source)!r}')

@@ -28,10 +28,12 @@ from handpose.datasets.io.pose_recordings import (
 )
 from handpose.datasets.reinterhand import layout
 from handpose.datasets.sampling import Frames
-from handpose.registry import DATASETS, did_you_mean
+from handpose.hands.sides import Side
+from handpose.registry import DATASETS
 from handpose.structures import HandSequence
+from handpose.text import did_you_mean
 
-SIDES = (0, 1)
+SIDES = (Side.LEFT, Side.RIGHT)
 FPS = 30.0
 TEST_CAPTURES = ('RNS217', 'NKC880', 'QZX685')  # as in the code of InterWild; the dataset states no split
 
@@ -126,7 +128,7 @@ class ReInterHand(HandModelOptions, VideoDataset):
             print_log(f'Skipped: {message}', logger='current', level=logging.WARNING)
         return segments
 
-    def _read_segment(self, capture: layout.Capture, name: str, numbers: NDArray) -> Recording:
+    def _read_segment(self, capture: layout.ReInterHandCapture, name: str, numbers: NDArray) -> Recording:
         """Reads the labels of a segment's frames (N,)."""
         joints, valid = layout.read_joints(capture, numbers, self.joints)
         valid = plausible_joints(joints, valid, f'{capture.folder}, {self.joints}, {name}', 'millimetres')

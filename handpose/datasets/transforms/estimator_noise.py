@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 from handpose.datasets.io.errors import DatasetError, check_choice
 from handpose.datasets.transforms.noise_model import PRESETS, NoiseOptions, simulate_estimate
 from handpose.datasets.transforms.noise_processes import burst_mask, sample_bursts
-from handpose.registry import TRANSFORMS, did_you_mean
+from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence
+from handpose.text import did_you_mean
 
 
 @TRANSFORMS.register_module()

@@ -50,7 +50,7 @@ class DexYCBResults(ResultFile):
             raise SequenceError(
                 f"{sample_name(target.meta)}: a result file is in the camera's frame; read the data with frame='camera'"
             )
-        joints = prediction.joints_3d[:, 0].detach().cpu().double()
+        joints = prediction.require('joints_3d')[:, 0].detach().cpu().double()
         return {'joints': (MILLIMETRES * joints).numpy().astype(np.float32)}
 
     def reduce(self, results: list[dict[str, Any]]) -> dict[str, float]:
@@ -139,7 +139,7 @@ def score_dexycb_results(path: str | Path, clips: Iterable[HandSequence]) -> dic
     hidden: list[NDArray[Any]] = []
     hands: list[NDArray[Any]] = []
     for clip in clips:
-        frames = np.flatnonzero((clip.hand_valid[:, 0] & clip.frame_valid).numpy())
+        frames = np.flatnonzero((clip.require('hand_valid')[:, 0] & clip.require('frame_valid')).numpy())
         if 'official_indices' not in clip.meta:
             raise ValueError(f'{sample_name(clip.meta)} has no official_indices (the split is not complete on disk)')
         wanted = [clip.meta['official_indices'][t] for t in frames]
@@ -148,10 +148,10 @@ def score_dexycb_results(path: str | Path, clips: Iterable[HandSequence]) -> dic
                 name = f'{clip.meta["sequence"]} camera {clip.meta["cameras"][0]} frame {clip.meta["frame_indices"][t]}'
                 raise ValueError(f'{path} lacks index {index} ({name}); every frame with a hand must be present')
         rows += [place[index] for index in wanted]
-        truth.append(MILLIMETRES * clip.joints_3d[frames, 0].double().numpy())
+        truth.append(MILLIMETRES * clip.require('joints_3d')[frames, 0].double().numpy())
         unknown = np.full(len(frames), np.nan)
         hidden.append(unknown if clip.occlusion is None else clip.occlusion[frames, 0, 0].numpy())
-        hands.append(np.full(len(frames), int(clip.hand_side[0])))
+        hands.append(np.full(len(frames), int(clip.require('hand_side')[0])))
     if not rows:
         raise ValueError(f'the clips to score {path} with hold no frame with a hand')
     scores = {}

@@ -85,11 +85,11 @@ class HO3DSubmission(ResultFile):
             raise SequenceError(f'{where}: the submission holds meshes, and the prediction has no vertices')
         if target.meta['hand_model'] == 'mano':
             self._check_official(where, prediction.vertices.shape[-2])
-        joints, vertices = prediction.joints_3d[:, 0].cpu(), prediction.vertices[:, 0].cpu()
+        joints, vertices = prediction.require('joints_3d')[:, 0].cpu(), prediction.vertices[:, 0].cpu()
         if prediction.frame not in ('wrist', 'camera') or target.frame != 'camera':
             raise SequenceError(f"{where}: a submission is in the camera's frame; read the data with frame='camera'")
         if prediction.frame == 'wrist':
-            wrist = target.joints_3d[:, 0, :1].cpu()
+            wrist = target.require('joints_3d')[:, 0, :1].cpu()
             joints, vertices = joints + wrist, vertices + wrist
         joints = from_common(joints, 'ho3d')[0]
         return {'joints': _flipped(joints), 'vertices': _flipped(vertices)}

@@ -58,13 +58,13 @@ class ResultFile(Metric):
                 f'{where}: the reader gives no official_indices (the split is not complete on disk), so {self.path} '
                 f'cannot be written'
             )
-        if target.joints_3d.shape[1] != 1 or prediction.joints_3d is None:
+        if target.require('joints_3d').shape[1] != 1 or prediction.joints_3d is None:
             raise SequenceError(f'{where}: {type(self).__name__} needs joints_3d of one hand')
         indices = np.asarray(target.meta['official_indices'], np.int64)
         frames = np.asarray(target.meta['frame_indices'], np.int64)
-        annotated = (target.hand_valid[:, 0] & target.frame_valid).cpu().numpy()[: len(indices)]
+        annotated = (target.require('hand_valid')[:, 0] & target.require('frame_valid')).cpu().numpy()[: len(indices)]
         kept = np.flatnonzero(annotated & (indices >= 0))
-        complete = prediction.joints_valid[:, 0].all(-1).cpu().numpy()[kept]
+        complete = prediction.require('joints_valid')[:, 0].all(-1).cpu().numpy()[kept]
         if not complete.all():
             raise SequenceError(
                 f'{where}: frame {frames[kept[~complete][0]]} is annotated, but has no complete prediction'

@@ -54,7 +54,7 @@ class TableError(ValueError):
 
 
 @dataclass(frozen=True)
-class Row:
+class AblationRow:
     """One row: options of the config; or, with `weights_of`, another test of the weights of that row.
 
     `without` names tensors of those weights that this row's model does not have. An `untrained` row's model has no
@@ -76,7 +76,7 @@ class AblationTable:
     config: str
     seeds: tuple[int, ...]
     compare_to: str
-    rows: tuple[Row, ...]
+    rows: tuple[AblationRow, ...]
     metrics: tuple[str, ...]
     title: str = ''
     budget: dict[str, Any] = field(default_factory=dict)
@@ -84,7 +84,7 @@ class AblationTable:
     notes: tuple[str, ...] = ()
     constant_hands: bool = True  # tests them beside the first run of `compare_to`
 
-    def row(self, name: str) -> Row:
+    def row(self, name: str) -> AblationRow:
         """Looks up the row of that name."""
         return next(row for row in self.rows if row.name == name)
 
@@ -97,7 +97,7 @@ class Run:
     """
 
     table: AblationTable
-    row: Row
+    row: AblationRow
     seed: int
     constants: bool  # its test also tests the constant hands
     train_options: dict[str, Any]
@@ -263,14 +263,14 @@ def _check_keys(content: Any, known: Mapping[str, type], needed: set[str], where
         raise TableError(f'{where} lacks {", ".join(missing)}')
 
 
-def _read_row(entry: Any, where: str) -> Row:
+def _read_row(entry: Any, where: str) -> AblationRow:
     _check_keys(entry, ROW_KEYS, {'name'}, where)
     if 'without' in entry and 'weights_of' not in entry:
         raise TableError(f"{where}: 'without' leaves tensors out of the weights of another row; name it in weights_of")
     if entry.get('untrained') and 'weights_of' in entry:
         raise TableError(f"{where}: a row is 'untrained' or has the 'weights_of' another, not both")
     without, untrained = tuple(entry.get('without', ())), entry.get('untrained', False)
-    return Row(entry['name'], entry.get('options', {}), entry.get('weights_of'), without, untrained)
+    return AblationRow(entry['name'], entry.get('options', {}), entry.get('weights_of'), without, untrained)
 
 
 def _check_rows(table: AblationTable) -> None:
@@ -299,7 +299,7 @@ def _check_row_name(table: AblationTable, name: str, where: str) -> None:
         raise TableError(f'{table.path}: {where} names no row: {name!r}.{did_you_mean(name, names)}')
 
 
-def _make_run(table: AblationTable, row: Row, seed: int, root: Path) -> Run:
+def _make_run(table: AblationTable, row: AblationRow, seed: int, root: Path) -> Run:
     trained = table.row(row.weights_of) if row.weights_of else row
     train_options = {**table.budget, **trained.options, 'randomness.seed': seed}
     # A row that shares weights only changes their test.

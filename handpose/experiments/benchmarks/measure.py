@@ -23,7 +23,7 @@ from pathlib import Path
 from typing import Any
 
 from handpose.experiments.benchmarks.case import CASES, Case, Settings, Work, load_file
-from handpose.experiments.benchmarks.results import Plan, Record, ratios, spread
+from handpose.experiments.benchmarks.results import MeasurementPlan, Record, ratios, spread
 
 MEGABYTE = 2**20
 PRELOADED = ['torch', 'cv2', 'scipy.spatial', 'handpose.models', 'handpose.datasets', 'handpose.evaluation']
@@ -45,7 +45,7 @@ def start_server(threads: int) -> None:
     forkserver.ensure_running()
 
 
-def measure(case: Case, settings: Settings, plan: Plan) -> Record:
+def measure(case: Case, settings: Settings, plan: MeasurementPlan) -> Record:
     """Measures one case.
 
     Args:
@@ -89,7 +89,7 @@ def measure(case: Case, settings: Settings, plan: Plan) -> Record:
     return _with_figures(record)
 
 
-def _take_turns(running: dict[str, '_Form'], forms: dict[str, Record], plan: Plan) -> None:
+def _take_turns(running: dict[str, '_Form'], forms: dict[str, Record], plan: MeasurementPlan) -> None:
     """Runs the forms one after the other until the repeats or the time are used up."""
     start, done = time.perf_counter(), 0
     while 'case' in running and done < plan.repeats and (done < 2 or time.perf_counter() - start < plan.seconds):
@@ -141,7 +141,7 @@ def _uninterrupted() -> Iterator[None]:
 class _Form:
     """A form in its own process, set up and warm; `ready` is its description of itself."""
 
-    def __init__(self, case: Case, name: str, settings: Settings, plan: Plan) -> None:
+    def __init__(self, case: Case, name: str, settings: Settings, plan: MeasurementPlan) -> None:
         context = multiprocessing.get_context(start_method(settings.device))
         self.limit = plan.limit
         self.output = tempfile.NamedTemporaryFile(prefix='benchmark_', suffix='.txt')  # noqa: SIM115  (until `kill`)

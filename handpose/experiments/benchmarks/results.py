@@ -25,7 +25,7 @@ Results = dict[str, Any]  # of a run
 
 
 @dataclass(frozen=True)
-class Plan:
+class MeasurementPlan:
     """How long to measure.
 
     Attributes:
@@ -70,7 +70,7 @@ def added_memory(memory: Mapping[str, float]) -> float:
     return memory.get('cuda_peak', memory['peak'] - memory['start'])
 
 
-def new_results(settings: Settings, plan: Plan) -> Results:
+def new_results(settings: Settings, plan: MeasurementPlan) -> Results:
     """Starts the results of a run: where, when and how it is measured, and no case yet.
 
     Args:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from handpose.geometry import procrustes_align
-from handpose.hands.model import LEFT, RIGHT
+from handpose.hands.sides import Side
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
@@ -26,7 +26,7 @@ class ConstantHand(Estimator):
 
     joints: Tensor
 
-    def __init__(self, joints: Tensor | Sequence[Sequence[Sequence[float]]] | None = None):
+    def __init__(self, joints: Tensor | Sequence[Sequence[Sequence[float]]] | None = None) -> None:
         super().__init__()
         joints = torch.zeros(2, 21, 3) if joints is None else torch.as_tensor(joints, dtype=torch.float32)
         if joints.shape != (2, 21, 3):
@@ -87,7 +87,7 @@ def fit_constant_hands(clips: Iterable[HandSequence], iterations: int = 10) -> d
     Raises:
         ValueError: the clips hold no complete hand.
     """
-    found: dict[int, list[Tensor]] = {LEFT: [], RIGHT: []}
+    found: dict[int, list[Tensor]] = {Side.LEFT: [], Side.RIGHT: []}
     for clip in clips:
         complete = clip.require('joints_valid').all(-1) & clip.require('frame_valid')[:, None]
         for hand, side in enumerate(clip.require('hand_side').tolist()):

@@ -98,7 +98,7 @@ class Deformer(VideoEstimator):
         test_mode: str = 'all',
         joints_to_head: bool = False,
         mirror_left_hands: bool = False,
-    ):
+    ) -> None:
         super().__init__()
         if test_mode not in TEST_MODES:
             raise ValueError(f'test_mode must be one of {", ".join(map(repr, TEST_MODES))}, got {test_mode!r}')

@@ -81,7 +81,7 @@ class DeformerLoss(nn.Module):
         adversarial_weight: float = 10.0,
         adversarial_hand: str = 'fused',
         adversarial_rotations: str = 'rot6d',
-    ):
+    ) -> None:
         super().__init__()
         for name in shape_hands:
             _check_choice('an entry of shape_hands', name, COMPARED_HANDS)

@@ -46,7 +46,7 @@ class DSTformer(MotionRefiner):
         head: dict | None = None,
         hand_model: dict | None = None,
         loss: dict | None = None,
-    ):
+    ) -> None:
         super().__init__(num_frames, stride, mirror_left_hands, frame_rate)
         encoder = DSTformerEncoder(channels, depth, num_heads, mlp_ratio, num_frames)
         self.embedding, self.blocks = encoder.embedding, encoder.blocks

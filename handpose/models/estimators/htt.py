@@ -92,7 +92,7 @@ class HTT(VideoEstimator):
         frame_step: int = 2,
         vote: str = 'sum',
         frame_rate: float = 30.0,
-    ):
+    ) -> None:
         super().__init__()
         if vote not in VOTES:
             raise ValueError(f'vote must be one of {VOTES}, got {vote!r}')

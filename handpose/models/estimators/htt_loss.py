@@ -42,7 +42,7 @@ class HTTLoss(nn.Module):
         object_weight: float = 1.0,
         action_weight: float = 1.0,
         average: str = 'clip',
-    ):
+    ) -> None:
         super().__init__()
         if average not in AVERAGES:
             raise ValueError(f'average must be one of {AVERAGES}, got {average!r}')

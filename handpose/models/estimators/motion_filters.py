@@ -34,7 +34,7 @@ class MotionFilter(MotionRefiner, abstract=True):
     look_ahead = 0.0  # how far after a frame the filter looks, in its unit
     look_around = 0.0  # how much of a track decides a frame, at its ends too
 
-    def __init__(self, unit: str = 'seconds', fitted_hand: dict | None = None):
+    def __init__(self, unit: str = 'seconds', fitted_hand: dict | None = None) -> None:
         super().__init__(num_frames=None, mirror_left_hands=False)
         if unit not in UNITS:
             raise ValueError(f"unit must be 'seconds' or 'frames', got {unit!r}")
@@ -122,7 +122,7 @@ class MotionFilter(MotionRefiner, abstract=True):
 class InputMotion(MotionFilter):
     """Leaves the motion as it is, missing frames interpolated: the row 'input' of every table."""
 
-    def __init__(self, fitted_hand: dict | None = None):
+    def __init__(self, fitted_hand: dict | None = None) -> None:
         super().__init__('seconds', fitted_hand)
 
     def forward(self, motion: Tensor, frame_valid: Tensor | None = None, times: Tensor | None = None) -> RefinedMotion:
@@ -137,7 +137,7 @@ class InputMotion(MotionFilter):
 class StillHand(MotionFilter):
     """A hand that never moves: the mean over the track. It shows what an acceleration error alone is worth."""
 
-    def __init__(self, fitted_hand: dict | None = None):
+    def __init__(self, fitted_hand: dict | None = None) -> None:
         super().__init__('frames', fitted_hand)
 
     def _smooth(self, track: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -161,7 +161,9 @@ class SavitzkyGolayFilter(MotionFilter):
         fitted_hand: see `fit_meshes`.
     """
 
-    def __init__(self, window: float = 1 / 3, order: int = 3, unit: str = 'seconds', fitted_hand: dict | None = None):
+    def __init__(
+        self, window: float = 1 / 3, order: int = 3, unit: str = 'seconds', fitted_hand: dict | None = None
+    ) -> None:
         super().__init__(unit, fitted_hand)
         if not 0 < window < np.inf or order < 0:
             raise ValueError(f'window must be positive and order at least 0, got {window} and {order}')
@@ -206,7 +208,7 @@ class GaussianFilter(MotionFilter):
         chunked: bool = False,
         window: int = 31,
         fitted_hand: dict | None = None,
-    ):
+    ) -> None:
         unit = unit or ('frames' if chunked else 'seconds')
         super().__init__(unit, fitted_hand)
         sigma = sigma if sigma is not None else 0.08 if unit == 'seconds' else 3.0
@@ -265,7 +267,7 @@ class OneEuroFilter(MotionFilter):
         scale: float = 1.0,
         unit: str = 'seconds',
         fitted_hand: dict | None = None,
-    ):
+    ) -> None:
         super().__init__(unit, fitted_hand)
         if min(min_cutoff, derivative_cutoff, scale) <= 0 or beta < 0:
             raise ValueError('min_cutoff, derivative_cutoff and scale must be positive and beta not negative')

@@ -59,7 +59,7 @@ class MotionRefiner(Estimator, abstract=True):
         stride: int = 1,
         mirror_left_hands: bool = True,
         frame_rate: float | None = None,
-    ):
+    ) -> None:
         super().__init__()
         if num_frames is not None and not (frame_rate is not None and 0 < frame_rate < float('inf')):
             raise ValueError(

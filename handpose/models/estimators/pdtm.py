@@ -75,7 +75,7 @@ class PDTM(MotionRefiner):
         residual: bool = True,
         head: dict | None = None,
         loss: dict | None = None,
-    ):
+    ) -> None:
         super().__init__(num_frames, stride, mirror_left_hands, frame_rate)
         if shape_supervision not in SHAPE_SUPERVISION:
             raise ValueError(f'shape_supervision must be one of {SHAPE_SUPERVISION}, got {shape_supervision!r}')

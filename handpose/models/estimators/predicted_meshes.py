@@ -5,7 +5,7 @@ Legend: B clips, T frames, H hands of a clip, J = 21 joints.
 
 from torch import Tensor
 
-from handpose.hands import HandModel, fit_hand
+from handpose.hands import HandModel, ProceduralHand, fit_hand
 from handpose.structures import HandSequence
 
 
@@ -35,7 +35,19 @@ def fit_meshes(prediction: HandSequence, hand_model: HandModel) -> HandSequence:
     """Fits the hand model (`ProceduralHand`) to the joints of every track, one shape a track, and adds its mesh.
 
     For refiners that give joints alone, where their meshes are to be compared; the joints stay as they are.
+
+    Args:
+        prediction: a batch with joints_3d.
+        hand_model: a `ProceduralHand`.
+
+    Returns:
+        The batch with vertices and hand-model parameters.
+
+    Raises:
+        TypeError: another hand model, which cannot be fitted.
     """
+    if not isinstance(hand_model, ProceduralHand):
+        raise TypeError(f'only ProceduralHand can be fitted to predicted joints, got {type(hand_model).__name__}')
     joints, hand_valid, side = (prediction.require(name) for name in ('joints_3d', 'hand_valid', 'hand_side'))
     batch, num_frames, hands = hand_valid.shape
     pose = joints.new_zeros(batch, num_frames, hands, 16, 3)

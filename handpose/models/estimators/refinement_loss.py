@@ -47,7 +47,7 @@ class RefinementLoss(nn.Module):
         acceleration_weight: float = 1e3,
         vertex_frames: int | None = None,
         seed: int = 0,
-    ):
+    ) -> None:
         super().__init__()
         self.point_loss = MODELS.build(point_loss)
         self.acceleration_loss = MODELS.build(acceleration_loss)

@@ -12,7 +12,7 @@ UNIT = 0.1  # metres: what the network sees as one
 
 
 class _ResidualBlock(nn.Module):
-    def __init__(self, channels: int, hidden: int, dropout: float):
+    def __init__(self, channels: int, hidden: int, dropout: float) -> None:
         super().__init__()
         self.layers = nn.Sequential(
             nn.Linear(channels, hidden),
@@ -55,7 +55,7 @@ class SmoothNet(MotionRefiner):
         dropout: float = 0.5,
         fitted_hand: dict | None = None,
         loss: dict | None = None,
-    ):
+    ) -> None:
         super().__init__(num_frames, stride, mirror_left_hands=False, frame_rate=frame_rate)
         self.encoder = nn.Sequential(nn.Linear(num_frames, hidden_channels), nn.LeakyReLU(0.1))
         self.blocks = nn.Sequential(

@@ -10,13 +10,13 @@ from numpy.typing import NDArray
 
 
 def local_polynomials(
-    values: NDArray[np.floating],
-    times: NDArray[np.floating],
+    values: NDArray[np.float64],
+    times: NDArray[np.float64],
     half_width: float,
     order: int,
-    weight: Callable[[NDArray[np.floating]], NDArray[np.floating]],
+    weight: Callable[[NDArray[np.float64]], NDArray[np.float64]],
     shift_at_ends: bool = False,
-) -> NDArray[np.floating]:
+) -> NDArray[np.float64]:
     """Evaluates, at each sample, the polynomial fitted by weighted least squares to the samples around it.
 
     With regular times, a constant weight and `shift_at_ends` this is the Savitzky-Golay filter; with Gaussian weights

@@ -14,6 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from handpose.files.reading import visible_paths
 from handpose.files.yaml_files import read_yaml
+from handpose.hands.sides import SIDE_LABELS
 from handpose.synthesis.layouts.base import move_hand
 from handpose.synthesis.layouts.files import write_image, write_npz, write_yaml
 from handpose.synthesis.layouts.multi_view import RenderedLayout
@@ -83,7 +84,7 @@ def write_sequence(root: Path, folder: Path, serials: Sequence[str], scene: Scen
         scene: of one hand, whose first object is the grasped one.
         render: gives an iterator of a camera's frames.
     """
-    name, side = folder.name, ('left', 'right')[scene.sides[0]]
+    name, side = folder.name, SIDE_LABELS[scene.sides[0]]
     calibration = f'{name}_subject-{folder.parent.name[-2:]}_{side}'
     write_extrinsics(root, name, serials, scene.extrinsics[0])
     betas = [float(b) for b in scene.hand_shape]

@@ -20,7 +20,7 @@ from handpose.datasets.fpha.layout import (
 from handpose.files.atomic import atomic_write
 from handpose.geometry.camera import resize_affine, transform_intrinsics
 from handpose.hands import from_common
-from handpose.hands.model import RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.layouts.files import write_image
 from handpose.synthesis.layouts.videos import VideoLayout
 from handpose.synthesis.options import EgocentricOptions
@@ -79,7 +79,7 @@ class FPHALayout(VideoLayout):
         for index, frame in enumerate(render(0)):
             write_image(colour / 'color' / f'color_{index:04d}.jpeg', frame.image)
         to_depth = np.linalg.inv(DEPTH_TO_COLOUR) @ scene.extrinsics[:, 0]
-        right = scene.joints[:, scene.sides.tolist().index(RIGHT)]
+        right = scene.joints[:, scene.sides.tolist().index(Side.RIGHT)]
         joints = from_common(torch.from_numpy(right), 'fpha')[0].numpy()
         joints = joints @ to_depth[:, :3, :3].transpose(0, 2, 1) + to_depth[:, None, :3, 3]
         (hands / 'skeleton.txt').write_text(_numbered(1000 * joints.reshape(len(joints), -1), 4), encoding='utf-8')

@@ -17,7 +17,7 @@ from handpose.synthesis.layouts.base import move_hand
 from handpose.synthesis.layouts.files import write_image
 from handpose.synthesis.layouts.videos import VideoLayout
 from handpose.synthesis.options import EgocentricOptions
-from handpose.synthesis.person import Plan
+from handpose.synthesis.person import VideoPlan
 from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Scene
 
@@ -100,7 +100,7 @@ class H2OLayout(VideoLayout):
             atomic_write(self.root / LIST_FOLDER / f'pose_{split}.txt', ''.join(frames[split]))
 
 
-def frame_labels(scene: Scene, plan: Plan) -> dict[str, list[str]]:
+def frame_labels(scene: Scene, plan: VideoPlan) -> dict[str, list[str]]:
     """{folder: F lines} of a scene's label files; `plan` says when the action takes place."""
     extrinsics, count = scene.extrinsics[:, 0], len(scene.extrinsics)
     action = H2O_ACTIONS.index(f'{plan.verb} {plan.noun}')

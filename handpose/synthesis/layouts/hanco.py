@@ -3,7 +3,7 @@
 import numpy as np
 from numpy.typing import NDArray
 
-from handpose.hands.model import RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.layouts.files import write_json
 from handpose.synthesis.layouts.poses import PoseLayout
 from handpose.synthesis.rendering.drawing import Render
@@ -21,7 +21,7 @@ class HanCoLayout(PoseLayout):
 
     def hands(self, sequence: int) -> tuple[int, ...]:
         """See `PoseLayout.hands`: always the right one."""
-        return (RIGHT,)
+        return (Side.RIGHT,)
 
     def number(self, subject: int, sequence: int) -> int:
         """The number of a sequence among all."""

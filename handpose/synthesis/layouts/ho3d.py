@@ -20,7 +20,7 @@ from handpose.files.npz import read_npz
 from handpose.files.reading import visible_paths
 from handpose.files.yaml_files import read_yaml
 from handpose.hands import from_common
-from handpose.hands.model import RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.layouts.base import move_hand
 from handpose.synthesis.layouts.files import write_image, write_npz, write_yaml
 from handpose.synthesis.layouts.multi_view import RenderedLayout
@@ -42,7 +42,7 @@ class HO3DLayout(RenderedLayout):
     `evaluation_xyz.json` and `evaluation_verts.json`, as HO3D released them later.
     """
 
-    side = RIGHT  # HO3D has right hands only
+    side = Side.RIGHT  # HO3D has right hands only
 
     def folders(self, subject: int, sequence: int) -> list[str]:
         """See `Layout.folders`."""

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from handpose.files.atomic import atomic_file, atomic_write
 from handpose.hands import joint_order
-from handpose.hands.model import LEFT, RIGHT
-from handpose.synthesis.layouts.poses import MILLIMETRES, SIDE_NAMES, PoseLayout, both_hands, mano_entry
+from handpose.hands.sides import SIDE_LABELS, Side
+from handpose.synthesis.layouts.poses import MILLIMETRES, PoseLayout, both_hands, mano_entry
 from handpose.synthesis.scene import Scene
 
 CAMERAS = ('400002', '400012', '400026', '400035', '410001', '410028', '410053', '410063')
@@ -33,7 +33,7 @@ class InterHandLayout(PoseLayout):
 
     def hands(self, sequence: int) -> tuple[int, ...]:
         """Of five sequences, one shows the right hand, one the left, three both."""
-        return {0: (RIGHT,), 1: (LEFT,)}.get(sequence % 5, (LEFT, RIGHT))
+        return {0: (Side.RIGHT,), 1: (Side.LEFT,)}.get(sequence % 5, (Side.LEFT, Side.RIGHT))
 
     def split_of(self, subject: int) -> tuple[str, int]:
         """A subject's split and the number of its capture there."""
@@ -164,7 +164,7 @@ def sequence_name(scene: Scene, sequence: int) -> str:
 
 def hand_type(scene: Scene) -> str:
     """'right', 'left' or 'interacting'."""
-    return 'interacting' if len(scene.sides) == 2 else SIDE_NAMES[scene.sides[0]]
+    return 'interacting' if len(scene.sides) == 2 else SIDE_LABELS[scene.sides[0]]
 
 
 def _mano(scene: Scene, frame: int) -> dict[str, Any]:
@@ -172,7 +172,7 @@ def _mano(scene: Scene, frame: int) -> dict[str, Any]:
     entries: dict[str, Any] = {'right': None, 'left': None}
     for hand, side in enumerate(scene.sides):
         if scene.hand_valid[frame, hand]:
-            entries[SIDE_NAMES[side]] = mano_entry(scene, frame, hand)
+            entries[SIDE_LABELS[side]] = mano_entry(scene, frame, hand)
     return entries
 
 

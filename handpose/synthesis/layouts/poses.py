@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from handpose.files.yaml_files import read_yaml
 from handpose.hands import from_common
-from handpose.hands.model import LEFT, RIGHT
+from handpose.hands.sides import SIDE_LABELS, Side
 from handpose.synthesis.layouts.files import write_npz, write_yaml
 from handpose.synthesis.layouts.multi_view import MultiViewLayout
 from handpose.synthesis.motion.posing import PosedHand
@@ -20,8 +20,7 @@ from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Scene
 
 MILLIMETRES = 1000.0
-BOTH_SIDES = (RIGHT, LEFT)  # InterHand2.6M's order: joints 0-20 are the right hand's, 21-41 the left's
-SIDE_NAMES = ('left', 'right')
+BOTH_SIDES = (Side.RIGHT, Side.LEFT)  # InterHand2.6M's order: joints 0-20 are the right hand's, 21-41 the left's
 _HANDS = ('hand_pose', 'hand_transl', 'rest_wrist', 'joints')
 
 
@@ -42,7 +41,7 @@ class PoseLayout(MultiViewLayout):
         arrays = {name: getattr(scene, name) for name in ('sides', 'hand_shape', *_HANDS)}
         cameras = {'intrinsics': scene.intrinsics, 'extrinsics': scene.extrinsics[0]}
         write_npz(partial / 'motion.npz', {**arrays, 'annotated': scene.hand_valid, **cameras})
-        write_yaml(partial / 'facts.yml', {'name': scene.name, 'hands': [SIDE_NAMES[side] for side in scene.sides]})
+        write_yaml(partial / 'facts.yml', {'name': scene.name, 'hands': [SIDE_LABELS[side] for side in scene.sides]})
 
     def read_scene(self, subject: int, sequence: int) -> Scene:
         """The scene of a sequence that is in place, without meshes."""

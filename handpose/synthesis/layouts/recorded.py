@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 from handpose.datasets.base import DatasetError
 from handpose.datasets.dexycb.layout import SEQUENCE_FOLDER, SEQUENCE_LIST, SUBJECT_FOLDER
 from handpose.datasets.motion.motion_file import RecordedMotion, read_motion
-from handpose.registry import did_you_mean
 from handpose.synthesis.cameras import RECORDED_FOCAL
 from handpose.synthesis.layouts.base import Layout
 from handpose.synthesis.layouts.dexycb import SERIALS, sequence_folder, write_intrinsics, write_sequence
@@ -18,6 +17,7 @@ from handpose.synthesis.layouts.files import write_npz
 from handpose.synthesis.options import RecordedOptions
 from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Place, Scene, Size
+from handpose.text import did_you_mean
 
 FIT_FILE = 'fit.npz'
 

@@ -7,9 +7,9 @@ from numpy.typing import NDArray
 
 from handpose.files.atomic import atomic_write
 from handpose.hands import joint_order
-from handpose.hands.model import LEFT, RIGHT
+from handpose.hands.sides import SIDE_LABELS, Side
 from handpose.synthesis.layouts.files import write_json
-from handpose.synthesis.layouts.poses import BOTH_SIDES, MILLIMETRES, SIDE_NAMES, PoseLayout, both_hands, mano_entry
+from handpose.synthesis.layouts.poses import BOTH_SIDES, MILLIMETRES, PoseLayout, both_hands, mano_entry
 from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.scene import Scene
 
@@ -35,7 +35,7 @@ class ReInterHandLayout(PoseLayout):
 
     def hands(self, sequence: int) -> tuple[int, ...]:
         """See `PoseLayout.hands`: always both."""
-        return LEFT, RIGHT
+        return Side.LEFT, Side.RIGHT
 
     def capture(self, subject: int) -> Path:
         """The folder of a subject's capture."""
@@ -51,7 +51,7 @@ class ReInterHandLayout(PoseLayout):
         super().write(scene, subject, sequence, render)
         folder = self.capture(subject)
         points, params = folder / 'keypoints_orig' / 'keypoints_orig', folder / 'mano_fits' / 'params'
-        fits = [folder / 'orig_fits' / SIDE_NAMES[side] / 'Keypoints' for side in BOTH_SIDES]
+        fits = [folder / 'orig_fits' / SIDE_LABELS[side] / 'Keypoints' for side in BOTH_SIDES]
         for path in (points, params, *fits):
             path.mkdir(parents=True, exist_ok=True)
         fitted, _ = both_hands(scene, 'reinterhand_24')
@@ -65,7 +65,7 @@ class ReInterHandLayout(PoseLayout):
                 hand = scene.sides.tolist().index(side)
                 if annotated[hand]:
                     write_json(fits[column] / f'keypoint-{number:06d}.json', fitted[frame, column].tolist())
-                    write_json(params / f'{number}_{SIDE_NAMES[side]}.json', mano_entry(scene, frame, hand))
+                    write_json(params / f'{number}_{SIDE_LABELS[side]}.json', mano_entry(scene, frame, hand))
 
     def finish(self) -> None:
         """Writes the cameras and the lists of frames."""

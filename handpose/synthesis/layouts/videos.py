@@ -1,10 +1,10 @@
 """What the layouts of egocentric videos have in common."""
 
-from handpose.registry import did_you_mean
 from handpose.synthesis.layouts.base import Layout
 from handpose.synthesis.options import EgocentricOptions
-from handpose.synthesis.person import Plan, draw_plan
+from handpose.synthesis.person import VideoPlan, draw_plan
 from handpose.synthesis.scene import Place
+from handpose.text import did_you_mean
 
 
 class VideoLayout(Layout):
@@ -51,7 +51,7 @@ class VideoLayout(Layout):
         """See `Layout.places`."""
         return [(s, v) for s in range(self.options.subjects) for v in range(self.videos_of(s))]
 
-    def plan(self, subject: int, video: int) -> Plan:
+    def plan(self, subject: int, video: int) -> VideoPlan:
         """What a video is about."""
         options, action = self.options, self.verb_and_noun(self.action_of(video))
         return draw_plan(options.seed, subject, video, *action, options.frames, options.max_frames)

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import ArrayLike, NDArray
 
 from handpose.hands import ProceduralHand
-from handpose.hands.model import LEFT
+from handpose.hands.sides import Side
 from handpose.synthesis.motion.gestures import posture_angles
 from handpose.synthesis.motion.grips import Grip, pad_grip, palm_grip
 from handpose.synthesis.motion.posing import mirrored
@@ -88,7 +88,7 @@ class ScriptContext:
         place[:3, :3] = FORWARD_PALM_DOWN
         turn = pose(degrees=self.rng.normal(0, (8, 14, 14))) @ pose(degrees=(0, self.uniform(-5, 70), 0))
         place = pose((x, y, self.uniform(0.03, 0.09))) @ turn @ place
-        if side == LEFT:
+        if side == Side.LEFT:
             place = mirrored(place)
         angles = posture_angles(self.rng, str(self.rng.choice(['relaxed', 'open', 'relaxed', 'claw'])), self.limits)
         hand = HandTrajectory(self.time, place, angles)

@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from handpose.hands.model import LEFT, RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.motion.action_script import FORWARD_PALM_DOWN, Script, ScriptContext
 from handpose.synthesis.motion.gestures import posture_angles
 from handpose.synthesis.motion.grips import Grip
@@ -32,11 +32,11 @@ def take(context: ScriptContext, name: str) -> Script:
     target = pose(context.point((0.0, -0.02, 0.09), (0.16, 0.07, 0.18)), context.rng.normal(0, (14, 14, 18)))
     track = Trajectory(context.time, start).move_to(held, end, target, lift=context.uniform(0.0, 0.04)).track
     if name == 'book':
-        grip = _edge_grip(context, items[0], RIGHT, _half_width(items[0]), 0.5)
+        grip = _edge_grip(context, items[0], Side.RIGHT, _half_width(items[0]), 0.5)
     else:
-        grip = context.palm(items[0], RIGHT)
-    script.hands[RIGHT] = context.resting(RIGHT).reach(begin, held, track, grip)
-    script.hands[LEFT] = context.resting(LEFT)
+        grip = context.palm(items[0], Side.RIGHT)
+    script.hands[Side.RIGHT] = context.resting(Side.RIGHT).reach(begin, held, track, grip)
+    script.hands[Side.LEFT] = context.resting(Side.LEFT)
     _add_with_cap(script, items, track)
     return script
 
@@ -73,8 +73,8 @@ def uncap(context: ScriptContext, name: str) -> Script:
     place = pose((*context.point((-0.06, 0.06), (0.04, 0.15)), raised), context.rng.normal(0, 5, 3) * (raised > 0))
     track = Trajectory(context.time, place @ context.yaw(15)).track
     track[:, :3, 3] += sway(context.rng, context.time, context.seconds, 0.004) * (raised > 0)
-    grip = context.palm(body, LEFT, height=context.uniform(0.3, 0.42) * body.height)
-    left = context.resting(LEFT)
+    grip = context.palm(body, Side.LEFT, height=context.uniform(0.3, 0.42) * body.height)
+    left = context.resting(Side.LEFT)
     if raised or context.rng.random() < 0.5:
         left = HandTrajectory(context.time, track @ grip.wrist, grip.closed)
     else:
@@ -91,12 +91,12 @@ def uncap(context: ScriptContext, name: str) -> Script:
     kind = 'disc_top' if cap.grip[1] > _WIDE else 'tripod'
     # From the side on a bottle; from above on a carton, whose top would be in the way.
     approach = (-0.6, 0.6, -0.5) if isinstance(body.shapes[0], Box) else (-0.55, 0.75, -0.2)
-    right_grip = context.pads(cap, RIGHT, (0, 0, 0.6 * cap.height), (0.8, 0.6, 0), approach, kind)
+    right_grip = context.pads(cap, Side.RIGHT, (0, 0, 0.6 * cap.height), (0.8, 0.6, 0), approach, kind)
     right_grip = right_grip.turned(np.deg2rad(context.uniform(20, 40)))
     script.add(body, track)
     script.add(cap, carried.track)
-    script.hands[RIGHT] = context.resting(RIGHT).reach(begin, held, carried.track, right_grip)
-    script.hands[LEFT] = left
+    script.hands[Side.RIGHT] = context.resting(Side.RIGHT).reach(begin, held, carried.track, right_grip)
+    script.hands[Side.LEFT] = left
     return script
 
 
@@ -118,18 +118,18 @@ def take_out(context: ScriptContext, name: str) -> Script:
     target = pose(context.point((0.06, -0.01, 0.07), (0.2, 0.08, 0.15)), context.rng.normal(0, (25, 12, 20)))
     path = Trajectory(context.time, inside).move_to(held, held + 0.6 * (end - held), above)
     track = path.move_to(held + 0.3 * (end - held), end, target).track
-    grip = context.pads(packet, RIGHT, (0, 0, 0.86 * packet.height), (0, 1, 0), (-0.7, 0.4, -0.4), 'tripod')
-    script.hands[RIGHT] = context.resting(RIGHT).reach(begin, held, track, grip)
-    hold = context.palm(tin, LEFT, height=0.5 * tin.height)
+    grip = context.pads(packet, Side.RIGHT, (0, 0, 0.86 * packet.height), (0, 1, 0), (-0.7, 0.4, -0.4), 'tripod')
+    script.hands[Side.RIGHT] = context.resting(Side.RIGHT).reach(begin, held, track, grip)
+    hold = context.palm(tin, Side.LEFT, height=0.5 * tin.height)
     if upright:
-        hold = _edge_grip(context, tin, LEFT, _half_width(tin), 0.45)
+        hold = _edge_grip(context, tin, Side.LEFT, _half_width(tin), 0.45)
     still = np.broadcast_to(place, track.shape)
-    left = context.resting(LEFT)
+    left = context.resting(Side.LEFT)
     if upright or context.rng.random() < 0.6:
         left = HandTrajectory(context.time, still @ hold.wrist, hold.closed)
     elif context.rng.random() < 0.6:
         left.reach(begin, held, still, hold)
-    script.hands[LEFT] = left
+    script.hands[Side.LEFT] = left
     script.add(packet, track)
     script.add(tin, still)
     return script
@@ -149,14 +149,14 @@ def pour(context: ScriptContext, name: str) -> Script:
     tip = minimum_jerk(context.time, lifted - 0.12, lifted + 0.22)
     tip = tip - minimum_jerk(context.time, lowered - 0.2, lowered + 0.14)
     track = rotate_about(track, (0, 1, 0), -np.deg2rad(context.uniform(88, 115)) * tip, (0, 0, 0.55 * body.height))
-    grip = context.palm(body, RIGHT, yaw=(-30, -5), tilt=(-10, 15))  # tipping lowers the elbow
+    grip = context.palm(body, Side.RIGHT, yaw=(-30, -5), tilt=(-10, 15))  # tipping lowers the elbow
     script.add(body, track)
     script.add(cup, still)
-    script.hands[RIGHT] = HandTrajectory(context.time, track @ grip.wrist, grip.closed)
-    script.hands[LEFT] = context.resting(LEFT)
+    script.hands[Side.RIGHT] = HandTrajectory(context.time, track @ grip.wrist, grip.closed)
+    script.hands[Side.LEFT] = context.resting(Side.LEFT)
     if context.rng.random() < 0.6:
-        hold = context.palm(cup, LEFT, height=0.45 * cup.height)
-        script.hands[LEFT] = HandTrajectory(context.time, still @ hold.wrist, hold.closed)
+        hold = context.palm(cup, Side.LEFT, height=0.45 * cup.height)
+        script.hands[Side.LEFT] = HandTrajectory(context.time, still @ hold.wrist, hold.closed)
     return script
 
 
@@ -170,7 +170,7 @@ def squeeze(context: ScriptContext, name: str) -> Script:
     track = Trajectory(context.time, pose(spot, (0, tilt, 0)) @ context.yaw(15)).track
     track[:, :3, 3] += sway(context.rng, context.time, context.seconds, 0.006)
     track[:, 2, 3] -= context.uniform(0.008, 0.02) * press
-    grip = context.palm(body, RIGHT, yaw=(-30, -5), tilt=(0, 25))
+    grip = context.palm(body, Side.RIGHT, yaw=(-30, -5), tilt=(0, 25))
     firmer = grip.closed.copy()
     firmer[:12, 2] += np.deg2rad(7)
     angles = grip.closed + press[:, None, None] * (firmer - grip.closed)
@@ -182,8 +182,8 @@ def squeeze(context: ScriptContext, name: str) -> Script:
     left = HandTrajectory(context.time, palm, flat)
     left.track[:, :3, 3] += sway(context.rng, context.time, context.seconds, 0.006)
     _add_with_cap(script, items, track)
-    script.hands[RIGHT] = HandTrajectory(context.time, track @ grip.wrist, angles)
-    script.hands[LEFT] = left
+    script.hands[Side.RIGHT] = HandTrajectory(context.time, track @ grip.wrist, angles)
+    script.hands[Side.LEFT] = left
     return script
 
 
@@ -197,12 +197,12 @@ def spray(context: ScriptContext, name: str) -> Script:
     track = rotate_about(Trajectory(context.time, place).track, (0, 0, 1), yaw)
     track = rotate_about(track, (1, 0, 0), -np.deg2rad(6) * pull)
     track[:, :3, 3] += sway(context.rng, context.time, context.seconds, 0.012)
-    grip = context.palm(body, RIGHT, yaw=(0, 30))
+    grip = context.palm(body, Side.RIGHT, yaw=(0, 30))
     angles = np.array(np.broadcast_to(grip.closed, (len(pull), 15, 3)))
     angles[:, :3, 2] = np.deg2rad([30, 15, 10]) + pull[:, None] * np.deg2rad([14, 45, 25])
     script.add(body, track)
-    script.hands[RIGHT] = HandTrajectory(context.time, track @ grip.wrist, angles)
-    script.hands[LEFT] = context.resting(LEFT)
+    script.hands[Side.RIGHT] = HandTrajectory(context.time, track @ grip.wrist, angles)
+    script.hands[Side.LEFT] = context.resting(Side.LEFT)
     return script
 
 
@@ -215,27 +215,33 @@ def read(context: ScriptContext, name: str) -> Script:
     spine[:, :3, 3] += sway(context.rng, context.time, context.seconds, 0.006)
     opening = np.deg2rad(context.uniform(4, 16))
     halves = {
-        side: rotate_about(spine, (0, 0, 1), np.full(count, sign * -opening)) for side, sign in ((RIGHT, 1), (LEFT, -1))
+        side: rotate_about(spine, (0, 0, 1), np.full(count, sign * -opening))
+        for side, sign in ((Side.RIGHT, 1), (Side.LEFT, -1))
     }
     start, end = context.uniform(0.12, 0.25), context.uniform(0.68, 0.85)
     turn = minimum_jerk(context.time, start + 0.1, end - 0.08)
     swing = -opening - 0.05 - (np.pi - 2 * opening - 0.1) * turn
     page_track = rotate_about(spine, (0, 0, 1), swing)
     width = 2 * _half_width(right_half)
-    grips = {side: _edge_grip(context, right_half, side, width, context.uniform(0.3, 0.5)) for side in (LEFT, RIGHT)}
-    flip = _edge_grip(context, page, RIGHT, 0.97 * width, context.uniform(0.5, 0.75))
+    grips = {
+        side: _edge_grip(context, right_half, side, width, context.uniform(0.3, 0.5))
+        for side in (Side.LEFT, Side.RIGHT)
+    }
+    flip = _edge_grip(context, page, Side.RIGHT, 0.97 * width, context.uniform(0.5, 0.75))
     # The wrist follows the page's edge, but turns less than the page does.
     edge = np.array([0.9 * width, 0, 0.6 * page.height, 1])
     follow = rotate_about(spine, (0, 0, 1), -opening + 0.45 * (swing + opening))
     follow[:, :3, 3] += ((page_track - follow) @ edge)[:, :3]
-    right = HandTrajectory(context.time, halves[RIGHT] @ grips[RIGHT].wrist, grips[RIGHT].closed)
-    right.leave(start - 0.12, start + 0.1, halves[RIGHT], grips[RIGHT], follow @ flip.wrist, flip.closed)
-    right.reach(end - 0.1, min(end + 0.16, 1.0), halves[RIGHT], grips[RIGHT])
-    script.add(right_half, halves[RIGHT])
-    script.add(left_half, halves[LEFT])
+    right = HandTrajectory(context.time, halves[Side.RIGHT] @ grips[Side.RIGHT].wrist, grips[Side.RIGHT].closed)
+    right.leave(start - 0.12, start + 0.1, halves[Side.RIGHT], grips[Side.RIGHT], follow @ flip.wrist, flip.closed)
+    right.reach(end - 0.1, min(end + 0.16, 1.0), halves[Side.RIGHT], grips[Side.RIGHT])
+    script.add(right_half, halves[Side.RIGHT])
+    script.add(left_half, halves[Side.LEFT])
     script.add(page, page_track)
-    script.hands[RIGHT] = right
-    script.hands[LEFT] = HandTrajectory(context.time, halves[LEFT] @ grips[LEFT].wrist, grips[LEFT].closed)
+    script.hands[Side.RIGHT] = right
+    script.hands[Side.LEFT] = HandTrajectory(
+        context.time, halves[Side.LEFT] @ grips[Side.LEFT].wrist, grips[Side.LEFT].closed
+    )
     return script
 
 
@@ -251,13 +257,16 @@ def knead(context: ScriptContext, name: str) -> Script:
     firmer[:12, 2] += np.deg2rad(10)
     script.add(body, track)
     angles = grip.closed + press[:, None, None] * (firmer - grip.closed)
-    script.hands = {RIGHT: HandTrajectory(context.time, track @ grip.wrist, angles), LEFT: context.resting(LEFT)}
+    script.hands = {
+        Side.RIGHT: HandTrajectory(context.time, track @ grip.wrist, angles),
+        Side.LEFT: context.resting(Side.LEFT),
+    }
     return script
 
 
 def _side_grip(context: ScriptContext, item: SceneObject) -> Grip:
     """A grip of a low object's two long sides, the fingers on the far one."""
-    return context.pads(item, RIGHT, (0.01, 0, 0.55 * item.height), (0, 1, 0), (-0.75, 0, -0.35), 'prismatic')
+    return context.pads(item, Side.RIGHT, (0.01, 0, 0.55 * item.height), (0, 1, 0), (-0.75, 0, -0.35), 'prismatic')
 
 
 def flip(context: ScriptContext, name: str) -> Script:
@@ -274,7 +283,10 @@ def flip(context: ScriptContext, name: str) -> Script:
     track = rotate_about(track @ context.yaw(15), (1, 0, 0), half_turn, (0, 0, body.height / 2))
     grip = _side_grip(context, body)
     script.add(body, track)
-    script.hands = {RIGHT: HandTrajectory(context.time, track @ grip.wrist, grip.closed), LEFT: context.resting(LEFT)}
+    script.hands = {
+        Side.RIGHT: HandTrajectory(context.time, track @ grip.wrist, grip.closed),
+        Side.LEFT: context.resting(Side.LEFT),
+    }
     return script
 
 
@@ -286,7 +298,7 @@ def hold(context: ScriptContext, name: str) -> Script:
     track[:, :3, 3] += sway(context.rng, context.time, context.seconds, 0.012)
     track = rotate_about(track, (1, 0, 0), np.deg2rad(context.uniform(6, 16)) * (context.pulses(0.5, 1.2) - 0.5))
     script.add(sheet, track)
-    for side in (LEFT, RIGHT):
+    for side in (Side.LEFT, Side.RIGHT):
         grip = _edge_grip(context, sheet, side, _half_width(sheet), context.uniform(0.35, 0.6))
         script.hands[side] = HandTrajectory(context.time, track @ grip.wrist, grip.closed)
     return script

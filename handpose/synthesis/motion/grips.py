@@ -11,7 +11,7 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from handpose.hands import ProceduralHand
-from handpose.hands.model import RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.motion.grasp_search import FINGERS, GRASP_TYPES, axes_from, pad_axis, start_angles
 from handpose.synthesis.motion.posing import angles_to_rotvecs, mirrored
 from handpose.synthesis.objects.shapes import Box, SceneObject
@@ -36,7 +36,7 @@ class Grip(NamedTuple):
 
     def of_side(self, side: int) -> 'Grip':
         """The grip of that side's hand on the mirror image of the object (itself where it is symmetric)."""
-        if side == RIGHT:
+        if side == Side.RIGHT:
             return self
         return self._replace(wrist=mirrored(self.wrist), approach=self.approach * (-1, 1, 1))
 
@@ -152,7 +152,7 @@ def _pose(model: ProceduralHand, shape: NDArray, angles: NDArray) -> NDArray:
     """Vertices (N, V, 3) with the wrist at the origin and unturned."""
     pose = torch.zeros(len(angles), 16, 3)
     pose[:, 1:] = angles_to_rotvecs(model, torch.from_numpy(angles)).float()
-    betas, side = torch.from_numpy(shape).float(), torch.tensor(RIGHT)
+    betas, side = torch.from_numpy(shape).float(), torch.tensor(Side.RIGHT)
     with torch.no_grad():
         return model(pose, betas, -model.rest_wrist(betas, side), side).vertices.double().numpy()
 

@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from handpose.hands import ProceduralHand
-from handpose.hands.model import LEFT
+from handpose.hands.sides import Side
 
 _MIRROR = np.diag([-1.0, 1.0, 1.0])
 
@@ -53,7 +53,7 @@ def pose_hand(model: ProceduralHand, shape: NDArray, angles: NDArray, wrist: NDA
         side: 0 left, 1 right.
     """
     fingers = angles_to_rotvecs(model, torch.as_tensor(angles, dtype=torch.float64)).numpy()
-    if side == LEFT:
+    if side == Side.LEFT:
         fingers = fingers * (1, -1, -1)
     turns = Rotation.from_matrix(wrist[:, :3, :3]).as_rotvec()
     pose = np.concatenate([turns[:, None], fingers], 1)

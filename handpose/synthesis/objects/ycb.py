@@ -10,8 +10,8 @@ from dataclasses import replace
 import numpy as np
 
 from handpose.datasets.base import DatasetError
-from handpose.registry import did_you_mean
 from handpose.synthesis.objects.shapes import Box, Revolved, SceneObject, Shape, cup_profile, cylinder_profile
+from handpose.text import did_you_mean
 
 Shapes = tuple[Shape, ...]
 

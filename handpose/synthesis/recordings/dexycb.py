@@ -15,12 +15,13 @@ from handpose.datasets.dexycb import layout
 from handpose.datasets.dexycb.index import BROKEN, HAND, DexYCBIndex, open_index
 from handpose.datasets.io.errors import UNPACK
 from handpose.datasets.io.hand_models import read_hand_model_name
-from handpose.datasets.motion.motion_file import SIDES, RecordedMotion
+from handpose.datasets.motion.motion_file import RecordedMotion
 from handpose.files.npz import read_npz
 from handpose.files.reading import read_json
 from handpose.files.yaml_files import read_yaml
-from handpose.registry import did_you_mean
+from handpose.hands.sides import SIDE_LABELS
 from handpose.synthesis.objects.ycb import YCB_NAMES
+from handpose.text import did_you_mean
 
 LICENCE = (
     'The hand motion, objects and cameras are recordings of DexYCB (Chao et al., CVPR 2021), licensed CC BY-NC 4.0: '
@@ -76,7 +77,7 @@ def motion_from_dexycb(
 class _RecordedTrack(NamedTuple):
     """One sequence: joints (F, 21, 3), validity (F,), extrinsics (K, 4, 4), the tag (4, 4), object poses (F, 6)."""
 
-    sequence: layout.Sequence
+    sequence: layout.SequenceInfo
     joints: NDArray
     valid: NDArray
     extrinsics: NDArray
@@ -99,7 +100,7 @@ def _gather(
         frame_valid=np.concatenate(valid),
         sequence_names=[s.name for s in sequences],
         sequence_lengths=np.array([len(v) for v in valid]),
-        hand_side=np.array([SIDES.index(s.hand_side) for s in sequences]),
+        hand_side=np.array([SIDE_LABELS.index(s.hand_side) for s in sequences]),
         fps=sequences[0].fps or layout.FPS,
         all_sequence_names=names,
         camera_serials=serials,
@@ -128,7 +129,7 @@ def _joints_of(
     frames = index.sequences[number].num_frames
     joints, valid = np.zeros((frames, 21, 3)), np.zeros(frames, bool)
     broken: dict[int, str] = {}
-    for track in np.flatnonzero(index.track_sequence == number):
+    for track in np.flatnonzero(index.track_sequence == number).tolist():
         serial = index.track_serial[track]
         if camera not in (None, serial):
             continue
@@ -146,7 +147,7 @@ def _joints_of(
     return joints, valid
 
 
-def _object_of(root: str | Path, sequence: layout.Sequence) -> NDArray:
+def _object_of(root: str | Path, sequence: layout.SequenceInfo) -> NDArray:
     """The grasped object's rotvec and place (F, 6) in the world; NaN where pose.npz has none."""
     folder = Path(root) / sequence.name
     grasped = read_yaml(folder / 'meta.yml', error=DatasetError, advice=UNPACK).get('ycb_grasp_ind')
@@ -190,7 +191,7 @@ def motion_from_packed(path: str | Path, cameras_path: str | Path) -> RecordedMo
         frame_valid=packed['frame_valid'],
         sequence_names=names,
         sequence_lengths=packed['sequence_lengths'],
-        hand_side=np.array([SIDES.index(str(side)) for side in packed['hand_side']]),
+        hand_side=np.array([SIDE_LABELS.index(str(side)) for side in packed['hand_side']]),
         fps=layout.FPS,
         camera_serials=list(cameras),
         camera_sizes=np.array([values['size_wh'] for values in cameras.values()]),

@@ -8,7 +8,7 @@ from scipy import sparse
 from scipy.spatial.transform import Rotation
 
 from handpose.hands import ProceduralHand
-from handpose.hands.model import RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.objects.shapes import Mesh, Revolved
 from handpose.synthesis.rendering.appearance import Look
 from handpose.synthesis.rendering.drawing import HAND_ID, Body
@@ -54,7 +54,7 @@ class SceneBodies:
         """The forearm or sleeve behind a hand's wrist (not a hand for the labels)."""
         scene = self.scene
         rotation = Rotation.from_rotvec(scene.hand_pose[frame, hand, 0]).as_matrix()
-        is_right = scene.sides[hand] == RIGHT
+        is_right = scene.sides[hand] == Side.RIGHT
         flip = np.array([1.0 if is_right else -1.0, 1, 1])
         faces = self._arm.faces if is_right else self._arm.faces[:, ::-1]
         vertices = (self._arm.vertices * flip) @ rotation.T + scene.joints[frame, hand, 0]

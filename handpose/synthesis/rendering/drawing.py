@@ -63,7 +63,7 @@ class Frame(NamedTuple):
 Render = Callable[[int], Iterator[Frame]]  # of a camera's number; cameras are asked for in order, each to its end
 
 
-class Layer(NamedTuple):
+class ImageLayer(NamedTuple):
     """A body seen alone: flat pixel indices (N,), depth (N,), colours (N, 3)."""
 
     pixels: NDArray
@@ -81,8 +81,8 @@ class Canvas:
         """A canvas of its own."""
         return Canvas(self.colour.copy(), self.depth.copy(), self.seg.copy())
 
-    def add(self, layer: Layer, label: int) -> NDArray:
-        """Puts a `Layer` where it is nearest; returns the flat indices of the pixels that it won."""
+    def add(self, layer: ImageLayer, label: int) -> NDArray:
+        """Puts a `ImageLayer` where it is nearest; returns the flat indices of the pixels that it won."""
         wins = layer.depth < self.depth.reshape(-1)[layer.pixels]
         pixels = layer.pixels[wins]
         self.depth.reshape(-1)[pixels] = layer.depth[wins]
@@ -99,8 +99,8 @@ def project(points: NDArray, intrinsics: NDArray, extrinsics: NDArray) -> tuple[
     return uv @ intrinsics[:2, :2].T + intrinsics[:2, 2], depth
 
 
-def draw_body(body: Body, intrinsics: NDArray, extrinsics: NDArray, size: tuple[int, int], look: Look) -> Layer:
-    """Draws a `Body` alone, as a `Layer`."""
+def draw_body(body: Body, intrinsics: NDArray, extrinsics: NDArray, size: tuple[int, int], look: Look) -> ImageLayer:
+    """Draws a `Body` alone, as a `ImageLayer`."""
     uv, depth = project(body.vertices, intrinsics, extrinsics)
     ids = paint_faces(uv, depth, body.faces, size)
     pixels = np.flatnonzero(ids.reshape(-1) >= 0)
@@ -111,9 +111,9 @@ def draw_body(body: Body, intrinsics: NDArray, extrinsics: NDArray, size: tuple[
     values = interpolate(np.divmod(pixels, size[0]), ids, uv, values, body.faces)
     z = 1 / values[:, 0]
     if body.texture is None:
-        return Layer(pixels, z, values[:, 1:])
+        return ImageLayer(pixels, z, values[:, 1:])
     x, y, w = (values[:, 1:4] * VOXELS).astype(np.int32).clip(0, VOXELS - 1).T
-    return Layer(pixels, z, body.texture[x, y, w] * values[:, 4:])
+    return ImageLayer(pixels, z, body.texture[x, y, w] * values[:, 4:])
 
 
 def shade(points: NDArray, normals: NDArray, extrinsics: NDArray, look: Look) -> NDArray:

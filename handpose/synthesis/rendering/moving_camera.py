@@ -15,13 +15,13 @@ from numpy.typing import NDArray
 
 from handpose.geometry.raster import NEAR, paint_faces
 from handpose.hands import ProceduralHand
-from handpose.hands.model import LEFT, RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.objects.textures import flat_texture
 from handpose.synthesis.rendering import drawing
 from handpose.synthesis.rendering.appearance import TABLE_METRES, TABLE_PIXELS, Look, draw_look, draw_sensor
 from handpose.synthesis.rendering.bodies import SceneBodies
 from handpose.synthesis.rendering.decimation import decimate
-from handpose.synthesis.rendering.drawing import Body, Canvas, Exposure, Frame, Layer, project
+from handpose.synthesis.rendering.drawing import Body, Canvas, Exposure, Frame, ImageLayer, project
 from handpose.synthesis.scene import Scene
 
 OVERSAMPLING = 2
@@ -58,7 +58,7 @@ class MovingCameraRenderer:
         self._fine = _finer(self.intrinsics)
         self._bodies = SceneBodies(scene, self._look, model)
         self._used, faces = _coarse_hand(model)
-        self._faces = {RIGHT: faces, LEFT: faces[:, ::-1]}
+        self._faces = {Side.RIGHT: faces, Side.LEFT: faces[:, ::-1]}
         self._face_colours = self._bodies.skin[self._used][faces].mean(1).astype(np.float32)
 
     def frames(self, camera: int = 0) -> Iterator[Frame]:
@@ -89,9 +89,9 @@ class MovingCameraRenderer:
                 image = _motion_blur(image, moving, blurs[index])
         return Frame(self._expose(image), canvas.seg)
 
-    def _draw_hand(self, hand: int, index: int, size: tuple[int, int]) -> Layer:
+    def _draw_hand(self, hand: int, index: int, size: tuple[int, int]) -> ImageLayer:
         """A hand, every face in one colour and at one depth."""
-        vertices, faces = self.scene.vertices[index, hand, self._used], self._faces[int(self.scene.sides[hand])]
+        vertices, faces = self.scene.vertices[index, hand, self._used], self._faces[Side(self.scene.sides[hand])]
         extrinsics = self.extrinsics[index]
         uv, depth = project(vertices, self._fine, extrinsics)
         ids = paint_faces(uv, depth, faces, size).reshape(-1)
@@ -102,7 +102,7 @@ class MovingCameraRenderer:
         normals /= np.maximum(np.sqrt((normals**2).sum(1, keepdims=True)), 1e-12)
         middles = corners.mean(0)
         colours = self._face_colours * drawing.shade(middles, normals, extrinsics, self._look)
-        return Layer(pixels, depth[faces].mean(1)[ids], colours[ids])
+        return ImageLayer(pixels, depth[faces].mean(1)[ids], colours[ids])
 
     def _background(self, index: int, bodies: Sequence[Body]) -> NDArray:
         """Table, its shadows, and the room beyond it: (h, w, 3) float32."""
@@ -132,7 +132,7 @@ class MovingCameraRenderer:
 @lru_cache(maxsize=1)
 def _coarse_hand(model: ProceduralHand) -> tuple[NDArray, NDArray]:
     """The vertices (W,) of a right hand that are drawn, and faces (F, 3) on these."""
-    faces = decimate(model.template_vertices.double().numpy(), model.faces_of(RIGHT).numpy(), _HAND_VERTICES)
+    faces = decimate(model.template_vertices.double().numpy(), model.faces_of(Side.RIGHT).numpy(), _HAND_VERTICES)
     used, places = np.unique(faces, return_inverse=True)
     return used, places.reshape(faces.shape)
 

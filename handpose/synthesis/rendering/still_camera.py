@@ -16,7 +16,7 @@ from handpose.synthesis.objects.textures import flat_texture
 from handpose.synthesis.rendering import drawing
 from handpose.synthesis.rendering.appearance import draw_look, draw_sensor
 from handpose.synthesis.rendering.bodies import SceneBodies
-from handpose.synthesis.rendering.drawing import Body, Canvas, Exposure, Frame, Layer, Render, project
+from handpose.synthesis.rendering.drawing import Body, Canvas, Exposure, Frame, ImageLayer, Render, project
 from handpose.synthesis.scene import Scene
 
 _WALL_PIXELS = 256
@@ -74,7 +74,7 @@ class StillCameraRenderer:
         depth = np.where(canvas.depth < drawing.FAR, canvas.depth * 1000, 0)
         return Frame(self._expose(colour), canvas.seg, depth.round().astype(np.uint16), float(occlusion))
 
-    def _layer(self, body: Body) -> Layer:
+    def _layer(self, body: Body) -> ImageLayer:
         return drawing.draw_body(body, self.intrinsics, self.extrinsics, self.size, self.look)
 
     def _draw_still(self, rng: Generator) -> tuple[Canvas, NDArray]:

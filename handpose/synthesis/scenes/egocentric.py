@@ -15,7 +15,7 @@ from handpose.synthesis.motion.posing import pose_hand
 from handpose.synthesis.motion.trajectories import pose
 from handpose.synthesis.objects.household import make_household_object
 from handpose.synthesis.objects.shapes import SceneObject
-from handpose.synthesis.person import Plan, draw_person
+from handpose.synthesis.person import VideoPlan, draw_person
 from handpose.synthesis.rendering.drawing import Render
 from handpose.synthesis.rendering.moving_camera import MovingCameraRenderer
 from handpose.synthesis.scene import Place, Scene, Size
@@ -47,9 +47,9 @@ class EgocentricScenes(SceneSource):
 
 
 def build_egocentric_scene(
-    seed: int, place: Place, plan: Plan, model: ProceduralHand, intrinsics: NDArray, size: Size
+    seed: int, place: Place, plan: VideoPlan, model: ProceduralHand, intrinsics: NDArray, size: Size
 ) -> Scene:
-    """Animates a `Plan`, decided by the seed and the place.
+    """Animates a `VideoPlan`, decided by the seed and the place.
 
     Args:
         seed: of the dataset.

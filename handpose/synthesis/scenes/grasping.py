@@ -13,7 +13,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from handpose.hands import ProceduralHand
-from handpose.hands.model import LEFT, RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.cameras import dome_extrinsics
 from handpose.synthesis.layouts.multi_view import RenderedLayout
 from handpose.synthesis.motion.grasp_motion import GraspMotion, plan_grasp_motion
@@ -144,7 +144,7 @@ def plan_draft(frames: int, model: ProceduralHand, draft: Draft) -> GraspMotion:
     rng, grasp = draft.rng, draft.grasp
     far = np.where(rng.random(2) < _ABSENT_SHARE, 0.75, 0.3) * rng.uniform(0.85, 1.15, 2)
     heading = np.pi / 2 + np.deg2rad(rng.uniform(-75, 75))
-    hand = pose_hand(model, draft.shape, grasp.angles[None], grasp.wrist[None], RIGHT)
+    hand = pose_hand(model, draft.shape, grasp.angles[None], grasp.wrist[None], Side.RIGHT)
     height = grasp.wrist[2, 3] * 0.5 + draft.target.height * 0.25
     position, mesh = rng.uniform(-0.03, 0.03, 2), draft.target.mesh()
     return plan_grasp_motion(rng, frames, grasp, height, mesh.vertices, hand.vertices[0], position, heading, far)
@@ -163,7 +163,7 @@ def build_grasp_scene(layout: RenderedLayout, model: ProceduralHand, draft: Draf
     side = drawn_side if layout.side is None else layout.side
     motion = plan_draft(options.frames, model, draft)
     wrist, object_pose = motion.wrist, motion.object_pose
-    if side == LEFT:  # the mirror image of a right hand's scene, which the objects' symmetry allows
+    if side == Side.LEFT:  # the mirror image of a right hand's scene, which the objects' symmetry allows
         wrist, object_pose = mirrored(wrist), mirrored(object_pose)
     hand = pose_hand(model, draft.shape, motion.angles, wrist, side)
     scene = Scene.of_hands(motion.action, draft.shape, {side: hand})

@@ -11,7 +11,7 @@ from numpy.random import Generator
 from numpy.typing import NDArray
 
 from handpose.hands import ProceduralHand
-from handpose.hands.model import LEFT
+from handpose.hands.sides import Side
 from handpose.synthesis.cameras import dome_extrinsics
 from handpose.synthesis.layouts.poses import PoseLayout
 from handpose.synthesis.motion.gestures import HandMotion, plan_gestures
@@ -55,9 +55,9 @@ class PoseScenes(SceneSource):
         apart = rng.uniform(*_APART) * (len(sides) == 2)
         hands = {}
         for side, motion in zip(sides, motions, strict=True):
-            wrist = mirrored(motion.wrist) if side == LEFT else motion.wrist.copy()
+            wrist = mirrored(motion.wrist) if side == Side.LEFT else motion.wrist.copy()
             # Seen from in front the right hand is the one on the left.
-            wrist[:, 0, 3] += apart / 2 * (1 if side == LEFT else -1)
+            wrist[:, 0, 3] += apart / 2 * (1 if side == Side.LEFT else -1)
             hands[side] = pose_hand(self.model, shape, motion.angles, wrist, side)
         scene = Scene.of_hands('_'.join(motion.name for motion in motions), shape, hands)
         rig = np.random.default_rng([options.seed, place[0], 44])  # the cameras stay where they are for a subject

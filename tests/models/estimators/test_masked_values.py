@@ -134,7 +134,7 @@ def test_numbers_that_are_not_finite_in_data_are_refused(name):
     for field in fields:
         value = getattr(batch, field).clone()
         value[(0,) if field == 'hand_shape' else (0, 2)] = torch.nan
-        for run in (model.loss, model.predict):
+        for run in (lambda sequence: model.loss(sequence, TrainingStep()), model.predict):
             with pytest.raises(SequenceError, match=rf"^test clip 0 .*field '{field}' is NaN or infinite.* [02] "):
                 run(batch.replace(**{field: value}))
 
@@ -142,6 +142,6 @@ def test_numbers_that_are_not_finite_in_data_are_refused(name):
 def test_a_camera_without_focal_length_is_refused():
     model, batch = make_case('HTT on features')
     batch.intrinsics[1, 3, 0, 0, 0] = 0
-    for run in (model.loss, model.predict):
+    for run in (lambda sequence: model.loss(sequence, TrainingStep()), model.predict):
         with pytest.raises(SequenceError, match=r"test clip 1 .*'intrinsics'.*without focal length.* in frame 3"):
             run(batch)

@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from handpose.hands import ProceduralHand
-from handpose.hands.model import LEFT, RIGHT
+from handpose.hands.sides import Side
 from handpose.synthesis.layouts.fpha import FPHALayout
 from handpose.synthesis.layouts.h2o import H2OLayout
 from handpose.synthesis.motion.action_script import ScriptContext
@@ -14,7 +14,7 @@ from handpose.synthesis.motion.posing import pose_hand
 from handpose.synthesis.motion.trajectories import Trajectory, interpolate_tracks, pose, rotate_about, sway
 from handpose.synthesis.objects.household import make_household_object
 from handpose.synthesis.options import EgocentricOptions
-from handpose.synthesis.person import Plan, draw_person
+from handpose.synthesis.person import VideoPlan, draw_person
 from handpose.synthesis.rendering.decimation import decimate
 from handpose.synthesis.rendering.moving_camera import HAND_LABELS, OVERSAMPLING, MovingCameraRenderer
 from handpose.synthesis.scenes.egocentric import build_egocentric_scene
@@ -35,7 +35,7 @@ def model():
 
 
 def scene_of(model, verb, noun, frames=20, video=0, subject=0):
-    plan = Plan(verb, noun, frames, 1, 2)
+    plan = VideoPlan(verb, noun, frames, 1, 2)
     intrinsics = LAYOUTS['h2o'].intrinsics * [[0.6], [0.6], [1]]
     return build_egocentric_scene(0, (subject, video), plan, model, intrinsics, SIZE)
 
@@ -54,7 +54,7 @@ def test_the_second_of_a_pair_is_the_first_played_backwards(model, forth, back, 
             np.testing.assert_array_equal(path.track, other.hands[side].track[::-1])
             np.testing.assert_array_equal(path.angles, other.hands[side].angles[::-1])
         # ... and the two are not alike: the hand is elsewhere at the end than at the beginning.
-        ends = one.hands[RIGHT].track[[0, -1], :3, 3]
+        ends = one.hands[Side.RIGHT].track[[0, -1], :3, 3]
         assert np.linalg.norm(ends[1] - ends[0]) > 0.03
 
 
@@ -71,7 +71,7 @@ def test_pairs_have_the_same_frames_and_another_order(model):
     for verb, found in places.items():
         for seed in range(60):
             s = stage(model, [seed, len(verb)], 16)
-            found.append(play_script(verb, 'chips', s).hands[RIGHT].track[:, :3, 3])
+            found.append(play_script(verb, 'chips', s).hands[Side.RIGHT].track[:, :3, 3])
     grab, place = (np.array(found) for found in places.values())
     frames = [p.reshape(-1, 3) for p in (grab, place)]
     assert np.abs(frames[0].mean(0) - frames[1].mean(0)).max() < 0.02
@@ -131,13 +131,13 @@ def test_fingers_close_until_they_touch(model, name):
         rng = np.random.default_rng(seed)
         item, shape = make_household_object(name, rng)[0], rng.normal(0, 0.8, 10)
         grip = palm_grip(model, shape, item)
-        vertices = posed(model, shape, grip, RIGHT)
+        vertices = posed(model, shape, grip, Side.RIGHT)
         distance = item.distance(torch.from_numpy(vertices)).numpy()
         assert distance.min() > -0.012  # a short bottle's palm: its edges, not its fingers
         fingers = model.weights[:, 1:].argmax(1).numpy() // 3
         touching = [distance[fingers == finger].min() < 0.004 for finger in range(5)]
         assert sum(touching) >= 3
-        mirrored = posed(model, shape, grip.of_side(LEFT), LEFT)
+        mirrored = posed(model, shape, grip.of_side(Side.LEFT), Side.LEFT)
         np.testing.assert_allclose(mirrored * (-1, 1, 1), vertices, atol=1e-5)
 
 

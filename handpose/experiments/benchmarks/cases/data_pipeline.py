@@ -74,6 +74,7 @@ class FloatImages:
             sample: the clip.
             rng: source of random draws.
         """
+        assert sample.images is not None
         boxes, arrays = self.crop.squares(sample).numpy(), to_arrays(sample.images)
         moved = self.crop(sample.replace(images=None), rng)
         angle, kernel = rng.uniform(-180, 180), self._line(rng)

@@ -40,17 +40,18 @@ def track(settings: Settings) -> tuple[Deformer, HandSequence]:
 def deformer_track(settings: Settings) -> Work:
     """The small Deformer over a track, a window around every frame, every frame encoded once."""
     model, batch = track(settings)
-    return Work(lambda: model.predict(batch).hand_pose, batch.images.shape[1])
+    return Work(lambda: model.predict(batch).hand_pose, batch.require('images').shape[1])
 
 
 @deformer_track.reference
 def deformer_windows(settings: Settings) -> Work:
     """Every window through the whole network."""
     model, batch = track(settings)
-    images, boxes = batch.images[:, :, 0], scale_boxes(batch.boxes[:, :, 0, 0], model.box_scale)
-    windows = track_windows(batch.frame_valid[0].cpu().numpy(), model.num_frames, model.frame_step, model.test_mode)
+    images, boxes = batch.require('images')[:, :, 0], scale_boxes(batch.require('boxes')[:, :, 0, 0], model.box_scale)
+    valid = batch.require('frame_valid')[0].cpu().numpy()
+    windows = track_windows(valid, model.num_frames, model.frame_step, model.test_mode)
     index, present, _ = (torch.as_tensor(part, device=settings.device) for part in windows)
-    side, centre = batch.hand_side[:, 0], model.num_frames // 2
+    side, centre = batch.require('hand_side')[:, 0], model.num_frames // 2
 
     @torch.no_grad()
     def run() -> Tensor:

@@ -59,21 +59,22 @@ def htt_paper_inference(settings: Settings) -> Work:
     config, model = build(settings)
     batch = random_video(config, frames_of(settings, 2 * config.num_frames * config.frame_step), settings.device)
     model.eval()
-    return Work(lambda: model.predict(batch).joints_3d, batch.images.shape[1])
+    return Work(lambda: model.predict(batch).joints_3d, batch.require('images').shape[1])
 
 
 @htt_paper_inference.reference
 def htt_backbone(settings: Settings) -> Work:
     """Its ResNet-18 alone, as many images at a time."""
     config, model = build(settings)
-    images = random_video(config, frames_of(settings, 2 * config.num_frames * config.frame_step), settings.device)
+    batch = random_video(config, frames_of(settings, 2 * config.num_frames * config.frame_step), settings.device)
+    images = batch.require('images')
     model.eval()
 
     @torch.no_grad()
     def run() -> Tensor:
-        return torch.cat([model.encode(part) for part in images.images[:, :, 0].split(32, 1)], 1)
+        return torch.cat([model.encode(part) for part in images[:, :, 0].split(32, 1)], 1)
 
-    return Work(run, images.images.shape[1])
+    return Work(run, images.shape[1])
 
 
 def training(settings: Settings, checkpointing: bool) -> Work:
@@ -91,7 +92,7 @@ def training(settings: Settings, checkpointing: bool) -> Work:
         optimizer.step()
         return {name: value.detach() for name, value in losses.items()}
 
-    return Work(run, batch.images.shape[1])
+    return Work(run, batch.require('images').shape[1])
 
 
 @case('frame', devices=BOTH, when='full')

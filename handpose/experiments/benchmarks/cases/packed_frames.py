@@ -101,7 +101,7 @@ def load(paths: Sequence[str], store: PackedFrames | None, decoded: bool) -> Any
     """The images of one clip, or their bytes."""
     if not decoded:
         source = read_files(paths) if store is None else store.read(paths)
-        return {path: bytes(data) for path, data, _ in source}
+        return {path: bytes(data) for path, data, _ in source if data is not None}
     meta: dict[str, Any] = {'paths': paths}
     if store is not None:
         meta |= {'packed': store.folder, 'data_root': store.root}
