@@ -141,7 +141,7 @@ def test_times_are_those_of_the_container(run, trained, tmp_path):
         (['--config', 'small.py', '--checkpoint', 'none.pth'], 'no checkpoint file'),
         (['--config', 'configs/htt/h2o.py', '--cfg-options', 'data_rot=x'], "Did you mean 'data_root'"),
         (['--checkpoint', 'a.pth', '--intrinsics', 'x', '--field-of-view', '60'], 'not both'),
-        (['--checkpoint', 'a.pth', '--draw', 'a.gif'], 'a video must end in'),
+        (['--checkpoint', 'a.pth', '--draw', 'a.gif'], 'the name of a video must end in'),
         (['--checkpoint', 'a.pth', '--min-score', '50'], 'must be from 0 to 1'),
         (['--config', 'small.py', '--checkpoint', 'small.pth', '--field-of-view', '600'], 'between 5 and 170'),
         (['--config', 'configs/htt/synthetic_features.py', '--checkpoint', 'small.pth'], 'has no backbone'),

@@ -97,7 +97,7 @@ def test_a_filter_that_does_nothing_says_so(tmp_path):
     slow = make_predictions(30, fps=8.0)
     save_predictions(tmp_path / 'slow.npz', slow)
     code, said = run('refine', tmp_path / 'slow.npz', '-o', tmp_path / 'b.npz', '--filter', 'savitzky_golay')
-    assert code == 0 and 'at 8 frames per second too few frames' in said, said
+    assert code == 0 and 'at 8 frames per second the window of' in said, said
     np.testing.assert_allclose(load_predictions(tmp_path / 'b.npz').joints, slow.joints, atol=1e-7)
 
 
