@@ -23,8 +23,8 @@ from handpose.cli.checkpoints import require_checkpoint
 from handpose.cli.errors import UsageError, UserError
 from handpose.engine import load_config
 from handpose.hands import SIDE_LABELS
-from handpose.inference import action_record, doubts, load_action_recognizer, save_actions
-from handpose.inference.action_file import CAVEATS, MIN_SCORE, shown_score
+from handpose.inference import action_record, load_action_recognizer, save_actions, uncertainty_reasons
+from handpose.inference.action_file import CAVEATS, MIN_SCORE, display_threshold
 from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS, ActionRecognizer, EncodedVideo
 from handpose.structures import HandSequence, Predictions, save_predictions
 from handpose.video import VideoFrames, VideoWriter
@@ -94,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
     recognizer = load_action_recognizer(checkpoint, arguments.config, arguments.cfg_options, arguments.device)
     start = time.perf_counter()
     encoded = _read(console, recognizer, arguments)
-    sequence, running = recognizer.predict(encoded, hands=arguments.hands), recognizer.running(encoded)
+    sequence, running = recognizer.predict(encoded, hands=arguments.hands), recognizer.running_action(encoded)
     seconds = time.perf_counter() - start
     for note in encoded.notes:
         console.print(f'note: {note}', markup=False)
@@ -112,7 +112,7 @@ def run(arguments: argparse.Namespace) -> None:
     console.print(f'hands: {out}; actions: {actions}', markup=False)
     if writer:
         writer.fps = encoded.fps or writer.fps
-        _draw(console, arguments.video, sequence, running, writer, shown_score(sequence, arguments.min_score))
+        _draw(console, arguments.video, sequence, running, writer, display_threshold(sequence, arguments.min_score))
 
 
 def _read(console: Console, recognizer: ActionRecognizer, arguments: argparse.Namespace) -> EncodedVideo:
@@ -136,7 +136,7 @@ def _report(console: Console, sequence: HandSequence, title: str, min_score: flo
     for action in scores.argsort(descending=True)[:SHOWN].tolist():
         table.add_row(actions[action], f'{scores[action]:.3f}')
     console.print(table)
-    reasons = doubts(sequence, min_score)
+    reasons = uncertainty_reasons(sequence, min_score)
     named = f'uncertain: {"; ".join(reasons)}' if reasons else actions[int(scores.argmax())]
     console.print(f'action: {named}', markup=False)
     for h, side in enumerate(sequence.require('hand_side').tolist()):

@@ -1,6 +1,8 @@
-"""What a user calls: refiners for files and for live frames; hands and actions of a video file."""
+"""The user-facing API: refiners for files and live frames; hands and actions of a video file."""
 
-from handpose.inference.action_file import action_record, doubts, save_actions
+from typing import Any
+
+from handpose.inference.action_file import action_record, save_actions, uncertainty_reasons
 from handpose.inference.refiner import DEFAULT_METHOD, METHODS, Refiner, load_refiner
 
 __all__ = [
@@ -10,15 +12,15 @@ __all__ = [
     'EncodedVideo',
     'Refiner',
     'action_record',
-    'doubts',
     'load_action_recognizer',
     'load_refiner',
     'save_actions',
+    'uncertainty_reasons',
 ]
 
 
-def __getattr__(name):
-    # It reads cameras and classes as the datasets do, which take a second to import; refining does without.
+def __getattr__(name: str) -> Any:
+    # It imports the datasets, which take a second to import; refiners do not need them.
     if name in ('ActionRecognizer', 'EncodedVideo', 'load_action_recognizer'):
         from handpose.inference import recognizer
 

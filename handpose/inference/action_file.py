@@ -1,27 +1,35 @@
-"""The actions file: what a recogniser says of a video, as JSON; docs/your_own_actions.md describes it."""
+"""The actions file: what a recognizer predicts for a video, as JSON; docs/your_own_actions.md describes it."""
 
 import itertools
 import json
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+from torch import Tensor
 
 from handpose.files.atomic import atomic_write
 from handpose.models.estimators.running_action import RunningAction
 from handpose.structures import HandSequence
 
 FORMAT, VERSION = 'handpose-actions', 1
-MIN_SCORE = 0.5  # a best score below it names no action
+MIN_SCORE = 0.5  # no action with a lower score is reported
 CAVEATS = (
-    'scores are not calibrated: the model chooses among its own actions and objects, also where a video shows none',
-    'the presence of hands was not measured: valid marks hands of a possible size and place',
+    'scores are not calibrated: the model chooses among its own actions and objects, even if a video shows none',
+    'the presence of hands was not measured: valid marks hands of a plausible size and position',
 )
 DIGITS = 4
 
 
-def doubts(sequence: HandSequence, min_score: float = MIN_SCORE) -> list[str]:
-    """Why no action is named, one message each; empty where the best one is.
+def uncertainty_reasons(sequence: HandSequence, min_score: float = MIN_SCORE) -> list[str]:
+    """Finds the reasons why no action is reported.
 
     Args:
-        sequence: what `ActionRecognizer.predict` gave.
-        min_score: the best action needs at least this score.
+        sequence: output of `ActionRecognizer.predict`.
+        min_score: the score that the best action needs at least.
+
+    Returns:
+        One message per reason; empty if the best action is reported.
     """
     reasons, best = _missing_evidence(sequence), float(sequence.action_scores.max())
     if not best >= min_score:
@@ -29,33 +37,42 @@ def doubts(sequence: HandSequence, min_score: float = MIN_SCORE) -> list[str]:
     return reasons
 
 
-def shown_score(sequence: HandSequence, min_score: float = MIN_SCORE) -> float:
-    """The score from which on an action of a part of the video is named: above 1 where nothing can be named."""
+def display_threshold(sequence: HandSequence, min_score: float = MIN_SCORE) -> float:
+    """Computes the score that the action of a part of the video needs to be reported.
+
+    Args:
+        sequence: output of `ActionRecognizer.predict`.
+        min_score: the requested threshold.
+
+    Returns:
+        The threshold; above 1 if no action can be reported.
+    """
     return 2.0 if _missing_evidence(sequence) else min_score
 
 
 def action_record(
     sequence: HandSequence, running: RunningAction, source: str = '', min_score: float = MIN_SCORE
-) -> dict:
-    """What is in the file, as plain values.
+) -> dict[str, Any]:
+    """Creates the content of the file.
 
     Args:
-        sequence: what `ActionRecognizer.predict` gave. running: what `running` gave of the same video.
-        source: what it was made by.
-        min_score: score below which no action or object is named.
+        sequence: output of `ActionRecognizer.predict`.
+        running: output of `ActionRecognizer.running_action` for the same video.
+        source: name of the recognizer.
+        min_score: no action or object with a lower score is reported.
 
     Returns:
-        dict: format, version, video, source, reader (the library that read the video), frames, fps (typical, or None),
-        `action` (None if in doubt), `doubts`, `best`, `min_score`, `scores` {action: score, the largest first},
-        `running` [{time, action, best, score}], what it looked like by then; `objects` [{start, end, object, best,
-        score}], stretches with one most probable object, and its mean score there; times in seconds; `notes`,
+        Built-in types: format, version, video, source, reader (the library that read the video), frames, fps (typical,
+        or None), `action` (None if uncertain), `uncertain_because`, `best`, `min_score`, `scores` {action: score,
+        descending}, `running` [{time, action, best, score}], the scores so far; `objects` [{start, end, object, best,
+        score}], intervals with one most probable object, and its mean score there; times in seconds; `notes`,
         `caveats`.
     """
     meta, scores, times = sequence.meta, sequence.action_scores, sequence.timestamps.tolist()
     actions, order = meta['actions'], scores.argsort(descending=True, stable=True).tolist()
-    reasons, limit = doubts(sequence, min_score), shown_score(sequence, min_score)
+    reasons, threshold = uncertainty_reasons(sequence, min_score), display_threshold(sequence, min_score)
     moments = [
-        {'time': _seconds(times[frame]), **_named('action', actions, row, limit)}
+        {'time': _seconds(times[frame]), **_best('action', actions, row, threshold)}
         for frame, row in zip(running.frames.tolist(), running.scores, strict=True)
     ]
     return {
@@ -67,64 +84,66 @@ def action_record(
         'frames': len(times),
         'fps': None if meta['fps'] is None else round(meta['fps'], 3),
         'action': None if reasons else actions[order[0]],
-        'doubts': reasons,
+        'uncertain_because': reasons,
         'best': actions[order[0]],
         'min_score': min_score,
-        'scores': {actions[i]: round(float(scores[i]), DIGITS) for i in order},
+        'scores': {actions[i]: _rounded(scores[i]) for i in order},
         'running': moments,
-        'objects': list(_stretches(sequence, limit)),
+        'objects': list(_object_intervals(sequence, threshold)),
         'notes': meta['notes'],
         'caveats': list(CAVEATS),
     }
 
 
-def save_actions(path, record):
-    """Writes what `action_record` gave, whole or not at all."""
+def save_actions(path: str | Path, record: dict[str, Any]) -> None:
+    """Writes an actions file atomically.
+
+    Args:
+        path: the file.
+        record: output of `action_record`.
+    """
     atomic_write(path, json.dumps(record, indent=1, ensure_ascii=False) + '\n')
 
 
-def _missing_evidence(sequence):
-    """What the video lacks for any action to be told."""
+def _missing_evidence(sequence: HandSequence) -> list[str]:
+    """Why the video cannot show any action."""
     reasons = []
-    if sequence.meta['still'] and len(sequence.timestamps) > 1:
-        reasons.append('the picture does not change')
+    if sequence.meta['static'] and len(sequence.timestamps) > 1:
+        reasons.append('the image does not change')
     if not sequence.hand_valid.any():
         reasons.append('no frame has a plausible hand')
     return reasons
 
 
-def _named(key, names, scores, limit):
-    """The best name and its score; under `key` None where the score is below the limit."""
+def _best(key: str, names: Sequence[str], scores: Tensor, threshold: float) -> dict[str, Any]:
+    """The best name and its score; None under `key` if the score is below the threshold."""
     best, score = int(scores.argmax()), float(scores.max())
-    return {key: names[best] if score >= limit else None, 'best': names[best], 'score': _share(score)}
+    return {key: names[best] if score >= threshold else None, 'best': names[best], 'score': _rounded(score)}
 
 
-def _stretches(sequence, limit):
-    """Runs of frames with one most probable object; the last frame is shown for a typical frame period."""
+def _object_intervals(sequence: HandSequence, threshold: float) -> Iterator[dict[str, Any]]:
+    """Intervals with one most probable object; the last frame is shown for a typical frame period."""
     best, start = sequence.object_scores.argmax(-1).tolist(), 0
     times, fps = sequence.timestamps.tolist(), sequence.meta['fps']
     times.append(times[-1] + (1 / fps if fps else 0))
-    for _, run in itertools.groupby(best):
-        end = start + len(list(run))
+    for index, frames in itertools.groupby(best):
+        end = start + len(list(frames))
+        # The object is the best in each frame, and not necessarily on average.
         scores = sequence.object_scores[start:end].mean(0)
+        score, name = float(scores[index]), sequence.meta['objects'][index]
         yield {
             'start': _seconds(times[start]),
             'end': _seconds(times[end]),
-            **_named('object', sequence.meta['objects'], _only(scores, best[start]), limit),
+            'object': name if score >= threshold else None,
+            'best': name,
+            'score': _rounded(score),
         }
         start = end
 
 
-def _only(scores, index):
-    """The scores with all but one at 0."""
-    kept = scores.new_zeros(len(scores))
-    kept[index] = scores[index]
-    return kept
-
-
-def _seconds(value):
+def _seconds(value: float) -> float:
     return round(value, 3)
 
 
-def _share(value):
+def _rounded(value: float | Tensor) -> float:
     return round(float(value), DIGITS)

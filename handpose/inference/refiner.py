@@ -1,4 +1,4 @@
-"""A refiner of another estimator's predictions, for whole files and for live frames.
+"""Refines the predictions of another estimator, for whole files and for live frames.
 
     refiner = load_refiner('pdtm.safetensors')          # or load_refiner(): a Gaussian filter
     save_predictions('refined.npz', refiner.refine(load_predictions('hands.npz')))
@@ -8,48 +8,65 @@ Legend: T frames, H hands, W frames of a window.
 
 import math
 from collections import deque
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from handpose.engine import load_weights
-from handpose.inference.live_hand import FilteredHand, WindowedHand, refine_tracks
-from handpose.inference.weights import model_config
+from handpose.inference.model_config import model_config
+from handpose.inference.online_refiners import FilterRefiner, HandRefiner, WindowRefiner, refine_tracks
+from handpose.models.estimators.motion_filters import MotionFilter
 from handpose.models.estimators.motion_refiner import MotionRefiner
 from handpose.models.layers.hand_motion import frame_positions
 from handpose.registry import MODELS
-from handpose.structures import PredictionsError
+from handpose.structures import Predictions, PredictionsError
 from handpose.text import did_you_mean
 
-# Settings in seconds and hertz; docs/refine.md says what they were chosen on.
-METHODS = {
+# Parameters in seconds and hertz; docs/refine.md describes how they were chosen.
+METHODS: dict[str, dict[str, Any]] = {
     'gaussian': dict(type='GaussianFilter', sigma=0.08, order=3),
     'savitzky_golay': dict(type='SavitzkyGolayFilter', window=1 / 3, order=3),
     'one_euro': dict(type='OneEuroFilter', min_cutoff=5.0, beta=300.0, derivative_cutoff=5.0),
     'interpolate': dict(type='InputMotion'),
 }
-"""Refiners without parameters, by name; 'interpolate' fills short gaps and changes nothing else."""
+"""Refiners without learned parameters, by name; 'interpolate' fills short gaps and changes nothing else."""
 DEFAULT_METHOD = 'gaussian'
 LONGEST_GAP = 0.9  # seconds
 
 
 def load_refiner(
-    path=None, method=DEFAULT_METHOD, config=None, options=None, hand_model=None, latency=None, longest_gap=None,
-    fps=None, device='cpu',
-):  # fmt: skip
-    """Makes a `Refiner`.
+    path: str | Path | None = None,
+    method: str = DEFAULT_METHOD,
+    config: str | Path | None = None,
+    options: Mapping[str, Any] | None = None,
+    hand_model: Mapping[str, Any] | None = None,
+    latency: int | None = None,
+    longest_gap: float | None = None,
+    fps: float | None = None,
+    device: torch.device | str = 'cpu',
+) -> 'Refiner':
+    """Creates a `Refiner`.
 
     Args:
-        path: weights. A published `.safetensors` file knows its own model; a training checkpoint `.pth` needs `config`.
-            None: a filter without parameters.
+        path: weights. A published `.safetensors` file describes its model; a training checkpoint `.pth` needs `config`.
+            None: a filter without learned parameters.
         method: that filter, a key of `METHODS`.
-        config: path of the config that the checkpoint was trained with. options: {key: value} overrides of it.
-        hand_model: config of the hand model, where the weights were trained with one that needs files:
+        config: path of the config that the checkpoint was trained with.
+        options: {key: value} that override the config.
+        hand_model: config of the hand model, if the weights were trained with one that needs files:
             dict(type='MANO', model_path=...).
-        latency, longest_gap, fps: see `Refiner`.
-        device: where the model runs.
+        latency: see `Refiner`.
+        longest_gap: see `Refiner`.
+        fps: see `Refiner`.
+        device: of the model.
+
+    Returns:
+        The refiner.
 
     Raises:
         ValueError: an unknown method, a checkpoint without its config, or weights that are not a refiner's.
@@ -63,7 +80,9 @@ def load_refiner(
         return Refiner(estimator, latency, longest_gap, fps, name=type(estimator).__name__)
     estimator = MODELS.build(model_config(path, config, options, hand_model))
     if not isinstance(estimator, MotionRefiner):
-        raise ValueError(f'{path} holds {type(estimator).__name__}, which refines no motion; give weights of a refiner')
+        raise ValueError(
+            f'{path} contains weights of {type(estimator).__name__}, which refines no motion; give weights of a refiner'
+        )
     load_weights(estimator, path)
     name = f'{type(estimator).__name__} ({Path(path).name})'
     return Refiner(estimator.to(device), latency, longest_gap, fps, name)
@@ -72,36 +91,56 @@ def load_refiner(
 class Refiner:
     """Refines predictions: a whole track with `refine`, or frame by frame with `push` and `finish`.
 
-    A hand's frames that are missing (not valid, or left out in time) are filled where the hand is seen again after at
-    most `longest_gap` seconds without it. Longer gaps stay missing and cut the hand's track in two, which do not know
-    each other; so do the frames before the hand is first seen and after it is last seen. Each hand is refined alone.
+    Missing frames of a hand (not valid, or skipped in time) are filled if the hand is missing for at most `longest_gap`
+    seconds. Longer gaps stay missing and split the hand's track into segments, which are refined independently; frames
+    before the first and after the last detection of the hand stay missing too. Each hand is refined independently.
 
     Args:
-        estimator: a `MotionRefiner`.
-        latency: of `push`: a frame comes back when so many later frames have come. Default: as many as decide the
-            answer of a model (`exact_latency`), or as a filter looks ahead. None until the first two frames have shown
-            the frame rate, unless `fps` is given.
-        longest_gap: seconds in which the hand is missing; default 0.9.
-        fps: of `push`: frames per second that will come; None: as the first two frames say.
-        name: what a refined file says it was made by.
+        estimator: the refiner.
+        latency: of `push`: a frame is returned once this number of later frames has arrived. Default: the number that
+            determines the output of a model (`exact_latency`), or that a filter looks ahead. The default is known once
+            two frames have shown the frame rate, or from the beginning if `fps` is given.
+        longest_gap: seconds for which the hand is missing; default 0.9.
+        fps: of `push`: frames per second; None: as the first two frames show.
+        name: that the source of a refined file states.
+
+    Attributes:
+        latency: frames, or None while it is unknown.
+        exact_latency: frames with which `push` has the output of `refine` for a hand without gaps, or None while it is
+            unknown.
 
     Raises:
-        ValueError: a latency, gap or frame rate that cannot be.
+        ValueError: an invalid latency, gap or frame rate.
     """
 
-    def __init__(self, estimator, latency=None, longest_gap=None, fps=None, name=None):
+    def __init__(
+        self,
+        estimator: MotionRefiner,
+        latency: int | None = None,
+        longest_gap: float | None = None,
+        fps: float | None = None,
+        name: str | None = None,
+    ) -> None:
         self.estimator = estimator.eval()
+        self._filter = estimator if isinstance(estimator, MotionFilter) else None
         self.name = name or type(estimator).__name__
         self.longest_gap = LONGEST_GAP if longest_gap is None else longest_gap
         if self.longest_gap < 0 or not (latency is None or latency >= 0) or not (fps is None or fps > 0):
             raise ValueError(
                 f'latency and longest_gap must be at least 0 and fps positive, got {latency}, {longest_gap}, {fps}'
             )
-        self._given_latency, self._given_fps = latency, fps
+        self._requested_latency, self._requested_fps = latency, fps
         self.reset()
 
-    def notes(self, predictions):
-        """Sentences about what the track's frame rate means for the refiner; an empty list where it fits."""
+    def notes(self, predictions: Predictions) -> list[str]:
+        """Checks what the frame rate of a track means for the refiner.
+
+        Args:
+            predictions: the track.
+
+        Returns:
+            Messages; empty if the frame rate fits.
+        """
         if predictions.period is None:
             return []
         fps, estimator = 1 / predictions.period, self.estimator
@@ -111,24 +150,25 @@ class Refiner:
                 return []
             return [
                 f'the model was trained at {estimator.frame_rate:g} frames per second and the track has {fps:.4g} or '
-                f'leaves frames out: it is resampled linearly to the rate of the model and back'
+                f'skips frames: it is resampled linearly to the frame rate of the model and back'
             ]
-        if estimator.unit == 'seconds' and predictions.period > estimator.idle_above():
+        in_seconds = self._filter is not None and self._filter.unit == 'seconds'
+        if in_seconds and predictions.period > self._filter.idle_above():
             return [
-                f'at {fps:.4g} frames per second too few frames lie in the window of {self.name} to smooth anything: '
-                f'the filter does nothing but fill short gaps'
+                f'at {fps:.4g} frames per second the window of {self.name} contains too few frames to smooth '
+                f'anything: the filter only fills short gaps'
             ]
         return []
 
-    def refine(self, predictions):
+    def refine(self, predictions: Predictions) -> Predictions:
         """Refines a whole track of any length.
 
         Args:
-            predictions: `Predictions`.
+            predictions: the track.
 
         Returns:
-            `Predictions` of the same frames: joints refined, `valid` True also where a short gap was filled (the
-            confidence is 0 there). A track of one frame gives what the refiner says of one frame; filters leave it.
+            The same frames: joints refined, `valid` True also where a short gap was filled (the confidence is 0 there).
+            A filter does not change a track of one frame.
 
         Raises:
             PredictionsError: nothing to refine, a wrong unit, ... (see `Predictions.check`).
@@ -136,32 +176,33 @@ class Refiner:
         predictions.check()
         joints, valid = predictions.joints.copy(), predictions.valid.copy()
         for h, side in enumerate(predictions.hand_side):
-            for seen in self._runs(predictions, predictions.valid[:, h]):
-                frames = np.arange(seen[0], seen[-1] + 1)
-                given = torch.from_numpy(predictions.valid[frames, h])
-                track = torch.from_numpy(np.where(given[:, None, None], predictions.joints[frames, h], 0))
+            for segment in self._segments(predictions, predictions.valid[:, h]):
+                frames = np.arange(segment[0], segment[-1] + 1)
+                detected = torch.from_numpy(predictions.valid[frames, h])
+                track = torch.from_numpy(np.where(detected[:, None, None], predictions.joints[frames, h], 0))
                 times = torch.from_numpy(predictions.timestamps[frames])
-                refined = refine_tracks(self.estimator, track[None], given[None], side, times)[0].numpy()
+                refined = refine_tracks(self.estimator, track[None], detected[None], side, times)[0].numpy()
                 joints[frames, h], valid[frames, h] = refined, True
-        return self._answered(predictions, joints, valid)
+        return self._refined(predictions, joints, valid)
 
-    def push(self, frame):
-        """Takes the next frame, and gives the one that came `latency` frames before it, or None while there is none.
+    def push(self, frame: Predictions) -> Predictions | None:
+        """Adds the next frame, and returns the one that arrived `latency` frames before it.
 
-        What is known by then decides the answer: of the windows that `refine` averages, those that have ended when the
-        hand was last seen. Where no such window holds the frame, at the beginning, it comes from the track as far as
-        it is known. So with `exact_latency` the answer is that of `refine`, in a hand without gaps; with
-        `exact_latency + longest_gap` also in one with gaps. A hand that has not been seen again by then is missing.
+        The output is based on the frames so far: of the windows that `refine` averages, those that end no later than
+        the last detection of the hand. A frame that no such window contains, at the beginning, is refined with the
+        track so far. With `exact_latency` the output is therefore that of `refine` for a hand without gaps, and with
+        `exact_latency + longest_gap` also for one with gaps. A hand that has not been detected again by then is
+        missing.
 
         Args:
-            frame: `Predictions` of one frame, with the hands of the frames before; those not seen with valid False.
+            frame: one frame, with the same hands as the frames before; hands that are not detected have valid False.
 
         Returns:
-            `Predictions` of one frame, or None.
+            One frame, or None while there is none.
 
         Raises:
-            PredictionsError: not one frame, other hands or another coordinate frame than before, time not going
-            forward, or a wrong unit.
+            PredictionsError: not one frame, other hands or another coordinate frame than before, a time that does not
+                increase, or a wrong unit.
         """
         self._check_next(frame)
         time = float(frame.timestamps[0])
@@ -170,93 +211,104 @@ class Refiner:
         elif self._period is None:
             self._set_frame_rate(1 / (time - float(self._last.timestamps[0])))
         self._last = frame
-        self._waiting.append(frame)
+        self._pending.append(frame)
         for h, hand in enumerate(self._hands):
-            if self._seen[h] is not None and self._is_long_gap(time - self._seen[h]):
-                hand.end()
-                self._seen[h] = None
+            last_detected = self._last_detected[h]
+            if last_detected is not None and self._is_long_gap(time - last_detected):
+                hand.end_segment()
+                self._last_detected[h] = None
             if frame.valid[0, h]:
-                hand.see(time, torch.from_numpy(frame.joints[0, h].copy()))
-                self._seen[h] = time
+                hand.push(time, torch.from_numpy(frame.joints[0, h].copy()))
+                self._last_detected[h] = time
             else:
-                hand.miss(time)
-        return self._answer() if self.latency is not None and len(self._waiting) > self.latency else None
+                hand.push(time, None)
+        return self._pop_output() if self.latency is not None and len(self._pending) > self.latency else None
 
-    def finish(self):
-        """Ends the track: a list of the frames that `push` has not given yet. The next `push` begins a new track."""
+    def finish(self) -> list[Predictions]:
+        """Ends the track; the next `push` begins a new one.
+
+        Returns:
+            The frames that `push` has not returned yet.
+        """
         for hand in self._hands or ():
-            hand.end()
-        rest = [self._answer() for _ in range(len(self._waiting))]
+            hand.end_segment()
+        rest = [self._pop_output() for _ in range(len(self._pending))]
         self.reset()
         return rest
 
-    def reset(self):
-        """Forgets every frame that was pushed."""
-        self._waiting, self._hands, self._seen, self._last, self._checked = deque(), None, None, None, False
-        self._period = self.latency = self.exact_latency = None
-        if self._given_fps is not None:
-            self._set_frame_rate(self._given_fps)
-        elif self._given_latency is not None:
-            self.latency = self._given_latency
-        elif self.estimator.num_frames is None and self.estimator.look_ahead == 0:
+    def reset(self) -> None:
+        """Discards all frames that were pushed."""
+        self._pending: deque[Predictions] = deque()
+        self._hands: list[HandRefiner] | None = None
+        self._last_detected: list[float | None] = []  # seconds, of each hand in the current segment
+        self._last: Predictions | None = None
+        self._checked = False
+        self._period: float | None = None
+        self.latency: int | None = None
+        self.exact_latency: int | None = None
+        if self._requested_fps is not None:
+            self._set_frame_rate(self._requested_fps)
+        elif self._requested_latency is not None:
+            self.latency = self._requested_latency
+        elif self._filter is not None and self._filter.look_ahead == 0:
             self.latency = 0
 
-    def _set_frame_rate(self, fps):
+    def _set_frame_rate(self, fps: float) -> None:
         self._period, estimator = 1 / fps, self.estimator
-        if estimator.num_frames is None:
-            ahead = math.ceil(estimator.look_ahead * fps - 1e-6)
-            self.exact_latency = (
-                math.ceil(max(estimator.look_ahead, estimator.look_around) * fps - 1e-6) if ahead else 0
-            )
+        if self._filter is not None:
+            ahead = math.ceil(self._filter.look_ahead * fps - 1e-6)
+            context = max(self._filter.look_ahead, self._filter.look_around)
+            self.exact_latency = math.ceil(context * fps - 1e-6) if ahead else 0
         else:
-            # A last window that is not in step with the others is known only once the track has ended.
+            # A last window that is not aligned with the stride is known only once the track has ended.
             frames = estimator.num_frames - 1 if estimator.stride == 1 else estimator.num_frames
             ahead = self.exact_latency = math.ceil(frames * min(1.0, fps / estimator.frame_rate) - 0.1)
-        self.latency = ahead if self._given_latency is None else self._given_latency
+        self.latency = ahead if self._requested_latency is None else self._requested_latency
 
-    def _begin(self, frame):
-        estimator = self.estimator
-        if estimator.num_frames is None:
-            if estimator.unit == 'frames' and estimator.look_ahead:
-                raise PredictionsError(f"{self.name} counts frames; push takes a filter with unit='seconds'")
-            self._hands = [FilteredHand(estimator, side) for side in frame.hand_side]
+    def _begin(self, frame: Predictions) -> None:
+        if self._filter is None:
+            self._hands = [WindowRefiner(self.estimator, side) for side in frame.hand_side]
+        elif self._filter.unit == 'frames' and self._filter.look_ahead:
+            raise PredictionsError(f"{self.name} counts frames; push needs a filter with unit='seconds'")
         else:
-            self._hands = [WindowedHand(estimator, side) for side in frame.hand_side]
-        self._seen = [None] * len(self._hands)
+            self._hands = [FilterRefiner(self._filter, side) for side in frame.hand_side]
+        self._last_detected = [None] * len(self._hands)
 
-    def _is_long_gap(self, seconds, period=None):
-        """Whether the time from one frame in which a hand is seen to the next is too long to be filled."""
+    def _is_long_gap(self, seconds: float, period: float | None = None) -> bool:
+        """Whether the time from one detection of a hand to the next is too long to be filled."""
         return seconds > self.longest_gap + 1.5 * (period or self._period)
 
-    def _runs(self, predictions, valid):
-        """The frames in which a hand is seen, cut where it is away for too long."""
-        seen = np.flatnonzero(valid)
-        if len(seen) < 2:
-            return [seen] if len(seen) else []
-        apart = np.diff(predictions.timestamps[seen])
-        cuts = np.flatnonzero([self._is_long_gap(gap, predictions.period) for gap in apart])
-        return np.split(seen, cuts + 1)
+    def _segments(self, predictions: Predictions, valid: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
+        """The frames with a detection, split at long gaps."""
+        detected = np.flatnonzero(valid)
+        if len(detected) < 2:
+            return [detected] if len(detected) else []
+        gaps = np.diff(predictions.timestamps[detected])
+        long_gaps = np.flatnonzero([self._is_long_gap(gap, predictions.period) for gap in gaps])
+        return np.split(detected, long_gaps + 1)
 
-    def _answer(self):
-        frame = self._waiting.popleft()
+    def _pop_output(self) -> Predictions:
+        """The output for the oldest frame that was not returned yet."""
+        frame = self._pending.popleft()
         joints, valid = frame.joints.copy(), frame.valid.copy()
         for h, hand in enumerate(self._hands):
-            refined = hand.answer(float(frame.timestamps[0]))
+            refined = hand.pop(float(frame.timestamps[0]))
             valid[0, h] = refined is not None
             joints[0, h] = np.nan if refined is None else refined.numpy()
-        return self._answered(frame, joints, valid)
+        return self._refined(frame, joints, valid)
 
-    def _answered(self, predictions, joints, valid):
+    def _refined(self, predictions: Predictions, joints: NDArray, valid: NDArray[np.bool_]) -> Predictions:
+        """The predictions with other joints."""
         if not np.isfinite(joints[valid]).all():
-            raise PredictionsError(f'{self.name} answered NaN or infinity; the weights are broken')
+            raise PredictionsError(f'{self.name} returned NaN or infinity; the weights are corrupt')
         if predictions.frame == 'wrist':
             joints = joints - joints[:, :, :1]
         source = f'{predictions.source or "predictions"}, refined by {self.name}'
         return replace(predictions, joints=joints, valid=valid, source=source)
 
-    def _check_next(self, frame):
+    def _check_next(self, frame: Predictions) -> None:
         if len(frame) != 1:
-            raise PredictionsError(f'push takes one frame, got {len(frame)}; predictions.select([t]) is one')
+            raise PredictionsError(f'push expects one frame, got {len(frame)}; predictions.select([t]) is one')
         if not self._checked and frame.valid.any():
             frame.check()
             self._checked = True
@@ -266,11 +318,11 @@ class Refiner:
         if frame.frame != last.frame or list(frame.hand_side) != list(last.hand_side):
             raise PredictionsError(
                 f'a frame has hands {frame.hand_side.tolist()} in {frame.frame!r} and the one before it '
-                f'{last.hand_side.tolist()} in {last.frame!r}; a hand that is not seen stays, with valid False, and '
-                f'reset() begins a new track'
+                f'{last.hand_side.tolist()} in {last.frame!r}; a hand that is not detected stays, with valid False, '
+                f'and reset() begins a new track'
             )
         if frame.timestamps[0] <= last.timestamps[0]:
             raise PredictionsError(
-                f'time must go forward: {frame.timestamps[0]:g} s came after {last.timestamps[0]:g} s; reset() begins '
+                f'times must increase: {frame.timestamps[0]:g} s came after {last.timestamps[0]:g} s; reset() begins '
                 f'a new track'
             )

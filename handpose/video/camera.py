@@ -11,7 +11,7 @@ from handpose.video.containers import VideoError
 from handpose.video.reader import VideoFrame
 
 
-class FrameSource(Protocol):
+class CaptureDevice(Protocol):
     """What `CameraReader` needs of a device; `cv2.VideoCapture` has it."""
 
     def isOpened(self) -> bool:
@@ -69,14 +69,14 @@ class CameraReader:
         device: int | str = 0,
         size: tuple[int, int] | None = None,
         fps: float | None = None,
-        open_capture: Callable[[int | str], FrameSource] | None = None,
+        open_capture: Callable[[int | str], CaptureDevice] | None = None,
         clock: Callable[[], float] = time.perf_counter,
     ) -> None:
         self.device = device
         self._clock, self._requested_size = clock, size
         self._shape: tuple[int, ...] | None = None
         self._undecoded, self._closed = 0, False
-        self._capture: FrameSource = cv2.VideoCapture(device) if open_capture is None else open_capture(device)
+        self._capture: CaptureDevice = cv2.VideoCapture(device) if open_capture is None else open_capture(device)
         if not self._capture.isOpened():
             raise VideoError(
                 f'camera {device!r} cannot be opened; check that it is connected, that no other program uses it, and '

@@ -103,7 +103,8 @@ def test_an_action_is_named_above_the_least_score_and_one_hand_where_asked(run, 
     code, said = run('recognize', trained / 'pour.avi', '-o', tmp_path / 'out.npz', *options, '--min-score', 0)
     assert code == 0 and 'uncertain' not in said and 'caution: scores are not calibrated' in said, said
     actions = json.loads((tmp_path / 'out_actions.json').read_text())
-    assert actions['action'] == actions['best'] and f'action: {actions["best"]}' in said and actions['doubts'] == []
+    assert actions['action'] == actions['best'] and f'action: {actions["best"]}' in said
+    assert actions['uncertain_because'] == []
     hands = load_predictions(tmp_path / 'out.npz')
     assert hands.valid[:, 1].all() and not hands.valid[:, 0].any() and 'hands: right' in hands.source
 

@@ -5,7 +5,7 @@ import safetensors.torch
 import torch
 
 from handpose.inference import load_action_recognizer, load_refiner
-from handpose.inference.weights import model_config
+from handpose.inference.model_config import model_config
 from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADER_KEY
 
 PDTM = {'type': 'PDTM', 'hand_model': {'type': 'ProceduralHand'}}
@@ -36,7 +36,7 @@ def test_a_header_cannot_run_a_command(tmp_path, load, place):
 
 def test_a_header_names_no_files(tmp_path):
     path = write(tmp_path / 'a.safetensors', {**PDTM, 'hand_model': {'type': 'MANO', 'model_path': 'data/mano'}})
-    with pytest.raises(ValueError, match='whose files do not come with weights: give hand_model'):
+    with pytest.raises(ValueError, match='whose files are not distributed with weights: give hand_model'):
         model_config(path)
     own = {'type': 'MANO', 'model_path': '/where/mano/is'}
     assert model_config(path, hand_model=own) == {**PDTM, 'hand_model': own}

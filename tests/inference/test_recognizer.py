@@ -10,7 +10,13 @@ from action_clips import HEIGHT, WIDTH, build, give_plausible_hands, model_confi
 
 from handpose.engine import load_config
 from handpose.geometry import project_points
-from handpose.inference import ActionRecognizer, action_record, doubts, load_action_recognizer, save_actions
+from handpose.inference import (
+    ActionRecognizer,
+    action_record,
+    load_action_recognizer,
+    save_actions,
+    uncertainty_reasons,
+)
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, Predictions
 from handpose.video import VideoFrames, VideoReader, save_clip_video
@@ -67,15 +73,16 @@ def test_a_video_is_answered_as_the_estimator_does(tmp_path, recognizer):
 def test_twice_the_rate_is_two_videos(tmp_path, recognizer):
     path = write_video(tmp_path / 'a.avi', frames=40, fps=60)
     encoded = recognizer.encode(path, field_of_view=70)
-    assert 'taken as 2 videos that alternate' in encoded.notes[0]
+    assert 'treated as 2 videos that alternate' in encoded.notes[0]
     found = recognizer.predict(encoded)
     parts = [
-        predicted(recognizer.estimator, path, np.arange(phase, 40, 2) / 60, encoded.model_camera) for phase in (0, 1)
+        predicted(recognizer.estimator, path, np.arange(phase, 40, 2) / 60, encoded.model_intrinsics)
+        for phase in (0, 1)
     ]
     for phase, part in enumerate(parts):
         torch.testing.assert_close(found.joints_3d[phase::2], part.joints_3d, atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.action_scores, sum(p.action_scores for p in parts) / 2, atol=1e-4, rtol=1e-4)
-    assert recognizer.running(encoded, every=8).frames.tolist() == [0, 8, 16, 24, 32, 38]
+    assert recognizer.running_action(encoded, every=8).frames.tolist() == [0, 8, 16, 24, 32, 38]
 
 
 def test_the_camera_follows_borders_and_size(tmp_path, recognizer):
@@ -84,23 +91,23 @@ def test_the_camera_follows_borders_and_size(tmp_path, recognizer):
     (tmp_path / 'camera.txt').write_text('300 310 320 170 640 360\n')
     encoded = recognizer.encode(path, camera=tmp_path / 'camera.txt')
     assert encoded.notes == [
-        'it has 3 frames at the rate of the model, fewer than the 8 of one window: the action rests on little'
+        'it has 3 frames at the frame rate of the model, fewer than the 8 of one window: the action is based on little'
     ]
-    torch.testing.assert_close(encoded.camera[[0, 1], [0, 1]], torch.tensor([75.0, 77.5]))
+    torch.testing.assert_close(encoded.intrinsics[[0, 1], [0, 1]], torch.tensor([75.0, 77.5]))
     points = torch.tensor([[0.1, -0.05, 0.6], [-0.2, 0.1, 0.9]])
-    x, y = project_points(points, encoded.camera).T
+    x, y = project_points(points, encoded.intrinsics).T
     expected = torch.stack([(x + 0.5) * 0.4 - 0.5, (y + 15 + 0.5) * 0.4 - 0.5], -1)  # 160 x 120 with 15 rows added
-    torch.testing.assert_close(project_points(points, encoded.model_camera), expected)
-    seen = recognizer._seen(np.full((1, 90, 160, 3), 200, np.uint8), encoded.camera).images[0, 0, 0]
-    assert seen.shape == (48, 64) and (seen[:6] == 0).all() and (seen[6:42] == 200).all() and (seen[42:] == 0).all()
-    torch.testing.assert_close(recognizer.predict(encoded).intrinsics[0, 0], encoded.camera)
+    torch.testing.assert_close(project_points(points, encoded.model_intrinsics), expected)
+    torch.testing.assert_close(recognizer.predict(encoded).intrinsics[0, 0], encoded.intrinsics)
 
 
 def test_the_field_of_view_reaches_from_edge_to_edge(tmp_path, recognizer):
     path = write_video(tmp_path / 'a.avi', frames=20)
     encoded = recognizer.encode(path, field_of_view=60)
     edge = torch.tensor([[np.tan(np.radians(30)), 0, 1.0]], dtype=torch.float32)
-    torch.testing.assert_close(project_points(edge, encoded.camera), torch.tensor([[WIDTH - 0.5, (HEIGHT - 1) / 2]]))
+    torch.testing.assert_close(
+        project_points(edge, encoded.intrinsics), torch.tensor([[WIDTH - 0.5, (HEIGHT - 1) / 2]])
+    )
     assert not encoded.notes
     assert 'a field of view of 90 degrees across is assumed' in recognizer.encode(path).notes[0]
 
@@ -109,12 +116,12 @@ def test_a_slower_video_is_shown_at_the_rate_of_the_model(tmp_path, recognizer):
     """Each frame of 15 per second stands for two of the 30."""
     path = write_video(tmp_path / 'slow.avi', frames=16, fps=15)
     encoded = recognizer.encode(path, field_of_view=60)
-    assert len(encoded.notes) == 1 and 'the nearest frame stands for those that are missing' in encoded.notes[0]
+    assert len(encoded.notes) == 1 and 'the nearest frame replaces those that are missing' in encoded.notes[0]
     found = recognizer.predict(encoded)
-    (frames,), (own,) = encoded.slots.frames, encoded.slots.own
+    (frames,), (own,) = encoded.assignment.frames, encoded.assignment.assigned
     assert len(frames) == 31 and frames[own].tolist() == frames[::2].tolist() == list(range(16))
     images = torch.from_numpy(np.stack([frame.image for frame in VideoReader(path)])).permute(0, 3, 1, 2)[frames]
-    expected = predicted_of_images(recognizer.estimator, images, encoded.model_camera)
+    expected = predicted_of_images(recognizer.estimator, images, encoded.model_intrinsics)
     torch.testing.assert_close(found.joints_3d, expected.joints_3d[torch.from_numpy(own)], atol=1e-4, rtol=1e-4)
     torch.testing.assert_close(found.action_scores, expected.action_scores, atol=1e-4, rtol=1e-4)
 
@@ -148,17 +155,17 @@ def test_no_action_is_named_without_evidence(tmp_path, recognizer):
     """A low score, a picture that stays as it is, or no hand that can be one."""
     give_plausible_hands(recognizer.estimator)
     moving = recognizer.predict(write_video(tmp_path / 'a.avi', frames=20))
-    assert doubts(moving, 0.0) == [] and 'is below 0.9' in doubts(moving, 0.9)[0]
+    assert uncertainty_reasons(moving, 0.0) == [] and 'is below 0.9' in uncertainty_reasons(moving, 0.9)[0]
     save_clip_video(tmp_path / 'grey.avi', [np.full((HEIGHT, WIDTH, 3), 128, np.uint8)] * 20, fps=30)
     encoded = recognizer.encode(tmp_path / 'grey.avi')
-    still, running = recognizer.predict(encoded), recognizer.running(encoded)
-    assert doubts(still, 0.0) == ['the picture does not change']
+    still, running = recognizer.predict(encoded), recognizer.running_action(encoded)
+    assert uncertainty_reasons(still, 0.0) == ['the image does not change']
     record = action_record(still, running, min_score=0.0)
     assert record['action'] is None and record['best'] in ACTIONS and record['caveats']
     assert all(row['action'] is None and row['best'] in ACTIONS for row in record['running'])
     assert all(row['object'] is None for row in record['objects'])
     without = moving.replace(hand_valid=torch.zeros_like(moving.hand_valid))
-    assert doubts(without, 0.0) == ['no frame has a plausible hand']
+    assert uncertainty_reasons(without, 0.0) == ['no frame has a plausible hand']
 
 
 def test_one_frame_and_progress(tmp_path, recognizer):
@@ -195,9 +202,9 @@ def test_files_that_are_no_videos(tmp_path, recognizer):
     (tmp_path / 'text.mp4').write_text('not a video')
     with pytest.raises(ValueError, match=r'text.mp4 cannot be read as a video'):
         recognizer.predict(tmp_path / 'text.mp4')
-    with pytest.raises(ValueError, match='there is no video'):
+    with pytest.raises(ValueError, match='does not exist'):
         recognizer.predict(tmp_path / 'none.mp4')
-    with pytest.raises(ValueError, match='tells 7 actions apart, but 3 are named'):
+    with pytest.raises(ValueError, match='distinguishes 7 actions, but 3 are named'):
         ActionRecognizer(build(), ACTIONS[:3], OBJECTS)
 
 
@@ -205,7 +212,7 @@ def test_the_actions_file(tmp_path, recognizer):
     path = write_video(tmp_path / 'pour.avi')
     give_plausible_hands(recognizer.estimator)
     encoded = recognizer.encode(path)
-    sequence, running = recognizer.predict(encoded), recognizer.running(encoded, 10)
+    sequence, running = recognizer.predict(encoded), recognizer.running_action(encoded, 10)
     save_actions(tmp_path / 'a.json', action_record(sequence, running, 'HTT (a.pth)', 0.1))
     found = json.loads((tmp_path / 'a.json').read_text())
     assert found['action'] == ACTIONS[int(sequence.action_scores.argmax())] == next(iter(found['scores']))
@@ -250,7 +257,7 @@ def test_weights_that_recognise_no_actions(tmp_path):
     with pytest.raises(ValueError, match='give the config it was trained with'):
         load_action_recognizer('a.pth')
     torch.save({'state_dict': {}, 'meta': {}}, tmp_path / 'a.pth')
-    with pytest.raises(ValueError, match='holds Deformer, which recognises no actions'):
+    with pytest.raises(ValueError, match='contains weights of Deformer, which recognizes no actions'):
         load_action_recognizer(tmp_path / 'a.pth', ROOT / 'configs' / 'deformer' / 'synthetic.py')
     (tmp_path / 'small.py').write_text(f'model = {model_config()}\n')
     torch.save({'state_dict': build().state_dict(), 'meta': {}}, tmp_path / 'b.pth')

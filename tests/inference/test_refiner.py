@@ -257,12 +257,12 @@ def test_a_refiner_can_be_used_again():
 def test_bad_live_frames():
     refiner = load_refiner()
     predictions = make_predictions(5)
-    with pytest.raises(PredictionsError, match='push takes one frame, got 5'):
+    with pytest.raises(PredictionsError, match='push expects one frame, got 5'):
         refiner.push(predictions)
     refiner.push(predictions.select([2]))
-    with pytest.raises(PredictionsError, match='time must go forward'):
+    with pytest.raises(PredictionsError, match='times must increase'):
         refiner.push(predictions.select([2]))
-    with pytest.raises(PredictionsError, match='a hand that is not seen stays'):
+    with pytest.raises(PredictionsError, match='a hand that is not detected stays'):
         refiner.push(make_predictions(5, ('left', 'right')).select([3]))
     wrong_unit = make_predictions(1)
     wrong_unit.joints = wrong_unit.joints * 1000
@@ -342,5 +342,5 @@ def test_weights_that_are_no_refiner(trained):
 def test_broken_weights_are_noticed():
     refiner = Refiner(Mixer())
     torch.nn.init.constant_(refiner.estimator.weight, torch.nan)
-    with pytest.raises(PredictionsError, match='the weights are broken'):
+    with pytest.raises(PredictionsError, match='the weights are corrupt'):
         refiner.refine(make_predictions(10))

@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from handpose.inference.frame_slots import frame_slots
-from handpose.inference.plausibility import plausible_hands
+from handpose.inference.frame_assignment import assign_frames
+from handpose.inference.hand_plausibility import plausible_hands
 
 
 def slots(times, **options):
-    found = frame_slots(times, 30.0, options.get('longest_pause', 1.0))
-    assert sorted(found.frames[found.own].tolist()) == list(range(len(times)))  # each frame is answered once
+    found = assign_frames(times, 30.0, options.get('max_pause', 1.0))
+    assert sorted(found.frames[found.assigned].tolist()) == list(range(len(times)))  # each frame is answered once
     return found
 
 
@@ -23,7 +23,7 @@ def test_the_rate_of_the_model_is_left_as_it_is(rate):
 def test_a_multiple_is_so_many_videos(multiple):
     found = slots(np.round(np.arange(40 * multiple) / (30 * multiple), 3))
     np.testing.assert_array_equal(found.frames, np.arange(40 * multiple).reshape(40, multiple).T)
-    assert found.own.all()
+    assert found.assigned.all()
 
 
 def test_slower_and_variable_rates_show_the_frame_that_is_nearest_in_time():
