@@ -82,7 +82,7 @@ def test_weights_and_pictures_over_the_video(tmp_path, hands):
         (['--checkpoint', 'none.pth'], 'give the config it was trained with'),
         (['--checkpoint', 'a.pth', '--filter', 'gaussian'], 'not both'),
         (['--over', 'a.mp4'], '--over goes with --draw'),
-        (['--draw', 'a.gif'], 'a video must end in'),
+        (['--draw', 'a.gif'], 'the name of a video must end in'),
         (['--draw', 'work_dirs/a.webm', '--over', 'none.mp4'], 'video none.mp4 does not exist'),
         (['--longest-gap', '-1'], 'at least 0'),
     ],

@@ -241,7 +241,7 @@ def test_notes_on_the_frame_rate():
     )
     assert load_refiner().notes(make_predictions(9, fps=10)) == []
     (note,) = load_refiner(method='savitzky_golay').notes(make_predictions(9, fps=10))
-    assert 'the filter does nothing but fill short gaps' in note
+    assert 'the filter only fills short gaps' in note
 
 
 def test_a_refiner_can_be_used_again():
