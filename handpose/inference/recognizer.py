@@ -355,8 +355,8 @@ def _intrinsics(
     if camera is not None and field_of_view is not None:
         raise ValueError('give a camera or a field of view, not both')
     if camera is not None:
-        matrix = scale_camera(*read_camera_file(camera), size, path)
-        return torch.as_tensor(matrix, dtype=torch.float32), []
+        scaled = scale_camera(*read_camera_file(camera), size, path)
+        return torch.as_tensor(scaled, dtype=torch.float32), []
     angle = FIELD_OF_VIEW if field_of_view is None else field_of_view
     if not 5 <= angle <= 170:
         raise ValueError(f'a field of view must be between 5 and 170 degrees, got {angle:g}')

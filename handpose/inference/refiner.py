@@ -130,6 +130,7 @@ class Refiner:
                 f'latency and longest_gap must be at least 0 and fps positive, got {latency}, {longest_gap}, {fps}'
             )
         self._requested_latency, self._requested_fps = latency, fps
+        self._newest: Predictions | None = None  # the frame that was pushed last
         self.reset()
 
     def notes(self, predictions: Predictions) -> list[str]:
@@ -209,8 +210,8 @@ class Refiner:
         if self._hands is None:
             self._begin(frame)
         elif self._period is None:
-            self._set_frame_rate(1 / (time - float(self._last.timestamps[0])))
-        self._last = frame
+            self._set_frame_rate(1 / (time - float(self._newest.timestamps[0])))
+        self._newest = frame
         self._pending.append(frame)
         for h, hand in enumerate(self._hands):
             last_detected = self._last_detected[h]
@@ -241,7 +242,7 @@ class Refiner:
         self._pending: deque[Predictions] = deque()
         self._hands: list[HandRefiner] | None = None
         self._last_detected: list[float | None] = []  # seconds, of each hand in the current segment
-        self._last: Predictions | None = None
+        self._newest = None
         self._checked = False
         self._period: float | None = None
         self.latency: int | None = None
@@ -312,7 +313,7 @@ class Refiner:
         if not self._checked and frame.valid.any():
             frame.check()
             self._checked = True
-        last = self._last
+        last = self._newest
         if last is None:
             return
         if frame.frame != last.frame or list(frame.hand_side) != list(last.hand_side):

@@ -96,11 +96,10 @@ class CameraReader:
     def notes(self) -> list[str]:
         """What was unusual so far, one message each."""
         notes = []
-        if None not in (self._shape, self._requested_size) and self._shape[1::-1] != tuple(self._requested_size):
-            (width, height), (height_found, width_found) = self._requested_size, self._shape[:2]
-            notes.append(
-                f'{width}x{height} pixels were requested, and the camera delivers {width_found}x{height_found}'
-            )
+        requested, delivered = self._requested_size, None if self._shape is None else self._shape[1::-1]
+        if requested is not None and delivered is not None and delivered != tuple(requested):
+            sizes = [f'{width}x{height}' for width, height in (requested, delivered)]
+            notes.append(f'{sizes[0]} pixels were requested, and the camera delivers {sizes[1]}')
         if self._undecoded:
             notes.append(f'frames that could not be decoded, skipped: {self._undecoded}')
         return notes

@@ -138,12 +138,12 @@ class PyAVDecoder:
             return []
 
     def _stated_duration(self, units_per_second: int) -> float | None:
-        stream = self._stream
-        if stream.duration is not None:
-            return float(stream.duration * stream.time_base)
+        stream, unit = self._stream, self._stream.time_base
+        if stream.duration is not None and unit is not None:
+            return float(stream.duration * unit)
         if self._container.duration is None:
             return None
-        start = 0 if stream.start_time is None else float(stream.start_time * stream.time_base)
+        start = 0 if stream.start_time is None or unit is None else float(stream.start_time * unit)
         return max(self._container.duration / units_per_second - start, 0.0)
 
 

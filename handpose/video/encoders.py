@@ -148,7 +148,7 @@ class OpenCVEncoder:
                 self._written.unlink(missing_ok=True)
 
     def _show_until(self, count: int) -> None:
-        while self._count < count:
+        while self._count < count and self._image is not None:
             self._writer.write(self._image)
             self._count += 1
 

@@ -93,4 +93,4 @@ class LoadPredictions:
             The path.
         """
         name = f'{sample.meta["sequence"]}_{sample.meta["cameras"][0]}'
-        return inside_root(self.folder, f'{name.replace("/", "_")}.npz', 'the clip', error=DatasetError)
+        return str(inside_root(self.folder, f'{name.replace("/", "_")}.npz', 'the clip', error=DatasetError))

@@ -148,7 +148,7 @@ def _object_of(motion: RecordedMotion, sequence: int, to_table: NDArray, rng: Ge
         pose[:3, 3] = [*_far_corner(motion.joints[frames][motion.frame_valid[frames]], to_table), 0]
         return make_object(int(rng.choice(list(CLASSES))), rng), np.tile(pose, (count, 1, 1))
     rotvec, transl = (np.asarray(v, np.float64)[frames] for v in (motion.object_rotvec, motion.object_transl))
-    nearest = nearest_valid(np.isfinite(np.hstack([rotvec, transl])).all(1))
+    nearest = nearest_valid(np.isfinite(np.hstack([rotvec, transl])).all(1).reshape(-1))
     poses = np.tile(np.eye(4), (count, 1, 1))
     poses[:, :3, :3] = Rotation.from_rotvec(rotvec[nearest]).as_matrix()
     poses[:, :3, 3] = transl[nearest]
