@@ -98,6 +98,16 @@ def test_images_have_a_path_for_each_camera(roots, layout):
     assert HandSequence.stack([clip, dataset[1]]).validate().images.shape[:3] == (2, 5, 2)
 
 
+@pytest.mark.parametrize('layout', ['dexycb', 'ho3d'])
+def test_rotated_crops_of_each_camera(roots, layout):
+    crop = dict(type='HandCrop', size=128, rotation=np.pi)
+    clip = open_reader(roots, layout, cameras_per_clip=2, pipeline=[dict(type='LoadImages'), crop])[0].validate()
+    points = transform_points(clip.joints_3d[:, None].double(), clip.extrinsics[:, :, None].double())
+    valid = clip.joints_2d_valid & clip.joints_valid[:, None]
+    error = (project_points(points, clip.intrinsics[:, :, None].double()) - clip.joints_2d)[valid].abs().max()
+    assert clip.images.shape == (5, 2, 3, 128, 128) and valid.any() and error < 0.3  # labels are rounded to 0.05 pixels
+
+
 @pytest.mark.parametrize('layout', READERS)
 def test_cameras_that_are_left_over_and_too_many(roots, layout, caplog):
     assert '+' in open_reader(roots, layout, cameras_per_clip=2).sample_name(0)
