@@ -65,7 +65,7 @@ class EstimatorAdapter(BaseModel):
         TypeError: `estimator` is not an `Estimator`.
     """
 
-    def __init__(self, estimator: Estimator, frozen: Sequence[nn.Module] = ()):
+    def __init__(self, estimator: Estimator, frozen: Sequence[nn.Module] = ()) -> None:
         if not isinstance(estimator, Estimator):
             raise TypeError(
                 f'the model must be an Estimator, got {type(estimator).__name__}: derive it from '
