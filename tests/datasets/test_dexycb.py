@@ -321,7 +321,9 @@ def test_real_sample(tmp_path):
     folder = os.environ.get('HANDPOSE_REAL_DATA')
     if not folder:
         pytest.skip('HANDPOSE_REAL_DATA does not name a folder with dexycb_sample')
-    options = dict(setup='all', labels='joints_only', partial=True, cache_dir=tmp_path, pipeline=LOAD)
+    options = dict(
+        setup='all', sampling=centred(7), labels='joints_only', partial=True, cache_dir=tmp_path, pipeline=LOAD
+    )
     dataset = DexYCB(Path(folder) / 'dexycb_sample', **options)
     assert len(dataset) == 1
     clip = dataset[0].validate()
