@@ -10,6 +10,7 @@ import sys
 
 import dexycb_files as files
 import numpy as np
+from samplings import centred
 
 from handpose.datasets import DexYCB
 from handpose.datasets.dexycb import index as dexycb_index
@@ -18,10 +19,11 @@ from handpose.datasets.dexycb import layout as dexycb_layout
 FRAMES = 73
 MEASURE = """
 import resource, sys, time
-from handpose.datasets import DexYCB
+from handpose.datasets import ClipSampling, DexYCB
 resident = lambda: int(open('/proc/self/statm').read().split()[1]) * resource.getpagesize() / 2**20
 before, start = resident(), time.perf_counter()
-dataset = DexYCB(sys.argv[1], 's0', 'train', labels='joints_only')
+sampling = ClipSampling(7, 10, centred=True)
+dataset = DexYCB(sys.argv[1], 'train', setup='s0', sampling=sampling, labels='joints_only')
 seconds, opened = time.perf_counter() - start, resident() - before
 for index in range(0, len(dataset), len(dataset) // 200):
     dataset[index]
@@ -55,8 +57,9 @@ def test_full_size(tmp_path, monkeypatch, record_property):
     monkeypatch.setattr(dexycb_index, 'PARALLEL_FROM', 10**9)
     expected = {'train': 800 * 8 * (FRAMES - 10), 'val': 40 * 8 * (FRAMES - 10), 'test': 160 * 8 * (FRAMES - 10)}
     for split, count in expected.items():
-        assert len(DexYCB(tmp_path, split=split, setup='s0', labels='joints_only')) == count
-    assert len(DexYCB(tmp_path, split='test', setup='s0', labels='joints_only')) == 160 * 8
+        clips = DexYCB(tmp_path, split, setup='s0', sampling=centred(7, 10), labels='joints_only')
+        assert len(clips) == count
+    assert len(DexYCB(tmp_path, 'test', setup='s0', labels='joints_only')) == 160 * 8
     command = [sys.executable, '-c', MEASURE, str(tmp_path)]
     found = subprocess.run(command, capture_output=True, text=True, check=True).stdout.split()
     names = ('samples', 'seconds to open', 'MB after opening', 'ms per clip', 'MB after 400 clips')
