@@ -24,7 +24,7 @@ from handpose.experiments.ablation import (
     is_tested,
     is_trained,
     list_runs,
-    option_words,
+    option_strings,
     read_table,
     write_report,
 )
@@ -89,8 +89,10 @@ def _state_of(run: Run, train_settings: RunSettings, test_settings: RunSettings)
 def _list_runs(runs: Sequence[Run], states: Mapping[str, str]) -> None:
     """Prints every run with its folder and the options that make it."""
     for run in runs:
-        print(f'{run.name}: {states[run.name]}\n  train {run.train_dir}: {shlex.join(option_words(run.train_options))}')
-        print(f'  test {run.test_dir}: {shlex.join(option_words(run.test_options))}')
+        print(
+            f'{run.name}: {states[run.name]}\n  train {run.train_dir}: {shlex.join(option_strings(run.train_options))}'
+        )
+        print(f'  test {run.test_dir}: {shlex.join(option_strings(run.test_options))}')
 
 
 def _report(tables: Sequence[AblationTable], root: str) -> None:

@@ -47,12 +47,12 @@ def run(arguments: argparse.Namespace) -> None:
     features: dict[str, NDArray[np.float32]] = {}
     for split in SPLITS:
         if config.get(f'{split}_dataset') is not None:
-            features |= extract(estimator, whole_videos(config, split), split)
+            features |= extract(estimator, video_tracks(config, split), split)
     save_features(arguments.out, features, f'{config.model.type} of {arguments.config}, {checkpoint}')
     print(f'{arguments.out}: {len(features)} images; read it with LoadFeatures (docs/htt.md)')
 
 
-def whole_videos(config: Config, split: str) -> Any:
+def video_tracks(config: Config, split: str) -> Any:
     """Builds the dataset of a split as whole videos, without the augmentations of training."""
     options = {**config[f'{split}_dataset'].to_dict(), 'sampling': {'type': 'Tracks'}, 'pipeline': config.test_pipeline}
     return DATASETS.build(options)
@@ -63,7 +63,7 @@ def extract(estimator: VideoEstimator, videos: Any, split: str) -> dict[str, NDA
 
     Args:
         estimator: the trained system.
-        videos: the dataset, from `whole_videos`.
+        videos: the dataset, from `video_tracks`.
         split: its name, for the progress bar.
 
     Returns:

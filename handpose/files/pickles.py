@@ -1,8 +1,8 @@
 """Reads pickles of arrays and plain values, Python 2's too, and runs nothing that a file may hold.
 
-A pickle is a program that names functions and classes, calls them and sets the state of what they return. Here a name
-stands for a `StandIn`, which only records what it is given: no function, class or array of NumPy or of anything else
-can be reached from a file. Arrays are made afterwards, from the recorded bytes, and only of numbers, booleans and text.
+A pickle is a program that names functions and classes and calls them. Here each name refers to an `InertObject`, which
+only records its arguments: no function, class or array of NumPy can be reached from a file. Arrays are made afterwards
+from the recorded bytes, and hold only numbers, booleans and text.
 """
 
 import io
@@ -45,11 +45,8 @@ def refuse(reason: str) -> NoReturn:
     raise PickleError(f'was refused: {reason}; nothing was run')
 
 
-class StandIn:
-    """Takes the place of an object that a pickle makes: keeps the arguments of the call and the state, and is inert.
-
-    A subclass that stands for data defines `rebuild`.
-    """
+class InertObject:
+    """Replaces an object that a pickle makes: it keeps arguments and state. Data classes define `rebuild`."""
 
     def __init__(self, *arguments: Any) -> None:
         self.arguments = arguments
@@ -71,30 +68,30 @@ class StandIn:
         return self
 
 
-class OrderedMapping(StandIn):
+class OrderedMapping(InertObject):
     """collections.OrderedDict: pairs of keys and values. The reader makes an empty one itself, to be filled later."""
 
     def rebuild(self, contents: 'Contents') -> dict:
-        """See `StandIn.rebuild`: a dict."""
+        """See `InertObject.rebuild`: a dict."""
         pairs = contents.value(self.arguments[0])
         if not isinstance(pairs, list) or not all(isinstance(pair, (list, tuple)) and len(pair) == 2 for pair in pairs):
             refuse('a mapping is not made of keys and values')
         return _mapping([item for pair in pairs for item in pair])
 
 
-class _ArrayClass(StandIn):
+class _ArrayClass(InertObject):
     """numpy.ndarray: only named, never called."""
 
 
-class _Encode(StandIn):
+class _Encode(InertObject):
     """_codecs.encode, with which old protocols write bytes; the reader makes the bytes itself."""
 
 
-class _Bytes(StandIn):
+class _Bytes(InertObject):
     """bytes: how old protocols write empty ones, which the reader makes itself."""
 
 
-class _ArrayType(StandIn):
+class _ArrayType(InertObject):
     """numpy.dtype."""
 
     def rebuild(self, contents: 'Contents') -> np.dtype:
@@ -119,7 +116,7 @@ class _ArrayType(StandIn):
         return order
 
 
-class _Array(StandIn):
+class _Array(InertObject):
     """numpy.core.multiarray._reconstruct: an array, whose shape, type and bytes are its state."""
 
     def rebuild(self, contents: 'Contents') -> NDArray:
@@ -131,7 +128,7 @@ class _Array(StandIn):
         return contents.array(shape, kind, 'F' if columns_first else 'C', data)
 
 
-class _Buffer(StandIn):
+class _Buffer(InertObject):
     """numpy.core.numeric._frombuffer: an array in protocol 5."""
 
     def rebuild(self, contents: 'Contents') -> NDArray:
@@ -141,7 +138,7 @@ class _Buffer(StandIn):
         return contents.array(shape, kind, order, data)
 
 
-class _Scalar(StandIn):
+class _Scalar(InertObject):
     """numpy.core.multiarray.scalar: one number."""
 
     def rebuild(self, contents: 'Contents') -> Any:
@@ -151,13 +148,13 @@ class _Scalar(StandIn):
 
 
 _EMPTY: dict[Any, type] = {OrderedMapping: dict, _Bytes: bytes}
-ARRAY_NAMES: dict[tuple[str, str], type[StandIn]] = {
+ARRAY_NAMES: dict[tuple[str, str], type[InertObject]] = {
     ('_codecs', 'encode'): _Encode,
     ('__builtin__', 'bytes'): _Bytes,
     ('numpy', 'ndarray'): _ArrayClass,
     ('numpy', 'dtype'): _ArrayType,
 }
-"""The table {(module, name): StandIn} that NumPy arrays and scalars of any version need."""
+"""The table {(module, name): InertObject} that NumPy arrays and scalars of any version need."""
 for _core in ('numpy.core', 'numpy._core'):
     ARRAY_NAMES[f'{_core}.multiarray', '_reconstruct'] = _Array
     ARRAY_NAMES[f'{_core}.multiarray', 'scalar'] = _Scalar
@@ -192,7 +189,7 @@ class Contents:
         if self._depth > MOST_NESTED or self._values < 0:
             refuse('its values are nested too deeply, or refer to each other too often')
         found = recorded
-        if isinstance(recorded, StandIn):
+        if isinstance(recorded, InertObject):
             if recorded.value is None:
                 recorded.value = recorded.rebuild(self)
             found = recorded.value
@@ -260,11 +257,13 @@ class _Reader(_Unpickler):
 
     dispatch = dict(_Unpickler.dispatch)
 
-    def __init__(self, data: bytes, contents: Contents, names: dict[tuple[str, str], type[StandIn]], kind: str) -> None:
+    def __init__(
+        self, data: bytes, contents: Contents, names: dict[tuple[str, str], type[InertObject]], kind: str
+    ) -> None:
         super().__init__(io.BytesIO(data), encoding='latin1')
         self.contents, self.names, self.kind = contents, names, kind
 
-    def find_class(self, module: str, name: str) -> type[StandIn]:
+    def find_class(self, module: str, name: str) -> type[InertObject]:
         """The stand-in for a name."""
         if (module, name) not in self.names:
             refuse(f'it asks for {module[:80]}.{name[:80]}, which {self.kind} does not need')
@@ -290,7 +289,7 @@ class _Reader(_Unpickler):
     def load_build(self) -> None:
         """Records the state of a stand-in."""
         state, made = self.stack.pop(), self.stack[-1]
-        if not isinstance(made, StandIn) or made.state is not None:
+        if not isinstance(made, InertObject) or made.state is not None:
             refuse(f'it changes the state of {"a name" if _is_name(made) else type(made).__name__}')
         made.state = state
 
@@ -351,7 +350,7 @@ for _name, _method in {**_OWN, **dict.fromkeys(_REFUSED, _Reader.load_refused)}.
 
 
 def _is_name(value: Any) -> bool:
-    return isinstance(value, type) and issubclass(value, StandIn)
+    return isinstance(value, type) and issubclass(value, InertObject)
 
 
 def _only(kind: type, value: Any) -> Any:
@@ -367,16 +366,16 @@ def _mapping(items: list[Any]) -> dict:
     return dict(zip(items[::2], items[1::2], strict=True))
 
 
-def load_pickle(path: str | Path, kind: str, names: dict[tuple[str, str], type[StandIn]] = ARRAY_NAMES) -> Any:
+def load_pickle(path: str | Path, kind: str, names: dict[tuple[str, str], type[InertObject]] = ARRAY_NAMES) -> Any:
     """Unpickles a file of plain values and arrays; text and bytes of Python 2 are read as latin1.
 
     Args:
         path: the file.
         kind: what the file should be, for the message, e.g. 'a MANO file'.
-        names: what the file may name, {(module, name): StandIn}; `ARRAY_NAMES`, or these and more.
+        names: what the file may name, {(module, name): InertObject}; `ARRAY_NAMES`, or these and more.
 
     Returns:
-        The value, usually a dict. An object that its `StandIn` does not rebuild stays one.
+        The value, usually a dict. An object that its `InertObject` does not rebuild stays one.
 
     Raises:
         PickleError: the file cannot be opened, is damaged or too large, or asks for something else.

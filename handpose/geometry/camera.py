@@ -3,7 +3,7 @@
 Batched over leading dims `...` (they broadcast), differentiable. Metres, pixels, radians. Camera axes are OpenCV's:
 x right, y down, z forward. Pixel centres lie at integer coordinates, so an image w pixels wide spans -0.5 to w - 0.5;
 points and box edges are numbers on that axis.
-Intrinsics (..., 3, 3) end in the row (0, 0, 1); their upper left 2x2 block may be any invertible one (skew, a turned
+Intrinsics (..., 3, 3) end in the row (0, 0, 1); their upper left 2x2 block may be any invertible one (skew, a rotated
 crop).
 """
 

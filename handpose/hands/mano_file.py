@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handpose.files.pickles import ARRAY_NAMES, Contents, OrderedMapping, PickleError, StandIn, load_pickle, refuse
+from handpose.files.pickles import ARRAY_NAMES, Contents, InertObject, OrderedMapping, PickleError, load_pickle, refuse
 
 REQUIRED = {
     'v_template': (778, 3),
@@ -30,7 +30,7 @@ class MANOFileError(ValueError):
     """A MANO file that is missing, not a MANO file, or holds what this reader refuses."""
 
 
-class _Chumpy(StandIn):
+class _Chumpy(InertObject):
     """chumpy.ch.Ch: an array in `x`."""
 
     def rebuild(self, contents: Contents) -> NDArray:
@@ -38,7 +38,7 @@ class _Chumpy(StandIn):
         return _array_of(contents, self.state, 'x')
 
 
-class _Selection(StandIn):
+class _Selection(InertObject):
     """chumpy.reordering.Select: entries `idxs` of `a`, in the shape `preferred_shape`."""
 
     def rebuild(self, contents: Contents) -> NDArray:
@@ -55,7 +55,7 @@ class _Selection(StandIn):
         return source.ravel()[index.ravel().astype(np.int64)].reshape(shape)
 
 
-class _Sparse(StandIn):
+class _Sparse(InertObject):
     """A compressed sparse matrix of scipy; `major` is the axis that `indptr` counts along."""
 
     major = 0
@@ -92,16 +92,16 @@ class _SparseColumns(_Sparse):
     major = 1
 
 
-class _Object(StandIn):
+class _Object(InertObject):
     """The base class of plain objects: only named."""
 
 
-class _Reconstructor(StandIn):
+class _Reconstructor(InertObject):
     """copyreg._reconstructor, by which protocols 0 and 1 make plain objects."""
 
     def __new__(cls, *arguments: Any) -> Any:
         """An object of the stand-in that the file names."""
-        names = [name for name in arguments if isinstance(name, type) and issubclass(name, StandIn)]
+        names = [name for name in arguments if isinstance(name, type) and issubclass(name, InertObject)]
         if len(arguments) != 3 or len(names) != 2 or names[1] is not _Object or names[0] not in _OBJECTS:
             refuse('it rebuilds an object that no MANO file holds')
         return names[0]()
@@ -118,14 +118,14 @@ def _array_of(contents: Contents, state: Any, key: str) -> NDArray:
     return found
 
 
-def _known_names() -> dict[tuple[str, str], type[StandIn]]:
+def _allowed_names() -> dict[tuple[str, str], type[InertObject]]:
     """The full table of names that a MANO pickle may mention."""
     table = {**ARRAY_NAMES, ('collections', 'OrderedDict'): OrderedMapping}
     for module in ('copyreg', 'copy_reg'):
         table[module, '_reconstructor'] = _Reconstructor
     for module in ('builtins', '__builtin__'):
         table[module, 'object'] = _Object
-        table[module, 'set'] = StandIn
+        table[module, 'set'] = InertObject
     table['chumpy.ch', 'Ch'] = _Chumpy
     table['chumpy.reordering', 'Select'] = _Selection
     for layout, stand_in in (('csc', _SparseColumns), ('csr', _SparseRows)):
@@ -156,7 +156,7 @@ def load_mano_file(path: str | Path) -> dict[str, NDArray]:
             'needs no licence.'
         )
     try:
-        model = load_pickle(path, 'a MANO file', _known_names())
+        model = load_pickle(path, 'a MANO file', _allowed_names())
     except PickleError as error:
         raise MANOFileError(f'{path} {error}. Download it again.') from None
     if not isinstance(model, dict):

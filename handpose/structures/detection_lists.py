@@ -37,7 +37,7 @@ def hands_as_arrays(landmarks: Sequence[Any], handedness: Any, score: Any) -> tu
     return points, names, None if score is None else _per_hand('score', score, frames, 0.0)
 
 
-def whole_numbers(name: str, values: ArrayLike) -> NDArray:
+def as_integers(name: str, values: ArrayLike) -> NDArray:
     """Converts whole numbers, floats without a fraction, or strings of digits such as '000012'.
 
     Args:
@@ -60,7 +60,7 @@ def whole_numbers(name: str, values: ArrayLike) -> NDArray:
     elif values.dtype.kind == 'U':
         wrong = ~(np.char.isdecimal(values) & (np.char.str_len(values) <= 18))
     elif values.dtype.kind == 'S':
-        return whole_numbers(name, np.char.decode(values, 'latin-1'))
+        return as_integers(name, np.char.decode(values, 'latin-1'))
     if wrong.any():
         raise PredictionsError(
             f'{name} must be whole numbers, or strings of digits such as "000012", got {values[wrong][0].item()!r}'

@@ -11,7 +11,7 @@ from numpy.typing import ArrayLike, NDArray
 
 from handpose.hands.model import HandModel
 from handpose.hands.sides import SIDE_LABELS, Side
-from handpose.structures.detection_lists import flags, hands_as_arrays, is_ragged, numbers, whole_numbers
+from handpose.structures.detection_lists import as_integers, flags, hands_as_arrays, is_ragged, numbers
 from handpose.structures.prediction_checks import PredictionsError, sides_as_numbers
 from handpose.structures.predictions import Predictions
 
@@ -128,7 +128,7 @@ def from_hamer(
         PredictionsError: shapes that do not fit; neither or both of timestamps and fps.
     """
     points, shift = numbers('keypoints_3d', keypoints_3d), numbers('cam_t', cam_t)
-    right, frames = flags('is_right', is_right), whole_numbers('frame_index', frame_index)
+    right, frames = flags('is_right', is_right), as_integers('frame_index', frame_index)
     rows = len(points)
     _check_shapes(
         dict(keypoints_3d=(points, (rows, 21, 3)), cam_t=(shift, (rows, 3)), is_right=(right, (rows,)))

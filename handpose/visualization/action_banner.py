@@ -55,7 +55,7 @@ class ActionBanner:
         letters = round(self.height * 0.13)
         bars_left = round(self.width * _BARS_START)
         now = int(np.searchsorted(self.frames, t, side='right')) - 1
-        self._draw_words(image, now, letters, bars_left)
+        self._draw_text(image, now, letters, bars_left)
         if now >= 0:
             self._draw_bars(image, self.scores[now], letters, bars_left)
         done = round(self.width * (t + 1) / self.num_frames)
@@ -63,7 +63,7 @@ class ActionBanner:
         image[-4:, :done] = _FAINT
         return image
 
-    def _draw_words(self, image: np.ndarray, now: int, letters: int, max_width: int) -> None:
+    def _draw_text(self, image: np.ndarray, now: int, letters: int, max_width: int) -> None:
         best = None if now < 0 else int(self.scores[now].argmax())
         words = '...' if best is None else f'{self._named(best, self.scores[now, best])}  {self.scores[now, best]:.2f}'
         x, step = letters, self.height / 3

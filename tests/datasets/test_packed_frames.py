@@ -507,7 +507,7 @@ def test_a_reader_that_is_open_during_an_update(store, originals):
     pack_frames(store, root, kept, prune=True)
     assert list(store.glob('retired-*.bin'))
     for opened in (fresh, used):
-        assert contents(opened, originals) == data and list(opened.shard_troubles()) == []
+        assert contents(opened, originals) == data and list(opened.shard_errors()) == []
     newest = PackedFrames(store)
     assert len(newest) == len(kept) and contents(newest, kept) == {path: data[path] for path in kept}
     before = {path.name for path in store.glob('frames-*.bin')}

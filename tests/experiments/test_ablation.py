@@ -20,7 +20,7 @@ from handpose.engine.options import split_options
 from handpose.evaluation.summary import save_records
 from handpose.experiments.ablation.report import write_report
 from handpose.experiments.ablation.runs import Workers, is_tested, is_trained, read_record, weights_for
-from handpose.experiments.ablation.table import TableError, check_runs, list_runs, option_words, read_table
+from handpose.experiments.ablation.table import TableError, check_runs, list_runs, option_strings, read_table
 
 CONFIG = str(Path(__file__).parents[2] / 'configs' / 'deformer' / 'synthetic_paper.py')
 CLIPS = {'type': 'RandomClips', '_delete_': True}
@@ -154,7 +154,7 @@ def test_a_bad_row_is_found_before_anything_runs(tmp_path, options, words):
 
 def test_words_of_the_command_line_mean_the_same(tmp_path):
     options = {'epochs': 3, 'val_dataloader': None, 'crop_rotation': 0.25, 'train_dataset': CLIPS}
-    words = option_words(options)
+    words = option_strings(options)
     assert load_config(CONFIG, split_options(words)).to_dict() == load_config(CONFIG, options).to_dict()
     assert load_config(CONFIG, options).train_dataloader.dataset.type == 'RandomClips'
 

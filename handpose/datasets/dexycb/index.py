@@ -126,7 +126,7 @@ def _load(folder: Path, fingerprint: str) -> DexYCBIndex | None:
             return None
         status_bytes = (folder / STATUS_FILE).read_bytes()
         status = np.frombuffer(status_bytes, np.uint8)
-        if hashlib.sha256(status_bytes).hexdigest() != content['status'] or not _labels_are_whole(folder, content):
+        if hashlib.sha256(status_bytes).hexdigest() != content['status'] or not _labels_are_complete(folder, content):
             return None
     except (OSError, ValueError, KeyError, TypeError, RecursionError):
         return None
@@ -149,7 +149,7 @@ def _digest(content: dict[str, Any]) -> str:
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
-def _labels_are_whole(folder: Path, content: dict[str, Any]) -> bool:
+def _labels_are_complete(folder: Path, content: dict[str, Any]) -> bool:
     """Whether the labels of every track have the checksum that was noted when they were written."""
     lengths = [row[NUM_FRAMES] for row in content['sequences'] for _ in row[SERIALS]]
     path = folder / LABELS_FILE

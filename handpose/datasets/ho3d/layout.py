@@ -228,7 +228,7 @@ def _is_nan(value: Any) -> bool:
 
 
 def _opencv_pose(pose: NDArray) -> NDArray:
-    """Rotvecs (16, 3) of HO3D's 48 numbers: the wrist's turned into OpenCV's axes, the fingers' as they are."""
+    """Rotvecs (16, 3) of HO3D's 48 numbers: the wrist's rotated into OpenCV's axes, the fingers' as they are."""
     pose = pose.reshape(16, 3).copy()
     pose[0] = (HALF_TURN * Rotation.from_rotvec(pose[0])).as_rotvec()
     return pose

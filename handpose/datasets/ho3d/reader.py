@@ -105,9 +105,9 @@ class HO3D(HandModelOptions, VideoDataset):
         joints = torch.from_numpy(records['joints'][:, :1])
         intrinsics = torch.from_numpy(records['camera'][nearest, cameras])
         hand_valid = torch.from_numpy(annotated[:, :1])
-        joints_valid = self._known_joints(hand_valid)
+        joints_valid = self._annotated_joints(hand_valid)
         joints_2d = project_points(torch.from_numpy(records['joints']), intrinsics)
-        joints_2d_valid = self._known_joints(torch.from_numpy(annotated))
+        joints_2d_valid = self._annotated_joints(torch.from_numpy(annotated))
         sample = HandSequence(
             meta={
                 'version': self.version,
@@ -157,7 +157,7 @@ class HO3D(HandModelOptions, VideoDataset):
                 records[frame]['joints'] = self._truth[view.lines[frame]]
         return np.stack([records[frame] for frame in frames.tolist()])
 
-    def _known_joints(self, hand: Tensor) -> Tensor:
+    def _annotated_joints(self, hand: Tensor) -> Tensor:
         """Which joints (..., 21) of annotated hands (...) have labels: in the evaluation part the wrist alone."""
         valid = hand[..., None].repeat(*[1] * hand.ndim, 21)
         if self.part == 'evaluation' and self._truth is None:

@@ -65,7 +65,7 @@ class PackedFrames:
         self.root = os.path.abspath(self.table.header['root'] if root is None else root)
         self._files: dict[int, FileIO] = {}
         if check:
-            for message in self.shard_troubles():
+            for message in self.shard_errors():
                 raise DatasetError(message)
             self.check_sources()
 
@@ -125,13 +125,13 @@ class PackedFrames:
         (run,) = _runs([row])
         return self._frame(place, row, self._pread(run), run.start)
 
-    def source_trouble(self, place: int) -> str | None:
+    def source_error(self, place: int) -> str | None:
         """A message when the original of row `place` has changed since the store was made, else None."""
         path = f'{self.root}/{self.table.name(place)}'
         wrong = source_change(self.table.row(place), path)
         return None if wrong is None else f'{path} {wrong} since {self.folder} was packed'
 
-    def shard_troubles(self) -> Iterator[str]:
+    def shard_errors(self) -> Iterator[str]:
         """Messages about files of the store that are missing, or longer or shorter than they should be."""
         for number, shard in enumerate(self.table.header['shards']):
             path = self.shard_name(number)
@@ -141,7 +141,7 @@ class PackedFrames:
             size = path.stat().st_size if path.exists() else None
             if size != shard['size']:
                 found = 'is missing' if size is None else f'has {size} bytes instead of {shard["size"]}'
-                yield f'{path} {found}; {rebuild_words(self.folder)}'
+                yield f'{path} {found}; {rebuild_hint(self.folder)}'
 
     def shard_name(self, number: int) -> Path:
         """The file of shard `number` of the index; under its other name where an update has retired it since."""
@@ -156,7 +156,7 @@ class PackedFrames:
             DatasetError: some have changed since the store was made.
         """
         places = np.unique(np.linspace(0, len(self) - 1, min(len(self), SAMPLED_SOURCES)).astype(int))
-        found = [message for place in places.tolist() if (message := self.source_trouble(place))]
+        found = [message for place in places.tolist() if (message := self.source_error(place))]
         if found:
             more = f' ({len(found)} of {len(places)} originals that were looked at)' if len(found) > 1 else ''
             raise DatasetError(
@@ -218,7 +218,7 @@ class PackedFrames:
                 return data, None
             wrong = 'is damaged: its checksum does not fit' if len(data) == row.size else 'is cut off'
         where = f'frame {self.table.name(place)!r} (from byte {row.offset} of {self.shard_name(row.shard)})'
-        return None, DatasetError(f'{where} {wrong}; {rebuild_words(self.folder)}')
+        return None, DatasetError(f'{where} {wrong}; {rebuild_hint(self.folder)}')
 
 
 def _runs(rows: list[FrameRow]) -> Iterator[_Run]:
@@ -303,9 +303,9 @@ def _open_index(folder: Path) -> FrameTable:
     try:
         return map_table(path)
     except DatasetError as error:
-        raise DatasetError(f'{error}; {rebuild_words(folder)}') from error
+        raise DatasetError(f'{error}; {rebuild_hint(folder)}') from error
 
 
-def rebuild_words(folder: str | Path) -> str:
+def rebuild_hint(folder: str | Path) -> str:
     """The end of a message about damage."""
     return f'rebuild it: {TOOL} --out {folder} --rebuild'

@@ -36,7 +36,7 @@ from handpose.datasets.io.packed_format import (
     read_shard_table,
     table_bytes,
 )
-from handpose.datasets.io.packed_frames import PackedFrames, name_under, rebuild_words, retired_path, source_change
+from handpose.datasets.io.packed_frames import PackedFrames, name_under, rebuild_hint, retired_path, source_change
 from handpose.datasets.io.recoding import Recoding, WrongSizeError
 from handpose.datasets.transforms.load import decode_image
 from handpose.files.atomic import atomic_file, atomic_write, remove_unfinished
@@ -62,7 +62,7 @@ class Packed(NamedTuple):
     damaged: list[str]
 
 
-def unwatched(items: Iterable, words: str, total: int) -> Iterable:
+def no_progress(items: Iterable, words: str, total: int) -> Iterable:
     """Gives the items without showing anything; see `pack_frames`."""
     return items
 
@@ -76,7 +76,7 @@ def pack_frames(
     prune: bool = False,
     shard_bytes: int = SHARD_BYTES,
     workers: int = 4,
-    watch: Watch = unwatched,
+    watch: Watch = no_progress,
 ) -> Packed:
     """Makes a store of image files, or brings one up to date: packs what it lacks and what has changed.
 
@@ -109,7 +109,7 @@ def pack_frames(
         header = _found_header(folder, shards)
         given, root = root, os.path.abspath(root or header.get('root', '.'))
         names = {name_under(root, path) for path in paths}
-        known, lost = _known_frames(folder, shards)
+        known, lost = _listed_frames(folder, shards)
         wanted = names if prune else names | set(known)
         if not wanted:
             raise DatasetError(f'{folder} holds no packed store; name a config whose images are to be packed')
@@ -127,7 +127,7 @@ def pack_frames(
 
 
 def check_store(
-    folder: str | Path, root: str | Path | None = None, paths: Iterable[str] = (), watch: Watch = unwatched
+    folder: str | Path, root: str | Path | None = None, paths: Iterable[str] = (), watch: Watch = no_progress
 ) -> list[str]:
     """Reads a whole store and compares it with its checksums, with its originals where they are, and with a list.
 
@@ -144,12 +144,12 @@ def check_store(
         store = PackedFrames(folder, root, check=False)
     except DatasetError as error:
         return [str(error)]
-    found = list(store.shard_troubles())
+    found = list(store.shard_errors())
     for number in range(len(store.table.header['shards'])):
         with suppress(OSError):  # said above
-            found += _table_trouble(store.shard_name(number), folder)
+            found += _table_error(store.shard_name(number), folder)
     for place in watch(range(len(store)), 'checking', len(store)):
-        message = store.source_trouble(place)
+        message = store.source_error(place)
         if message is not None:
             found.append(message)
         elif store.shard_name(store.table.row(place).shard).exists():
@@ -160,11 +160,11 @@ def check_store(
     return found + [f'{folder} lacks {name}' for name in lacking]
 
 
-def _table_trouble(path: Path, folder: str | Path) -> list[str]:
+def _table_error(path: Path, folder: str | Path) -> list[str]:
     try:
         read_shard_table(path)
     except DatasetError as error:
-        return [f'{error}; {rebuild_words(folder)}']
+        return [f'{error}; {rebuild_hint(folder)}']
     return []
 
 
@@ -199,7 +199,7 @@ def _found_header(folder: Path, shards: list[Shard]) -> dict[str, Any]:
     return shards[0][1].header if shards else {}
 
 
-def _known_frames(folder: Path, shards: list[Shard]) -> tuple[dict[str, int], set[str]]:
+def _listed_frames(folder: Path, shards: list[Shard]) -> tuple[dict[str, int], set[str]]:
     """{name: state} of all frames that are in the store or were, and the names of those that no shard has any more."""
     tables: list[tuple[Path | None, FrameTable]] = list(shards)
     with suppress(DatasetError, OSError):

@@ -1,6 +1,6 @@
 """What the readers of pose sequences hold in memory, and how a clip in one camera's frame is made of it.
 
-Labels lie in the world of a recording, as numpy arrays, for its annotated frames alone; a clip is turned into its
+Labels lie in the world of a recording, as numpy arrays, for its annotated frames alone; a clip is rotated into its
 camera's frame when it is asked for. Legend: N annotated frames, T frames of a clip, H hands.
 """
 
@@ -332,8 +332,8 @@ def _with_hand_parameters(
     valid = valid & hands.valid[rows]
     pose = hands.pose[rows].astype(np.float64)
     for hand in range(pose.shape[1]):
-        turned = Rotation.from_matrix(np.array(matrix[:, :3, :3])) * Rotation.from_rotvec(pose[:, hand, 0])
-        pose[:, hand, 0] = turned.as_rotvec()
+        rotated = Rotation.from_matrix(np.array(matrix[:, :3, :3])) * Rotation.from_rotvec(pose[:, hand, 0])
+        pose[:, hand, 0] = rotated.as_rotvec()
     count = np.maximum(valid.sum(0), 1)[:, None]
     shape = np.where(valid[..., None], hands.shape[rows], 0).sum(0) / count
     wrist = hands.wrist[rows] @ matrix[:, :3, :3].swapaxes(-1, -2) + matrix[:, None, :3, 3]

@@ -157,7 +157,7 @@ def _checked(found: dict[str, NDArray]) -> RecordedMotion:
     for side in found['hand_side']:
         check_choice('hand_side', str(side), SIDE_LABELS)
     valid = found['frame_valid']
-    _check_whole_sequences(found['joints'], valid, names, lengths)
+    _check_complete_sequences(found['joints'], valid, names, lengths)
     _check_hand(found, valid)
     fps = float(found['fps'])
     if not 0 < fps < np.inf:
@@ -206,7 +206,7 @@ def _plausible(motion: RecordedMotion) -> RecordedMotion:
             check_intrinsics(motion.camera_intrinsics[number], f'camera_intrinsics of {serial}', size)
         check_extrinsics(motion.camera_extrinsics, 'camera_extrinsics')
     usable = np.asarray(usable.all(1))
-    _check_whole_sequences(motion.joints, usable, motion.sequence_names, motion.sequence_lengths)
+    _check_complete_sequences(motion.joints, usable, motion.sequence_names, motion.sequence_lengths)
     return replace(motion, frame_valid=usable)
 
 
@@ -270,7 +270,7 @@ def _check_names(found: dict[str, NDArray], names: list[str]) -> None:
         raise DatasetError(f'all_sequence_names must hold every sequence, but lacks {missing[0]!r}')
 
 
-def _check_whole_sequences(joints: NDArray, valid: NDArray, names: list[str], lengths: NDArray) -> None:
+def _check_complete_sequences(joints: NDArray, valid: NDArray, names: list[str], lengths: NDArray) -> None:
     broken = valid & ~np.isfinite(joints).all((1, 2))
     stops = lengths.cumsum()
     if broken.any():

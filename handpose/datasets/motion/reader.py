@@ -120,8 +120,8 @@ class MotionClips(HandModelOptions, VideoDataset):
         assert motion.hand_pose is not None and motion.hand_transl is not None and motion.hand_shape is not None
         pose, transl = (torch.from_numpy(v[rows].astype(np.float64)) for v in (motion.hand_pose, motion.hand_transl))
         pose = torch.where(valid[:, None, None], pose, 0)
-        turned = Rotation.from_matrix(matrix[:3, :3].numpy()) * Rotation.from_rotvec(pose[:, 0].numpy())
-        pose[:, 0] = torch.where(valid[:, None], torch.from_numpy(turned.as_rotvec()), 0)
+        rotated = Rotation.from_matrix(matrix[:3, :3].numpy()) * Rotation.from_rotvec(pose[:, 0].numpy())
+        pose[:, 0] = torch.where(valid[:, None], torch.from_numpy(rotated.as_rotvec()), 0)
         # The model turns about its own wrist J0, so R (transl + J0) + t - J0 is its translation in the camera.
         rest = self._rest_wrists[sequence]
         transl = torch.where(valid[:, None], transform_points(transl + rest, matrix) - rest, 0)

@@ -9,7 +9,7 @@ from handpose.experiments.ablation.table import (
     TableError,
     check_runs,
     list_runs,
-    option_words,
+    option_strings,
     read_table,
 )
 
@@ -23,7 +23,7 @@ __all__ = [
     'is_tested',
     'is_trained',
     'list_runs',
-    'option_words',
+    'option_strings',
     'read_table',
     'write_report',
 ]

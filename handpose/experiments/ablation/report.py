@@ -10,7 +10,7 @@ import numpy as np
 from handpose.evaluation import MetricSpec
 from handpose.experiments.ablation.results import LEVEL, NUM_RESAMPLES, collect, reported_numbers
 from handpose.experiments.ablation.runs import is_tested, is_trained
-from handpose.experiments.ablation.table import AblationTable, Run, option_words
+from handpose.experiments.ablation.table import AblationTable, Run, option_strings
 from handpose.files.atomic import atomic_write
 
 
@@ -70,7 +70,7 @@ def _introduction(table: AblationTable, results: Mapping[str, Any]) -> str:
     split += '' if tested['sequences'] is None else f' in {tested["sequences"]} sequences'
     return (
         f'Options of `{table.config}`, each row trained from scratch for {iterations} iterations '
-        f'(`{" ".join(option_words(budget))}`), which is a small budget: the table compares the rows with this '
+        f'(`{" ".join(option_strings(budget))}`), which is a small budget: the table compares the rows with this '
         f'budget and says nothing about the published figures.' + (f' Test split: {split.strip()}.' if split else '')
     )
 
@@ -143,14 +143,14 @@ def _how_made(table: AblationTable, results: Mapping[str, Any]) -> str:
     option_lines = [
         f'- {name}: '
         + (f'weights of "{row.weights_of}", ' if row.weights_of else '')
-        + (f'`{" ".join(option_words(row.options))}`' if row.options else 'the unmodified config')
+        + (f'`{" ".join(option_strings(row.options))}`' if row.options else 'the unmodified config')
         for name, row in ((row.name, row) for row in table.rows)
     ]
-    test = f', additionally in every test `{" ".join(option_words(table.test))}`' if table.test else ''
+    test = f', additionally in every test `{" ".join(option_strings(table.test))}`' if table.test else ''
     return (
         f'`python tools/ablate.py {_shown(table.path)}`\n\n'
         + '\n'.join(option_lines)
-        + f'\n\nCommon options `{" ".join(option_words(table.budget))}`{test}; seeds '
+        + f'\n\nCommon options `{" ".join(option_strings(table.budget))}`{test}; seeds '
         f'{", ".join(map(str, table.seeds))}. {training["runs"]} training runs of {low / 60:.1f} to {high / 60:.1f} '
         f'minutes with one thread each ({"; ".join(training["machines"])}), with other work in parallel.'
     )

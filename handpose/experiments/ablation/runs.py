@@ -15,7 +15,7 @@ from typing import Any
 import torch
 
 from handpose.engine.checkpoints import checkpoint_files, iteration_of, newest_checkpoint
-from handpose.experiments.ablation.table import Run, RunSettings, TableError, option_words
+from handpose.experiments.ablation.table import Run, RunSettings, TableError, option_strings
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import read_json
 from handpose.registry import defaults_of
@@ -184,7 +184,7 @@ class Workers:
         settings: RunSettings,
     ) -> None:
         folder.mkdir(parents=True, exist_ok=True)
-        command = [*self.command, *arguments, '--cfg-options', *option_words(options)]
+        command = [*self.command, *arguments, '--cfg-options', *option_strings(options)]
         record: dict[str, Any] = {
             'config': run.table.config,
             'options': options,

@@ -174,7 +174,7 @@ def check_runs(runs: Sequence[Run]) -> dict[str, tuple[RunSettings, RunSettings]
     for run in runs:
         both = (run.train_options, run.test_options)
         for options in both:
-            _check_words(run.table.config, options)
+            _check_options(run.table.config, options)
         configs = [load_config(run.table.config, options) for options in both]
         for config, names in zip(configs, ('train_dataset', 'test_dataset'), strict=True):
             for registry, part in ((MODELS, config.model), (DATASETS, config[names])):
@@ -224,7 +224,7 @@ def _check_untrained(run: Run, model: nn.Module) -> None:
         )
 
 
-def option_words(options: Mapping[str, Any]) -> list[str]:
+def option_strings(options: Mapping[str, Any]) -> list[str]:
     """Writes options as words of `--cfg-options`; the values that they replace decide how they are read.
 
     Args:
@@ -235,11 +235,11 @@ def option_words(options: Mapping[str, Any]) -> list[str]:
 
 def _same(config: str, options: Mapping[str, Any]) -> bool:
     """True when a command line would make the same config of the options."""
-    words = split_options(option_words(options))
+    words = split_options(option_strings(options))
     return load_config(config, options).to_dict() == load_config(config, words).to_dict()
 
 
-def _check_words(config: str, options: Mapping[str, Any]) -> None:
+def _check_options(config: str, options: Mapping[str, Any]) -> None:
     """Refuses options that a command line would turn into others."""
     if _same(config, options):
         return

@@ -74,7 +74,7 @@ class ConstantHand(Estimator):
 def fit_constant_hands(clips: Iterable[HandSequence], iterations: int = 10) -> dict[str, ConstantHand]:
     """Fits the arithmetic mean and the Procrustes mean of the true hands of each side.
 
-    The Procrustes mean is the shape left when every pose is aligned by rotation and scale; it is turned to lie as the
+    The Procrustes mean is the shape left when every pose is aligned by rotation and scale; it is rotated to lie as the
     arithmetic mean does, so that its wrist-aligned error is as small as a constant orientation allows.
 
     Args:

@@ -113,7 +113,7 @@ def move_hand(hand_pose: NDArray, hand_transl: NDArray, rest_wrist: NDArray, rig
         (..., 51): global rotvec, 45 finger values, translation.
     """
     leading = hand_pose.shape[:-2]
-    turned = Rotation.from_matrix(rigid[:3, :3]) * Rotation.from_rotvec(hand_pose[..., 0, :].reshape(-1, 3))
+    rotated = Rotation.from_matrix(rigid[:3, :3]) * Rotation.from_rotvec(hand_pose[..., 0, :].reshape(-1, 3))
     transl = (hand_transl + rest_wrist) @ rigid[:3, :3].T + rigid[:3, 3] - rest_wrist
     fingers = hand_pose[..., 1:, :].reshape(*leading, 45)
-    return np.concatenate([turned.as_rotvec().reshape(*leading, 3), fingers, transl], -1)
+    return np.concatenate([rotated.as_rotvec().reshape(*leading, 3), fingers, transl], -1)

@@ -193,8 +193,8 @@ def capture_cameras(scene: Scene) -> dict[str, Any]:
 def _project(scene: Scene, joints: NDArray) -> NDArray:
     """Pixels (K, F, J, 2) of joints (F, J, 3) in the table frame; far outside where a joint is behind a camera."""
     extrinsics = scene.extrinsics[0]
-    turned = np.einsum('kij,fnj->kfni', extrinsics[:, :3, :3], joints) + extrinsics[:, None, None, :3, 3]
-    pixels = np.einsum('kij,kfnj->kfni', scene.intrinsics, turned)
+    rotated = np.einsum('kij,fnj->kfni', extrinsics[:, :3, :3], joints) + extrinsics[:, None, None, :3, 3]
+    pixels = np.einsum('kij,kfnj->kfni', scene.intrinsics, rotated)
     return np.where(pixels[..., 2:] > 0, pixels[..., :2] / np.maximum(pixels[..., 2:], 1e-6), -1e6)
 
 

@@ -74,7 +74,7 @@ class ScriptContext:
         return self.rng.uniform(low, high)
 
     def yaw(self, spread: float) -> NDArray:
-        """A pose (4, 4) at the origin, turned about z by up to `spread` degrees."""
+        """A pose (4, 4) at the origin, rotated about z by up to `spread` degrees."""
         return pose(degrees=(0, 0, self.uniform(-spread, spread)))
 
     def pulses(self, low: float, high: float) -> NDArray:
@@ -105,7 +105,7 @@ class ScriptContext:
     ) -> Grip:
         """A palm grip on the side of an object that is the hand's own; elbow outwards (yaw) and low (tilt), degrees."""
         grip = palm_grip(self.model, self.shape, item, height, np.deg2rad(self.uniform(*tilt)))
-        return grip.turned(np.deg2rad(self.uniform(*yaw))).of_side(side)
+        return grip.rotated(np.deg2rad(self.uniform(*yaw))).of_side(side)
 
     def pads(
         self,

@@ -92,7 +92,7 @@ def uncap(context: ScriptContext, name: str) -> Script:
     # From the side on a bottle; from above on a carton, whose top would be in the way.
     approach = (-0.6, 0.6, -0.5) if isinstance(body.shapes[0], Box) else (-0.55, 0.75, -0.2)
     right_grip = context.pads(cap, Side.RIGHT, (0, 0, 0.6 * cap.height), (0.8, 0.6, 0), approach, kind)
-    right_grip = right_grip.turned(np.deg2rad(context.uniform(20, 40)))
+    right_grip = right_grip.rotated(np.deg2rad(context.uniform(20, 40)))
     script.add(body, track)
     script.add(cap, carried.track)
     script.hands[Side.RIGHT] = context.resting(Side.RIGHT).reach(begin, held, carried.track, right_grip)

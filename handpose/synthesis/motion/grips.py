@@ -40,8 +40,8 @@ class Grip(NamedTuple):
             return self
         return self._replace(wrist=mirrored(self.wrist), approach=self.approach * (-1, 1, 1))
 
-    def turned(self, angle: float) -> 'Grip':
-        """The grip turned about the object's z axis, radians."""
+    def rotated(self, angle: float) -> 'Grip':
+        """The grip rotated about the object's z axis, radians."""
         turn = np.eye(4)
         turn[:2, :2] = [[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]
         return self._replace(wrist=turn @ self.wrist, approach=turn[:3, :3] @ self.approach)
