@@ -9,6 +9,7 @@ import torch
 from handpose.datasets.io.errors import DatasetError
 from handpose.datasets.transforms.motion_augmentation import AUGMENTED
 from handpose.files.reading import inside_root
+from handpose.hands import SIDE_LABELS
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence, load_predictions
 
@@ -69,7 +70,7 @@ class LoadPredictions:
         sides = found.hand_side.tolist()
         for side in sample.hand_side.tolist():
             if side not in sides:
-                raise DatasetError(f'{path} has no {("left", "right")[side]} hand, which the clip has')
+                raise DatasetError(f'{path} has no {SIDE_LABELS[side]} hand, which the clip has')
         hands = [sides.index(side) for side in sample.hand_side.tolist()]
         valid = found.valid[nearest][:, hands] & in_time[:, None]
         if sample.frame_valid is not None:
@@ -83,7 +84,7 @@ class LoadPredictions:
             input_confidence=torch.from_numpy(confidence.astype(np.float32)),
         )
 
-    def path_of(self, sample: HandSequence) -> str:
+    def path_of(self, sample: HandSequence) -> Path:
         """Names the file of a clip.
 
         Args:
@@ -93,4 +94,4 @@ class LoadPredictions:
             The path.
         """
         name = f'{sample.meta["sequence"]}_{sample.meta["cameras"][0]}'
-        return str(inside_root(self.folder, f'{name.replace("/", "_")}.npz', 'the clip', error=DatasetError))
+        return inside_root(self.folder, f'{name.replace("/", "_")}.npz', 'the clip', error=DatasetError)
