@@ -83,7 +83,8 @@ class Scene:
 
     def add_objects(self, objects: Sequence[SceneObject], poses: NDArray) -> None:
         """Adds objects with their poses, (F, N, 4, 4), or (N, 4, 4) of objects that stand still."""
-        poses = np.broadcast_to(poses, (len(self.joints), len(objects), 4, 4))
+        # Copies: scipy before 1.12 refuses the read-only arrays of broadcast_to.
+        poses = np.broadcast_to(poses, (len(self.joints), len(objects), 4, 4)).copy()
         self.objects = (*self.objects, *objects)
         self.object_poses = np.concatenate([self.object_poses, poses], 1)
 
@@ -96,7 +97,7 @@ class Scene:
             image_sizes: (width, height) of each camera.
         """
         self.intrinsics, self.image_sizes = intrinsics, tuple(image_sizes)
-        self.extrinsics = np.broadcast_to(extrinsics, (len(self.joints), len(intrinsics), 4, 4))
+        self.extrinsics = np.broadcast_to(extrinsics, (len(self.joints), len(intrinsics), 4, 4)).copy()
         hands = range(len(self.sides))
         seen = [np.stack([self._in_image(k, h) for h in hands], 1) for k in range(len(intrinsics))]
         self.visible = np.stack(seen, 1)
