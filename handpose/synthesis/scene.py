@@ -83,8 +83,7 @@ class Scene:
 
     def add_objects(self, objects: Sequence[SceneObject], poses: NDArray) -> None:
         """Adds objects with their poses, (F, N, 4, 4), or (N, 4, 4) of objects that stand still."""
-        # Copies: scipy before 1.12 refuses the read-only arrays of broadcast_to.
-        poses = np.broadcast_to(poses, (len(self.joints), len(objects), 4, 4)).copy()
+        poses = np.broadcast_to(poses, (len(self.joints), len(objects), 4, 4))
         self.objects = (*self.objects, *objects)
         self.object_poses = np.concatenate([self.object_poses, poses], 1)
 
@@ -97,6 +96,7 @@ class Scene:
             image_sizes: (width, height) of each camera.
         """
         self.intrinsics, self.image_sizes = intrinsics, tuple(image_sizes)
+        # A copy: old versions of scipy refuse the read-only arrays of broadcast_to.
         self.extrinsics = np.broadcast_to(extrinsics, (len(self.joints), len(intrinsics), 4, 4)).copy()
         hands = range(len(self.sides))
         seen = [np.stack([self._in_image(k, h) for h in hands], 1) for k in range(len(intrinsics))]
