@@ -30,8 +30,8 @@ class Track:
         cameras: ids of the K cameras, for `meta['cameras']`.
         fps: frames per second.
         annotated: (N,), frames that a clip may be made for.
-        readable: (N,), frames that can be read; None: all.
-        span: first frame and last frame + 1 of the whole track; None: from the first annotated frame to the last.
+        readable: (N,), frames that can be read; None means all.
+        span: first frame and last frame + 1 of the whole track; None means from the first annotated frame to the last.
         first_number: the number, in `meta['frame_indices']`, of the track's frame 0.
         source: what the reader needs to find the track's files and labels.
     """

@@ -42,8 +42,8 @@ class EpochBatches:
         batch_size: clips in a batch of one process.
         seed: of the order.
         batches_per_step: batches whose gradients make one optimizer step.
-        rank: of this process; default: that in mmengine's process group.
-        world_size: number of processes; default: that of mmengine's process group.
+        rank: of this process; by default that in mmengine's process group.
+        world_size: number of processes; by default that of mmengine's process group.
 
     Raises:
         ValueError: there are fewer samples than one optimizer step needs.

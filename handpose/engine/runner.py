@@ -13,6 +13,7 @@ from mmengine.config import Config, ConfigDict
 from mmengine.dataset import DefaultSampler
 from mmengine.device import get_device
 from mmengine.dist import is_main_process
+from mmengine.hooks import Hook
 from mmengine.logging import MMLogger
 from mmengine.optim import OptimWrapper
 from mmengine.runner import Runner, set_random_seed
@@ -120,35 +121,27 @@ def build_runner(
         # mmengine seeds when the Runner is made, which is after the weights were drawn.
         set_random_seed(config.get('randomness', {}).get('seed'))
         estimator = MODELS.build(config.model)
-    init_from, freeze = staging_options(config)
-    frozen = []
-    if purpose == 'train':
-        frozen = freeze_submodules(estimator, freeze)
-        prepare_estimator(estimator, options)
     if options['accumulate'] > 1:
         compat.accept_accumulation()
     if launcher != 'none':
         config.model_wrapper_cfg = compat.model_wrapper()
     settings = ConfigDict(config.to_dict())
-    if purpose == 'train':
-        leave_cores_to_workers(settings.train_dataloader.get('num_workers', 0))
-    hooks = [
-        TrainingStepHook(),
-        resume.RunRecordHook(),
-        compat.PlainCheckpointHook(),
-        epochs.SeedHook(),
-        epochs.SharedStatisticsHook(),
-    ]
-    arguments = _train_arguments(settings, options) if purpose == 'train' else _test_arguments(settings)
     lock = None
-    if purpose == 'train' and is_main_process():
-        lock = WorkDirLock(settings.work_dir)
-        _refuse_to_overwrite(settings)
+    init_from: list[tuple[str, str]] = []
+    if purpose == 'train':
+        init_from, freeze = staging_options(config)
+        adapter = EstimatorAdapter(estimator, freeze_submodules(estimator, freeze))
+        prepare_estimator(estimator, options)
+        leave_cores_to_workers(settings.train_dataloader.get('num_workers', 0))
+        arguments = _train_arguments(settings, options)
+        lock = _lock_work_dir(settings)
+    else:
+        adapter, arguments = EstimatorAdapter(estimator), _test_arguments(settings)
     runner = HandposeRunner(
-        model=EstimatorAdapter(estimator, frozen),
+        model=adapter,
         work_dir=settings.work_dir,
         default_hooks={**settings.get('default_hooks', {}), 'sampler_seed': None},  # the loop enters epochs itself
-        custom_hooks=hooks + [HOOKS.build(hook) for hook in settings.get('custom_hooks', [])],
+        custom_hooks=_own_hooks() + [HOOKS.build(hook) for hook in settings.get('custom_hooks', [])],
         load_from=settings.get('load_from'),
         resume=settings.get('resume', False),
         launcher=launcher,
@@ -162,18 +155,33 @@ def build_runner(
         **arguments,
     )
     runner.work_dir_lock = lock
-    runner.init_from = init_from if purpose == 'train' else []
+    runner.init_from = init_from
     runner.schedule_settings = copy.deepcopy(settings.get('param_scheduler'))
     return runner
 
 
-def _refuse_to_overwrite(settings: ConfigDict) -> None:
+def _own_hooks() -> list[Hook]:
+    return [
+        TrainingStepHook(),
+        resume.RunRecordHook(),
+        compat.PlainCheckpointHook(),
+        epochs.SeedHook(),
+        epochs.SharedStatisticsHook(),
+    ]
+
+
+def _lock_work_dir(settings: ConfigDict) -> WorkDirLock | None:
+    """Locks the work directory in the main process, and refuses one that holds another training."""
+    if not is_main_process():
+        return None
+    lock = WorkDirLock(settings.work_dir)
     old = checkpoints.checkpoint_files(settings.work_dir)
     if old and not settings.get('resume'):
         raise ValueError(
             f'{settings.work_dir} holds checkpoints of an earlier run ({old[0].name}, ...): go on from them with '
             '--resume, choose another --work-dir, or move them away'
         )
+    return lock
 
 
 def _train_arguments(settings: ConfigDict, options: dict[str, Any]) -> dict[str, Any]:

@@ -43,7 +43,7 @@ def read_npz(
 
     Args:
         path: the file, compressed or not.
-        names: the arrays to read; those that the file lacks are left out of the result. None: all arrays.
+        names: the arrays to read; those that the file lacks are left out of the result. None means all arrays.
         error: what is raised; it is called with the message.
         advice: what the user should do; ends every message.
 

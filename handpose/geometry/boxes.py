@@ -9,7 +9,7 @@ def boxes_from_points(points: Tensor, valid: Tensor | None = None) -> Tensor:
 
     Args:
         points: (..., N, 2) pixels.
-        valid: (..., N) bool, the points that count; None: all.
+        valid: (..., N) bool, the points that count; None means all.
 
     Returns:
         (..., 4) boxes; all zeros where no point is valid.

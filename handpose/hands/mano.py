@@ -38,7 +38,7 @@ class MANO(HandModel):
         left_shapedirs: 'original' as distributed (DexYCB was annotated so), or 'fixed': the x component negated, as
             InterHand2.6M and Re:InterHand have it (vchoutas/smplx issue 48). Files already corrected stay as they are.
         fingertip_vertices: whose vertices serve as fingertip joints, a key of `FINGERTIP_VERTICES`.
-        flat_hand_mean: False: `pose_mean` is the files' mean pose; True: it is zero (for poses stored complete).
+        flat_hand_mean: whether `pose_mean` is zero (for poses stored complete) instead of the files' mean pose.
 
     Raises:
         ValueError: an option is unknown.

@@ -19,7 +19,6 @@ from numpy.typing import ArrayLike, NDArray
 
 from handpose.hands.procedural_mesh import neighbor_mean, smooth_union, tapered_capsule
 
-PARENTS = (-1, 0, 1, 2, 0, 4, 5, 0, 7, 8, 0, 10, 11, 0, 13, 14)
 Vector = tuple[float, float, float]
 Limits = tuple[tuple[tuple[float, float], ...], ...]
 WRIST_STUB = 24.0  # where the forearm is cut, behind the wrist

@@ -221,7 +221,7 @@ def refine_tracks(
         tracks: (N, T, 21, 3) metres, on the CPU.
         valid: (N, T) bool.
         side: 0 left, 1 right.
-        times: (T,) seconds; None: the frames have the estimator's frame rate.
+        times: (T,) seconds; None means the frames have the estimator's frame rate.
 
     Returns:
         (N, T, 21, 3), on the CPU.

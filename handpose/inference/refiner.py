@@ -54,7 +54,7 @@ def load_refiner(
 
     Args:
         path: weights. A published `.safetensors` file describes its model; a training checkpoint `.pth` needs `config`.
-            None: a filter without learned parameters.
+            None means a filter without learned parameters.
         method: that filter, a key of `METHODS`.
         config: path of the config that the checkpoint was trained with.
         options: {key: value} that override the config.
@@ -97,11 +97,11 @@ class Refiner:
 
     Args:
         estimator: the refiner.
-        latency: of `push`: a frame is returned once this number of later frames has arrived. Default: the number that
-            determines the output of a model (`exact_latency`), or that a filter looks ahead. The default is known once
-            two frames have shown the frame rate, or from the beginning if `fps` is given.
+        latency: of `push`: a frame is returned once this number of later frames has arrived. The default is the number
+            that determines the output of a model (`exact_latency`), or that a filter looks ahead. The default is known
+            once two frames have shown the frame rate, or from the beginning if `fps` is given.
         longest_gap: seconds for which the hand is missing; default 0.9.
-        fps: of `push`: frames per second; None: as the first two frames show.
+        fps: of `push`: frames per second; None means as the first two frames show.
         name: that the source of a refined file states.
 
     Attributes:

@@ -25,8 +25,8 @@ def strided_windows(
         num_frames: W, at least 1.
         frame_step: frames from one window position to the next, at least 1.
         usable: (T,) bool, frames that a model can be given; None = all.
-        clip_step: positions from the start of one window to that of the next; None: as few windows as cover a phase,
-            evenly spread.
+        clip_step: positions from the start of one window to that of the next; None means as few windows as cover a
+            phase, evenly spread.
 
     Returns:
         index (N, W) int64; valid (N, W) bool, False for repeated and unusable frames; and predicted (N, W) bool, the
@@ -115,7 +115,7 @@ def centred_windows(
         usable: (T,) bool, frames that may enter a window; None = all.
         centres: frame numbers to centre on; None = every usable frame.
         across_gaps: False: from the first unusable frame outward nothing else enters, as published with Deformer for
-            DexYCB; True: a usable frame farther out does, as published for HO3D, whose frames have gaps.
+            DexYCB; True means a usable frame farther out does, as published for HO3D, whose frames have gaps.
 
     Returns:
         index (N, W) int64 and valid (N, W) bool; column W // 2 of index equals `centres`.

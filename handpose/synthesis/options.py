@@ -149,9 +149,9 @@ class EgocentricOptions(DatasetOptions):
         root: folder to write; made if missing.
         layout: whose folder structure: 'h2o' or 'fpha'.
         subjects: people, 2 to 99. H2O: the last quarter (at least one) is tested, the one before them is split between
-            train and val by scene, as subject 3 of the official four. FPHA: all are in both parts. 0: 8, FPHA 6.
+            train and val by scene, as subject 3 of the official four. FPHA: all are in both parts. 0 means 8, FPHA 6.
         videos: per action and person that is not tested (FPHA: in the training part).
-        test_videos: per action and person that is tested (FPHA: in the test part). 0: 7, FPHA 3.
+        test_videos: per action and person that is tested (FPHA: in the test part). 0 means 7, FPHA 3.
         frames: of the shortest action, 30 a second.
         max_frames: of the longest action.
         width: of the images, pixels.

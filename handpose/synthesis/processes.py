@@ -19,7 +19,7 @@ def run_jobs(work: Callable[[_Job], _Result], jobs: Sequence[_Job], workers: int
     Args:
         work: a module's function.
         jobs: its arguments.
-        workers: processes; 0: one per CPU core.
+        workers: processes; 0 means one per CPU core.
 
     Yields:
         `work(job)` of every job, as they come.

@@ -40,8 +40,8 @@ class VideoReader:
 
     Args:
         path: the video file.
-        backend: 'pyav' or 'opencv'. Default: PyAV if it is installed, otherwise OpenCV. Both return the same times and
-            images for files that both can read.
+        backend: 'pyav' or 'opencv'. The default is PyAV if it is installed, otherwise OpenCV. Both return the same
+            times and images for files that both can read.
 
     Attributes:
         backend: name of the library that reads: 'PyAV' or 'OpenCV'.

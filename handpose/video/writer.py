@@ -29,7 +29,7 @@ class VideoWriter:
     Args:
         path: file to write; its extension determines the codec.
         fps: frames per second: of frames without a time, and of files with a constant frame rate.
-        backend: 'pyav' or 'opencv'. Default: PyAV if it is installed, otherwise OpenCV.
+        backend: 'pyav' or 'opencv'. The default is PyAV if it is installed, otherwise OpenCV.
 
     Raises:
         VideoError: an extension without a codec, a frame of a different shape, times that do not increase, no codec
@@ -62,8 +62,8 @@ class VideoWriter:
 
         Args:
             frame: (h, w, 3) uint8 RGB; all must have the size of the first.
-            time: seconds; that of the first frame is the beginning of the video. Default: one frame period after the
-                last.
+            time: seconds; that of the first frame is the beginning of the video. The default is one frame period after
+                the last.
         """
         if frame.ndim != 3 or frame.shape[-1] != 3 or frame.dtype != np.uint8:
             raise VideoError(f'{self.path}: a frame must be (h, w, 3) uint8 RGB, got {frame.shape} {frame.dtype}')

@@ -51,7 +51,7 @@ class HanCo(HandModelOptions, VideoDataset):
         held_out: how many of the training sequences 'val' gets.
         annotated: frames that count: 'all' that have joints; 'has_fit', those with a MANO fit; 'is_valid', those whose
             fit was validated.
-        cameras: names ('cam0'); or how many to take, evenly; None: all.
+        cameras: names ('cam0'); or how many to take, evenly; None means all.
         fps: the recordings' rate, which HanCo does not state; 30 is assumed.
         labels: see `HandModelOptions`, as `hand_model`; 'full' gives MANO parameters of frames with a fit.
         sampling: see `VideoDataset`, as all other options.

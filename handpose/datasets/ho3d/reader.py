@@ -42,8 +42,8 @@ class HO3D(HandModelOptions, VideoDataset):
         version: 2 or 3; None takes the one that the images' format says (2 PNG, 3 JPEG).
         held_out: names of sequences of the training part ('SM2'), or of recordings, which stand for all their cameras
             ('SiBF1' for SiBF10 to SiBF14).
-        truth_file: of the evaluation part's joints, `evaluation_xyz.json` as HO3D released it later, in `data_root`
-            or elsewhere; None: they stay unknown.
+        truth_file: of the evaluation part's joints, `evaluation_xyz.json` as HO3D released it later, in `data_root` or
+            elsewhere; None means they stay unknown.
         frame: 'camera', or 'world' (the reference camera of a recording; needs version 3's calibration).
         fps: the recordings' rate, which HO3D does not state; 30 is assumed.
         cameras_per_clip: K; the cameras of a recording are grouped in their order. K > 1 needs version 3's calibration.

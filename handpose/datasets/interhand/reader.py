@@ -29,7 +29,7 @@ from handpose.hands.sides import Side
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence
 
-SIDES = (Side.LEFT, Side.RIGHT)
+SIDES = tuple(Side)
 HAND_TYPES = {'all': layout.HAND_TYPES, 'single': ('right', 'left'), 'interacting': ('interacting',)}
 
 
@@ -48,7 +48,8 @@ class InterHand26M(HandModelOptions, VideoDataset):
         data_root: folder with `annotations`.
         split: 'train', 'val' or 'test'.
         fps: 30 or 5, which of the two releases it is; their frame numbers differ in their steps.
-        cameras: names ('400026'); or how many of each capture's cameras to take, evenly; None: all, about a hundred.
+        cameras: names ('400026'); or how many of each capture's cameras to take, evenly; None means all, about a
+            hundred.
         cameras_per_clip: K; cameras are grouped in their order.
         hand_type: 'all', 'single' or 'interacting': frames of another kind count as not annotated.
         joint_valid: 'annotated': joints that were annotated, wherever they are; 'image': those inside the image of

@@ -62,7 +62,7 @@ class SegmentLabels(NamedTuple):
         recording: in the camera's own frame, one row for each of the N frames.
         intrinsics: (3, 3), pixels of images of `size`.
         size: (w, h).
-        objects: (N,) labels; None: the action's object.
+        objects: (N,) labels; None means the action's object.
         hand_model: of the recording's hand-model parameters, if it has any.
         hand_model_name: of the dataset, for `meta['hand_model']`.
     """

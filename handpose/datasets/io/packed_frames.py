@@ -52,7 +52,7 @@ class PackedFrames:
 
     Args:
         folder: the store.
-        root: the folder of the original files; None: where they were when the store was made.
+        root: the folder of the original files; None means where they were when the store was made.
         check: look at the sizes of the store's files, and at some originals, if they are there, for changes since then.
 
     Raises:

@@ -82,10 +82,10 @@ def pack_frames(
 
     Args:
         folder: the store.
-        root: the folder that `paths` lie in; frames are called by their paths from there. None: no original is read;
-            those of a store are only compared, where it says that they are.
+        root: the folder that `paths` lie in; frames are called by their paths from there. None means no original is
+            read; those of a store are only compared, where it says that they are.
         paths: of the files to be in it, besides those that it has already.
-        recoding: a `Recoding`; None: as the store is, the original bytes in a new one.
+        recoding: a `Recoding`; None means as the store is, the original bytes in a new one.
         verify: first compare every frame that is there with its checksum, and pack damaged ones again.
         prune: leave out frames that `paths` do not name.
         shard_bytes: a shard ends with the frame that reaches this size.

@@ -33,7 +33,7 @@ from handpose.registry import DATASETS
 from handpose.structures import HandSequence
 from handpose.text import did_you_mean
 
-SIDES = (Side.LEFT, Side.RIGHT)
+SIDES = tuple(Side)
 FPS = 30.0
 TEST_CAPTURES = ('RNS217', 'NKC880', 'QZX685')  # as in the code of InterWild; the dataset states no split
 
@@ -56,7 +56,7 @@ class ReInterHand(HandModelOptions, VideoDataset):
         held_out: captures, as in `test_captures`.
         joints: where 3D joints are from: 'orig_fits' (24 a hand, of which 21 are used; the official loader's), or
             'keypoints_orig' (InterHand2.6M's 42).
-        cameras: names; or how many of each capture's cameras to take, evenly; None: all, about twenty.
+        cameras: names; or how many of each capture's cameras to take, evenly; None means all, about twenty.
         labels: see `HandModelOptions`, as `hand_model`; for MANO, with left_shapedirs='fixed', as they were fitted.
         sampling: see `VideoDataset`, as all other options.
 

@@ -36,8 +36,8 @@ class LoadImages:
     loading, `meta['image_sizes']` are the original sizes of the views, and `meta['image_size']` is that of `images`.
 
     Args:
-        size: (width, height) to which each view is resized, pixels; intrinsics, 2D joints and boxes follow. None: not
-            resized.
+        size: (width, height) to which each view is resized, pixels; intrinsics, 2D joints and boxes follow. None means
+            not resized.
     """
 
     def __init__(self, size: Size | None = None) -> None:
@@ -86,7 +86,7 @@ def read_image(path: str, size: Size | None = None) -> NDArray:
 
     Args:
         path: the file.
-        size: (width, height) that it must have, pixels; None: any.
+        size: (width, height) that it must have, pixels; None means any.
 
     Returns:
         (h, w, 3) uint8 RGB.

@@ -152,7 +152,7 @@ def simulate_estimate(
         fps: frames per second.
         options: how large the errors are.
         rng: source of the errors.
-        occlusion: (T,) occluded fraction of the hand, NaN where unknown; None: unknown.
+        occlusion: (T,) occluded fraction of the hand, NaN where unknown; None means unknown.
 
     Returns:
         The estimate.

@@ -50,8 +50,8 @@ class Gives:
     """What the predictions of an estimator are.
 
     Attributes:
-        frame: coordinate frame of the 3D fields, 'camera', 'world' or 'wrist'; None: that of the input.
-        hand_model: of the predicted vertices and hand-model parameters; None: joints alone.
+        frame: coordinate frame of the 3D fields, 'camera', 'world' or 'wrist'; None means that of the input.
+        hand_model: of the predicted vertices and hand-model parameters; None means joints alone.
         classes: how many classes there are scores of: {'objects': O, 'actions': A}, or fewer keys.
     """
 
@@ -155,7 +155,7 @@ class Estimator(nn.Module):
         Args:
             batch: clips of any number of frames, with the fields of `reads.fields`.
             num_samples: how many futures to sample; an estimator that samples nothing takes None or 1.
-            generator: source of all random numbers; None: torch's global one. Unused where nothing is sampled.
+            generator: source of all random numbers; None means torch's global one. Unused where nothing is sampled.
 
         Returns:
             Batch in the frame of `gives.frame`, with the masks of what was predicted.
@@ -211,7 +211,7 @@ class VideoEstimator(Estimator, abstract=True):
 
         Args:
             encoded: of the T frames.
-            frame_valid: (T,) bool, frames that show the hands; None: all.
+            frame_valid: (T,) bool, frames that show the hands; None means all.
             hand_side: (H,) int, 0 left and 1 right.
             intrinsics: (T, 3, 3) of the encoded images.
             occlusion: (T, H), see `HandSequence`.
@@ -231,7 +231,7 @@ class VideoEstimator(Estimator, abstract=True):
         Args:
             encoded: of the T frames.
             intrinsics: (T, 3, 3) of the encoded images.
-            frame_valid: (T,) bool; None: all.
+            frame_valid: (T,) bool; None means all.
 
         Returns:
             (T,), of which the sum is at most 1, or None.

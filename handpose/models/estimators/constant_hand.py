@@ -18,7 +18,7 @@ class ConstantHand(Estimator):
 
     Args:
         joints: (2, 21, 3) metres, wrist at the origin, in camera axes; left first. Fit them with `fit_constant_hands`.
-            None: zeros.
+            None means zeros.
 
     Raises:
         ValueError: joints of another shape.
@@ -44,7 +44,14 @@ class ConstantHand(Estimator):
         return Gives(frame='wrist')
 
     def forward(self, hand_side: Tensor) -> Tensor:
-        """Gives joints (..., H, 21, 3), metres, for sides (..., H), 0 left and 1 right."""
+        """Looks up the hand of each side.
+
+        Args:
+            hand_side: (..., H) int, 0 left and 1 right.
+
+        Returns:
+            Joints (..., H, 21, 3), metres, wrist at the origin.
+        """
         return self.joints[hand_side]
 
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:

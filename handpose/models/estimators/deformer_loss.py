@@ -123,7 +123,7 @@ class DeformerLoss(nn.Module):
             step: unused; every loss of a system takes it.
             hand_model: of the target's parameters.
             rotation_space: of the output's poses, see `handpose.models.layers.pose_fusion`.
-            fused_frames: (T,) bool, the frames whose fused hand is compared; None: all.
+            fused_frames: (T,) bool, the frames whose fused hand is compared; None means all.
 
         Returns:
             Scalars by name.

@@ -28,7 +28,7 @@ class DSTformer(MotionRefiner):
         mlp_ratio: hidden channels of a feed-forward layer, in channels.
         residual: adds the predicted joints to the input.
         head: config of `MotionRefinementHead`.
-        hand_model: config of the hand model of the predicted pose and shape; None: joints alone.
+        hand_model: config of the hand model of the predicted pose and shape; None means joints alone.
         loss: config of `RefinementLoss`; None for inference alone.
     """
 
@@ -60,7 +60,16 @@ class DSTformer(MotionRefiner):
         self.loss_function = None if loss is None else MODELS.build(loss)
 
     def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
-        """Motion (N, T, J, 3), metres, and (N, T) bool -> `RefinedMotion`."""
+        """Refines the motion of right hands.
+
+        Args:
+            motion: (N, T, J, 3) metres.
+            frame_valid: (N, T) bool, False where a frame is padding; None means all are valid.
+
+        Returns:
+            `RefinedMotion` of the N hands: joints (N, T, J, 3), and with a hand model pose (N, T, 16, 6) and shape
+            (N, 10).
+        """
         x = self.embedding(motion)  # (N, T, J, C)
         for block in self.blocks:
             x, _ = block(x, None, frame_valid)

@@ -54,8 +54,8 @@ class HTT(VideoEstimator):
     """Estimates the hands in every frame of a clip, the object in them, and the clip's action (paper Fig. 2).
 
     Args:
-        backbone: config of the image backbone: one feature an image, e.g. `PooledResNet`. None: a network that stands
-            on the features of another backbone. Its batches bring `features` (T, K = 1, C) instead of images
+        backbone: config of the image backbone: one feature an image, e.g. `PooledResNet`. None means a network that
+            stands on the features of another backbone. Its batches bring `features` (T, K = 1, C) instead of images
             (`LoadFeatures`), and `decode` takes the place of `forward`.
         pose_block: config of `WindowedTransformer`, the paper's P. None or a window of 1: no such block, pose and
             object come straight from the image feature (Table 4, t = 1).

@@ -25,7 +25,7 @@ class PoseBlock(Protocol):
     """Short-term reasoning over windows of frames, the paper's P.
 
     Attributes:
-        window: frames in a window; None: the whole clip.
+        window: frames in a window; None means the whole clip.
     """
 
     window: int | None

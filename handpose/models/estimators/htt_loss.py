@@ -95,7 +95,7 @@ def label_error(logits: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
 
     Args:
         logits: (..., N).
-        labels: (...) int, below N; -1 where unknown; None: nowhere known.
+        labels: (...) int, below N; -1 where unknown; None means nowhere known.
 
     Returns:
         The cross entropy (...), zero where no label is known, and where one is, bool.

@@ -27,8 +27,8 @@ class MotionFilter(MotionRefiner, abstract=True):
 
     Args:
         unit: of the settings, 'seconds' or 'frames'.
-        fitted_hand: config of a hand model that `predict` fits to the refined joints, see `fit_meshes`; None: joints
-            alone.
+        fitted_hand: config of a hand model that `predict` fits to the refined joints, see `fit_meshes`; None means
+            joints alone.
     """
 
     look_ahead = 0.0  # how far after a frame the filter looks, in its unit
@@ -46,7 +46,7 @@ class MotionFilter(MotionRefiner, abstract=True):
 
         Args:
             motion: (N, T, J, 3) metres.
-            frame_valid: (N, T) bool, frames to use; others stay as they are. None: all.
+            frame_valid: (N, T) bool, frames to use; others stay as they are. None means all.
             times: (T,) seconds; a filter whose unit is frames does not need them.
 
         Returns:
@@ -90,7 +90,8 @@ class MotionFilter(MotionRefiner, abstract=True):
 
         Args:
             track: (T, C) float64, the frames in which the hand is seen.
-            times: (T,) growing, in the filter's unit; None: frames that follow each other, where the unit is frames.
+            times: (T,) growing, in the filter's unit; None means frames that follow each other, where the unit is
+                frames.
 
         Returns:
             (T, C) float64.
@@ -126,7 +127,16 @@ class InputMotion(MotionFilter):
         super().__init__('seconds', fitted_hand)
 
     def forward(self, motion: Tensor, frame_valid: Tensor | None = None, times: Tensor | None = None) -> RefinedMotion:
-        """See `MotionFilter.forward`."""
+        """Copies motions.
+
+        Args:
+            motion: (N, T, J, 3) metres.
+            frame_valid: ignored.
+            times: ignored.
+
+        Returns:
+            `RefinedMotion` with joints (N, T, J, 3).
+        """
         return RefinedMotion(motion.clone())
 
     def _smooth(self, track: NDArray[np.float64], times: NDArray[np.float64]) -> NDArray[np.float64]:

@@ -43,7 +43,7 @@ class MotionRefiner(Estimator, abstract=True):
     """Base of refiners; a subclass defines `forward` and, if it learns, sets `loss_function`.
 
     Args:
-        num_frames: T of a window; None: the whole track at once.
+        num_frames: T of a window; None means the whole track at once.
         stride: frames from the start of one window to that of the next; what overlapping windows say is averaged.
         mirror_left_hands: the refiner is shown left hands in a mirror, so that it only ever sees right ones.
         frame_rate: frames per second that the refiner is trained on; tracks with other rates are resampled to it.
@@ -90,7 +90,15 @@ class MotionRefiner(Estimator, abstract=True):
 
     @abstractmethod
     def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
-        """Refines motions (N, T, J, 3), metres; (N, T) bool says which frames are no padding, None: all."""
+        """Refines motions.
+
+        Args:
+            motion: (N, T, J, 3) metres.
+            frame_valid: (N, T) bool, False where a frame is padding; None means all are valid.
+
+        Returns:
+            `RefinedMotion` of the N hands: joints (N, T, J, 3), and pose and shape if the refiner predicts them.
+        """
 
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """Losses of a (B, T, H, ...) batch with inputs and true joints; see `Estimator.loss`."""
@@ -182,7 +190,7 @@ class MotionRefiner(Estimator, abstract=True):
             hand_side: (H,) 0 left, 1 right.
             frame_valid: (T,) bool, False for padding at the end.
             wrist_at_origin: the input is relative to the wrist, and so is the answer.
-            times: (T,) seconds; None: the track comes at `frame_rate`.
+            times: (T,) seconds; None means the track comes at `frame_rate`.
 
         Returns:
             `RefinedMotion` with joints (T, H, J, 3) in the frame of the input, pose (T, H, 16, 6), shape (H, 10); zeros

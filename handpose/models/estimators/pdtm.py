@@ -38,7 +38,7 @@ class PDTM(MotionRefiner):
         global_convolution: the path DC of Table 2; with both off there is no global block.
         global_mode: 'serial' (SS), after the spatio-temporal block; 'parallel' (PS), beside it; 'replace', no global
             block, but the convolution in the spatio-temporal block is the hand-level one (the row with DC alone).
-        memory_tokens: M, Table 3; 0: no memory, and the shape is read from the mean of all features.
+        memory_tokens: M, Table 3; 0 means no memory, and the shape is read from the mean of all features.
         memory_update: 'cross_attention', from the global features after every block; 'vit_token', by taking part in
             attention (VS).
         shape_supervision: 'final' memory alone (FS), or that of 'every_block'.
@@ -107,7 +107,15 @@ class PDTM(MotionRefiner):
         self.loss_function = None if loss is None else MODELS.build(loss)
 
     def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
-        """Motion (N, T, J, 3), metres, and (N, T) bool -> `RefinedMotion`."""
+        """Refines the motion of right hands.
+
+        Args:
+            motion: (N, T, J, 3) metres.
+            frame_valid: (N, T) bool, False where a frame is padding; None means all are valid.
+
+        Returns:
+            `RefinedMotion` of the N hands: joints (N, T, J, 3), and pose (N, T, 16, 6) and shape (N, 10).
+        """
         x = self.embedding(motion)  # (N, T, J, C)
         memory = None if self.memory is None else self.memory.start(len(x))  # (N, M, C)
         shapes = []

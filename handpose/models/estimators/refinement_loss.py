@@ -29,7 +29,7 @@ class RefinementLoss(nn.Module):
         pose_weight: of the rotations.
         shape_weight: of the shape.
         acceleration_weight: of the acceleration.
-        vertex_frames: compares the meshes of so many frames of a clip, drawn anew in each iteration; None: of all.
+        vertex_frames: compares the meshes of so many frames of a clip, drawn anew in each iteration; None means of all.
             Posing meshes costs more than a small network does.
         seed: of these draws, together with the iteration.
     """
@@ -63,7 +63,7 @@ class RefinementLoss(nn.Module):
         """Compares refined motions with their targets.
 
         Args:
-            output: of N hands, as motion.
+            output: joints (N, T, J, 3); pose (N, T, 16, 6) and shape (N, 10) or None.
             target: of the same hands.
             step: decides which frames have their meshes compared.
             hand_model: makes meshes of pose and shape; None where there is neither.

@@ -32,7 +32,7 @@ def running_action(
         estimator: one that gives 'actions'.
         encoded: of all T frames.
         intrinsics: (T, 3, 3).
-        valid: (T,) bool; None: all.
+        valid: (T,) bool; None means all.
         every: frames from one answer to the next.
 
     Returns:

@@ -24,7 +24,14 @@ class _ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """(..., C) -> (..., C)."""
+        """Applies the block.
+
+        Args:
+            x: (..., C).
+
+        Returns:
+            (..., C).
+        """
         return x + self.layers(x)
 
 
@@ -40,7 +47,8 @@ class SmoothNet(MotionRefiner):
         block_channels: inside a residual block.
         num_blocks: residual blocks.
         dropout: inside a residual block.
-        fitted_hand: config of a hand model that `predict` fits to the joints, see `fit_meshes`; None: joints alone.
+        fitted_hand: config of a hand model that `predict` fits to the joints, see `fit_meshes`; None means joints
+            alone.
         loss: config of the loss, see `RefinementLoss`; None for inference alone.
     """
 
@@ -66,7 +74,15 @@ class SmoothNet(MotionRefiner):
         self.loss_function = None if loss is None else MODELS.build(loss)
 
     def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
-        """(N, T, J, 3) -> joints (N, T, J, 3). Padding is seen as it stands: repeated frames."""
+        """Refines motions, each coordinate on its own. Padding, which repeats a frame, is used like other frames.
+
+        Args:
+            motion: (N, T, J, 3) metres.
+            frame_valid: ignored.
+
+        Returns:
+            `RefinedMotion` with joints (N, T, J, 3).
+        """
         rows = motion.flatten(2).transpose(1, 2) / UNIT  # (N, C, T)
         refined = self.decoder(self.blocks(self.encoder(rows)))  # (N, C, F) in between
         return RefinedMotion(UNIT * refined.transpose(1, 2).unflatten(2, motion.shape[2:]))

@@ -63,7 +63,7 @@ class ActionHead(nn.Module):
 
         Args:
             tokens: (B, T, C).
-            frame_valid: (B, T) bool; frames where it is False are not attended to. None: all.
+            frame_valid: (B, T) bool; frames where it is False are not attended to. None means all.
             return_attention: also returns the attention of the learned token to the frames in the last layer; the rest
                 up to 1 is its attention to itself.
 

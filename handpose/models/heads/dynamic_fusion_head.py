@@ -88,7 +88,7 @@ class DynamicFusionHead(nn.Module):
 
         Args:
             features: (B, T, C).
-            frame_valid: (B, T) bool; padding has weight 0. None: all.
+            frame_valid: (B, T) bool; padding has weight 0. None means all.
             visibility: (B, T), visible fraction of the hand from 0 to 1, read in mode 'occlusion' only, where weights
                 are proportional to it; an unknown value (NaN) is replaced by the mean of the clip's known ones.
 

@@ -56,7 +56,7 @@ class MotionDiscriminator(nn.Module):
 
         Args:
             motion: (B, T, C).
-            frame_valid: (B, T) bool; None: all.
+            frame_valid: (B, T) bool; None means all.
 
         Returns:
             (B,), towards 1 for real motion, 0 for fake.

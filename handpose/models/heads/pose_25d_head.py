@@ -37,7 +37,7 @@ class Pose25DHead(nn.Module):
         channels: C.
         num_hands: H; of two hands, the left one comes first.
         image_size: (w, h), pixels.
-        hidden_channels: sizes of the hidden layers (leaky ReLU after each); None: (C, C), the paper's.
+        hidden_channels: sizes of the hidden layers (leaky ReLU after each); None means (C, C), the paper's.
         pixel_scale: pixels.
         depth_scale: metres per pixel of focal length.
         depth_offset: metres.

@@ -15,7 +15,7 @@ def fill_missing(values: Tensor, valid: Tensor, times: Tensor | None = None) -> 
     Args:
         values: (N, T, ...); missing frames may hold anything, NaN included.
         valid: (N, T) bool.
-        times: (T,), increasing; None: frames at regular intervals.
+        times: (T,), increasing; None means frames at regular intervals.
 
     Returns:
         (N, T, ...); all zeros for a hand without any valid frame.
@@ -82,7 +82,7 @@ def mean_over_frames(features: Tensor, frame_valid: Tensor | None = None) -> Ten
 
     Args:
         features: (N, T, ...), finite everywhere.
-        frame_valid: (N, T) bool; None: all.
+        frame_valid: (N, T) bool; None means all.
 
     Returns:
         (N, ...); zeros where no frame is valid.

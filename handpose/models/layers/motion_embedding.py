@@ -50,8 +50,8 @@ class MotionEmbedding(nn.Module):
         Args:
             joints: (N, T, J, D), 3D joints in metres unless `unit` says otherwise. Joints relative to the wrist keep
                 the network from having to learn where the hand is.
-            joints_valid: (N, T, J) bool; None: all. Where it is False, joints may hold anything, NaN included, and the
-                token holds the embeddings of joint and frame alone.
+            joints_valid: (N, T, J) bool; None means all. Where it is False, joints may hold anything, NaN included, and
+                the token holds the embeddings of joint and frame alone.
             confidence: (N, T, J), from 0 to 1, if the component was built `with_confidence`.
 
         Returns:

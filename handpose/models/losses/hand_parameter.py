@@ -58,7 +58,7 @@ class HandPoseLoss(_ParameterLoss):
         Args:
             prediction: (..., 16, 3, 3).
             target: (..., 16, 3, 3).
-            valid: (...) bool; None: all.
+            valid: (...) bool; None means all.
 
         Returns:
             A scalar.
@@ -84,7 +84,7 @@ class HandShapeLoss(_ParameterLoss):
         Args:
             prediction: (..., 10).
             target: (..., 10).
-            valid: (...) bool; None: all.
+            valid: (...) bool; None means all.
 
         Returns:
             A scalar.

@@ -35,7 +35,7 @@ class Joints2DLoss(nn.Module):
         Args:
             prediction: (..., J, 2), with the region as [0, 1].
             target: (..., J, 2).
-            valid: (..., J) bool; None: all.
+            valid: (..., J) bool; None means all.
 
         Returns:
             A scalar.

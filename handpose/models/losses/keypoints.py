@@ -31,7 +31,7 @@ class SmoothL1KeypointLoss(nn.Module):
         Args:
             prediction: (..., P, 3), metres.
             target: (..., P, 3).
-            valid: (...) or (..., P) bool; None: all.
+            valid: (...) or (..., P) bool; None means all.
 
         Returns:
             A scalar, metres times loss_weight.
@@ -63,7 +63,7 @@ class AccelerationLoss(nn.Module):
         Args:
             prediction: (N, T, P, 3), metres.
             target: (N, T, P, 3).
-            valid: (N, T, P) bool; None: all.
+            valid: (N, T, P) bool; None means all.
 
         Returns:
             A scalar, metres per frame^2 times loss_weight; 0 for fewer than three frames.

@@ -16,7 +16,7 @@ def masked_difference(prediction: Tensor, target: Tensor, valid: Tensor | None =
     Args:
         prediction: any shape.
         target: the same shape.
-        valid: bool, the leading axes of that shape; None: all.
+        valid: bool, the leading axes of that shape; None means all.
 
     Returns:
         The same shape.
@@ -41,7 +41,7 @@ def masked_mean(values: Tensor, valid: Tensor | None = None) -> Tensor:
 
     Args:
         values: any shape, zero where invalid.
-        valid: bool, the leading axes of that shape; None: all.
+        valid: bool, the leading axes of that shape; None means all.
 
     Returns:
         A scalar.

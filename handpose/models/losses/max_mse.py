@@ -32,8 +32,8 @@ class MaxMSELoss(nn.Module):
         Args:
             prediction: (..., N, 3), metres.
             target: (..., N, 3).
-            valid: bool, (...) for whole sets or (..., N) for points; None: all. An invalid point has no weight, and a
-                set without valid points is left out of the mean.
+            valid: bool, (...) for whole sets or (..., N) for points; None means all. An invalid point has no weight,
+                and a set without valid points is left out of the mean.
 
         Returns:
             A scalar, m^2 times loss_weight.

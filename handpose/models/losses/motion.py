@@ -34,7 +34,7 @@ class MotionLoss(nn.Module):
             forward_step: (B, T, ...), frame t moved to t + 1.
             backward_step: (B, T, ...), frame t moved to t - 1.
             target: (B, T, ...).
-            valid: (B, T) bool, or more of the leading axes; None: all. Both ends of a step must be valid: across a
+            valid: (B, T) bool, or more of the leading axes; None means all. Both ends of a step must be valid: across a
                 gap, a step is not one step.
 
         Returns:

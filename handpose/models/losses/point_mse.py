@@ -24,7 +24,7 @@ class PointMSELoss(nn.Module):
         Args:
             prediction: (..., N, 3), metres.
             target: (..., N, 3).
-            valid: (...) or (..., N) bool; None: all.
+            valid: (...) or (..., N) bool; None means all.
 
         Returns:
             A scalar, m^2 times loss_weight.

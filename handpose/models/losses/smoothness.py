@@ -31,7 +31,7 @@ class SmoothnessLoss(nn.Module):
 
         Args:
             sequence: (B, T, ...).
-            valid: (B, T) bool; None: all.
+            valid: (B, T) bool; None means all.
 
         Returns:
             A scalar; 0 for clips of one frame.

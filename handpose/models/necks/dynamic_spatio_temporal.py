@@ -103,7 +103,7 @@ class DynamicSpatioTemporalBlock(nn.Module):
         Args:
             x: (N, T, J, C).
             memory: (N, M, C), or None for a block without memory.
-            frame_valid: (N, T) bool; frames where it is False are neither attended to nor sampled. None: all.
+            frame_valid: (N, T) bool; frames where it is False are neither attended to nor sampled. None means all.
 
         Returns:
             The new features (N, T, J, C), and the memory (N, M, C), changed if the block `updates_memory`.

@@ -64,7 +64,7 @@ class DeformableTemporalConv(nn.Module):
 
         Args:
             x: (N, T, C), or (N, T, J, C), where each joint is a sequence of its own.
-            frame_valid: (N, T) bool; frames where it is False are sampled as zero. None: all.
+            frame_valid: (N, T) bool; frames where it is False are sampled as zero. None means all.
 
         Returns:
             The shape of `x`.
@@ -133,7 +133,7 @@ class DynamicTemporalConv(nn.Module):
 
         Args:
             x: (N, T, J, C).
-            frame_valid: (N, T) bool; frames where it is False are sampled as zero. None: all.
+            frame_valid: (N, T) bool; frames where it is False are sampled as zero. None means all.
 
         Returns:
             What is to be added to `x`: (N, T, J, C), or (N, T, 1, C) at level 'hand'.

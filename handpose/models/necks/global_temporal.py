@@ -61,7 +61,7 @@ class GlobalTemporalBlock(nn.Module):
 
         Args:
             x: (N, T, J, C).
-            frame_valid: (N, T) bool; frames where it is False are neither attended to nor sampled. None: all.
+            frame_valid: (N, T) bool; frames where it is False are neither attended to nor sampled. None means all.
 
         Returns:
             What is to be added to every joint: (N, T, C).

@@ -59,7 +59,7 @@ class HandPriorMemory(nn.Module):
             features: (N, T, C).
             memory: (N, M, C); None starts from the learned tokens.
             block: number of the update, from 0 to depth - 1.
-            frame_valid: (N, T) bool; frames where it is False are not attended to. None: all.
+            frame_valid: (N, T) bool; frames where it is False are not attended to. None means all.
 
         Returns:
             (N, M, C).

@@ -73,9 +73,9 @@ class DSTformerEncoder(nn.Module):
         Args:
             joints: (N, T, J, D).
             frame_valid: (N, T) bool, False where a frame is padding: it may hold anything, NaN included, is not
-                attended to, and its features are finite and meaningless. None: all.
+                attended to, and its features are finite and meaningless. None means all.
             joints_valid: (N, T, J) bool; missing joints may hold anything and become tokens of their position in
-                skeleton and time alone. None: all.
+                skeleton and time alone. None means all.
             confidence: (N, T, J), from 0 to 1, if the encoder was built `with_confidence`.
 
         Returns:
@@ -113,7 +113,7 @@ class PDTMEncoder(nn.Module):
         global_convolution: the path DC of Table 2.
         global_mode: 'serial' (SS), after the spatio-temporal block; 'parallel' (PS), beside it; 'replace', no global
             block, but the convolution in the spatio-temporal block is the hand-level one (the row with DC alone).
-        memory_tokens: M, Table 3; 0: no memory.
+        memory_tokens: M, Table 3; 0 means no memory.
         memory_update: 'cross_attention', from the global features after every block; 'vit_token', by taking part in
             attention (VS).
 
@@ -181,9 +181,9 @@ class PDTMEncoder(nn.Module):
         Args:
             joints: (N, T, J, D).
             frame_valid: (N, T) bool, False where a frame is padding: it may hold anything, NaN included, is neither
-                attended to nor sampled, and its features are finite and meaningless. None: all.
+                attended to nor sampled, and its features are finite and meaningless. None means all.
             joints_valid: (N, T, J) bool; missing joints may hold anything and become tokens of their position in
-                skeleton and time alone. None: all.
+                skeleton and time alone. None means all.
             confidence: (N, T, J), from 0 to 1, if the encoder was built `with_confidence`.
 
         Returns:
@@ -226,7 +226,7 @@ def run_block(
         number: of the block.
         x: (N, T, J, C).
         memory: (N, M, C), or None without a memory.
-        frame_valid: (N, T) bool; None: all.
+        frame_valid: (N, T) bool; None means all.
 
     Returns:
         The new features (N, T, J, C) and memory (N, M, C).

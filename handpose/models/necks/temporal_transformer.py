@@ -72,7 +72,7 @@ class TemporalTransformer(nn.Module):
         Args:
             features: (B, T, C).
             frame_valid: (B, T) bool; padding, where it is False, is not attended to, and its output is finite and
-                meaningless. None: all.
+                meaningless. None means all.
 
         Returns:
             features (B, T, C), shape_feature (B, C).

@@ -61,7 +61,7 @@ class WindowedTransformer(nn.Module):
         Args:
             features: (B, T, C), T of any length.
             frame_valid: (B, T) bool, False where a frame is padding or missing: it is not attended to, and its output
-                is finite and meaningless. None: all.
+                is finite and meaningless. None means all.
             return_attention: also returns the weights of the last layer, for which its scores are computed a second
                 time.
 

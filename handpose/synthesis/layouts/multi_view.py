@@ -32,7 +32,7 @@ class RenderedLayout(MultiViewLayout):
     """A multi-view layout with images of one hand.
 
     Attributes:
-        side: of every hand, 0 left, 1 right; None: drawn for each sequence.
+        side: of every hand, 0 left, 1 right; None means drawn for each sequence.
     """
 
     side: ClassVar[int | None] = None

@@ -56,7 +56,7 @@ def palm_grip(
         model: the hand model.
         shape: (10,).
         target: the object.
-        height: of the grip, metres; None: the object's own.
+        height: of the grip, metres; None means the object's own.
         tilt: of the fingers downwards, radians.
     """
     flat = isinstance(target.shapes[0], Box)

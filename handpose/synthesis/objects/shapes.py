@@ -146,7 +146,7 @@ class SceneObject:
         height: metres, of its upper end.
         grip: height of the grasp above the bottom, and half of the thickness there along x and y, metres.
         class_id: 1 to 21, as in DexYCB's list; 0 for objects of no such class.
-        texture: its own solid texture (VOXELS, VOXELS, VOXELS, 3); None: drawn with the rest of a scene's look.
+        texture: its own solid texture (VOXELS, VOXELS, VOXELS, 3); None means drawn with the rest of a scene's look.
     """
 
     kind: str

@@ -43,7 +43,7 @@ def motion_from_dexycb(
 
     Args:
         root: DexYCB's folder, or part of it with `sequence_names.txt` (see `read_sequence_list`).
-        camera: serial of the camera whose labels are taken; default: in each frame the first that has any.
+        camera: serial of the camera whose labels are taken; by default in each frame the first that has any.
         cache_dir: where the index of the labels goes when `root` cannot be written.
 
     Returns:

@@ -19,7 +19,7 @@ def fit_motion(
 
     Args:
         motion: the recorded joints.
-        workers: processes; 0: one per CPU core.
+        workers: processes; 0 means one per CPU core.
         on_progress: called with the number of frames of each sequence as it is done.
 
     Returns:

@@ -46,7 +46,7 @@ class StillCameraRenderer:
         """Yields the frames.
 
         Args:
-            drawn: (F,) where the hand and its arm are drawn; None: always.
+            drawn: (F,) where the hand and its arm are drawn; None means always.
         """
         for index, moving in enumerate(self.bodies.scene.moving):
             hand_drawn = drawn is None or bool(drawn[index])
@@ -129,7 +129,7 @@ def still_cameras(scene: Scene, model: ProceduralHand, rng: Generator, drawn: ND
         scene: of one hand.
         model: the hand model that posed it.
         rng: numpy Generator, for the look, the sensors, the walls and the noise.
-        drawn: (F, K) where the hand and its arm are drawn; None: always.
+        drawn: (F, K) where the hand and its arm are drawn; None means always.
 
     Returns:
         what yields the frames of a camera's number; cameras must be asked for in order, each to its end.
