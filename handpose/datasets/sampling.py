@@ -268,9 +268,9 @@ def _apart(frames: Frames, step: int) -> Frames:
 
 def _has_annotated(track: Track, starts: Frames, num_frames: int, frame_step: int) -> Mask:
     """(S,): which clips have an annotated frame."""
-    positions = np.minimum(starts[:, None] + frame_step * np.arange(num_frames), len(track.annotated) - 1)
-    inside = starts[:, None] + frame_step * np.arange(num_frames) < track.limits[1]
-    return (track.annotated[positions] & inside).any(1)
+    frames = starts[:, None] + frame_step * np.arange(num_frames)
+    annotated = track.annotated[np.minimum(frames, len(track.annotated) - 1)]
+    return (annotated & (frames < track.limits[1])).any(1)
 
 
 def _repeat_last(start: int, num_frames: int, frame_step: int, stop: int) -> tuple[Frames, Mask]:

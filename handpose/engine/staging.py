@@ -114,7 +114,8 @@ def initialize_submodules(estimator: Estimator, init_from: Sequence[tuple[str, s
         own = module.state_dict()
         check_tensors(f'{prefix} of {type(estimator).__name__}', own, part, sorted(set(own) - set(part)), file)
         module.load_state_dict(part)
-        _check_normalization(estimator, state, file)
+        if not any(name == 'normalizer' for _, name in init_from):
+            _check_normalization(estimator, state, file)
 
 
 def _select(state: Mapping[str, Tensor], prefix: str, module: nn.Module, file: str) -> dict[str, Tensor]:
@@ -132,15 +133,16 @@ def _select(state: Mapping[str, Tensor], prefix: str, module: nn.Module, file: s
 
 
 def _check_normalization(estimator: Estimator, state: Mapping[str, Tensor], file: str) -> None:
-    """Warns where the weights were trained on images of another mean than the estimator is going to see."""
-    mean, own = state.get('normalizer.mean'), estimator.reads.image_mean
-    if mean is not None and own is not None and tuple(mean.flatten().tolist()) != own:
-        print_log(
-            f'{file} was trained on images of mean {tuple(mean.flatten().tolist())}, and this config has {own}: set '
-            f"model.normalizer, or add ({file!r}, 'normalizer') to init_from",
-            'current',
-            logging.WARNING,
-        )
+    """Warns where the weights were trained on images of another mean or standard deviation."""
+    for name, own in (('mean', estimator.reads.image_mean), ('std', estimator.reads.image_std)):
+        stored = state.get(f'normalizer.{name}')
+        if stored is not None and own is not None and tuple(stored.flatten().tolist()) != own:
+            print_log(
+                f'{file} was trained on images of {name} {tuple(stored.flatten().tolist())}, and this config has '
+                f"{own}: set model.normalizer, or add ({file!r}, 'normalizer') to init_from",
+                'current',
+                logging.WARNING,
+            )
 
 
 def _is_list(value: object) -> bool:

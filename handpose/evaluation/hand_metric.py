@@ -10,7 +10,7 @@ import numpy as np
 from handpose.evaluation.alignment import FloatArray
 from handpose.evaluation.base import Metric
 from handpose.evaluation.functional import auc_scores
-from handpose.evaluation.records import Columns, merge_columns
+from handpose.evaluation.records import SAMPLE_KEY, Columns, merge_columns
 from handpose.evaluation.spec import MetricSpec
 from handpose.evaluation.summary import BREAKDOWNS, sample_records, summarise, with_breakdowns
 from handpose.structures import SequenceError
@@ -21,7 +21,8 @@ MILLIMETRES = 1000.0
 SAME_WITHIN = 1e-3  # metres
 CURVE_LABELS = ('pa', 'ra_wrist', 'cam')
 AucRange = tuple[float, float, int]  # lowest mm, highest mm, thresholds with both ends
-DEXYCB_AUC: dict[str, AucRange] = dict.fromkeys(CURVE_LABELS, (0, 50, 100))  # HO3D and FreiHAND use the same
+AUC_RANGE: AucRange = (0, 50, 100)  # of DexYCB, HO3D and FreiHAND
+DEXYCB_AUC: dict[str, AucRange] = dict.fromkeys(CURVE_LABELS, AUC_RANGE)
 
 
 class HandMetric(Metric):
@@ -37,7 +38,7 @@ class HandMetric(Metric):
         ValueError: an unknown breakdown or label, or an empty range.
     """
 
-    record_key = ('sequence', 'camera', 'frame', 'hand')
+    record_key = SAMPLE_KEY
     compared: ClassVar[tuple[str, ...]] = ()  # columns in which repeats of a sample must agree
     tolerance: ClassVar[float] = SAME_WITHIN  # in the unit of those columns
     counted: ClassVar[MetricSpec]  # the number of samples

@@ -14,14 +14,13 @@ from numpy.typing import NDArray
 from handpose.evaluation.alignment import WRIST
 from handpose.evaluation.base import Metric
 from handpose.evaluation.functional import joint_mean, point_errors
+from handpose.evaluation.hand_metric import MILLIMETRES, SAME_WITHIN
 from handpose.evaluation.records import Columns, merge_columns, pair_columns
 from handpose.evaluation.spec import MetricSpec
 from handpose.hands import Side
 from handpose.registry import METRICS
 from handpose.structures import HandSequence, SequenceError, sample_name
 
-MILLIMETRES = 1000.0
-SAME_WITHIN = 1e-3  # metres, between repeats of a sample
 HAND_TYPES = ('right', 'left', 'interacting')
 INTERACTING = HAND_TYPES.index('interacting')
 HANDS_OF_TYPE = np.array([[False, True], [True, False], [True, True]])  # left, right

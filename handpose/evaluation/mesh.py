@@ -17,7 +17,7 @@ from handpose.evaluation.alignment import (
 from handpose.evaluation.functional import auc_scores, f_score
 from handpose.evaluation.hand_metric import DEXYCB_AUC, MILLIMETRES, SAME_WITHIN, AucRange, HandMetric, select
 from handpose.evaluation.pose import POSE_ALIGNMENTS
-from handpose.evaluation.records import KEY_COLUMNS, Columns, check_finite, pair_columns
+from handpose.evaluation.records import KEY_COLUMNS, SAMPLE_KEY, Columns, check_finite, pair_columns
 from handpose.evaluation.spec import MetricSpec
 from handpose.registry import METRICS
 from handpose.structures import HandSequence, SequenceError, sample_name
@@ -118,7 +118,7 @@ class HandMeshMetric(HandMetric):
             target: true vertices (N, V, 3), mm.
         """
         predicted, valid = columns['predicted'], columns['valid']
-        sequence = {name: columns[name] for name in ('sequence', 'camera', 'frame', 'hand')}
+        sequence = {name: columns[name] for name in SAMPLE_KEY}
         for vertices, what in ((prediction, 'the predicted vertices'), (target, 'the true vertices')):
             check_finite({**sequence, 'vertices': vertices}, 'vertices', predicted[:, None], what)
         joints, true_joints = (

@@ -21,6 +21,7 @@ from handpose.structures import HandSequence, SequenceError, sample_name
 
 Columns: TypeAlias = dict[str, Any]  # arrays (N, ...); and values that all samples of a clip share
 # Columns that identify a sample; the other columns of a mesh metric are its numbers.
+SAMPLE_KEY = ('sequence', 'camera', 'frame', 'hand')  # identifies a sample
 KEY_COLUMNS = ('sequence', 'camera', 'absolute', 'frame', 'hand', 'occlusion', 'predicted')
 
 

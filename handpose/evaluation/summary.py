@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from handpose.evaluation.alignment import BoolArray, FloatArray
 from handpose.evaluation.functional import joint_mean
-from handpose.evaluation.records import Columns
+from handpose.evaluation.records import SAMPLE_KEY, Columns
 from handpose.evaluation.spec import MetricSpec
 from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
@@ -118,7 +118,7 @@ def sample_records(
     Returns:
         {column: (N, ...)}: sequence, camera, frame, hand ('left' or 'right'), occlusion, and the mean of each score.
     """
-    records = {name: columns[name] for name in ('sequence', 'camera', 'frame', 'hand', 'occlusion')}
+    records = {name: columns[name] for name in (*SAMPLE_KEY, 'occlusion')}
     records['hand'] = side_names(columns['hand'])
     records |= {name: _row_means(score) for name, score in scores.items()}
     return records | {f'{name}/joints': scores[name].astype(np.float32) for name in with_joints if name in scores}

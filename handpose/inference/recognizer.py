@@ -63,7 +63,7 @@ def load_action_recognizer(
     if not isinstance(estimator, VideoEstimator) or 'actions' not in estimator.gives.classes:
         raise ValueError(
             f'{checkpoint} contains weights of {type(estimator).__name__}, which recognizes no actions; '
-            f'give weights of HTT'
+            f'give weights of a model that recognizes actions'
         )
     if 'images' not in estimator.reads.fields:
         raise ValueError(

@@ -161,11 +161,7 @@ def overlapping_windows(track_length: int, num_frames: int, clip_step: int) -> t
         ValueError: a number below 1, or a clip_step above num_frames.
     """
     _check(track_length, num_frames, clip_step, 'clip_step')
-    if clip_step > num_frames:
-        raise ValueError(f'windows of {num_frames} frames that start every {clip_step} frames would leave frames out')
-    starts = np.arange(0, max(track_length - num_frames, 0) + 1, clip_step)
-    if starts[-1] + num_frames < track_length:
-        starts = np.append(starts, track_length - num_frames)
+    starts = _window_starts(track_length, num_frames, clip_step)
     index = starts[:, None] + np.arange(num_frames)
     return np.minimum(index, track_length - 1), index < track_length
 

@@ -44,8 +44,8 @@ class DatasetOptions:
         """Makes the options of a config's dict; see `options_from_dict`."""
         for name in sorted(set(values) - set(cls.names())):
             raise ValueError(f'{name!r} is not an option of {cls.kind}.{did_you_mean(name, cls.names())}')
-        for name in ('root', 'motion'):
-            if name in cls.names() and name not in values:
+        for name, option in inspect.signature(cls).parameters.items():
+            if option.default is option.empty and name not in values:
                 raise ValueError(f'the options of {cls.kind} need {name}=...')
         return cls(**values)
 

@@ -98,6 +98,11 @@ def test_another_normalization_is_warned_of(first_stage, monkeypatch):
     estimator.normalizer.mean += 1
     initialize_submodules(estimator, [(str(checkpoint), 'backbone')])
     assert len(warnings) == 1 and 'was trained on images of mean (123.6' in warnings[0]
+    estimator.normalizer.std += 1
+    initialize_submodules(estimator, [(str(checkpoint), 'backbone')])
+    assert len(warnings) == 3 and 'was trained on images of std (58.3' in warnings[2]
+    initialize_submodules(estimator, [(str(checkpoint), 'backbone'), (str(checkpoint), 'normalizer')])
+    assert len(warnings) == 3
 
 
 @pytest.mark.parametrize(

@@ -14,7 +14,7 @@ from handpose.engine import load_config
 from handpose.hands import ProceduralHand, Side
 from handpose.models import Estimator, TrainingStep
 from handpose.registry import METRICS, MODELS
-from handpose.structures import HandSequence
+from handpose.structures import HandSequence, with_true_vertices
 
 CONFIGS = Path(__file__).parents[2] / 'configs'
 STEPS = 20
@@ -204,7 +204,7 @@ def evaluate(
     configs: tuple[dict[str, Any], ...], prediction: HandSequence, target: HandSequence
 ) -> dict[str, dict[str, float]]:
     """{metric: {name: value}} of the prediction of a batch."""
-    target = target.replace(vertices=true_vertices(target))
+    target = with_true_vertices(target, ProceduralHand())
     pairs = zip(prediction.unstack(), target.unstack(), strict=True)
     samples = [{'prediction': p, 'target': t} for p, t in pairs]
     results = {}
@@ -214,10 +214,3 @@ def evaluate(
         metric.process(None, samples)
         results[config['type']] = metric.evaluate(len(samples))
     return results
-
-
-def true_vertices(batch: HandSequence) -> Tensor:
-    num_frames = batch.hand_pose.shape[1]
-    shape = batch.hand_shape[:, None].expand(-1, num_frames, -1, -1)
-    side = batch.hand_side[:, None].expand(-1, num_frames, -1)
-    return ProceduralHand()(batch.hand_pose, shape, batch.hand_transl, side).vertices

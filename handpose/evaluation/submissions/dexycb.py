@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from handpose.evaluation.alignment import FloatArray
 from handpose.evaluation.functional import auc_scores, point_errors
+from handpose.evaluation.hand_metric import AUC_RANGE, MILLIMETRES
 from handpose.evaluation.pose import HAND_COUNT, MPJPE, POSE_ALIGNMENTS, auc_name
 from handpose.evaluation.submissions.result_files import SAME_WITHIN, SUBMITTED, ResultFile
 from handpose.evaluation.summary import summarise
@@ -21,9 +22,7 @@ from handpose.files.reading import read_text
 from handpose.registry import METRICS
 from handpose.structures import HandSequence, SequenceError, sample_name
 
-MILLIMETRES = 1000.0
 LABELS = ('cam', 'ra_wrist', 'pa')
-AUC_RANGE = (0, 50, 100)  # mm, mm, thresholds
 
 
 @METRICS.register_module()

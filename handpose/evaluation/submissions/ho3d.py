@@ -15,6 +15,7 @@ from torch import Tensor
 
 from handpose.evaluation.alignment import FloatArray, align_pair
 from handpose.evaluation.functional import auc, f_score, joint_mean, point_errors
+from handpose.evaluation.hand_metric import AUC_RANGE
 from handpose.evaluation.mesh import MPVPE, f_score_name, vertex_auc_name
 from handpose.evaluation.pose import MPJPE, auc_name
 from handpose.evaluation.submissions.result_files import SUBMITTED, ResultFile, only_member
@@ -35,7 +36,6 @@ ALIGNMENTS = {
     'scale_translation': ('mpjpe_scale_translation_mm', 'wrist_bone_scaled'),
     'pa': (MPJPE['pa'].name, 'procrustes'),
 }
-AUC_RANGE = (0, 50, 100)  # mm, mm, thresholds
 F_SCORES = (5, 15)  # mm
 
 

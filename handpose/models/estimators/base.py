@@ -67,6 +67,9 @@ class TrainingStep(NamedTuple):
     progress: float = 0.0  # share of the run that is done, in [0, 1]
 
 
+FRAMES_AT_ONCE = 32  # images that a prediction has in the backbone at the same time
+
+
 class EncodedFrames(NamedTuple):
     """What a video estimator keeps of T frames; every tensor has one row per frame."""
 

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from handpose.geometry import rotmat_to_rotvec, scale_boxes
 from handpose.hands import HandModel
 from handpose.hands.sides import is_left
-from handpose.models.estimators.base import EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
+from handpose.models.estimators.base import FRAMES_AT_ONCE, EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
 from handpose.models.estimators.deformer_components import (
     ClipTransformer,
     FeatureMapBackbone,
@@ -23,12 +23,11 @@ from handpose.models.estimators.deformer_components import (
 from handpose.models.estimators.deformer_windows import TEST_MODES, TrackPoses, assemble_track, track_windows
 from handpose.models.heads import linear_from
 from handpose.models.layers import mirror_poses, pose_to_rotmat, roi_align
+from handpose.models.layers.checks import check_option
 from handpose.models.layers.mirror import mirror_images, mirror_points
 from handpose.models.losses.targets import HandTarget
 from handpose.registry import HAND_MODELS, MODELS
 from handpose.structures import HandSequence, fill_masked_values
-
-FRAMES_AT_ONCE = 32  # images that a prediction has in the backbone at the same time
 
 
 class DeformerOutput(NamedTuple):
@@ -100,8 +99,7 @@ class Deformer(VideoEstimator):
         mirror_left_hands: bool = False,
     ) -> None:
         super().__init__()
-        if test_mode not in TEST_MODES:
-            raise ValueError(f'test_mode must be one of {", ".join(map(repr, TEST_MODES))}, got {test_mode!r}')
+        check_option('test_mode', test_mode, TEST_MODES)
         self.normalizer = MODELS.build(normalizer or {'type': 'ImageNormalizer'})
         self.backbone: FeatureMapBackbone = MODELS.build(backbone)
         self.spatial_transformer: FrameTransformer = MODELS.build(spatial_transformer)

@@ -14,6 +14,7 @@ from handpose.hands import HandModel
 from handpose.models.estimators.base import TrainingStep
 from handpose.models.estimators.deformer import DeformerOutput
 from handpose.models.layers import apply_motion, pose_to_rotmat
+from handpose.models.layers.checks import check_option
 from handpose.models.losses import MotionLoss, discriminator_loss, generator_adversarial_loss
 from handpose.models.losses.targets import HandTarget, PosedHands, make_hands, true_hands
 from handpose.registry import MODELS
@@ -35,7 +36,9 @@ class _Masks(NamedTuple):
 
 @MODELS.register_module()
 class DeformerLoss(nn.Module):
-    """The sum of mesh, motion, monocular, 2D, smoothness and adversarial terms, each switched off by weight zero.
+    """The sum of mesh, motion, monocular, 2D, smoothness and adversarial terms.
+
+    A weight of zero leaves its term out.
 
     Args:
         point_loss: loss of vertices and of joints, `MaxMSELoss` (the paper) or `PointMSELoss` (its ablation).
@@ -53,7 +56,7 @@ class DeformerLoss(nn.Module):
         motion_weight: of the hands moved by one frame.
         monocular_weight: of the hand seen from each frame alone.
         discriminator: config of `MotionDiscriminator`, or None for training without an adversary.
-        adversarial_weight: of the generator's adversarial term.
+        adversarial_weight: of the generator's adversarial term; with 0 the discriminator is not trained either.
         adversarial_hand: whose motion the discriminator judges: 'fused', or 'frame' (the published code).
         adversarial_rotations: the numbers it sees of each finger rotation: 'rot6d' (in_channels 91 with the side), or
             'rotvec' (46; the published code).
@@ -84,9 +87,9 @@ class DeformerLoss(nn.Module):
     ) -> None:
         super().__init__()
         for name in shape_hands:
-            _check_choice('an entry of shape_hands', name, COMPARED_HANDS)
-        _check_choice('adversarial_hand', adversarial_hand, ('fused', 'frame'))
-        _check_choice('adversarial_rotations', adversarial_rotations, tuple(ROTATIONS))
+            check_option('an entry of shape_hands', name, COMPARED_HANDS)
+        check_option('adversarial_hand', adversarial_hand, ('fused', 'frame'))
+        check_option('adversarial_rotations', adversarial_rotations, tuple(ROTATIONS))
         self.point_loss = MODELS.build(point_loss)
         self.pose_loss = MODELS.build(pose_loss)
         self.point_motion_loss = MotionLoss(self.point_loss)
@@ -150,7 +153,7 @@ class DeformerLoss(nn.Module):
         )
         if self.smoothness_loss is not None:
             losses['loss_smoothness'] = self.smoothness_loss(predicted['fused'].rotations, valid)
-        if self.discriminator is not None:
+        if self.discriminator is not None and self.adversarial_weight:
             judged = predicted[self.adversarial_hand].rotations
             add(self._adversarial(self.discriminator, judged, truth, target.side, valid, pose_valid))
         return losses
@@ -238,8 +241,3 @@ def motion_description(rotations: Tensor, side: Tensor, kind: str = 'rot6d') -> 
     """
     fingers = ROTATIONS[kind](rotations[:, :, 1:]).flatten(-2)
     return torch.cat([side[:, None, None].expand(-1, fingers.shape[1], 1).to(fingers.dtype), fingers], dim=-1)
-
-
-def _check_choice(name: str, value: str, known: Sequence[str]) -> None:
-    if value not in known:
-        raise ValueError(f'{name} must be one of {", ".join(map(repr, known))}, got {value!r}')

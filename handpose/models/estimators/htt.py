@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 
 from handpose.models.estimators.action_targets import action_target, valid_frames
-from handpose.models.estimators.base import EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
+from handpose.models.estimators.base import FRAMES_AT_ONCE, EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
 from handpose.models.estimators.htt_components import (
     ActionClassifier,
     FeatureBackbone,
@@ -19,13 +19,13 @@ from handpose.models.estimators.htt_components import (
     PoseBlock,
     PoseHead,
 )
+from handpose.models.layers.checks import check_option
 from handpose.models.losses.targets import ActionTarget
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, SequenceError, fill_masked_values, interleaved_clips, sample_name
 
 VOTES = ('sum', 'majority')
 TIE_BREAK = 1e-3  # what probabilities count beside votes
-FRAMES_AT_ONCE = 32  # images that a prediction has in the backbone at the same time
 
 
 class HTTOutput(NamedTuple):
@@ -94,8 +94,7 @@ class HTT(VideoEstimator):
         frame_rate: float = 30.0,
     ) -> None:
         super().__init__()
-        if vote not in VOTES:
-            raise ValueError(f'vote must be one of {VOTES}, got {vote!r}')
+        check_option('vote', vote, VOTES)
         if min(num_frames, frame_step) < 1:
             raise ValueError(f'num_frames and frame_step must be at least 1, got {num_frames} and {frame_step}')
         if not frame_rate > 0:

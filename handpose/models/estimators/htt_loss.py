@@ -10,6 +10,7 @@ from torch.nn import functional as F
 from handpose.geometry import project_points
 from handpose.models.estimators.base import TrainingStep
 from handpose.models.estimators.htt import HTTOutput
+from handpose.models.layers.checks import check_option
 from handpose.models.layers.precision import without_autocast
 from handpose.models.losses.masking import masked_difference
 from handpose.models.losses.targets import ActionTarget
@@ -44,8 +45,7 @@ class HTTLoss(nn.Module):
         average: str = 'clip',
     ) -> None:
         super().__init__()
-        if average not in AVERAGES:
-            raise ValueError(f'average must be one of {AVERAGES}, got {average!r}')
+        check_option('average', average, AVERAGES)
         self.hand_weight, self.depth_weight = hand_weight, depth_weight
         self.object_weight, self.action_weight, self.average = object_weight, action_weight, average
 

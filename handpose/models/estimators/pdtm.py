@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.layers.checks import check_option
 from handpose.models.layers.hand_motion import rest_hand
 from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.necks.motion_encoders import PDTMEncoder, run_block
@@ -77,8 +78,7 @@ class PDTM(MotionRefiner):
         loss: dict | None = None,
     ) -> None:
         super().__init__(num_frames, stride, mirror_left_hands, frame_rate)
-        if shape_supervision not in SHAPE_SUPERVISION:
-            raise ValueError(f'shape_supervision must be one of {SHAPE_SUPERVISION}, got {shape_supervision!r}')
+        check_option('shape_supervision', shape_supervision, SHAPE_SUPERVISION)
         if shape_supervision == 'every_block' and not memory_tokens:
             raise ValueError("shape_supervision='every_block' reads the memory after every block: give memory_tokens")
         encoder = PDTMEncoder(

@@ -8,6 +8,8 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
+from handpose.text import did_you_mean
+
 
 def check_features(name: str, features: Tensor, axes: str, channels: int | None = None) -> None:
     """Checks the number of axes and the number of channels.
@@ -59,4 +61,6 @@ def check_bool(name: str, mask: Tensor) -> None:
 def check_option(name: str, value: str, choices: Sequence[str]) -> None:
     """Raises ValueError unless `value`, given for the option `name`, is one of `choices`."""
     if value not in choices:
-        raise ValueError(f'{name} must be one of {", ".join(map(repr, choices))}, got {value!r}')
+        raise ValueError(
+            f'{name} must be one of {", ".join(map(repr, choices))}, got {value!r}.{did_you_mean(value, choices)}'
+        )

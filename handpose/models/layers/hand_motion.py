@@ -8,6 +8,7 @@ from torch import Tensor
 
 from handpose.hands import HandModel
 from handpose.hands.sides import Side
+from handpose.models.layers.missing_frames import mean_over_frames
 
 STEP_TOLERANCE = 0.1  # in frames of the model: how much a step in time may differ from a whole number
 
@@ -23,8 +24,7 @@ def joints_to_motion(joints: Tensor, frame_valid: Tensor) -> tuple[Tensor, Tenso
         The motion (N, T, J, 3), and its origin (N, 1, 3): the mean position of the wrist.
     """
     wrist = joints[..., 0, :]
-    weight = frame_valid[..., None].to(joints.dtype)
-    origin = (wrist * weight).sum(1, keepdim=True) / weight.sum(1, keepdim=True).clamp_min(1)
+    origin = mean_over_frames(wrist, frame_valid)[:, None]
     relative = joints[..., 1:, :] - wrist[..., None, :]
     return torch.cat([(wrist - origin)[..., None, :], relative], dim=-2), origin
 

@@ -10,12 +10,11 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from handpose.models.layers.checks import check_features, check_mask
+from handpose.models.layers.checks import check_features, check_mask, check_option
 from handpose.models.layers.fused_attention import BranchFusion, FeedForward, FusedSelfAttention
 from handpose.models.layers.missing_frames import mean_over_frames
 from handpose.models.necks.dynamic_tcn import DynamicTemporalConv
 from handpose.registry import MODELS
-from handpose.text import did_you_mean
 
 # The steps of each branch, in order: S attention over joints, T over time, D dynamic convolution, M perceptron.
 BRANCHES = {
@@ -68,10 +67,7 @@ class DynamicSpatioTemporalBlock(nn.Module):
         updates_memory: bool = False,
     ) -> None:
         super().__init__()
-        if insertion not in BRANCHES:
-            raise ValueError(
-                f'insertion must be one of {tuple(BRANCHES)}, got {insertion!r}.{did_you_mean(insertion, BRANCHES)}'
-            )
+        check_option('insertion', insertion, tuple(BRANCHES))
 
         def make_convolution() -> DynamicTemporalConv:
             return DynamicTemporalConv(

@@ -23,6 +23,8 @@ MILLIMETRES = 1000.0
 BOTH_SIDES = (Side.RIGHT, Side.LEFT)  # InterHand2.6M's order: joints 0-20 are the right hand's, 21-41 the left's
 _HANDS = ('hand_pose', 'hand_transl', 'rest_wrist', 'joints')
 
+DECIMALS = 7  # of hand-model parameters, in radians and metres
+
 
 class PoseLayout(MultiViewLayout):
     """A layout without images; see `Layout`. A subclass says which `hands` a sequence shows and writes the rest."""
@@ -59,16 +61,16 @@ class PoseLayout(MultiViewLayout):
         return scene
 
 
-def mano_entry(scene: Scene, frame: int, hand: int, decimals: int = 7) -> dict[str, Any]:
+def mano_entry(scene: Scene, frame: int, hand: int) -> dict[str, Any]:
     """A MANO entry as NeuralAnnot and Re:InterHand have it: `pose` (48), `shape` (10), `trans` (3, metres), world.
 
     The mean pose is not part of `pose`; that of the procedural hand is zero.
     """
     pose, trans = scene.hand_pose[frame, hand].reshape(48), scene.hand_transl[frame, hand]
     return {
-        'pose': np.round(pose, decimals).tolist(),
-        'shape': np.round(scene.hand_shape, decimals).tolist(),
-        'trans': np.round(trans, decimals).tolist(),
+        'pose': np.round(pose, DECIMALS).tolist(),
+        'shape': np.round(scene.hand_shape, DECIMALS).tolist(),
+        'trans': np.round(trans, DECIMALS).tolist(),
     }
 
 
