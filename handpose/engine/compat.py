@@ -142,7 +142,7 @@ def accept_accumulation() -> None:
 
 
 def join_process_group(launcher: str) -> None:
-    """Joins the process group of `launcher`; a launcher of 'none' joins nothing. Returns nothing.
+    """Joins the process group of `launcher`; a launcher of 'none' joins nothing.
 
     Without a GPU this joins gloo itself, because mmengine's `init_dist` calls `torch.cuda.set_device` always. Can go
     when it asks whether CUDA exists.

@@ -2,12 +2,13 @@
 
 import json
 import math
-import platform
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+
+from handpose.experiments.machine import cpu_name
 
 FOLDER = Path(__file__).parent
 RELATIVE, ABSOLUTE = 1e-4, 1e-7  # tolerance on another machine or with other library versions
@@ -18,14 +19,7 @@ MAX_DIFFERENCES = 10  # reported at once
 
 def machine() -> dict[str, str]:
     """What decides the last bits of a number: the CPU model and the versions of torch and numpy."""
-    return {'cpu': cpu_model(), 'torch': torch.__version__, 'numpy': np.__version__}
-
-
-def cpu_model() -> str:
-    cpuinfo = Path('/proc/cpuinfo')
-    lines = cpuinfo.read_text().splitlines() if cpuinfo.is_file() else []
-    models = [line.split(':', 1)[1].strip() for line in lines if line.startswith('model name')]
-    return models[0] if models else platform.processor() or platform.machine()
+    return {'cpu': cpu_name(), 'torch': torch.__version__, 'numpy': np.__version__}
 
 
 def golden_path(name: str) -> Path:

@@ -15,7 +15,7 @@ from torch import Tensor
 from handpose.datasets.base import DatasetError, Track, VideoDataset
 from handpose.datasets.dexycb import layout, splits
 from handpose.datasets.dexycb.index import BROKEN, HAND, open_index
-from handpose.datasets.io.cameras import group_cameras
+from handpose.datasets.io.cameras import from_first_camera, group_cameras
 from handpose.datasets.io.hand_models import HandModelOptions, read_hand_model_name
 from handpose.datasets.io.label_frames import nearest_valid, to_world
 from handpose.datasets.sampling import Frames
@@ -231,11 +231,9 @@ class DexYCB(HandModelOptions, VideoDataset):
 
     def _from_camera_0(self, sequence: layout.SequenceInfo, cameras: tuple[str, ...]) -> Tensor:
         """(K, 4, 4) from the frame of camera 0 to each camera's."""
-        matrices = [np.eye(4)]
-        if len(cameras) > 1:
-            to_world = self._extrinsics[sequence.extrinsics]
-            matrices += [np.linalg.inv(to_world[serial]) @ to_world[cameras[0]] for serial in cameras[1:]]
-        return torch.from_numpy(np.stack(matrices)).float()
+        if len(cameras) == 1:  # needs no calibration
+            return torch.eye(4)[None]
+        return from_first_camera([self._extrinsics[sequence.extrinsics][serial] for serial in cameras])
 
 
 def _pose_space(model: HandModel) -> tuple[Tensor, Tensor]:

@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handpose.datasets.base import BrokenFrames, DatasetError, Track, VideoDataset
 from handpose.datasets.ho3d import layout
-from handpose.datasets.io.cameras import group_cameras
+from handpose.datasets.io.cameras import from_first_camera, group_cameras
 from handpose.datasets.io.hand_models import HandModelOptions, read_hand_model_name
 from handpose.datasets.io.label_frames import nearest_valid, to_world
 from handpose.datasets.sampling import Frames
@@ -187,10 +187,9 @@ class HO3D(HandModelOptions, VideoDataset):
 
     def _from_camera_0(self, track: Track) -> Tensor:
         """(K, 4, 4) from the frame of camera 0 to each camera's."""
-        matrices = [np.eye(4)]
-        first, *others = (view.name for view in track.source)
-        matrices += [np.linalg.inv(self._to_world[name]) @ self._to_world[first] for name in others]
-        return torch.from_numpy(np.stack(matrices)).float()
+        if len(track.source) == 1:  # version 2 has no calibration
+            return torch.eye(4)[None]
+        return from_first_camera([self._to_world[view.name] for view in track.source])
 
     def _groups(self, sequences: list[layout.SequenceFiles]) -> list[tuple[layout.SequenceFiles, ...]]:
         """The sequences that are seen together, in the order of the list."""

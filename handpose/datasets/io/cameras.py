@@ -4,7 +4,10 @@ import logging
 from collections.abc import Collection, Sequence
 
 import numpy as np
+import torch
 from mmengine.logging import print_log
+from numpy.typing import NDArray
+from torch import Tensor
 
 from handpose.datasets.io.errors import DatasetError
 from handpose.text import did_you_mean
@@ -67,3 +70,16 @@ def group_cameras(sequences: Sequence[Sequence[str]], size: int, where: object) 
         message = f'{left} views of {where} are not read: they are left over from groups of {size} cameras'
         print_log(message, logger='current', level=logging.WARNING)
     return [[tuple(names[i : i + size]) for i in range(0, len(names) - size + 1, size)] for names in sequences]
+
+
+def from_first_camera(to_world: Sequence[NDArray]) -> Tensor:
+    """Transforms (K, 4, 4) from the frame of the first of K cameras to that of each.
+
+    Args:
+        to_world: (4, 4) of each camera, from its frame to the world.
+
+    Returns:
+        float32; the first is the identity.
+    """
+    first, *others = to_world
+    return torch.from_numpy(np.stack([np.eye(4), *(np.linalg.inv(matrix) @ first for matrix in others)])).float()

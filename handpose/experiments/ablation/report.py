@@ -148,7 +148,7 @@ def _how_made(table: AblationTable, results: Mapping[str, Any]) -> str:
     ]
     test = f', additionally in every test `{" ".join(option_strings(table.test))}`' if table.test else ''
     return (
-        f'`python tools/ablate.py {_shown(table.path)}`\n\n'
+        f'`handpose ablate {_shown(table.path)}`\n\n'
         + '\n'.join(option_lines)
         + f'\n\nCommon options `{" ".join(option_strings(table.budget))}`{test}; seeds '
         f'{", ".join(map(str, table.seeds))}. {training["runs"]} training runs of {low / 60:.1f} to {high / 60:.1f} '

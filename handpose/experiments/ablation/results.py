@@ -21,7 +21,7 @@ Records = dict[str, NDArray[Any]]
 class Reported(NamedTuple):
     """What the tests of a table report.
 
-    Args:
+    Attributes:
         specs: {name: spec} of all numbers.
         record_keys: {class of a metric: columns that identify a sample in its records}.
     """

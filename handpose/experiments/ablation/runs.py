@@ -2,7 +2,6 @@
 
 import json
 import os
-import platform
 import subprocess
 import sys
 import threading
@@ -16,6 +15,7 @@ import torch
 
 from handpose.engine.checkpoints import checkpoint_files, iteration_of, newest_checkpoint
 from handpose.experiments.ablation.table import Run, RunSettings, TableError, option_strings
+from handpose.experiments.machine import cpu_name
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import read_json
 from handpose.registry import defaults_of
@@ -94,11 +94,7 @@ def read_results(run: Run) -> dict[str, dict[str, float]]:
 
 def machine_name() -> str:
     """Describes this machine: processor, number of cores, and version of torch."""
-    model = next(
-        (line.split(':')[1].strip() for line in _lines('/proc/cpuinfo') if line.startswith('model name')),
-        platform.processor() or platform.machine(),
-    )
-    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f'{model}, {os.cpu_count()} cores'
+    device = torch.cuda.get_device_name() if torch.cuda.is_available() else f'{cpu_name()}, {os.cpu_count()} cores'
     return f'{device}; torch {torch.__version__}'
 
 

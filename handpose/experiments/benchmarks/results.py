@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from handpose.experiments.benchmarks.case import BenchmarkError, Settings
+from handpose.experiments.machine import cpu_name
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import read_json
 
@@ -98,7 +99,7 @@ def machine(device: str) -> dict[str, Any]:
     """Describes this machine in plain values; with `device` 'cuda' also its GPU."""
     described: dict[str, Any] = {
         'system': f'{platform.system()} {platform.machine()}',
-        'cpu': _cpu_name(),
+        'cpu': cpu_name(),
         'cores': os.cpu_count(),
         'memory_gb': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30),
     }
@@ -162,12 +163,3 @@ def _version(name: str) -> str | None:
         return version(name)
     except PackageNotFoundError:
         return None
-
-
-def _cpu_name() -> str:
-    info = Path('/proc/cpuinfo')
-    if info.exists():
-        for line in info.read_text().splitlines():
-            if line.startswith('model name'):
-                return line.split(':', 1)[1].strip()
-    return platform.processor() or platform.machine()
