@@ -61,6 +61,8 @@ class Session:
         tracking_estimator: estimates the joints by which hands are followed; default `LandmarkEstimator()`.
         estimator: another estimator whose joints replace those of the `tracking_estimator`; it gets the regions of the
             hands, with their track ids. None keeps those by which hands are followed.
+        name: of what gives the hands, for the source of predictions.
+        licence: of the hands, for predictions; that of the weights, as far as it passes on.
         keep: True keeps the hands of all images for `finish` (about 0.5 kB for each hand and image); False is for
             cameras that run for hours.
     """
@@ -70,12 +72,14 @@ class Session:
         detector: HandDetector | None = None,
         tracking_estimator: FrameEstimator | None = None,
         estimator: FrameEstimator | None = None,
+        name: str = 'MediaPipe palm and landmark networks',
+        licence: str = '',
         keep: bool = True,
     ) -> None:
         self.detector = PalmDetector() if detector is None else detector
         self.tracking_estimator = LandmarkEstimator() if tracking_estimator is None else tracking_estimator
         self.estimator = estimator
-        self.keep = keep
+        self.name, self.licence, self.keep = name, licence, keep
         self.reset()
 
     def reset(self) -> None:

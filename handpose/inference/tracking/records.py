@@ -88,6 +88,13 @@ class TrackRecords:
         columns['frame'] = np.concatenate([part.frame + s for part, s in zip(parts, starts, strict=True)])
         return cls(**columns)
 
+    def after(self, count: int) -> 'TrackRecords':
+        """Returns the records without the first `count` images."""
+        first = int(np.searchsorted(self.frame, count))
+        per_image = {f.name: getattr(self, f.name)[count:] for f in fields(self) if f.name in ('times', 'detected')}
+        columns = {f.name: getattr(self, f.name)[first:] for f in fields(self) if f.name not in per_image}
+        return TrackRecords(**per_image, **{**columns, 'frame': columns['frame'] - count})
+
     def tracked(self, frame: int) -> Iterator[tuple[int, HandEstimate]]:
         """Iterates over the hands of one image as the tracker saw them; see `HandTracker.restore`.
 
