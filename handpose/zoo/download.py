@@ -92,9 +92,9 @@ def _transfer(url: str, entry: ZooEntry, partial: Path, timeout: float, report: 
     with _answer(url, start, timeout) as response:
         if resumed and not _continues(response, start):
             digest, start, resumed = hashlib.sha256(), 0, False
-        _check_answer(response, entry, start)
+        _check_answer(response, url, entry, start)
         with open(partial, 'ab' if resumed else 'wb') as file:
-            for block in _blocks(response):
+            for block in _blocks(response, url):
                 start += len(block)
                 if start > entry.size:
                     raise SourceError(f'{url} sends more than the {entry.size:,} bytes expected')
@@ -131,7 +131,7 @@ def _answer(url: str, start: int, timeout: float) -> Iterator[HTTPResponse]:
     handlers: list[urllib.request.BaseHandler] = [_SafeRedirects()]
     if urlsplit(url).hostname in LOOPBACK:
         handlers.append(urllib.request.ProxyHandler({}))  # a proxy cannot reach this machine
-    with _network_errors():
+    with _network_errors(url):
         response = urllib.request.build_opener(*handlers).open(request, timeout=timeout)
     with response:
         yield response
@@ -151,20 +151,22 @@ class _SafeRedirects(urllib.request.HTTPRedirectHandler):
 
 
 @contextmanager
-def _network_errors() -> Iterator[None]:
+def _network_errors(url: str) -> Iterator[None]:
     """Sorts errors of the network into those that another attempt may overcome, and the others."""
     try:
         yield
     except urllib.error.HTTPError as error:
         error.close()
+        status = f'{error.code} ({" ".join(str(error.reason).split())})'
         if error.code in PASSING:
-            raise _Interrupted(f'answers {error.code} ({error.reason})') from error
+            raise _Interrupted(f'answers {status}') from error
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
-            raise SourceError(f'{error.url} has fewer bytes than expected') from error
-        raise SourceError(f'{error.url} answers {error.code} ({error.reason})') from error
+            raise SourceError(f'{url} has fewer bytes than expected') from error
+        raise SourceError(f'{url} answers {status}') from error
     except urllib.error.URLError as error:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
-            raise SourceError(f'has a certificate that cannot be verified ({error.reason.verify_message})') from error
+            problem = f'has a certificate that cannot be verified ({error.reason.verify_message})'
+            raise SourceError(f'{url} {problem}') from error
         raise _Interrupted(_reason(error.reason)) from error
     except (http.client.HTTPException, OSError) as error:
         raise _Interrupted(_reason(error)) from error
@@ -176,9 +178,9 @@ def _reason(error: object) -> str:
     return f'cannot be reached ({error})'
 
 
-def _blocks(response: HTTPResponse) -> Iterator[bytes]:
+def _blocks(response: HTTPResponse, url: str) -> Iterator[bytes]:
     while True:
-        with _network_errors():
+        with _network_errors(url):
             block = response.read1(BLOCK)
         if not block:
             return
@@ -191,10 +193,10 @@ def _continues(response: HTTPResponse, start: int) -> bool:
     return response.status == http.client.PARTIAL_CONTENT and given is not None and int(given[1]) == start
 
 
-def _check_answer(response: HTTPResponse, entry: ZooEntry, start: int) -> None:
+def _check_answer(response: HTTPResponse, url: str, entry: ZooEntry, start: int) -> None:
     """Refuses what is not the file, before anything of it is written."""
     length = response.headers.get('Content-Length', '')
     if response.headers.get_content_type() in ('text/html', 'application/xhtml+xml'):
-        raise SourceError(f'{response.url} sends a web page instead of the file, as a login or an error page')
+        raise SourceError(f'{url} sends a web page instead of the file, as a login or an error page')
     if length.isdigit() and start + int(length) != entry.size:
-        raise SourceError(f'{response.url} has {start + int(length):,} bytes, expected {entry.size:,}')
+        raise SourceError(f'{url} has {start + int(length):,} bytes, expected {entry.size:,}')

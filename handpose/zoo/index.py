@@ -152,17 +152,11 @@ def _entry(name: Any, values: Any, where: str) -> ZooEntry:
     if not isinstance(name, str) or not NAME.fullmatch(name):
         raise ZooError(f'{where}: a name must be lower case letters, digits and underscores')
     checked = _checked(ZooEntry, {'name': name, **_mapping(values, where)}, where)
-    sources, metrics = checked['sources'], checked.get('metrics', ())
-    entry = ZooEntry(
-        **{
-            **checked,
-            'sources': tuple(_source(source, where) for source in sources),
-            'metrics': tuple(
-                ZooMetric(**_checked(ZooMetric, _mapping(metric, where), f'{where}, metric {place}'))
-                for place, metric in enumerate(metrics, 1)
-            ),
-        }
+    checked['sources'] = tuple(_source(source, where) for source in checked['sources'])
+    checked['metrics'] = tuple(
+        _metric(values, f'{where}, metric {place}') for place, values in enumerate(checked.get('metrics', ()), 1)
     )
+    entry = ZooEntry(**checked)
     if entry.kind not in KINDS:
         raise ZooError(f"{where}: 'kind' must be one of {', '.join(KINDS)}, got {entry.kind!r}")
     if not is_path_below(entry.file) or '/' in entry.file:
@@ -174,6 +168,10 @@ def _entry(name: Any, values: Any, where: str) -> ZooEntry:
     if not entry.sources:
         raise ZooError(f"{where}: 'sources' is empty; give at least one")
     return entry
+
+
+def _metric(values: Any, where: str) -> ZooMetric:
+    return ZooMetric(**_checked(ZooMetric, _mapping(values, where), where))
 
 
 def _mapping(values: Any, where: str) -> dict[str, Any]:
