@@ -46,6 +46,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--output', required=True, help='<name>.safetensors; the hash is put behind the name')
     parser.add_argument('--licence', required=True, help='terms of the weights, e.g. Apache-2.0')
     parser.add_argument('--metrics', help='metrics.json that `handpose test` wrote for this checkpoint')
+    parser.add_argument('--half', action='store_true', help='store the parameters as float16, half the size')
     shared.add_cfg_options(parser)
     parser.add_argument('--show', metavar='FILE', action=ShowHeader, help='print the header of a published file')
 
@@ -61,6 +62,6 @@ def run(arguments: argparse.Namespace) -> None:
     load_weights(estimator, arguments.checkpoint, config.model)
     metrics = read_metrics(arguments.metrics) if arguments.metrics else None
     header = make_header(estimator, config, arguments.licence, arguments.cfg_options, metrics)
-    path, sha256 = publish(estimator, header, arguments.output)
+    path, sha256 = publish(estimator, header, arguments.output, arguments.half)
     specs = specs_of(build_metrics(config.get('test_evaluator', ())))
     print(f'{path}\nsha256 {sha256}\n\nfor model_zoo.md:\n{zoo_row(path, sha256, header, specs)}')

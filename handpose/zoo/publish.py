@@ -3,13 +3,14 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
 from mmengine.config import Config
+from torch import Tensor
 
 import handpose
 from handpose.datasets.io.action_videos import configured_taxonomy
@@ -26,6 +27,11 @@ UNITS = {
     'angle': 'radian',
     'camera_axes': 'x right, y down, z forward',
 }
+
+FULL_PRECISION = 'float32'
+HALF_PRECISION = (
+    'float16 parameters; float32 buffers, and parameters that float16 does not hold to 2^-11 of their largest magnitude'
+)
 
 
 def make_header(
@@ -75,15 +81,16 @@ def make_header(
     }
 
 
-def publish(estimator: Estimator, header: dict[str, Any], path: str | Path) -> tuple[Path, str]:
+def publish(estimator: Estimator, header: dict[str, Any], path: str | Path, half: bool = False) -> tuple[Path, str]:
     """Writes the weights and their header atomically; the same weights and header give the same bytes.
 
     What only the losses need (`loss_function.*`, e.g. a discriminator) is left out.
 
     Args:
         estimator: the module that holds the weights.
-        header: what `make_header` gave.
+        header: what `make_header` gave; the file's own also states how the tensors are stored (`precision`).
         path: `<name>.safetensors`; `-` and the first 8 digits of the sha256 are appended to the name.
+        half: store the parameters in half precision, see `to_half`. Loading converts them back.
 
     Returns:
         The path of the file, and its sha256 (64 hex digits).
@@ -101,13 +108,39 @@ def publish(estimator: Estimator, header: dict[str, Any], path: str | Path) -> t
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(f'{key} is not finite, so these weights cannot work; publish another checkpoint')
         state[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if half:
+        state = to_half(state, {name for name, _ in estimator.named_parameters()})
     # One entry alone: safetensors would write several in an order that changes from run to run.
-    text = json.dumps(header, allow_nan=False)
+    text = json.dumps({**header, 'precision': HALF_PRECISION if half else FULL_PRECISION}, allow_nan=False)
     data = safetensors.torch.save(state, metadata={HEADER_KEY: text})
     sha256 = hashlib.sha256(data).hexdigest()
     path = path.with_name(f'{path.stem}-{sha256[:8]}.safetensors')
     atomic_write(path, data)
     return path, sha256
+
+
+def to_half(state: Mapping[str, Tensor], parameters: Collection[str]) -> dict[str, Tensor]:
+    """Rounds the parameters of a module to float16; everything else stays as it is.
+
+    Buffers (statistics of batch normalization, mean and standard deviation of images) stay float32, and so does a
+    parameter that float16 does not hold to 2^-11 of its largest magnitude, because it is beyond 65504, or below 6e-5
+    throughout.
+
+    Args:
+        state: {name: tensor}.
+        parameters: names of the tensors that are parameters.
+
+    Returns:
+        {name: tensor}, with float16 where that is safe.
+    """
+    rounded = {name: value.half() for name, value in state.items() if name in parameters and value.is_floating_point()}
+    safe = {name for name, value in rounded.items() if _is_precise(state[name], value.to(state[name].dtype))}
+    return {name: rounded[name] if name in safe else value for name, value in state.items()}
+
+
+def _is_precise(value: Tensor, rounded: Tensor) -> bool:
+    """Whether rounding has changed no element by more than half a unit in the last place of the largest element."""
+    return value.numel() == 0 or bool((rounded - value).abs().max() <= 2**-11 * value.abs().max())
 
 
 def read_metrics(path: str | Path, row: str = 'model') -> dict[str, float | None]:
