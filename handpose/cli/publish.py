@@ -14,7 +14,7 @@ from handpose.engine import load_config, load_weights
 from handpose.evaluation import build_metrics, specs_of
 from handpose.registry import MODELS
 from handpose.zoo.load import read_header
-from handpose.zoo.publish import make_header, publish, read_metrics, zoo_row
+from handpose.zoo.publish import index_entry, make_header, publish, read_metrics
 
 
 class ShowHeader(argparse.Action):
@@ -52,7 +52,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the file and prints its row for the model zoo.
+    """Writes the file and prints its entry for the index of the model zoo.
 
     Args:
         arguments: those of `add_arguments`.
@@ -64,4 +64,4 @@ def run(arguments: argparse.Namespace) -> None:
     header = make_header(estimator, config, arguments.licence, arguments.cfg_options, metrics)
     path, sha256 = publish(estimator, header, arguments.output, arguments.half)
     specs = specs_of(build_metrics(config.get('test_evaluator', ())))
-    print(f'{path}\nsha256 {sha256}\n\nfor model_zoo.md:\n{zoo_row(path, sha256, header, specs)}')
+    print(f'{path}\nsha256 {sha256}\n\nfor handpose/zoo/index.yml:\n{index_entry(path, sha256, header, specs)}')

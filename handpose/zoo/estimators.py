@@ -8,10 +8,8 @@ import torch
 
 from handpose.models.estimators.base import Estimator
 from handpose.registry import MODELS, check_untrusted
-from handpose.text import did_you_mean
-from handpose.zoo.errors import ZooError
-from handpose.zoo.fetch import get
-from handpose.zoo.index import NAME, ZooIndex, default_index
+from handpose.zoo.find import find_weights
+from handpose.zoo.index import ZooIndex
 from handpose.zoo.load import is_published, load_weights, read_header
 
 
@@ -35,38 +33,18 @@ def load_estimator(
         The estimator, in float32 and in evaluation mode.
 
     Raises:
-        ZooError: an unknown name, or a file that is no estimator or cannot be had.
-        ValueError: the file is damaged, or describes no model that can be built.
+        ValueError: an unknown name, a file that is no estimator, cannot be had or is damaged, or one that describes no
+            model that can be built.
     """
-    index = default_index() if index is None else index
-    path = _path_of(name_or_path, index)
+    path = find_weights(name_or_path, index)
+    if not is_published(path):
+        raise ValueError(
+            f'{path} does not describe the model of its weights, as .safetensors files of this library do: publish the '
+            'checkpoint with `handpose publish`'
+        )
     estimator = MODELS.build(published_model(path, hand_model))
     load_weights(estimator, path)
     return estimator.to(device).eval()
-
-
-def _path_of(name_or_path: str | Path, index: ZooIndex) -> Path:
-    name = str(name_or_path)
-    if isinstance(name_or_path, Path) or not NAME.fullmatch(name):
-        if not is_published(name):
-            raise ZooError(
-                f'{name} is neither a name of the model zoo nor a .safetensors file, which describes the model of its '
-                f'weights: publish a checkpoint with `handpose publish`'
-            )
-        return Path(name)
-    estimators = [entry.name for entry in index.values() if entry.kind == 'estimator']
-    known = ', '.join(estimators) or 'none yet'
-    if name not in index:
-        raise ZooError(
-            f'the model zoo has no {name!r}.{did_you_mean(name, index)} Its estimators: {known}; weights of your own '
-            'are given as the path of a .safetensors file'
-        )
-    if index[name].kind != 'estimator':
-        raise ZooError(
-            f'{name!r} is a network file, not an estimator: `handpose.zoo.fetch.get({name!r})` gives its path, and '
-            f'`handpose infer` runs it. Estimators of the model zoo: {known}'
-        )
-    return get(name, index)
 
 
 def published_model(path: str | Path, hand_model: Mapping[str, Any] | None = None) -> dict[str, Any]:

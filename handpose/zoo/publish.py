@@ -3,12 +3,14 @@
 import hashlib
 import json
 import math
+import shlex
 from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+import yaml
 from mmengine.config import Config
 from torch import Tensor
 
@@ -21,6 +23,7 @@ from handpose.hands import COMMON_JOINTS, MANO_JOINTS
 from handpose.models.estimators.base import Estimator
 from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_KEY, LOSS_PREFIX, plain
 
+FILL_IN = 'FILL IN'  # in the entry of an index: what only the publisher can say
 UNITS = {
     'length': 'metre',
     'image': 'pixel, RGB in [0, 255]',
@@ -183,28 +186,46 @@ def class_names(config: Config) -> dict[str, list[str]] | None:
     return None if taxonomy is None else plain(taxonomy.metainfo())
 
 
-def zoo_row(path: str | Path, sha256: str, header: dict[str, Any], specs: Mapping[str, MetricSpec]) -> str:
-    """The line of model_zoo.md for a published file.
+def index_entry(path: str | Path, sha256: str, header: dict[str, Any], specs: Mapping[str, MetricSpec]) -> str:
+    """The entry of handpose/zoo/index.yml for a published file.
 
     Args:
         path: of the file.
         sha256: of the file, 64 hex digits.
         header: what `make_header` gave.
-        specs: {name: spec} of the metrics of the config; the row shows the headlines.
+        specs: {name: spec} of the metrics of the config; the entry has the headlines.
+
+    Returns:
+        YAML; what only the publisher can say is left as `FILL IN`.
     """
-    metrics = header['metrics'] or {}
-    numbers = [
-        f'{spec.title} {spec.format(metrics[spec.name])} {spec.unit}'.rstrip()
-        for spec in headlines(specs)
-        if metrics.get(spec.name) is not None
-    ]
-    cells = [
-        Path(path).name,
-        f'`configs/{header["config"]}`' + ''.join(f' `{k}={v}`' for k, v in header['config_options'].items()),
-        header['data'],
-        header['hand_model'],
-        '; '.join(numbers),
-        header['licence'],
-        f'`{sha256}`',
-    ]
-    return '| ' + ' | '.join(str(cell) for cell in cells) + ' |'
+    path, config = Path(path), header['config'].removesuffix('.py')
+    options = ' '.join(shlex.quote(f'{key}={value}') for key, value in header['config_options'].items())
+    with_options = f' --cfg-options {options}' if options else ''
+    numbers = {spec: (header['metrics'] or {}).get(spec.name) for spec in headlines(specs)}
+    name = path.stem.removesuffix(f'-{sha256[:8]}')
+    entry = {
+        'kind': 'estimator',
+        **dict.fromkeys(('title', 'summary'), FILL_IN),
+        'file': path.name,
+        'size': path.stat().st_size,
+        'sha256': sha256,
+        'sources': [f'package:weights/{path.name}'],
+        'licence': header['licence'],
+        **dict.fromkeys(('commercial_use', 'preprocessing', 'output', 'units'), FILL_IN),
+        'joint_order': 'the common 21 joints (wrist, then thumb, index, middle, ring, little, each from base to tip)',
+        **dict.fromkeys(('frame_rate', 'limitations', 'citation'), FILL_IN),
+        'config': config,
+        'training': f'handpose train {config}{with_options}',
+        'metrics': [
+            {
+                'name': spec.title,
+                'value': float(spec.format(value)),
+                'unit': spec.unit,
+                'data': header['data'] or FILL_IN,
+                'command': f'handpose test {config} {name}{with_options}',
+            }
+            for spec, value in numbers.items()
+            if value is not None
+        ],
+    }
+    return yaml.safe_dump({name: entry}, sort_keys=False, width=110, allow_unicode=True)
