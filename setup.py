@@ -29,7 +29,7 @@ setup(
     license='Apache-2.0',
     python_requires='>=3.10',
     packages=find_packages(include=['handpose', 'handpose.*']),
-    package_data={'handpose': ['py.typed']},
+    package_data={'handpose': ['py.typed'], 'handpose.zoo': ['index.yml', 'weights/*.safetensors']},
     cmdclass={'build_py': BuildWithConfigs},
     entry_points={'console_scripts': ['handpose = handpose.cli:main']},
     install_requires=[
@@ -43,10 +43,13 @@ setup(
         'safetensors>=0.5',
         'pyyaml>=6',
         'rich>=13',
+        'platformdirs>=3.5.1',
     ],
     extras_require={
         # True times of frames and more codecs; its wheels bundle GPL-licensed codecs (x264, x265), hence an extra.
         'video': ['av>=14.2'],
+        # Files of the model zoo that are on the Hugging Face Hub.
+        'hf': ['huggingface_hub>=0.23'],
         # mmcv without its compiled operators; a project that has the full mmcv keeps it and leaves this out.
         'mmcv': ['mmcv-lite>=2.1'],
         'train': ['tensorboard>=2.15', 'matplotlib>=3.8'],

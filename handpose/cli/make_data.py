@@ -7,6 +7,7 @@ handpose make-data --root data/recorded --motion motion.npz --cameras 2
 """
 
 import argparse
+from pathlib import Path
 
 from mmengine.config import Config
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeElapsedColumn, TimeRemainingColumn
@@ -53,13 +54,18 @@ def run(arguments: argparse.Namespace) -> None:
     print(summary.text)
 
 
-def make_from_config(config: Config) -> None:
-    """Makes the built-in data of a config, as its `synthetic_data` describes them.
+def make_missing(config: Config, name: str) -> None:
+    """Makes the built-in data of a config where they are missing; a folder that an option names is left to the user.
 
     Args:
-        config: a loaded config that has `synthetic_data`.
+        config: the loaded config, with the options of the command line.
+        name: the config as the user named it.
     """
-    print(_make(options_from_dict(dict(config.synthetic_data))).text)
+    data = config.get('synthetic_data')
+    if data is None or Path(data.root).exists() or load_config(name).synthetic_data.root != data.root:
+        return
+    print(f'{data.root} does not exist; making the built-in data of {name} first')
+    print(_make(options_from_dict(dict(data))).text)
 
 
 def _make(options: DatasetOptions) -> Summary:

@@ -14,7 +14,7 @@ from handpose.engine import load_config, load_weights
 from handpose.evaluation import build_metrics, specs_of
 from handpose.registry import MODELS
 from handpose.zoo.load import read_header
-from handpose.zoo.publish import make_header, publish, read_metrics, zoo_row
+from handpose.zoo.publish import index_entry, make_header, publish, read_metrics
 
 
 class ShowHeader(argparse.Action):
@@ -46,12 +46,13 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--output', required=True, help='<name>.safetensors; the hash is put behind the name')
     parser.add_argument('--licence', required=True, help='terms of the weights, e.g. Apache-2.0')
     parser.add_argument('--metrics', help='metrics.json that `handpose test` wrote for this checkpoint')
+    parser.add_argument('--half', action='store_true', help='store the parameters as float16, half the size')
     shared.add_cfg_options(parser)
     parser.add_argument('--show', metavar='FILE', action=ShowHeader, help='print the header of a published file')
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Writes the file and prints its row for the model zoo.
+    """Writes the file and prints its entry for the index of the model zoo.
 
     Args:
         arguments: those of `add_arguments`.
@@ -61,6 +62,6 @@ def run(arguments: argparse.Namespace) -> None:
     load_weights(estimator, arguments.checkpoint, config.model)
     metrics = read_metrics(arguments.metrics) if arguments.metrics else None
     header = make_header(estimator, config, arguments.licence, arguments.cfg_options, metrics)
-    path, sha256 = publish(estimator, header, arguments.output)
+    path, sha256 = publish(estimator, header, arguments.output, arguments.half)
     specs = specs_of(build_metrics(config.get('test_evaluator', ())))
-    print(f'{path}\nsha256 {sha256}\n\nfor model_zoo.md:\n{zoo_row(path, sha256, header, specs)}')
+    print(f'{path}\nsha256 {sha256}\n\nfor handpose/zoo/index.yml:\n{index_entry(path, sha256, header, specs)}')

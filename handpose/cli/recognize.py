@@ -1,6 +1,6 @@
 """Finds the hands and the action of a video.
 
-    handpose recognize pour.mp4 -o pour.npz --checkpoint htt.safetensors
+    handpose recognize pour.mp4 -o pour.npz --checkpoint htt_synthetic
 
 Writes a predictions file with the hands of every frame (docs/predictions_file.md) and, beside it, pour_actions.json:
 the action, the objects, and how the action looked while the video went on (docs/your_own_actions.md).
@@ -39,7 +39,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     parser.add_argument('video', help='the video file')
     parser.add_argument('-o', '--out', required=True, metavar='OUT', help='the predictions file, .npz')
-    parser.add_argument('--checkpoint', metavar='FILE', help='weights (default: the newest of the config)')
+    parser.add_argument('--checkpoint', metavar='FILE', help='weights: a file or a name in the zoo (default: the newest of the config)')
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     shared.add_cfg_options(parser)
     parser.add_argument('--intrinsics', metavar='FILE', help='the camera: a text file, fx fy cx cy width height')
@@ -74,7 +74,7 @@ def _check_usage(arguments: argparse.Namespace) -> None:
     if not 0 <= arguments.min_score <= 1:
         raise UsageError(f'--min-score must be from 0 to 1, got {arguments.min_score:g}')
     if not arguments.checkpoint and not arguments.config:
-        raise UsageError('give --checkpoint (weights that `handpose publish` wrote), or --config of a trained model')
+        raise UsageError('give --checkpoint (published weights, or a name in the zoo), or --config of a trained model')
 
 
 def run(arguments: argparse.Namespace) -> None:

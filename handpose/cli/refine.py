@@ -1,6 +1,6 @@
 """Refines the predictions of another estimator.
 
-    handpose refine hands.npz -o refined.npz [--checkpoint pdtm.safetensors]
+    handpose refine hands.npz -o refined.npz [--checkpoint pdtm_synthetic]
 
 hands.npz is a predictions file (docs/predictions_file.md); `handpose convert` makes one from the output of MediaPipe,
 HaMeR, MANO or InterHand2.6M. docs/refine.md says what refining does.
@@ -43,7 +43,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     parser.add_argument('predictions', help='the predictions file, .npz')
     parser.add_argument('-o', '--out', required=True, metavar='REFINED', help='the refined file, .npz')
-    parser.add_argument('--checkpoint', metavar='FILE', help='weights of a refiner (default: a filter without weights)')
+    parser.add_argument('--checkpoint', metavar='FILE', help='weights of a refiner: a file or a name in the zoo (default: a filter without weights)')
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     shared.add_cfg_options(parser)
     parser.add_argument('--hand-model', metavar='FOLDER', help='MANO files, for weights that were trained with MANO')

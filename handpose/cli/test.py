@@ -11,6 +11,7 @@ from mmengine.dist import is_main_process
 from mmengine.runner import Runner, set_random_seed
 
 from handpose.cli import arguments as shared
+from handpose.cli import make_data
 from handpose.cli.errors import UserError
 from handpose.engine import build_runner, compat, load_config, load_weights, run_settings
 from handpose.engine.checkpoints import choose_checkpoint
@@ -20,12 +21,13 @@ from handpose.models import Estimator, fit_constant_hands
 from handpose.registry import DATASETS, MODELS
 from handpose.visualization.hook import DrawClipsHook
 from handpose.visualization.report import draw_test
+from handpose.zoo.find import find_weights
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     shared.add_config(parser)
-    parser.add_argument('checkpoint', nargs='?', help='weights (default: the newest checkpoint of the work directory)')
+    parser.add_argument('checkpoint', nargs='?', help='weights: a file or a name in the zoo (default: the newest checkpoint of the work directory)')
     parser.add_argument('--work-dir', help='where results go (default work_dirs/<system>_<dataset>)')
     parser.add_argument(
         '--compare',
@@ -58,7 +60,11 @@ def run(arguments: argparse.Namespace) -> None:
     config = run_settings(config, arguments.work_dir, arguments.launcher)
     compat.join_process_group(arguments.launcher)
     results_file = results_file_of(config, arguments.results)
-    estimators = build_estimators(config, arguments)
+    estimators = {'model': build_model(config, arguments)}
+    if arguments.launcher == 'none':
+        make_data.make_missing(config, arguments.config)
+    if arguments.compare:
+        estimators |= build_baselines(config)
     images = Path(config.work_dir) / 'images' if arguments.draw else None
     results: dict[str, dict[str, float]] = {}
     metrics: dict[str, list[Any]] = {}
@@ -87,15 +93,12 @@ def results_file_of(config: Config, path: str | None) -> dict[str, Any] | None:
     return {**config.results_file, 'path': path}
 
 
-def build_estimators(config: Config, arguments: argparse.Namespace) -> dict[str, Estimator]:
-    """Builds the rows of the table: the model, and what it must beat.
+def build_model(config: Config, arguments: argparse.Namespace) -> Estimator:
+    """Builds the model with the weights to be tested.
 
     Args:
         config: the config of the run.
         arguments: those of `add_arguments`.
-
-    Returns:
-        {name: estimator}.
 
     Raises:
         UserError: there is no checkpoint.
@@ -105,24 +108,31 @@ def build_estimators(config: Config, arguments: argparse.Namespace) -> dict[str,
     )
     model = MODELS.build(config.model)
     if checkpoint is not None:
-        load_weights(model, checkpoint, config.model)
+        path = find_weights(checkpoint)
+        load_weights(model, path, config.model)
         if is_main_process():
-            print(f'testing {checkpoint}')
+            print(f'testing {path}')
     elif any(True for _ in model.parameters()):
         raise UserError(
-            f'no checkpoint in {config.work_dir}; train first with: handpose train {arguments.config}; '
-            f'or give the path of a checkpoint'
+            f'no checkpoint in {config.work_dir}; train first with: handpose train {arguments.config}; or give weights: '
+            'the path of a file, or a name that `handpose zoo list` shows'
         )
-    estimators = {'model': model}
-    if arguments.compare and config.get('compared'):
-        estimators.update({name: MODELS.build(settings) for name, settings in config.compared.items()})
-    elif arguments.compare:
-        # Each frame once, as in the test: whole tracks, or videos.
-        labels = DATASETS.build({**config.train_dataset, 'sampling': config.test_dataset.sampling, 'pipeline': []})
-        estimators.update(fit_constant_hands(labels[i] for i in range(len(labels))))
-        set_random_seed(config.randomness.seed)
-        estimators['untrained'] = MODELS.build(config.model)
-    return estimators
+    return model
+
+
+def build_baselines(config: Config) -> dict[str, Estimator]:
+    """Builds what the model must beat: {name: estimator}.
+
+    Args:
+        config: the config of the run.
+    """
+    if config.get('compared'):
+        return {name: MODELS.build(settings) for name, settings in config.compared.items()}
+    # Each frame once, as in the test: whole tracks, or videos.
+    labels = DATASETS.build({**config.train_dataset, 'sampling': config.test_dataset.sampling, 'pipeline': []})
+    estimators: dict[str, Estimator] = dict(fit_constant_hands(labels[i] for i in range(len(labels))))
+    set_random_seed(config.randomness.seed)
+    return {**estimators, 'untrained': MODELS.build(config.model)}
 
 
 def build_test(config: Config, name: str, estimator: Estimator, extra_metrics: list[dict[str, Any]]) -> Runner:

@@ -52,7 +52,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.amp and not config.training.amp:
         config.training.amp = True
     if arguments.launcher == 'none':
-        _make_missing_data(config, arguments)
+        make_data.make_missing(config, arguments.config)
     compat.join_process_group(arguments.launcher)
     if _find_checkpoint(config, arguments.resume):
         _report(f'{config.load_from} is already trained for {config.train_cfg.max_epochs} epochs; nothing to do')
@@ -72,15 +72,6 @@ def _report(message: str) -> None:
     """Prints in the main process only."""
     if is_main_process():
         print(message)
-
-
-def _make_missing_data(config: Config, arguments: argparse.Namespace) -> None:
-    """Makes the config's built-in data where it is not there; a folder that an option names is left to the user."""
-    data = config.get('synthetic_data')
-    if data is None or Path(data.root).exists() or load_config(arguments.config).synthetic_data.root != data.root:
-        return
-    print(f'{data.root} does not exist; making the built-in data of {arguments.config} first')
-    make_data.make_from_config(config)
 
 
 def _find_checkpoint(config: Config, resume: str | None) -> bool:

@@ -28,6 +28,7 @@ from handpose.engine.training import optimizer_settings, prepare_estimator, trai
 from handpose.models.estimators.base import Estimator
 from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
 from handpose.zoo.checkpoint_file import load_checkpoint_file
+from handpose.zoo.find import find_weights
 from handpose.zoo.load import load_weights
 
 
@@ -86,10 +87,11 @@ class HandposeRunner(Runner):
     ) -> dict[str, Any]:
         """Loads weights; unlike mmengine's, refuses those of another model. Returns the checkpoint to resume from.
 
-        A folder stands for the newest checkpoint in it.
+        A folder stands for the newest checkpoint in it; a name in the zoo for its weights.
         """
         if Path(filename).is_dir():
             filename = checkpoints.checkpoint_in(filename)
+        filename = str(find_weights(filename))
         load_weights(unwrap_model(self.model).estimator, filename, training=not self._resume)
         self._has_loaded = True
         if not self._resume:

@@ -19,6 +19,7 @@ from torch import Tensor, nn
 
 from handpose.models.estimators.base import Estimator
 from handpose.text import did_you_mean
+from handpose.zoo.find import find_weights
 from handpose.zoo.load import check_tensors, read_weights
 
 
@@ -102,14 +103,15 @@ def initialize_submodules(estimator: Estimator, init_from: Sequence[tuple[str, s
 
     Args:
         estimator: the system, changed in place.
-        init_from: pairs of a file (a checkpoint or published weights) and the dotted name of a submodule.
+        init_from: pairs of a file (a checkpoint or published weights, or their name in the zoo) and the dotted name of
+            a submodule.
 
     Raises:
         ValueError: a file cannot be used (see `handpose.zoo.load`), or its weights do not fit the submodule.
     """
     for file, prefix in init_from:
         module = find_submodule(estimator, prefix, 'init_from')
-        _, state = read_weights(file)
+        _, state = read_weights(find_weights(file))
         part = _select(state, prefix, module, file)
         own = module.state_dict()
         check_tensors(f'{prefix} of {type(estimator).__name__}', own, part, sorted(set(own) - set(part)), file)

@@ -1,6 +1,6 @@
 """Recognizes hands, objects and the action of a video file.
 
-    recognizer = load_action_recognizer('htt.safetensors')
+    recognizer = load_action_recognizer('htt_synthetic')
     sequence = recognizer.predict('pour.mp4')           # a HandSequence: joints_3d, object_scores, action_scores
 
 Legend: T frames, H hands, C channels, O objects, A actions, h w the video's size.
@@ -30,6 +30,7 @@ from handpose.registry import MODELS
 from handpose.structures import HandSequence
 from handpose.video import VideoReader, frame_period, letterbox
 from handpose.video.reader import batches
+from handpose.zoo.find import find_weights
 
 FIELD_OF_VIEW = 90.0  # degrees from the left edge to the right one; H2O's head camera has 90.3, FPHA's 69.0
 HANDS = {'left': (0,), 'right': (1,), 'both': (0, 1)}
@@ -47,8 +48,8 @@ def load_action_recognizer(
     """Creates an `ActionRecognizer`.
 
     Args:
-        checkpoint: weights. A published `.safetensors` file describes its model and its actions; a training checkpoint
-            `.pth` needs `config`.
+        checkpoint: weights: a file, or a name in the zoo. A published `.safetensors` file describes its model and its
+            actions; a training checkpoint `.pth` needs `config`.
         config: path of the config that the checkpoint was trained with.
         options: {key: value} that override the config.
         device: of the model.
@@ -59,6 +60,7 @@ def load_action_recognizer(
     Raises:
         ValueError: a checkpoint without its config, weights that recognize no actions, or actions without names.
     """
+    checkpoint = find_weights(checkpoint)
     estimator = MODELS.build(model_config(checkpoint, config, options))
     if not isinstance(estimator, VideoEstimator) or 'actions' not in estimator.gives.classes:
         raise ValueError(

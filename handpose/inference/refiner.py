@@ -1,6 +1,6 @@
 """Refines the predictions of another estimator, for whole files and for live frames.
 
-    refiner = load_refiner('pdtm.safetensors')          # or load_refiner(): a Gaussian filter
+    refiner = load_refiner('pdtm_synthetic')            # or load_refiner(): a Gaussian filter
     save_predictions('refined.npz', refiner.refine(load_predictions('hands.npz')))
 
 Legend: T frames, H hands, W frames of a window.
@@ -26,6 +26,7 @@ from handpose.models.layers.hand_motion import frame_positions
 from handpose.registry import MODELS
 from handpose.structures import Predictions, PredictionsError
 from handpose.text import did_you_mean
+from handpose.zoo.find import find_weights
 
 # Parameters in seconds and hertz; docs/refine.md describes how they were chosen.
 METHODS: dict[str, dict[str, Any]] = {
@@ -53,8 +54,8 @@ def load_refiner(
     """Creates a `Refiner`.
 
     Args:
-        path: weights. A published `.safetensors` file describes its model; a training checkpoint `.pth` needs `config`.
-            None means a filter without learned parameters.
+        path: weights: a file, or a name in the zoo. A published `.safetensors` file describes its model; a training
+            checkpoint `.pth` needs `config`. None means a filter without learned parameters.
         method: that filter, a key of `METHODS`.
         config: path of the config that the checkpoint was trained with.
         options: {key: value} that override the config.
@@ -78,6 +79,7 @@ def load_refiner(
             )
         estimator = MODELS.build(METHODS[method])
         return Refiner(estimator, latency, longest_gap, fps, name=type(estimator).__name__)
+    path = find_weights(path)
     estimator = MODELS.build(model_config(path, config, options, hand_model))
     if not isinstance(estimator, MotionRefiner):
         raise ValueError(

@@ -94,7 +94,7 @@ def read_header(filename: str | Path) -> dict[str, Any]:
 
     Returns:
         dict: format_version, handpose_version, config, config_options, estimator, model, hand_model, image_mean,
-        image_std, joint_order, hand_pose_order, units, test_pipeline, data, classes, metrics, licence.
+        image_std, joint_order, hand_pose_order, units, test_pipeline, data, classes, metrics, licence, precision.
 
     Raises:
         ValueError: the file is missing, damaged, not of this library, or of a newer format.
@@ -145,9 +145,14 @@ def _read_published(filename: str | Path) -> tuple[dict[str, Any], dict[str, Ten
         header = _header_of(file, filename)
         if named_hash:
             check_sha256(Path(filename), named_hash[1])
-        state = {key: file.get_tensor(key) for key in file.keys()}  # noqa: SIM118  (not a dict)
+        state = {key: _full_precision(file.get_tensor(key)) for key in file.keys()}  # noqa: SIM118  (not a dict)
     _check_normalisation(header, state, filename)
     return header, state
+
+
+def _full_precision(value: Tensor) -> Tensor:
+    """Files in half precision give the same float32 modules as others."""
+    return value.float() if value.dtype == torch.float16 else value
 
 
 def _open(filename: str | Path) -> Any:

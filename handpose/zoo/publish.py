@@ -3,13 +3,16 @@
 import hashlib
 import json
 import math
-from collections.abc import Mapping
+import shlex
+from collections.abc import Collection, Mapping
 from pathlib import Path
 from typing import Any
 
 import safetensors.torch
 import torch
+import yaml
 from mmengine.config import Config
+from torch import Tensor
 
 import handpose
 from handpose.datasets.io.action_videos import configured_taxonomy
@@ -20,12 +23,18 @@ from handpose.hands import COMMON_JOINTS, MANO_JOINTS
 from handpose.models.estimators.base import Estimator
 from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_KEY, LOSS_PREFIX, plain
 
+FILL_IN = 'FILL IN'  # in the entry of an index: what only the publisher can say
 UNITS = {
     'length': 'metre',
     'image': 'pixel, RGB in [0, 255]',
     'angle': 'radian',
     'camera_axes': 'x right, y down, z forward',
 }
+
+FULL_PRECISION = 'float32'
+HALF_PRECISION = (
+    'float16 parameters; float32 buffers, and parameters that float16 does not hold to 2^-11 of their largest magnitude'
+)
 
 
 def make_header(
@@ -75,15 +84,16 @@ def make_header(
     }
 
 
-def publish(estimator: Estimator, header: dict[str, Any], path: str | Path) -> tuple[Path, str]:
+def publish(estimator: Estimator, header: dict[str, Any], path: str | Path, half: bool = False) -> tuple[Path, str]:
     """Writes the weights and their header atomically; the same weights and header give the same bytes.
 
     What only the losses need (`loss_function.*`, e.g. a discriminator) is left out.
 
     Args:
         estimator: the module that holds the weights.
-        header: what `make_header` gave.
+        header: what `make_header` gave; the file's own also states how the tensors are stored (`precision`).
         path: `<name>.safetensors`; `-` and the first 8 digits of the sha256 are appended to the name.
+        half: store the parameters in half precision, see `to_half`. Loading converts them back.
 
     Returns:
         The path of the file, and its sha256 (64 hex digits).
@@ -101,13 +111,39 @@ def publish(estimator: Estimator, header: dict[str, Any], path: str | Path) -> t
         if value.is_floating_point() and not value.isfinite().all():
             raise ValueError(f'{key} is not finite, so these weights cannot work; publish another checkpoint')
         state[key] = value.detach().cpu().clone(memory_format=torch.contiguous_format)
+    if half:
+        state = to_half(state, {name for name, _ in estimator.named_parameters()})
     # One entry alone: safetensors would write several in an order that changes from run to run.
-    text = json.dumps(header, allow_nan=False)
+    text = json.dumps({**header, 'precision': HALF_PRECISION if half else FULL_PRECISION}, allow_nan=False)
     data = safetensors.torch.save(state, metadata={HEADER_KEY: text})
     sha256 = hashlib.sha256(data).hexdigest()
     path = path.with_name(f'{path.stem}-{sha256[:8]}.safetensors')
     atomic_write(path, data)
     return path, sha256
+
+
+def to_half(state: Mapping[str, Tensor], parameters: Collection[str]) -> dict[str, Tensor]:
+    """Rounds the parameters of a module to float16; everything else stays as it is.
+
+    Buffers (statistics of batch normalization, mean and standard deviation of images) stay float32, and so does a
+    parameter that float16 does not hold to 2^-11 of its largest magnitude, because it is beyond 65504, or below 6e-5
+    throughout.
+
+    Args:
+        state: {name: tensor}.
+        parameters: names of the tensors that are parameters.
+
+    Returns:
+        {name: tensor}, with float16 where that is safe.
+    """
+    rounded = {name: value.half() for name, value in state.items() if name in parameters and value.is_floating_point()}
+    safe = {name for name, value in rounded.items() if _is_precise(state[name], value.to(state[name].dtype))}
+    return {name: rounded[name] if name in safe else value for name, value in state.items()}
+
+
+def _is_precise(value: Tensor, rounded: Tensor) -> bool:
+    """Whether rounding has changed no element by more than half a unit in the last place of the largest element."""
+    return value.numel() == 0 or bool((rounded - value).abs().max() <= 2**-11 * value.abs().max())
 
 
 def read_metrics(path: str | Path, row: str = 'model') -> dict[str, float | None]:
@@ -150,28 +186,46 @@ def class_names(config: Config) -> dict[str, list[str]] | None:
     return None if taxonomy is None else plain(taxonomy.metainfo())
 
 
-def zoo_row(path: str | Path, sha256: str, header: dict[str, Any], specs: Mapping[str, MetricSpec]) -> str:
-    """The line of model_zoo.md for a published file.
+def index_entry(path: str | Path, sha256: str, header: dict[str, Any], specs: Mapping[str, MetricSpec]) -> str:
+    """The entry of handpose/zoo/index.yml for a published file.
 
     Args:
         path: of the file.
         sha256: of the file, 64 hex digits.
         header: what `make_header` gave.
-        specs: {name: spec} of the metrics of the config; the row shows the headlines.
+        specs: {name: spec} of the metrics of the config; the entry has the headlines.
+
+    Returns:
+        YAML; what only the publisher can say is left as `FILL IN`.
     """
-    metrics = header['metrics'] or {}
-    numbers = [
-        f'{spec.title} {spec.format(metrics[spec.name])} {spec.unit}'.rstrip()
-        for spec in headlines(specs)
-        if metrics.get(spec.name) is not None
-    ]
-    cells = [
-        Path(path).name,
-        f'`configs/{header["config"]}`' + ''.join(f' `{k}={v}`' for k, v in header['config_options'].items()),
-        header['data'],
-        header['hand_model'],
-        '; '.join(numbers),
-        header['licence'],
-        f'`{sha256}`',
-    ]
-    return '| ' + ' | '.join(str(cell) for cell in cells) + ' |'
+    path, config = Path(path), header['config'].removesuffix('.py')
+    options = ' '.join(shlex.quote(f'{key}={value}') for key, value in header['config_options'].items())
+    with_options = f' --cfg-options {options}' if options else ''
+    numbers = {spec: (header['metrics'] or {}).get(spec.name) for spec in headlines(specs)}
+    name = path.stem.removesuffix(f'-{sha256[:8]}')
+    entry = {
+        'kind': 'estimator',
+        **dict.fromkeys(('title', 'summary'), FILL_IN),
+        'file': path.name,
+        'size': path.stat().st_size,
+        'sha256': sha256,
+        'sources': [f'package:weights/{path.name}'],
+        'licence': header['licence'],
+        **dict.fromkeys(('commercial_use', 'preprocessing', 'output', 'units'), FILL_IN),
+        'joint_order': 'the common 21 joints (wrist, then thumb, index, middle, ring, little, each from base to tip)',
+        **dict.fromkeys(('frame_rate', 'limitations', 'citation'), FILL_IN),
+        'config': config,
+        'training': f'handpose train {config}{with_options}',
+        'metrics': [
+            {
+                'name': spec.title,
+                'value': float(spec.format(value)),
+                'unit': spec.unit,
+                'data': header['data'] or FILL_IN,
+                'command': f'handpose test {config} {name}{with_options}',
+            }
+            for spec, value in numbers.items()
+            if value is not None
+        ],
+    }
+    return yaml.safe_dump({name: entry}, sort_keys=False, width=110, allow_unicode=True)

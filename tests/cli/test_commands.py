@@ -47,7 +47,8 @@ def run(monkeypatch, capsys):
         ('train', [SMALL, '--cfg-options', 'data_root=nowhere'], ['nowhere', 'dex-ycb.github.io', 'synthetic']),
         ('train', ['configs/deformer/dexycb.py'], ['MANO_LEFT.pkl', 'mano.is.tue.mpg.de', 'ProceduralHand']),
         ('test', [SMALL, '--work-dir', 'work_dirs/none'], ['no checkpoint in', 'handpose train']),
-        ('test', [SMALL, 'nowhere.pth'], ['no checkpoint file nowhere.pth']),
+        ('test', [SMALL, 'nowhere.pth'], ['no weights nowhere.pth', 'no file', 'handpose zoo list']),
+        ('test', [SMALL, 'deformer_syntetic'], ["Did you mean 'deformer_synthetic'"]),
         ('ablate', ['docs/ablations/nowhere.yml'], ['no table file docs/ablations/nowhere.yml']),
         (
             'ablate',

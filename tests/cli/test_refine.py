@@ -78,8 +78,9 @@ def test_weights_and_pictures_over_the_video(tmp_path, hands):
 @pytest.mark.parametrize(
     'arguments, words',
     [
-        (['--checkpoint', 'none.safetensors'], 'no weights file none.safetensors'),
-        (['--checkpoint', 'none.pth'], 'give the config it was trained with'),
+        (['--checkpoint', 'none.safetensors'], 'no weights none.safetensors'),
+        (['--checkpoint', __file__], 'give the config it was trained with'),
+        (['--checkpoint', 'deformer_synthetic'], 'weights of Deformer, which refines no motion'),
         (['--checkpoint', 'a.pth', '--filter', 'gaussian'], 'not both'),
         (['--over', 'a.mp4'], '--over goes with --draw'),
         (['--draw', 'a.gif'], 'the name of a video must end in'),

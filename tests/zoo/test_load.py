@@ -186,9 +186,47 @@ def test_published_weights_come_back_with_their_normalisation(tmp_path, header):
     source, target = TinyEstimator(), TinyEstimator(mean=(0.0, 0.0, 0.0))
     path, sha256 = publish(source, header, tmp_path / 'small.safetensors')
     assert path.name == f'small-{sha256[:8]}.safetensors' and sorted(tmp_path.iterdir()) == [path]
-    assert load_weights(target, path) == read_header(path) == header
+    assert load_weights(target, path) == read_header(path) == {**header, 'precision': 'float32'}
     assert torch.equal(source.layer.weight, target.layer.weight)
     assert target.normalizer.mean.flatten().tolist() == [1.0, 2.0, 3.0] == header['image_mean']
+
+
+class HalvedEstimator(TinyEstimator):
+    """Parameters that float16 holds, that are too large and too small for it, and statistics of batch norm."""
+
+    def __init__(self):
+        super().__init__(width=64)
+        self.norm = nn.BatchNorm1d(64)
+        self.norm.running_var.fill_(1e5 / 3)  # within the range of float16, but rounded by 5
+        self.norm.num_batches_tracked.fill_(100_001)
+        self.tiny = nn.Parameter(1e-7 * torch.linspace(-1, 1, 9))
+        self.huge = nn.Parameter(1e5 * torch.linspace(-1, 1, 9))
+        self.zero = nn.Parameter(torch.zeros(9))
+
+
+def test_half_precision_is_for_parameters_that_float16_holds(tmp_path, config):
+    source, target = HalvedEstimator(), HalvedEstimator()
+    header = make_header(source, config, 'Apache-2.0')
+    for parameter in (target.tiny, target.huge):
+        nn.init.zeros_(parameter)
+    target.norm.reset_running_stats()
+    path, _ = publish(source, header, tmp_path / 'half.safetensors', half=True)
+    stored = safetensors.torch.load_file(path)
+    halved = {key for key, value in stored.items() if value.dtype == torch.float16}
+    assert halved == {'layer.weight', 'layer.bias', 'norm.weight', 'norm.bias', 'zero'}
+    assert load_weights(target, path)['precision'].startswith('float16 parameters; float32 buffers')
+    exact = {key: value for key, value in source.state_dict().items() if key not in halved}
+    state = target.state_dict()
+    for key, value in source.state_dict().items():
+        if key.startswith('loss_function.'):
+            continue
+        assert state[key].dtype == value.dtype
+        if key in exact:
+            assert torch.equal(state[key], value), key
+        else:
+            torch.testing.assert_close(state[key], value, rtol=2**-11, atol=1e-7)
+    assert state['layer.weight'].dtype == torch.float32 and not torch.equal(state['layer.weight'], source.layer.weight)
+    assert path.read_bytes() == publish(source, header, tmp_path / 'x' / 'half.safetensors', half=True)[0].read_bytes()
 
 
 def test_the_same_weights_give_the_same_file(tmp_path, header):

@@ -1,0 +1,96 @@
+"""Small inputs for the published weights, and what the weights predict for them.
+
+`published/NAME.npz` holds a clip of the built-in test data with its truth, `published/NAME.json` the prediction.
+To record the predictions again, which is needed for new weights only: python tests/zoo/published_weights.py NAME
+To choose an input again: the same with --input DATA_ROOT, where DATA_ROOT is the data of the weights' config.
+"""
+
+import argparse
+import json
+from pathlib import Path
+
+import numpy as np
+import torch
+from torch import Tensor
+
+import handpose
+from handpose.engine import load_config
+from handpose.models import Estimator
+from handpose.registry import DATASETS
+from handpose.structures import HandSequence
+
+FOLDER = Path(__file__).parent / 'published'
+# Of each input: the config whose test split it is from, items of that split, and their frames.
+INPUTS = {
+    'deformer_synthetic': ('deformer/synthetic', (0, 40), range(10, 14)),
+    'htt_synthetic': ('htt/synthetic', (3,), range(0, 48, 6)),
+    'pdtm_synthetic': ('pdtm/synthetic', (0, 25), range(20, 50)),
+}
+NOT_STORED = ('extrinsics', 'object_boxes', 'hand_pose', 'hand_shape', 'hand_transl', 'hand_pose_valid', 'verb_label')
+HANDS_SHOWN, DECIMALS = 4, 7
+
+
+def write_input(name: str, data_root: str) -> None:
+    """Stores clips of the test split: fields in one array each, without paths."""
+    config, items, frames = INPUTS[name]
+    loaded = load_config(config, {'data_root': data_root})
+    dataset = DATASETS.build(loaded.test_dataset)
+    clips = [dataset[item].select_frames(list(frames)) for item in items]
+    fields = {}
+    for clip in clips:
+        clip.meta = {'fps': clip.meta['fps'], 'sequence': clip.meta['sequence'], 'dataset': clip.meta['dataset']}
+    batch = HandSequence.stack(clips)
+    for field, value in batch.present().items():
+        if field not in NOT_STORED:
+            fields[field] = value.numpy()
+    fields['meta'] = np.array(json.dumps(batch.meta))
+    np.savez_compressed(FOLDER / f'{name}.npz', **fields)
+
+
+def read_input(name: str) -> HandSequence:
+    """The stored batch of clips, inputs and truth."""
+    with np.load(FOLDER / f'{name}.npz') as stored:
+        fields = {field: torch.from_numpy(stored[field]) for field in stored.files if field != 'meta'}
+        return HandSequence(meta=json.loads(str(stored['meta'])), batched=True, **fields)
+
+
+def predict(name: str, estimator: Estimator, batch: HandSequence) -> dict[str, Tensor]:
+    """What an estimator predicts for a stored batch: joints (B, T, H, 21, 3) in metres, and scores of HTT."""
+    with torch.no_grad():
+        if name.startswith('htt'):  # the stored frames are one clip of the network, not a video that is cut into clips
+            output = estimator.eval()(batch.images[:, :, 0], batch.intrinsics[:, :, 0])
+            scores = {
+                'object_scores': output.object_logits.softmax(-1),
+                'action_scores': output.action_logits.softmax(-1),
+            }
+            return {'joints_3d': output.joints, **scores}
+        return {'joints_3d': estimator.eval().predict(batch).require('joints_3d')}
+
+
+def numbers(prediction: dict[str, Tensor]) -> dict[str, list[float]]:
+    """A few numbers of every predicted tensor, those of one frame."""
+    middle = prediction['joints_3d'].shape[1] // 2
+    shown = {
+        'joints_3d': prediction['joints_3d'][:, middle],
+        **{field: value for field, value in prediction.items() if field != 'joints_3d'},
+    }
+    if 'object_scores' in shown:
+        shown['object_scores'] = shown['object_scores'][:, middle]
+    return {field: [round(x, DECIMALS) for x in value.flatten().tolist()] for field, value in shown.items()}
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument('name', choices=INPUTS)
+    parser.add_argument('--input', metavar='DATA_ROOT')
+    arguments = parser.parse_args()
+    torch.set_num_threads(1)
+    if arguments.input:
+        write_input(arguments.name, arguments.input)
+    found = numbers(predict(arguments.name, handpose.load(arguments.name), read_input(arguments.name)))
+    lines = ',\n'.join(f' {json.dumps(field)}: {json.dumps(values)}' for field, values in found.items())
+    (FOLDER / f'{arguments.name}.json').write_text(f'{{\n{lines}\n}}\n')
+
+
+if __name__ == '__main__':
+    main()
