@@ -50,7 +50,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--filter', choices=METHODS, help=f'a filter instead of weights (default {DEFAULT_METHOD})')
     parser.add_argument('--longest-gap', type=float, metavar='SECONDS', help='longest gap to fill (default 0.9)')
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
-    parser.add_argument('--draw', metavar='VIDEO.webm', help='draw before and after, and VIDEO_traces.png')
+    parser.add_argument('--draw', metavar='VIDEO.mp4', help='draw before and after (or .webm), and VIDEO_traces.png')
     parser.add_argument('--over', metavar='INPUT_VIDEO', help='draw over the video that the predictions are of')
 
 
@@ -130,8 +130,8 @@ def _draw(
     traces = writer.path.with_name(f'{writer.path.stem}_traces.png')
     save_image(traces, joint_traces(before, after, title=name))
     video = ComparisonVideo(before, after, names=('before', f'after ({name})'))
-    if images and (before.intrinsics is None or before.frame != 'camera'):
-        console.print("the video is shown beside: drawing skeletons into it takes frame 'camera' and intrinsics")
+    if images and not video.over_video:
+        console.print("the video is shown beside: drawing on it takes joints_2d, or frame 'camera' and intrinsics")
     with writer:
         for t in track(range(len(before)), 'drawing', console=console, transient=True):
             writer.write(video.draw(t, images.read(t) if images else None), before.timestamps[t])
