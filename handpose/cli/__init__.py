@@ -12,6 +12,7 @@ from handpose.text import did_you_mean
 # Subcommand: what it does. `make-data` is the module `make_data`, which has `add_arguments(parser)` and
 # `run(arguments)`; its docstring is the text of `handpose make-data --help`.
 COMMANDS = {
+    'infer': 'find the hands of a video, a folder of videos or a camera',
     'zoo': 'list, download and verify the files of the model zoo',
     'train': 'train a config',
     'test': "test a config by its dataset's official protocol",

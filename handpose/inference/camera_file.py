@@ -59,9 +59,9 @@ def read_camera(path: str | Path, image_size: tuple[int, int]) -> NDArray[np.flo
 def place_in_camera(predictions: Predictions, intrinsics: NDArray[np.float64]) -> Predictions:
     """Moves hands from frame 'wrist' to where a camera sees them.
 
-    Each hand is rotated and moved as a whole so that its joints project to `joints_2d` (perspective-n-point). Directions
-    are those of the camera; distances are right for a hand of the size that the estimator assumed, so the scale stays
-    what it is.
+    Each hand is rotated and moved as a whole so that its joints project to `joints_2d` (perspective-n-point).
+    Directions are those of the camera; distances are right for a hand of the size that the estimator assumed, so the
+    scale stays what it is.
 
     Args:
         predictions: in frame 'wrist', with `joints_2d`.

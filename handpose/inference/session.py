@@ -1,9 +1,9 @@
 """`Session`: hands of a video or a live camera, image by image.
 
-    session = Session()
-    for frame in VideoReader('hands.mp4'):
-        found = session.push(frame)                     # the hands of this image, tracked so far
-    predictions = session.finish()                      # the whole video, spurious tracks dropped
+session = Session()
+for frame in VideoReader('hands.mp4'):
+    found = session.push(frame)                     # the hands of this image, tracked so far
+predictions = session.finish()                      # the whole video, spurious tracks dropped
 """
 
 from collections.abc import Iterator
@@ -189,14 +189,11 @@ class Session:
         self.image_size, self._last_time = (width, height), frame.time
 
 
-def _with_estimates(
-    estimator: FrameEstimator, image: NDArray[np.uint8], hands: list[TrackedHand]
-) -> list[TrackedHand]:
+def _with_estimates(estimator: FrameEstimator, image: NDArray[np.uint8], hands: list[TrackedHand]) -> list[TrackedHand]:
     """The hands with the joints of another estimator; sides and presence stay those of the tracker."""
     regions = [next_region(hand.tracked_2d, hand.track_id) for hand in hands]
     found = estimator.estimate(image, regions)
-    evidence = [dict(presence=hand.estimate.presence, right=hand.estimate.right) for hand in hands]
     return [
-        replace(hand, estimate=replace(estimate, **known))
-        for hand, estimate, known in zip(hands, found, evidence, strict=True)
+        replace(hand, estimate=replace(new, presence=hand.estimate.presence, right=hand.estimate.right))
+        for hand, new in zip(hands, found, strict=True)
     ]

@@ -28,9 +28,9 @@ class FrameReader(Protocol):
     def __iter__(self) -> Iterator[VideoFrame]: ...
 
 
-def is_camera(source: str | int) -> bool:
+def is_camera(source: str | Path | int) -> bool:
     """Whether a source is a camera: its number, or a device such as '/dev/video0'."""
-    return isinstance(source, int) or str(source).isdigit() or str(source).startswith('/dev/video')
+    return str(source).isdigit() or str(source).startswith('/dev/video')
 
 
 def open_source(source: str | Path | int, fps: float | None = None) -> FrameReader:
@@ -47,9 +47,10 @@ def open_source(source: str | Path | int, fps: float | None = None) -> FrameRead
     Raises:
         VideoError: it cannot be opened.
     """
-    if is_camera(str(source)):
-        return CameraReader(int(source) if str(source).isdigit() else str(source))
-    path = Path(source)
+    name = str(source)
+    if is_camera(name):
+        return CameraReader(int(name) if name.isdigit() else name)
+    path = Path(name)
     if path.is_dir():
         return ImageReader(_files_in(path, IMAGE_SUFFIXES, 'images'), fps)
     if path.suffix.lower() in IMAGE_SUFFIXES:

@@ -41,6 +41,7 @@ def find_hands(
     seconds: float | None = None,
     journal: Journal | None = None,
     progress: Callable[[float, float | None], None] | None = None,
+    on_frame: Callable[[FrameHands], None] | None = None,
 ) -> VideoHands:
     """Finds the hands of a whole video.
 
@@ -54,6 +55,7 @@ def find_hands(
         seconds: of a live camera: how long to record; None until Ctrl-C.
         journal: where hands are written while a long video is processed, and read if it was interrupted.
         progress: called with (seconds so far, seconds in all or None).
+        on_frame: called with the hands of each image that is processed now.
 
     Returns:
         The hands. A source that breaks off (a damaged file, a camera that is unplugged) gives those of the images
@@ -66,7 +68,7 @@ def find_hands(
     """
     session = Session() if session is None else session
     session.reset()
-    live, reader = is_camera(str(source)), open_source(source, fps)
+    live, reader = is_camera(source), open_source(source, fps)
     frames, notes = prefetch(reader), []
     first = next(frames)
     size = first.image.shape[1], first.image.shape[0]
@@ -75,7 +77,9 @@ def find_hands(
     try:
         for frame in itertools.chain([first], frames):
             if frame.index >= resumed:
-                session.push(frame)
+                hands = session.push(frame)
+                if on_frame is not None:
+                    on_frame(hands)
             if progress is not None:
                 progress(frame.time, reader.duration)
             if journal is not None and frame.index + 1 >= journal.count + JOURNAL_IMAGES:
@@ -137,4 +141,4 @@ def _save_rest(session: Session, journal: Journal | None) -> str:
 
 
 def _name(source: str | Path | int) -> str:
-    return f'camera {source}' if is_camera(str(source)) else Path(source).name
+    return f'camera {source}' if is_camera(source) else Path(str(source)).name

@@ -81,4 +81,4 @@ def read_image(path: str | Path) -> NDArray[np.uint8]:
         image = None
     if image is None or image.shape[0] * image.shape[1] > MAX_PIXELS:
         raise VideoError(f'{path} cannot be read as an image: it is damaged, too large or of another kind; {advice}')
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return np.asarray(cv2.cvtColor(image, cv2.COLOR_BGR2RGB), np.uint8)

@@ -2,7 +2,7 @@
 
 import queue
 import threading
-from collections.abc import Iterable, Iterator
+from collections.abc import Generator, Iterable
 from typing import Any
 
 from handpose.video.reader import VideoFrame
@@ -10,7 +10,7 @@ from handpose.video.reader import VideoFrame
 _END = object()
 
 
-def prefetch(frames: Iterable[VideoFrame], size: int = 4) -> Iterator[VideoFrame]:
+def prefetch(frames: Iterable[VideoFrame], size: int = 4) -> Generator[VideoFrame, None, None]:
     """Iterates over frames that a thread reads ahead.
 
     Args:

@@ -54,7 +54,7 @@ class LandmarkEstimator:
             flags=cv2.INTER_LINEAR | cv2.WARP_INVERSE_MAP,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        outputs = self._network.run(crop)
+        outputs = self._network.run(np.asarray(crop, np.uint8))
         in_crop = outputs['Identity'].reshape(NUM_JOINTS, 3)[:, :2] / INPUT_SIZE
         world = outputs['Identity_3'].reshape(NUM_JOINTS, 3).astype(np.float64)
         # The network sees the hand upright; in the image it is rotated about the viewing direction.

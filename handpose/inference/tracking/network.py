@@ -49,7 +49,8 @@ class ImageNetwork:
             {output name: values}.
         """
         self._network.setInput(cv2.dnn.blobFromImage(image, 1 / 255))
-        return dict(zip(self._names, self._network.forward(self._names), strict=True))
+        outputs = self._network.forward(self._names)
+        return {name: np.asarray(values, np.float32) for name, values in zip(self._names, outputs, strict=True)}
 
 
 def _read(path: str) -> cv2.dnn.Net:

@@ -52,7 +52,8 @@ class PalmDetector:
         scale = INPUT_SIZE / side
         # Corners of the image, not centres of pixels, are mapped: the shift of half a pixel is the reference's.
         to_input = np.array([[scale, 0, scale * offset[0]], [0, scale, scale * offset[1]]])
-        outputs = self._network.run(cv2.warpAffine(image, to_input, (INPUT_SIZE, INPUT_SIZE), flags=cv2.INTER_LINEAR))
+        square = cv2.warpAffine(image, to_input, (INPUT_SIZE, INPUT_SIZE), flags=cv2.INTER_LINEAR)
+        outputs = self._network.run(np.asarray(square, np.uint8))
         logits = outputs['Identity_1'].reshape(-1).astype(np.float64)
         scores = 1 / (1 + np.exp(-logits.clip(-MAX_LOGIT, MAX_LOGIT)))
         kept = np.flatnonzero(scores >= self.min_score)

@@ -111,7 +111,9 @@ class HandTracker:
         if not found or not detections:
             return list(detections)
         boxes = [next_region(estimate.joints_2d) for estimate in found]
-        distance = np.array([[math.hypot(d.x - b.x, d.y - b.y) / max(d.size, b.size) for b in boxes] for d in detections])
+        distance = np.array(
+            [[math.hypot(d.x - b.x, d.y - b.y) / max(d.size, b.size) for b in boxes] for d in detections]
+        )
         taken = {d for d, _ in _assign(distance, SAME_REGION)}
         return [detection for d, detection in enumerate(detections) if d not in taken]
 
