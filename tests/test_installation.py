@@ -12,6 +12,11 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ('handpose', 'configs', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE')
+ZOO = [
+    path.relative_to(ROOT)
+    for path in sorted((ROOT / 'handpose' / 'zoo').rglob('*'))
+    if path.suffix in ('.yml', '.safetensors')
+]
 CONFIGS = [path.relative_to(ROOT) for path in sorted((ROOT / 'configs').rglob('*.py'))]
 pytest.importorskip('setuptools', minversion='70.1', reason='building a wheel needs setuptools 70.1')
 
@@ -52,6 +57,7 @@ def test_the_wheel_has_every_module_and_config(installed):
     modules = {path.relative_to(ROOT) for path in (ROOT / 'handpose').rglob('*.py')}
     found = {path.relative_to(installed) for path in installed.rglob('*.py')}
     assert found == modules | {Path('handpose') / path for path in CONFIGS}
+    assert all((installed / path).is_file() for path in ZOO) and ZOO
     (scripts,) = installed.glob('*.dist-info/entry_points.txt')
     assert 'handpose = handpose.cli:main' in scripts.read_text()
 
@@ -63,7 +69,7 @@ def test_the_source_distribution_has_every_config(source, tmp_path):
     (path,) = tmp_path.glob('*.tar.gz')
     with tarfile.open(path) as archive:
         names = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
-    assert names >= {*CONFIGS, Path('setup.py'), Path('handpose/cli/__init__.py')}
+    assert names >= {*CONFIGS, *ZOO, Path('setup.py'), Path('handpose/cli/__init__.py')}
 
 
 def test_configs_are_found_by_name_in_an_empty_folder(installed, tmp_path):

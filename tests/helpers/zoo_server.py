@@ -99,5 +99,5 @@ def described(data, sources, **values):
 def write_index(folder, **entries):
     """An index file with entries from `described`, read."""
     path = folder / 'index.yml'
-    path.write_text(yaml.safe_dump({'format': 1, 'entries': entries}))
+    path.write_text(yaml.safe_dump({'format': 1, 'entries': entries}, sort_keys=False))
     return read_index(path)

@@ -9,9 +9,12 @@ from pathlib import Path
 
 import pytest
 import torch
+import yaml
 
 from handpose.engine import load_config, load_weights
 from handpose.registry import MODELS
+from handpose.zoo.index import read_index
+from handpose.zoo.publish import FILL_IN
 
 ROOT = Path(__file__).parents[2]
 SMALL = 'configs/deformer/synthetic_paper.py'
@@ -40,6 +43,17 @@ def run(*arguments):
     return done
 
 
+def zoo_entry(text, folder):
+    """The entry of an index that has `text`, once the publisher has said what the licence allows."""
+    found = yaml.safe_load(text)
+    for values in found.values():
+        assert values['commercial_use'] == FILL_IN
+        values['commercial_use'] = True
+    (folder / 'index.yml').write_text(yaml.safe_dump({'format': 1, 'entries': found}))
+    (entry,) = read_index(folder / 'index.yml').values()
+    return entry
+
+
 @pytest.fixture
 def checkpoint(tmp_path):
     """What training would write, with statistics of batch norm that differ from the start."""
@@ -62,9 +76,13 @@ def test_published_weights_answer_bit_for_bit_as_the_checkpoint(checkpoint, tmp_
     (path,) = tmp_path.glob('small-*.safetensors')
     sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
     assert path.stem == f'small-{sha256[:8]}' and f'sha256 {sha256}' in done.stdout
-    row = done.stdout.strip().splitlines()[-1]
-    assert row.startswith(f'| {path.name} | `configs/deformer/synthetic_paper.py` |')
-    assert f'| procedural-1 | PA-MPJPE 9.88 mm; wrist-aligned MPJPE 36.30 mm | Apache-2.0 | `{sha256}` |' in row
+    entry = zoo_entry(done.stdout.partition('for handpose/zoo/index.yml:\n')[2], tmp_path)
+    assert (entry.name, entry.file, entry.sha256) == ('small', path.name, sha256)
+    assert entry.size == path.stat().st_size and entry.config == 'deformer/synthetic_paper'
+    assert entry.training == 'handpose train deformer/synthetic_paper' and entry.licence == 'Apache-2.0'
+    numbers = [(metric.name, metric.value, metric.unit, metric.command) for metric in entry.metrics]
+    command = 'handpose test deformer/synthetic_paper small'
+    assert numbers == [('PA-MPJPE', 9.88, 'mm', command), ('wrist-aligned MPJPE', 36.3, 'mm', command)]
     fresh = run('-c', f'from test_publish_model import answer; print(answer({str(path)!r}))').stdout.strip()
     assert len(fresh) == 64 and fresh == answer(checkpoint)
     shown = json.loads(publish('--show', str(path)).stdout)
