@@ -64,7 +64,8 @@ def test_inferred_joints_are_rings_and_their_bones_dashed():
     column = changed(drawn)[108:134, 100]
     assert column.any() and not column.all()  # the bone between the two discs has gaps
     assert changed(draw_hands(gray(), points, [0]))[108:134, 100].all()
-    assert drawn[100, 100].max() < 60 and (drawn[92:109, 92:109] == FINGER_COLORS[0]).all(-1).any()  # hollow
+    ring = np.abs(drawn[92:109, 92:109].astype(int) - FINGER_COLORS[0]).sum(-1).min()
+    assert drawn[100, 100].max() < 60 and ring < 60  # hollow
 
 
 @pytest.mark.parametrize('size', [(480, 640), (2160, 3840), (1920, 1080)])
@@ -77,7 +78,7 @@ def test_lines_and_letters_scale_with_the_image(size):
     share = changed(plain).sum() / changed(reference).sum() / scale**2
     assert 0.7 < share < 1.33
     rows, columns = np.nonzero((labelled != plain).any(-1))
-    assert 18 * scale <= np.ptp(rows) <= 40 * scale and np.ptp(columns) > 90 * scale
+    assert 15 * scale <= np.ptp(rows) <= 40 * scale and np.ptp(columns) > 90 * scale
     assert rows.max() < points[0, :, 1].min()  # above the hand
     text = (np.abs(labelled.astype(int) - SIDE_COLORS[1]).sum(-1) < 30) & (labelled != plain).any(-1)
     assert columns.min() < np.nonzero(text)[1].min() and np.nonzero(text)[1].max() < columns.max()  # on its plate
