@@ -357,7 +357,7 @@ class _NormalEquations(NamedTuple):
 def _normal_equations(
     skeleton: Skeleton, state: _State, joints: Tensor, rotations: Tensor, target: Tensor, known: Tensor
 ) -> _NormalEquations:
-    """The normal equations at `state` for (T, 21, 3) recorded joints `target`; `known` (T, 21) is 0 for unknown ones."""
+    """The normal equations at `state` for (T, 21, 3) recorded joints `target`; `known` (T, 21) is 0 or 1."""
     residual = target - joints
     weight = (known * (OUTLIER / residual.norm(dim=-1).clamp_min(OUTLIER))).repeat_interleave(3, 1)
     jacobian = skeleton.derivatives(state, joints, rotations)
