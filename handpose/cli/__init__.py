@@ -19,6 +19,7 @@ COMMANDS = {
     'make-data': 'make the built-in data, or render recorded motion',
     'browse': 'draw what a config feeds its model',
     'refine': 'refine the predictions of another estimator',
+    'export': 'export predictions to Blender, spreadsheets, viewers and robots',
     'recognize': 'find the hands and the action of a video file',
     'convert': 'make a predictions file from the output of another estimator',
     'configs': 'list, copy or show the configs that come with the package',

@@ -10,6 +10,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from handpose.geometry.alignment import procrustes_align
 from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from handpose.hands.joints import FINGERS, MANO_JOINTS, finger_joints
 from handpose.hands.model import TO_COMMON, HandModel
@@ -60,7 +61,16 @@ class _State(NamedTuple):
     shape: Tensor
 
 
-def fit_hand(model: HandModel, joints: Tensor, valid: Tensor, side: int, max_steps: int = MAX_STEPS) -> HandFit:
+def fit_hand(
+    model: HandModel,
+    joints: Tensor,
+    valid: Tensor,
+    side: int,
+    max_steps: int = MAX_STEPS,
+    *,
+    joints_valid: Tensor | None = None,
+    hand_shape: Tensor | None = None,
+) -> HandFit:
     """Fits `ProceduralHand` to recorded joints.
 
     The fit is least squares with a Huber loss per joint, soft limits on joint angles and shape parameters, and a weak
@@ -73,6 +83,9 @@ def fit_hand(model: HandModel, joints: Tensor, valid: Tensor, side: int, max_ste
         valid: (T,) bool, the frames with a hand.
         side: a `Side`.
         max_steps: number of Levenberg-Marquardt steps at most.
+        joints_valid: (T, 21) bool, the joints that are known, at least three in each frame with a hand; the others may
+            hold anything. Default all.
+        hand_shape: (10,) shape of the hand where it is known already; default it is fitted too.
 
     Returns:
         HandFit, float64.
@@ -83,11 +96,17 @@ def fit_hand(model: HandModel, joints: Tensor, valid: Tensor, side: int, max_ste
     joints, valid = torch.as_tensor(joints, dtype=torch.float64), torch.as_tensor(valid)
     if not isinstance(model, ProceduralHand):
         raise ValueError(f'fit_hand knows the bones and limits of ProceduralHand, got a {type(model).__name__}')
-    _check(joints, valid, side)
+    all_known = torch.ones(joints.shape[:2], dtype=torch.bool)
+    joints_valid = all_known if joints_valid is None else torch.as_tensor(joints_valid)
+    _check(joints, valid, side, joints_valid)
     mirror = joints.new_tensor([1.0 if side == Side.RIGHT else -1.0, 1.0, 1.0])
-    target = joints[valid] * mirror  # a left hand is the mirror image of a right one
     skeleton = Skeleton(model)
-    state = _minimize(skeleton, _initial_state(skeleton, target), target, max_steps)
+    known = joints_valid[valid].to(joints)
+    target = _fill_unknown(skeleton.mean, joints[valid] * mirror, known)  # a left hand is a mirrored right one
+    state = _initial_state(skeleton, target)
+    if hand_shape is not None:
+        state = state._replace(shape=torch.as_tensor(hand_shape).to(joints))
+    state = _minimize(skeleton, state, target, known, hand_shape is None, max_steps)
     fitted = skeleton.pose(state)[0] * mirror
     rest_wrist = skeleton.rest(state.shape)[0]
     flip = mirror[0] * joints.new_tensor([mirror[0], 1.0, 1.0])  # (1, 1, 1), or (1, -1, -1): rotvecs mirrored in x
@@ -96,10 +115,10 @@ def fit_hand(model: HandModel, joints: Tensor, valid: Tensor, side: int, max_ste
     pose[:, _BEND] = (skeleton.axes @ state.angles[..., None])[..., 0].flatten(1, 2)
     found = (pose * flip, (state.position - rest_wrist) * mirror, fitted, (fitted - joints[valid]).norm(dim=-1))
     pose, transl, fitted, error = (_scatter(values, valid) for values in found)
-    return HandFit(pose, state.shape, transl, fitted, error.masked_fill(~valid[:, None], torch.nan))
+    return HandFit(pose, state.shape, transl, fitted, error.masked_fill(~(valid[:, None] & joints_valid), torch.nan))
 
 
-def _check(joints: Tensor, valid: Tensor, side: int) -> None:
+def _check(joints: Tensor, valid: Tensor, side: int, joints_valid: Tensor) -> None:
     if side not in tuple(Side):
         raise ValueError(f'side must be 0 (left) or 1 (right), got {side!r}')
     if joints.ndim != 3 or joints.shape[1:] != (21, 3) or valid.shape != joints.shape[:1] or valid.dtype != torch.bool:
@@ -107,10 +126,22 @@ def _check(joints: Tensor, valid: Tensor, side: int) -> None:
             f'fit_hand takes joints (T, 21, 3) and valid (T,) bool, got {tuple(joints.shape)} and '
             f'{tuple(valid.shape)} {valid.dtype}'
         )
+    if joints_valid.shape != joints.shape[:2] or joints_valid.dtype != torch.bool:
+        raise ValueError(f'joints_valid must be (T, 21) bool, got {tuple(joints_valid.shape)} {joints_valid.dtype}')
     if not valid.any():
         raise ValueError('fit_hand got no frame with a hand')
-    if not torch.isfinite(joints[valid]).all():
+    if (joints_valid[valid].sum(1) < 3).any():
+        raise ValueError('fit_hand needs three known joints in a frame with a hand: mark other frames as not valid')
+    if not torch.isfinite(joints[valid][joints_valid[valid]]).all():
         raise ValueError('fit_hand got a NaN or an infinity in a frame with a hand: mark such frames as not valid')
+
+
+def _fill_unknown(rest: Tensor, target: Tensor, known: Tensor) -> Tensor:
+    """Puts the joints of the resting hand, moved to the known joints of each frame, in place of unknown ones."""
+    if known.all():
+        return target
+    placed = procrustes_align(rest.expand_as(target), target, scale=False, weights=known)
+    return torch.where(known[..., None] > 0, target, placed)
 
 
 def _scatter(values: Tensor, valid: Tensor) -> Tensor:
@@ -258,22 +289,24 @@ def _shortest_rotation(source: Tensor, target: Tensor) -> Tensor:
     return axis / sine.clamp_min(1e-12) * torch.atan2(sine, cosine)
 
 
-def _minimize(skeleton: Skeleton, state: _State, target: Tensor, max_steps: int) -> _State:
+def _minimize(
+    skeleton: Skeleton, state: _State, target: Tensor, known: Tensor, fit_shape: bool, max_steps: int
+) -> _State:
     """Levenberg-Marquardt: a step that lowers the cost is taken and the damping falls, else it rises."""
     damping = 1e-3
     joints, rotations = skeleton.pose(state)
-    cost = _cost(skeleton, state, joints, target)
-    system = _normal_equations(skeleton, state, joints, rotations, target)
+    cost = _cost(skeleton, state, joints, target, known)
+    system = _normal_equations(skeleton, state, joints, rotations, target, known)
     for _ in range(max_steps):
-        new = _add_step(state, *_solve(system, damping))
+        new = _add_step(state, *_solve(system, damping, fit_shape))
         joints, rotations = skeleton.pose(new)
-        new_cost = _cost(skeleton, new, joints, target)
+        new_cost = _cost(skeleton, new, joints, target, known)
         if new_cost < cost:
             converged = cost - new_cost < 1e-6 * cost
             state, cost, damping = new, new_cost, damping / 4
             if converged:
                 break
-            system = _normal_equations(skeleton, state, joints, rotations, target)
+            system = _normal_equations(skeleton, state, joints, rotations, target, known)
         else:
             damping *= 8
             if damping > 1e8:
@@ -291,12 +324,12 @@ def _shape_excess(shape: Tensor) -> Tensor:
     return shape - shape.clamp(-SHAPE_LIMIT, SHAPE_LIMIT)
 
 
-def _cost(skeleton: Skeleton, state: _State, joints: Tensor, target: Tensor) -> float:
+def _cost(skeleton: Skeleton, state: _State, joints: Tensor, target: Tensor, known: Tensor) -> float:
     distance = (joints - target).norm(dim=-1)
     huber = torch.where(distance < OUTLIER, distance**2, 2 * OUTLIER * distance - OUTLIER**2)
     penalties = ((REST_WEIGHT, state.angles), (LIMIT_WEIGHT, _limit_excess(skeleton, state.angles)))
     shape_penalties = ((SHAPE_WEIGHT, state.shape), (SHAPE_LIMIT_WEIGHT, _shape_excess(state.shape)))
-    return float(huber.sum() + _sum_squares(penalties) + len(target) * _sum_squares(shape_penalties))
+    return float((huber * known).sum() + _sum_squares(penalties) + len(target) * _sum_squares(shape_penalties))
 
 
 def _sum_squares(terms: tuple[tuple[float, Tensor], ...]) -> Tensor:
@@ -322,11 +355,11 @@ class _NormalEquations(NamedTuple):
 
 
 def _normal_equations(
-    skeleton: Skeleton, state: _State, joints: Tensor, rotations: Tensor, target: Tensor
+    skeleton: Skeleton, state: _State, joints: Tensor, rotations: Tensor, target: Tensor, known: Tensor
 ) -> _NormalEquations:
-    """The normal equations at `state` for (T, 21, 3) recorded joints `target`."""
+    """The normal equations at `state` for (T, 21, 3) recorded joints `target`; `known` (T, 21) is 0 or 1."""
     residual = target - joints
-    weight = (OUTLIER / residual.norm(dim=-1).clamp_min(OUTLIER)).repeat_interleave(3, 1)
+    weight = (known * (OUTLIER / residual.norm(dim=-1).clamp_min(OUTLIER))).repeat_interleave(3, 1)
     jacobian = skeleton.derivatives(state, joints, rotations)
     matrix = jacobian.transpose(1, 2) @ (weight[..., None] * jacobian)
     rhs = (jacobian.transpose(1, 2) @ (weight * residual.flatten(1))[..., None])[..., 0]
@@ -342,13 +375,15 @@ def _normal_equations(
     return _NormalEquations(own, rhs[:, :51], coupling, shared, rhs[:, 51:].sum(0) + len(target) * shape_rhs)
 
 
-def _solve(system: _NormalEquations, damping: float) -> tuple[Tensor, Tensor]:
+def _solve(system: _NormalEquations, damping: float, fit_shape: bool) -> tuple[Tensor, Tensor]:
     """Solves the normal equations: steps (T, 51) of the frames and (10,) of the shape (Schur complement)."""
     own = system.own + damping * torch.diag_embed(system.own.diagonal(dim1=1, dim2=2))
     shared = system.shared + damping * system.shared.diagonal().diag()
     factor = torch.linalg.cholesky(own)
     solved = torch.cholesky_solve(torch.cat([system.own_rhs[..., None], system.coupling], -1), factor)
     own_part, coupled_part = solved[..., 0], solved[..., 1:]
+    if not fit_shape:
+        return own_part, torch.zeros_like(system.shared_rhs)
     shape_step = torch.linalg.solve(
         shared - torch.einsum('tis,tiu->su', system.coupling, coupled_part),
         system.shared_rhs - torch.einsum('tis,ti->s', system.coupling, own_part),

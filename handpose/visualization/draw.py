@@ -72,7 +72,7 @@ def paint_skeleton(
     """
     points, drawn = _drawable(joints_2d, valid)
     bones = [(parent, child) for parent, child in BONES if drawn[parent] and drawn[child]]
-    for extra in (2 * max(1, round(width / 4)), 0):  # a dark rim first keeps every colour readable on any background
+    for extra in (2 * max(1, round(width / 3)), 0):  # a dark rim first keeps every colour readable on any background
         for parent, child in bones:
             color = _OUTLINE if extra else bone_colors[child]
             if inferred[parent] or inferred[child]:
@@ -82,9 +82,14 @@ def paint_skeleton(
                     image, _fixed(points[parent]), _fixed(points[child]), color, width + extra, cv2.LINE_AA, _SHIFT
                 )
         for j in np.flatnonzero(drawn).tolist():
-            radius, color = round((width + 1 + extra / 4) * (1 << _SHIFT)), _OUTLINE if extra else joint_colors[j]
-            stroke = max(1, width // 2) + extra if inferred[j] else -1
-            cv2.circle(image, _fixed(points[j]), radius, color, stroke, cv2.LINE_AA, _SHIFT)
+            radius = round((width + (2 if inferred[j] else 1) + extra / 4) * (1 << _SHIFT))
+            hollow = extra or inferred[j]
+            cv2.circle(
+                image, _fixed(points[j]), radius, _OUTLINE if hollow else joint_colors[j], -1, cv2.LINE_AA, _SHIFT
+            )
+            if inferred[j] and not extra:
+                stroke = max(1, round(0.6 * width))
+                cv2.circle(image, _fixed(points[j]), radius, joint_colors[j], stroke, cv2.LINE_AA, _SHIFT)
 
 
 def draw_mesh(
@@ -288,8 +293,8 @@ def _paint_dashes(
     """A line of dashes of about `length` pixels with gaps of the same length; it begins and ends with a dash."""
     parts = 2 * max(1, round(np.linalg.norm(end - start) / length / 2)) + 1
     for k in range(0, parts, 2):
-        ends = [_fixed(start + (end - start) * share / parts) for share in (k, k + 1)]
-        cv2.line(image, *ends, color, width, cv2.LINE_AA, _SHIFT)
+        first, last = (_fixed(start + (end - start) * share / parts) for share in (k, k + 1))
+        cv2.line(image, first, last, color, width, cv2.LINE_AA, _SHIFT)
 
 
 def _shading(vertices_2d: np.ndarray, depth: np.ndarray, faces: np.ndarray) -> np.ndarray:

@@ -22,8 +22,8 @@ def gray(height=480, width=640):
 
 def spread_joints(x=100.0, y=100.0, step=40.0):
     """(21, 2) pixels: fingers as five vertical lines with a distance of `step`."""
-    fingers = [[x + step * finger, y + step * (4 - k)] for finger in range(5) for k in range(4)]
-    return np.array([[x + 2 * step, y + 6 * step], *fingers])
+    fingers = [[x + step * finger, y + step * (3 - k)] for finger in range(5) for k in range(4)]
+    return np.array([[x + 2 * step, y + 5 * step], *fingers])
 
 
 def changed(image):
@@ -37,11 +37,11 @@ def test_sides_have_their_colours_and_joints_those_of_their_finger():
     assert (image == 128).all() and drawn.shape == image.shape
     for hand, color in zip(points, SIDE_COLORS, strict=True):
         for finger in range(5):
-            x, y = hand[2 + 4 * finger].astype(int)
+            x, y = hand[4 + 4 * finger].astype(int)
             assert tuple(drawn[y, x]) == FINGER_COLORS[finger]
             assert tuple(drawn[y + 20, x]) == color  # the middle of a bone
     swapped = draw_hands(image, points, [1, 0])
-    assert tuple(swapped[240, 100]) == SIDE_COLORS[1]
+    assert tuple(swapped[120, 100]) == SIDE_COLORS[1]
 
 
 def test_joints_that_are_not_valid_are_not_drawn():
@@ -64,7 +64,8 @@ def test_inferred_joints_are_rings_and_their_bones_dashed():
     column = changed(drawn)[108:134, 100]
     assert column.any() and not column.all()  # the bone between the two discs has gaps
     assert changed(draw_hands(gray(), points, [0]))[108:134, 100].all()
-    assert tuple(drawn[100, 100]) == (128, 128, 128) and changed(drawn)[100, 96:105].any()  # hollow
+    ring = np.abs(drawn[92:109, 92:109].astype(int) - FINGER_COLORS[0]).sum(-1).min()
+    assert drawn[100, 100].max() < 60 and ring < 60  # hollow
 
 
 @pytest.mark.parametrize('size', [(480, 640), (2160, 3840), (1920, 1080)])
@@ -75,9 +76,9 @@ def test_lines_and_letters_scale_with_the_image(size):
     plain, labelled = (draw_hands(gray(*size), points, [1], labels=labels) for labels in (None, ['right #12 0.95']))
     reference = draw_hands(gray(), spread_joints()[None], [1])
     share = changed(plain).sum() / changed(reference).sum() / scale**2
-    assert 0.7 < share < 1.4
+    assert 0.7 < share < 1.33
     rows, columns = np.nonzero((labelled != plain).any(-1))
-    assert 20 * scale <= np.ptp(rows) <= 40 * scale and np.ptp(columns) > 100 * scale
+    assert 15 * scale <= np.ptp(rows) <= 40 * scale and np.ptp(columns) > 90 * scale
     assert rows.max() < points[0, :, 1].min()  # above the hand
     text = (np.abs(labelled.astype(int) - SIDE_COLORS[1]).sum(-1) < 30) & (labelled != plain).any(-1)
     assert columns.min() < np.nonzero(text)[1].min() and np.nonzero(text)[1].max() < columns.max()  # on its plate
@@ -85,8 +86,8 @@ def test_lines_and_letters_scale_with_the_image(size):
 
 def test_lines_get_thinner_on_small_hands():
     drawn = draw_hands(gray(2160, 3840), spread_joints(step=8.0)[None], [1])
-    across = changed(drawn)[112, 90:110]  # the middle of a bone of the thumb
-    assert 1 <= across.sum() <= 5
+    across = changed(drawn)[104, 90:104]  # the middle of a bone of the thumb
+    assert 1 <= across.sum() <= 7
 
 
 def test_labels_do_not_cover_each_other():
