@@ -81,9 +81,18 @@ def run(arguments: argparse.Namespace) -> None:
     _print_report(console, report)
 
 
-def _job(arguments: argparse.Namespace, source: str, out: Path, draw: Path | None) -> VideoJob:
-    names = ('refine', 'camera', 'fps', 'seconds', 'networks', 'licence')
-    return VideoJob(source, out, draw, **{name: getattr(arguments, name) for name in names})
+def _job(arguments: argparse.Namespace, source: str, out: Path, draw: Path | None = None) -> VideoJob:
+    return VideoJob(
+        source,
+        out,
+        draw,
+        refine=arguments.refine,
+        camera=arguments.camera,
+        fps=arguments.fps,
+        seconds=arguments.seconds,
+        networks=arguments.networks,
+        licence=arguments.licence,
+    )
 
 
 def _folder_jobs(arguments: argparse.Namespace, videos: list[Path]) -> list[VideoJob]:
@@ -127,7 +136,7 @@ def _print_report(console: Console, report: JobReport) -> None:
         table.add_column(name, justify='right' if name != 'hand' else 'left')
     for h, side in enumerate(predictions.hand_side.tolist()):
         valid = unrefined.valid[:, h]
-        tracks = len(set(unrefined.track_ids[valid, h].tolist()))
+        tracks = 0 if unrefined.track_ids is None else len(np.unique(unrefined.track_ids[valid, h]))
         numbers = [_acceleration(version, h, unrefined.valid) for version in (unrefined, predictions)]
         shown = f'{numbers[0]:.2f}' + (f', refined {numbers[1]:.2f}' if report.job.refine else '')
         table.add_row(SIDE_LABELS[side], f'{int(valid.sum())} of {len(valid)}', str(tracks), shown)

@@ -3,6 +3,7 @@
 from handpose.structures.fields import SPECS, SequenceError, sample_name
 from handpose.structures.masked_values import fill_masked_values
 from handpose.structures.meshes import with_true_vertices
+from handpose.structures.missing_joints import infer_missing_joints
 from handpose.structures.prediction_checks import PredictionsError
 from handpose.structures.prediction_sources import from_hamer, from_interhand, from_mano, from_mediapipe
 from handpose.structures.predictions import Predictions
@@ -22,6 +23,7 @@ __all__ = [
     'from_interhand',
     'from_mano',
     'from_mediapipe',
+    'infer_missing_joints',
     'interleaved_clips',
     'load_predictions',
     'overlapping_windows',
