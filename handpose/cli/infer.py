@@ -83,9 +83,9 @@ def run(arguments: argparse.Namespace) -> None:
 
 def _job(arguments: argparse.Namespace, source: str, out: Path, draw: Path | None = None) -> VideoJob:
     return VideoJob(
-        source,
-        out,
-        draw,
+        source=source,
+        out=out,
+        draw=draw,
         refine=arguments.refine,
         camera=arguments.camera,
         fps=arguments.fps,
