@@ -48,7 +48,8 @@ def joints_of(hand):
 
 def estimate_of(hand):
     joints = template() * [1 if hand.right > 0.5 else -1, 1, 1]
-    joints_3d = (0.17 * (joints - joints[:1])).astype(np.float32)
+    length = 0.17 * (1 + 0.05 * np.sin(hand.x))  # metres; it changes, so that filters have something to do
+    joints_3d = (length * (joints - joints[:1])).astype(np.float32)
     return HandEstimate(joints_of(hand), joints_3d, hand.presence, hand.right)
 
 
@@ -112,6 +113,11 @@ def session_of(script, **options):
 
 def moving_right_hand(number):
     return [Hand(50 + 15 * np.sin(0.1 * number), 40 + 6 * np.cos(0.07 * number))]
+
+
+def low_hand(number):
+    """A right hand low enough in images of 112x128 pixels for a drawn label above it not to cover the number."""
+    return [Hand(50 + 15 * np.sin(0.1 * number), 95 + 6 * np.cos(0.07 * number))]
 
 
 def two_hands(number):
