@@ -74,10 +74,8 @@ def test_drawing(tmp_path):
     for frame in drawn[::13]:
         before = numbered_image(frame.index, TALL)
         changed = np.abs(frame.image.astype(int) - before).max(-1) > 60
-        changed[:75] = False  # the number and the label
-        y, x = np.nonzero(changed)
-        hand = low_hand(frame.index)[0]
-        assert len(x) > 20 and abs(x.mean() - hand.x) < 5 and abs(y.mean() - hand.y) < 5
+        x, y = joints_of(low_hand(frame.index)[0]).round().astype(int).T
+        assert changed[y, x].mean() > 0.8 and changed.mean() < 0.4
 
 
 # What a video shows
@@ -213,14 +211,16 @@ def test_a_video_that_is_damaged_in_the_middle(tmp_path):
     pytest.importorskip('av')
     video = write_video(tmp_path / 'a.avi', 60)
     data = bytearray(video.read_bytes())
-    frames = [at for at in range(len(data)) if data[at : at + 4] == b'00dc'][:60]
+    # The chunks of the frames; those of other data are empty.
+    frames = [at for at in range(len(data)) if data[at : at + 4] == b'00dc' and any(data[at + 4 : at + 8])][:60]
     for at in frames[25:30]:
-        data[at + 8 : at + 300] = bytes(292)
+        data[at + 8 : at + 200] = bytes(192)
     video.write_bytes(data)
     report = infer(video, tmp_path / 'a.npz')
     saved = load_predictions(tmp_path / 'a.npz')
-    assert 50 <= len(saved) <= 60 and saved.valid[:, 0].sum() >= 45
-    assert saved.timestamps[-1] == pytest.approx(59 / FPS, abs=1e-3)
+    assert len(saved) == 55 and saved.valid[:, 0].sum() >= 50
+    times = np.delete(np.arange(60), range(25, 30)) / FPS
+    np.testing.assert_allclose(saved.timestamps, times, atol=1e-3)
     assert any(note.startswith('damaged packets or frames, skipped or concealed: ') for note in report.notes)
 
 
