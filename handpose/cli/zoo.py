@@ -20,9 +20,9 @@ from rich.table import Table
 
 from handpose.cli.errors import UsageError, UserError
 from handpose.zoo import card
-from handpose.zoo.cache import fault, zoo_folder
+from handpose.zoo.cache import file_problem, zoo_folder
 from handpose.zoo.download import Report
-from handpose.zoo.fetch import get, places
+from handpose.zoo.fetch import get, local_paths
 from handpose.zoo.index import ZooEntry, ZooIndex, default_index
 
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.action == 'get':
         if bool(arguments.names) == arguments.all:
             raise UsageError('give the names of files, or --all')
-        get_files(chosen(index, arguments.names, arguments.commercial_ok))
+        get_files(select_entries(index, arguments.names, arguments.commercial_ok))
     elif arguments.action == 'verify':
         verify(index)
     elif arguments.action == 'card':
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(card.zoo_markdown(index), end='')
 
 
-def chosen(index: ZooIndex, names: list[str], commercial_only: bool) -> list[ZooEntry]:
+def select_entries(index: ZooIndex, names: list[str], commercial_only: bool) -> list[ZooEntry]:
     """The entries that a command line asks for.
 
     Args:
@@ -117,7 +117,7 @@ def progress_bar() -> Iterator[Report]:
     """Draws the progress of downloads on the terminal's error output.
 
     Yields:
-        What is to be told the progress.
+        The function that downloads call with their progress.
     """
     columns = (TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TransferSpeedColumn())
     with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
@@ -145,7 +145,7 @@ def list_table(entries: list[ZooEntry]) -> Table:
     for heading in ('name', 'what it is', 'size', 'licence', 'commercial', 'here'):
         table.add_column(heading, no_wrap=heading != 'what it is', justify='right' if heading == 'size' else 'left')
     for entry in entries:
-        here = any(path.is_file() for path in places(entry))
+        here = any(path.is_file() for path in local_paths(entry))
         allowed = 'yes' if entry.commercial_use else 'no'
         table.add_row(entry.name, entry.title, card.size(entry), entry.licence, allowed, 'yes' if here else 'no')
     return table
@@ -163,9 +163,9 @@ def verify(index: ZooIndex) -> None:
     table = Table('name', 'file', 'state', box=box.SIMPLE)
     damaged = []
     for entry in index.values():
-        for path in places(entry, index):
+        for path in local_paths(entry, index):
             if path.exists():
-                problem = fault(path, entry)
+                problem = file_problem(path, entry)
                 table.add_row(entry.name, str(path), problem or 'good')
                 damaged += [entry.name] if problem else []
     if not table.row_count:
