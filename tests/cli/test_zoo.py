@@ -54,7 +54,7 @@ def test_get_list_verify(index, tmp_path, capsys):
     run('list')
     assert capsys.readouterr().out.count(' no ') == 1
     run('verify')
-    assert capsys.readouterr().out.count('good') == 2
+    assert capsys.readouterr().out.count(' is right\n') == 2
     paths['free'].write_bytes(FREE[:-1] + b'x')
     error = fails(capsys, 1, 'verify')
     assert 'error: damaged: free; `handpose zoo get NAME` downloads a file again' in error
