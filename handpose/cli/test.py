@@ -27,7 +27,11 @@ from handpose.zoo.find import find_weights
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     shared.add_config(parser)
-    parser.add_argument('checkpoint', nargs='?', help='weights: a file or a name in the zoo (default: the newest checkpoint of the work directory)')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='weights: a file or a name in the zoo (default: the newest checkpoint of the work directory)',
+    )
     parser.add_argument('--work-dir', help='where results go (default work_dirs/<system>_<dataset>)')
     parser.add_argument(
         '--compare',
