@@ -61,11 +61,8 @@ def predict(name: str, estimator: Estimator, batch: HandSequence) -> dict[str, T
     with torch.no_grad():
         if name.startswith('htt'):  # the stored frames are one clip of the network, not a video that is cut into clips
             output = estimator.eval()(batch.images[:, :, 0], batch.intrinsics[:, :, 0])
-            scores = {
-                'object_scores': output.object_logits.softmax(-1),
-                'action_scores': output.action_logits.softmax(-1),
-            }
-            return {'joints_3d': output.joints, **scores}
+            objects, actions = output.object_logits.softmax(-1), output.action_logits.softmax(-1)
+            return {'joints_3d': output.joints, 'object_scores': objects, 'action_scores': actions}
         return {'joints_3d': estimator.eval().predict(batch).require('joints_3d')}
 
 
