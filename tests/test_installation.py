@@ -12,6 +12,7 @@ import pytest
 
 ROOT = Path(__file__).parents[1]
 SOURCES = ('handpose', 'configs', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE')
+WEIGHTS = [path.relative_to(ROOT) for path in sorted((ROOT / 'handpose/zoo/weights').glob('*.safetensors'))]
 CONFIGS = [path.relative_to(ROOT) for path in sorted((ROOT / 'configs').rglob('*.py'))]
 pytest.importorskip('setuptools', minversion='70.1', reason='building a wheel needs setuptools 70.1')
 
@@ -52,6 +53,7 @@ def test_the_wheel_has_every_module_and_config(installed):
     modules = {path.relative_to(ROOT) for path in (ROOT / 'handpose').rglob('*.py')}
     found = {path.relative_to(installed) for path in installed.rglob('*.py')}
     assert found == modules | {Path('handpose') / path for path in CONFIGS}
+    assert WEIGHTS and all((installed / path).is_file() for path in WEIGHTS)
     (scripts,) = installed.glob('*.dist-info/entry_points.txt')
     assert 'handpose = handpose.cli:main' in scripts.read_text()
 
@@ -63,7 +65,7 @@ def test_the_source_distribution_has_every_config(source, tmp_path):
     (path,) = tmp_path.glob('*.tar.gz')
     with tarfile.open(path) as archive:
         names = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
-    assert names >= {*CONFIGS, Path('setup.py'), Path('handpose/cli/__init__.py')}
+    assert names >= {*CONFIGS, *WEIGHTS, Path('setup.py'), Path('handpose/cli/__init__.py')}
 
 
 def test_configs_are_found_by_name_in_an_empty_folder(installed, tmp_path):
@@ -82,3 +84,13 @@ def test_the_quick_start_trains_in_an_empty_folder(installed, tmp_path):
     assert done.returncode == 0, done.stderr
     assert 'making the built-in data of deformer/synthetic' in done.stdout
     assert (tmp_path / 'work_dirs' / 'deformer_synthetic' / 'epoch_1.pth').is_file()
+
+
+def test_weights_of_the_zoo_are_tested_in_an_empty_folder(installed, tmp_path):
+    """With tiny data, which the command makes itself."""
+    tiny = ['synthetic_data.subjects=3', 'synthetic_data.sequences=5', 'synthetic_data.frames=40', 'num_workers=0']
+    words = ['test', 'pdtm/synthetic', 'pdtm_synthetic', '--draw', '0', '--cfg-options', 'synthetic_data.cameras=1']
+    done = run(installed, tmp_path, *words, *tiny)
+    assert done.returncode == 0, done.stderr
+    assert 'making the built-in data of pdtm/synthetic' in done.stdout and 'mpjpe_ra_wrist_mm' in done.stdout
+    assert f'testing {installed / "handpose/zoo/weights/pdtm_synthetic-"}' in done.stdout

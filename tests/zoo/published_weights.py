@@ -22,7 +22,7 @@ from handpose.structures import HandSequence
 FOLDER = Path(__file__).parent / 'published'
 # Of each input: the config whose test split it is from, items of that split, and their frames.
 INPUTS = {
-    'deformer_synthetic': ('deformer/synthetic', (0, 40), range(10, 14)),
+    'deformer_synthetic': ('deformer/synthetic', (0, 20), range(10, 14)),
     'htt_synthetic': ('htt/synthetic', (3,), range(0, 48, 6)),
     'pdtm_synthetic': ('pdtm/synthetic', (5,), range(20, 50)),
 }
