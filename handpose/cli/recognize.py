@@ -39,7 +39,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     parser.add_argument('video', help='the video file')
     parser.add_argument('-o', '--out', required=True, metavar='OUT', help='the predictions file, .npz')
-    parser.add_argument('--checkpoint', metavar='FILE', help='weights: a file or a name in the zoo (default: the newest of the config)')
+    parser.add_argument(
+        '--checkpoint', metavar='WEIGHTS', help='a file, or a name in the zoo (default: the newest of the config)'
+    )
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     shared.add_cfg_options(parser)
     parser.add_argument('--intrinsics', metavar='FILE', help='the camera: a text file, fx fy cx cy width height')

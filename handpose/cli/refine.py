@@ -43,7 +43,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     parser.add_argument('predictions', help='the predictions file, .npz')
     parser.add_argument('-o', '--out', required=True, metavar='REFINED', help='the refined file, .npz')
-    parser.add_argument('--checkpoint', metavar='FILE', help='weights of a refiner: a file or a name in the zoo (default: a filter without weights)')
+    parser.add_argument(
+        '--checkpoint',
+        metavar='WEIGHTS',
+        help='weights of a refiner: a file, or a name in the zoo (default: a filter without weights)',
+    )
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     shared.add_cfg_options(parser)
     parser.add_argument('--hand-model', metavar='FOLDER', help='MANO files, for weights that were trained with MANO')

@@ -27,7 +27,11 @@ from handpose.zoo.find import find_weights
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
     shared.add_config(parser)
-    parser.add_argument('checkpoint', nargs='?', help='weights: a file or a name in the zoo (default: the newest checkpoint of the work directory)')
+    parser.add_argument(
+        'checkpoint',
+        nargs='?',
+        help='weights: a file or a name in the zoo (default: the newest checkpoint of the work directory)',
+    )
     parser.add_argument('--work-dir', help='where results go (default work_dirs/<system>_<dataset>)')
     parser.add_argument(
         '--compare',
@@ -114,8 +118,8 @@ def build_model(config: Config, arguments: argparse.Namespace) -> Estimator:
             print(f'testing {path}')
     elif any(True for _ in model.parameters()):
         raise UserError(
-            f'no checkpoint in {config.work_dir}; train first with: handpose train {arguments.config}; or give weights: '
-            'the path of a file, or a name that `handpose zoo list` shows'
+            f'no checkpoint in {config.work_dir}; train first with: handpose train {arguments.config}; '
+            'or give weights: the path of a file, or a name that `handpose zoo list` shows'
         )
     return model
 

@@ -7,7 +7,6 @@ Checkpoints, logs and the config go to the work directory. The same command with
 """
 
 import argparse
-from pathlib import Path
 
 from mmengine.config import Config
 from mmengine.dist import is_main_process

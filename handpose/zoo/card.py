@@ -66,8 +66,9 @@ def metric_title(metric: ZooMetric) -> str:
 
 
 def metric_text(metric: ZooMetric) -> str:
-    """A number with its unit."""
-    return f'{metric.value:g} {metric.unit}'.rstrip()
+    """A number with its unit, and the baselines."""
+    baseline = f'({metric.baseline})' if metric.baseline else ''
+    return ' '.join(filter(None, (f'{metric.value:g}', metric.unit, baseline)))
 
 
 def zoo_markdown(index: ZooIndex) -> str:

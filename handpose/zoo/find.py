@@ -33,7 +33,7 @@ def find_weights(weights: str | Path, index: ZooIndex | None = None) -> Path:
             f'`handpose.zoo.fetch.get({str(weights)!r})` gives its path, and `handpose infer` runs it'
         )
     raise ValueError(
-        f'no weights {weights}: there is no file with this path, and the model zoo has no weights with this name (it '
-        f'has {", ".join(estimators) or "none"}).{did_you_mean(weights, estimators)} Give the path of a .pth '
-        'checkpoint or of a .safetensors file, or one of these names; `handpose zoo list` describes them'
+        f'no weights {weights}: there is no file with this path, and no estimator with this name in the model zoo '
+        f'(it has {", ".join(estimators) or "none"}).{did_you_mean(weights, estimators)} Give the path of a .pth checkpoint or '
+        'of a .safetensors file, or one of these names; `handpose zoo list` describes them'
     )
