@@ -76,8 +76,8 @@ def test_half_precision_gives_float32(published, tmp_path):
 @pytest.mark.parametrize(
     'name, message',
     [
-        ('small_pdtn', "has no weights with this name .*small_pdtm.*Did you mean 'small_pdtm'"),
-        ('net', r"net is a network file of the model zoo, .*handpose.zoo.fetch.get\('net'\)"),
+        ('small_pdtn', "no estimator with this name .*small_pdtm.*Did you mean 'small_pdtm'"),
+        ('net', r"no weights net: .*, but a network file: .handpose.zoo.fetch.get\('net'\)"),
         ('nowhere.safetensors', 'no weights nowhere.safetensors: there is no file with this path'),
     ],
 )
