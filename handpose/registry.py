@@ -93,6 +93,10 @@ DATASETS = Registry('dataset', parent=mm.DATASETS, scope='handpose', locations=[
 TRANSFORMS = Registry('transform', parent=mm.TRANSFORMS, scope='handpose', locations=['handpose.datasets'])
 SAMPLINGS = Registry('sampling', scope='handpose', locations=['handpose.datasets'])
 METRICS = Registry('metric', parent=mm.METRICS, scope='handpose', locations=['handpose.evaluation'])
+HAND_DETECTORS = Registry('hand_detector', scope='handpose', locations=['handpose.inference.tracking.palm_detector'])
+FRAME_ESTIMATORS = Registry(
+    'frame_estimator', scope='handpose', locations=['handpose.inference.tracking.landmark_estimator']
+)
 HOOKS = Registry(
     'hook', parent=mm.HOOKS, scope='handpose', locations=['handpose.engine.runner', 'handpose.visualization']
 )

@@ -19,7 +19,7 @@ LAYERS = (
     ('registry', 'structures'),
     ('datasets', 'evaluation', 'models', 'video'),
     ('zoo',),
-    ('engine', 'synthesis', 'visualization'),
+    ('engine', 'export', 'synthesis', 'visualization'),
     ('experiments', 'inference'),
     ('cli',),
     ('__main__',),

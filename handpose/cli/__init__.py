@@ -12,12 +12,14 @@ from handpose.text import did_you_mean
 # Subcommand: what it does. `make-data` is the module `make_data`, which has `add_arguments(parser)` and
 # `run(arguments)`; its docstring is the text of `handpose make-data --help`.
 COMMANDS = {
+    'infer': 'find the hands of a video, a folder of videos or a camera',
     'zoo': 'list, download and verify the files of the model zoo',
     'train': 'train a config',
     'test': "test a config by its dataset's official protocol",
     'make-data': 'make the built-in data, or render recorded motion',
     'browse': 'draw what a config feeds its model',
     'refine': 'refine the predictions of another estimator',
+    'export': 'export predictions to Blender, spreadsheets, viewers and robots',
     'recognize': 'find the hands and the action of a video file',
     'convert': 'make a predictions file from the output of another estimator',
     'configs': 'list, copy or show the configs that come with the package',

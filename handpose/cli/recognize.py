@@ -29,7 +29,7 @@ from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS, ActionRecognizer
 from handpose.structures import HandSequence, Predictions, save_predictions
 from handpose.video import VideoFrames, VideoWriter
 from handpose.visualization.action_banner import ActionBanner
-from handpose.visualization.overlays import draw_hands
+from handpose.visualization.hand_overlay import draw_hands, visible_pixels
 
 SHOWN = 5  # actions in the table
 WIDTH = 960  # pixels of the drawn video
@@ -65,7 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         help=f'name no action with a lower score, from 0 to 1 (default {MIN_SCORE:g})',
     )
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
-    parser.add_argument('--draw', metavar='VIDEO.webm', help='draw the hands and the running action')
+    parser.add_argument('--draw', metavar='VIDEO.mp4', help='draw the hands and the running action (or .webm)')
 
 
 def _check_usage(arguments: argparse.Namespace) -> None:
@@ -165,6 +165,8 @@ def _draw(
     banner = ActionBanner(sequence.meta['actions'], running, scores, -1, len(times), WIDTH, min_score)
     with writer:
         for t in track(range(len(times)), 'drawing', console=console, transient=True):
-            image = draw_hands(images.read(t), joints[t][valid[t].all(-1)], intrinsics[t, 0], WIDTH)
+            hands = valid[t].all(-1)
+            points = visible_pixels(joints[t][hands], intrinsics[t, 0])
+            image = draw_hands(images.read(t), points, sequence.require('hand_side')[hands], width=WIDTH)
             writer.write(np.vstack([image, banner.draw(t)]), float(times[t]))
     console.print(f'drawn: {writer.path}')

@@ -3,9 +3,11 @@
 from handpose.structures.fields import SPECS, SequenceError, sample_name
 from handpose.structures.masked_values import fill_masked_values
 from handpose.structures.meshes import with_true_vertices
+from handpose.structures.missing_joints import infer_missing_joints
 from handpose.structures.prediction_checks import PredictionsError
 from handpose.structures.prediction_sources import from_hamer, from_interhand, from_mano, from_mediapipe
-from handpose.structures.predictions import Predictions, load_predictions, save_predictions
+from handpose.structures.predictions import Predictions
+from handpose.structures.predictions_file import load_predictions, save_predictions
 from handpose.structures.sequence import HandSequence
 from handpose.structures.windows import centred_windows, interleaved_clips, overlapping_windows, strided_windows
 
@@ -21,6 +23,7 @@ __all__ = [
     'from_interhand',
     'from_mano',
     'from_mediapipe',
+    'infer_missing_joints',
     'interleaved_clips',
     'load_predictions',
     'overlapping_windows',

@@ -12,6 +12,7 @@ from handpose.hands.sides import SIDE_LABELS
 from handpose.text import did_you_mean
 
 FRAMES = ('camera', 'wrist')
+SCALES = ('metric', 'relative')
 UNITS = {'metre': 1.0, 'centimetre': 0.01, 'millimetre': 0.001}
 _SMALLEST, _LARGEST = 0.02, 1.0  # metres, between which the longest side of a hand's box lies
 _AT_ORIGIN = 1e-4  # metres
@@ -23,7 +24,7 @@ class PredictionsError(ValueError):
 
 
 class PredictedArrays(Protocol):
-    """What the checks read of `Predictions`; see there."""
+    """What this package's functions read of `Predictions`; see there."""
 
     joints: NDArray
     valid: NDArray
@@ -33,10 +34,22 @@ class PredictedArrays(Protocol):
     confidence: NDArray | None
     intrinsics: NDArray | None
     image_size: NDArray | None
+    scale: str
+    joints_2d: NDArray | None
+    joints_valid: NDArray | None
+    joints_inferred: NDArray | None
+    boxes: NDArray | None
+    track_ids: NDArray | None
 
     @property
     def period(self) -> float | None:
         """Seconds from a frame to the next, or None for a single frame."""
+
+    def frame_numbers(self) -> NDArray:
+        """Numbers the frames on a regular time line."""
+
+    def given_joints(self) -> NDArray:
+        """Tells which joints (T, H, 21) are there."""
 
 
 def sides_as_numbers(sides: ArrayLike) -> NDArray:
@@ -73,6 +86,29 @@ def sides_as_numbers(sides: ArrayLike) -> NDArray:
     return np.array(numbers, np.int64)
 
 
+def as_numbers(name: str, values: ArrayLike, dtype: type[np.generic]) -> NDArray:
+    """Converts to an array of numbers.
+
+    Args:
+        name: of the argument, for messages.
+        values: numbers.
+        dtype: of the result.
+
+    Returns:
+        A new array.
+
+    Raises:
+        PredictionsError: lists of different lengths, or something that is no number.
+    """
+    try:
+        found = np.asarray(values)
+    except ValueError:
+        raise PredictionsError(f'{name} must be an array: lists of one length') from None
+    if found.dtype.kind not in 'fiu':
+        raise PredictionsError(f'{name} must be numbers, got {found.dtype}')
+    return np.array(found, dtype)
+
+
 def check_arrays(predictions: PredictedArrays) -> None:
     """Refuses shapes, types and numbers that no frame may have.
 
@@ -87,8 +123,15 @@ def check_arrays(predictions: PredictedArrays) -> None:
     if frame not in FRAMES:
         hint = ' Move world coordinates into the camera first.' if frame == 'world' else did_you_mean(frame, FRAMES)
         raise PredictionsError(f'frame must be {" or ".join(map(repr, FRAMES))}, got {frame!r}.{hint}')
+    if predictions.scale not in SCALES:
+        raise PredictionsError(
+            f"scale must be 'metric' (lengths are true) or 'relative' (known up to a factor), got "
+            f'{predictions.scale!r}.{did_you_mean(predictions.scale, SCALES)}'
+        )
     _check_times(predictions.timestamps)
+    _check_joint_masks(predictions)
     _check_numbers(predictions)
+    _check_pixels(predictions)
     if frame == 'wrist' and predictions.valid.any():
         off = np.abs(np.where(predictions.valid[..., None], predictions.joints[:, :, 0], 0)).max(-1)
         if off.max() > _AT_ORIGIN:
@@ -115,7 +158,8 @@ def check_track(predictions: PredictedArrays) -> None:
         raise PredictionsError(
             f'no frame of {len(valid)} has a hand: valid is False everywhere, so there is nothing to refine'
         )
-    extent = float(np.median(np.ptp(predictions.joints[valid], axis=1).max(-1)))
+    joints = predictions.joints[valid]  # NaN where a joint is not given
+    extent = float(np.median((np.nanmax(joints, 1) - np.nanmin(joints, 1)).max(-1)))
     if not _SMALLEST < extent < _LARGEST:
         raise PredictionsError(
             f'the hand is {extent:.3g} m long in the unit given, and a hand is from {_SMALLEST:g} to {_LARGEST:g} m; '
@@ -126,7 +170,7 @@ def check_track(predictions: PredictedArrays) -> None:
             f'timestamps must be in seconds: from one frame to the next it is {predictions.period:.4g} here; divide '
             f'milliseconds by 1000, and frame numbers by the frames per second'
         )
-    if predictions.frame == 'camera' and np.median(predictions.joints[valid][:, 0, 2]) <= 0:
+    if predictions.frame == 'camera' and np.median(np.nanmedian(joints[..., 2], 1)) <= 0:
         raise PredictionsError(
             "in frame 'camera' the hand must lie in front of the camera (OpenCV's axes: x right, y down, z forward); "
             "here z of the wrist is not above 0: negate y and z of OpenGL's axes; or, where the hand is the origin, "
@@ -155,10 +199,20 @@ def _check_shapes(predictions: PredictedArrays) -> None:
         'confidence': (predictions.confidence, (frames, hands, 21)),
         'intrinsics': (predictions.intrinsics, (3, 3)),
         'image_size': (predictions.image_size, (2,)),
+        'joints_2d': (predictions.joints_2d, (frames, hands, 21, 2)),
+        'joints_valid': (predictions.joints_valid, (frames, hands, 21)),
+        'joints_inferred': (predictions.joints_inferred, (frames, hands, 21)),
+        'boxes': (predictions.boxes, (frames, hands, 4)),
+        'track_ids': (predictions.track_ids, (frames, hands)),
     }
     for name, (value, shape) in expected.items():
         if value is not None and value.shape != shape:
             raise PredictionsError(f'{name} must have shape {shape}, got {value.shape}')
+    kinds = {'joints_valid': 'b', 'joints_inferred': 'b', 'track_ids': 'iu'}
+    for name, kind in kinds.items():
+        value = expected[name][0]
+        if value is not None and value.dtype.kind not in kind:
+            raise PredictionsError(f'{name} must be {"bool" if kind == "b" else "whole numbers"}, got {value.dtype}')
 
 
 def _check_times(times: NDArray) -> None:
@@ -174,17 +228,35 @@ def _check_times(times: NDArray) -> None:
         )
 
 
+def _check_joint_masks(predictions: PredictedArrays) -> None:
+    valid, joints_valid = predictions.valid, predictions.joints_valid
+    if joints_valid is None:
+        return
+    empty = valid & ~joints_valid.any(-1)
+    if empty.any():
+        t, h = np.argwhere(empty)[0]
+        raise PredictionsError(
+            f'joints_valid has no joint in {_where(predictions, t, h)}, which is valid; set valid to False there'
+        )
+    if predictions.frame == 'wrist' and (valid & ~joints_valid[..., 0]).any():
+        t, h = np.argwhere(valid & ~joints_valid[..., 0])[0]
+        raise PredictionsError(
+            f"in frame 'wrist' joints are relative to the wrist, which is not given in {_where(predictions, t, h)}; "
+            f"give joints in frame 'camera', or set valid to False there"
+        )
+
+
 def _check_numbers(predictions: PredictedArrays) -> None:
-    valid, confidence = predictions.valid, predictions.confidence
-    broken = valid & ~np.isfinite(predictions.joints).all((2, 3))
+    confidence = predictions.confidence
+    broken = (_given(predictions) & ~np.isfinite(predictions.joints).all(3)).any(2)
     if broken.any():
         t, h = np.argwhere(broken)[0]
         raise PredictionsError(
             f'joints are NaN or infinite in {int(broken.sum())} valid frames, first in {_where(predictions, t, h)}; '
-            f'set valid to False where the estimator gave no hand'
+            f'set valid to False where the estimator gave no hand, joints_valid where it gave no joint'
         )
     if confidence is not None:
-        wrong = valid & ~((confidence >= 0) & (confidence <= 1)).all(-1)
+        wrong = (_given(predictions) & ~((confidence >= 0) & (confidence <= 1))).any(2)
         if wrong.any():
             t, h = np.argwhere(wrong)[0]
             raise PredictionsError(
@@ -193,6 +265,38 @@ def _check_numbers(predictions: PredictedArrays) -> None:
     size = predictions.image_size
     if size is not None and (size.dtype.kind not in 'iuf' or not (size > 0).all()):
         raise PredictionsError(f'image_size must be (width, height) in pixels, got {size.tolist()}')
+
+
+def _check_pixels(predictions: PredictedArrays) -> None:
+    valid, points, boxes = predictions.valid, predictions.joints_2d, predictions.boxes
+    if points is not None:
+        wrong = (_given(predictions) & ~np.isfinite(points).all(3)).any(2)
+        if wrong.any():
+            t, h = np.argwhere(wrong)[0]
+            raise PredictionsError(
+                f'joints_2d are NaN or infinite in {int(wrong.sum())} valid frames, first in '
+                f'{_where(predictions, t, h)}; every joint that is given in 3D needs its pixels'
+            )
+    if boxes is not None:
+        wrong = valid & ~(np.isfinite(boxes).all(2) & (boxes[..., 2:] >= boxes[..., :2]).all(2))
+        if wrong.any():
+            t, h = np.argwhere(wrong)[0]
+            raise PredictionsError(
+                f'boxes must be pixels (left, top, right, bottom) in valid frames, got {boxes[t, h].tolist()} in '
+                f'{_where(predictions, t, h)}'
+            )
+    ids = predictions.track_ids
+    if ids is not None and (valid & (ids < 0)).any():
+        t, h = np.argwhere(valid & (ids < 0))[0]
+        raise PredictionsError(
+            f'track_ids must be 0 or above where a hand is valid, not so in {_where(predictions, t, h)}'
+        )
+
+
+def _given(predictions: PredictedArrays) -> NDArray:
+    """(T, H, 21) the joints that are there."""
+    joints_valid, valid = predictions.joints_valid, predictions.valid[..., None]
+    return valid & (np.ones(21, bool) if joints_valid is None else joints_valid)
 
 
 def _check_intrinsics(matrix: NDArray) -> None:

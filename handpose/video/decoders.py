@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from handpose.video.containers import MAX_PIXELS, VideoError
 
+INSTALL = "pip install 'handpose[video]'"  # PyAV
 MIN_FPS, MAX_FPS = 0.1, 480.0  # that a header may state; containers without a frame rate state 1000
 
 
@@ -169,7 +170,7 @@ class OpenCVDecoder:
             if not cv2.videoio_registry.hasBackend(cv2.CAP_FFMPEG):
                 raise VideoError(
                     f'{path} cannot be read: this OpenCV {cv2.__version__} was built without FFmpeg; install PyAV with '
-                    f"pip install 'handpose[video]'"
+                    f'{INSTALL}'
                 )
             raise VideoError(_unreadable(path, container))
         get = self._capture.get

@@ -8,10 +8,9 @@ from pathlib import Path
 from numpy.typing import NDArray
 
 from handpose.video.containers import VideoError, check_video_file
-from handpose.video.decoders import Decoder, OpenCVDecoder, PyAVDecoder, import_pyav
+from handpose.video.decoders import INSTALL, Decoder, OpenCVDecoder, PyAVDecoder, import_pyav
 
 BACKENDS: dict[str, type[PyAVDecoder] | type[OpenCVDecoder]] = {'pyav': PyAVDecoder, 'opencv': OpenCVDecoder}
-INSTALL = "pip install 'handpose[video]'"
 DURATION_ERROR = 0.5  # seconds by which the duration in a header may be wrong
 _MAX_PENDING = 4  # frames without a valid time that are kept in memory until the next valid one
 

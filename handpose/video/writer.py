@@ -8,23 +8,24 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handpose.video.containers import VideoError
-from handpose.video.decoders import import_pyav
+from handpose.video.decoders import INSTALL, import_pyav
 from handpose.video.encoders import Encoder, OpenCVEncoder, PyAVEncoder
 
 # The codecs of each file extension; the first that opens is used.
-PYAV_CODECS = {'.webm': ('libvpx-vp9', 'libvpx'), '.mp4': ('libx264', 'libopenh264', 'mpeg4')}
-OPENCV_CODECS = {'.webm': ('VP80', 'VP90'), '.mp4': ('mp4v',), '.avi': ('MJPG',)}
+PYAV_CODECS = {'.webm': ('libvpx-vp9', 'libvpx'), '.mp4': ('libx264', 'libopenh264')}
+OPENCV_CODECS = {'.webm': ('VP80', 'VP90'), '.avi': ('MJPG',)}
+SUFFIXES = ('.mp4', '.webm', '.avi')
 _MAX_FPS = 1000  # WebM stores milliseconds
 
 
 class VideoWriter:
     """Writes RGB frames to a video; the file appears under its name when the `with` block ends without an error.
 
-    With PyAV (`handpose[video]`) `.webm` is VP9 and `.mp4` H.264, which play in browsers, and each frame keeps its
-    time. With OpenCV `.webm` is VP8, which plays in browsers too, `.mp4` is MPEG-4 part 2, which most browsers do not
-    play, and the frame rate is constant: a frame is repeated until the time of the next one, and skipped if the next
-    one follows sooner than half a frame period. `.avi` is motion JPEG by OpenCV. Frames with an odd width or height get
-    one more column or row, which the codecs require.
+    With PyAV (`handpose[video]`) `.mp4` is H.264 and `.webm` VP9; both play in browsers, and each frame keeps its time.
+    With OpenCV `.webm` is VP8, which plays in browsers too, and the frame rate is constant: a frame is repeated until
+    the time of the next one, and skipped if the next one follows sooner than half a frame period. OpenCV's packages
+    have no H.264 encoder, so `.mp4` takes PyAV. `.avi` is motion JPEG by OpenCV, which browsers do not play. Frames
+    with an odd width or height get one more column or row, which the codecs require.
 
     Args:
         path: file to write; its extension determines the codec.
@@ -32,22 +33,15 @@ class VideoWriter:
         backend: 'pyav' or 'opencv'. The default is PyAV if it is installed, otherwise OpenCV.
 
     Raises:
-        VideoError: an extension without a codec, a frame of a different shape, times that do not increase, no codec
-            that opens, a file that cannot be written, or no frame at all.
+        VideoError: an extension without a codec, or one whose codec is not installed; later a frame of a different
+            shape, times that do not increase, a file that cannot be written (such as a full disk), or no frame at all.
     """
 
     def __init__(self, path: str | Path, fps: float, backend: str | None = None) -> None:
         self.path = Path(path)
-        if self.path.suffix not in OPENCV_CODECS:
-            raise VideoError(f'{self.path}: the name of a video must end in one of {", ".join(OPENCV_CODECS)}')
         if not 0 < fps <= _MAX_FPS:
             raise VideoError(f'{self.path}: fps must be above 0 and at most {_MAX_FPS}, got {fps}')
-        if backend not in (None, 'pyav', 'opencv'):
-            raise VideoError(f'backend must be pyav or opencv, got {backend!r}')
-        if backend == 'pyav' and import_pyav() is None:
-            raise VideoError(f"{self.path}: PyAV is not installed: pip install 'handpose[video]'")
-        with_pyav = self.path.suffix in PYAV_CODECS and backend != 'opencv' and import_pyav() is not None
-        self._encoder_type: type[PyAVEncoder] | type[OpenCVEncoder] = PyAVEncoder if with_pyav else OpenCVEncoder
+        self._encoder_type, self._codecs = _choose_codecs(self.path, backend)
         self.fps = float(fps)
         self._unfinished = self.path.with_name(f'.unfinished_{self.path.name}')
         self._encoder: Encoder | None = None
@@ -84,15 +78,14 @@ class VideoWriter:
     def _open(self, shape: tuple[int, ...]) -> Encoder:
         self.path.parent.mkdir(parents=True, exist_ok=True)
         size = (shape[1] + shape[1] % 2, shape[0] + shape[0] % 2)
-        codecs = (PYAV_CODECS if self._encoder_type is PyAVEncoder else OPENCV_CODECS)[self.path.suffix]
-        for codec in codecs:
+        for codec in self._codecs:
             try:
-                return self._encoder_type(self._unfinished, codec, size, self.fps)
+                return self._encoder_type(self._unfinished, codec, size, self.fps, self.path)
             except VideoError:
                 self._unfinished.unlink(missing_ok=True)
         raise VideoError(
-            f'{self.path}: no codec for it opens here ({", ".join(codecs)}, {size[0]}x{size[1]} pixels); try another '
-            f'extension ({", ".join(OPENCV_CODECS)}), or check that the folder is writable'
+            f'{self.path}: no codec for it opens here ({", ".join(self._codecs)}, {size[0]}x{size[1]} pixels); try '
+            f'another extension ({", ".join(SUFFIXES)}), or check that the folder is writable'
         )
 
     def __exit__(self, error: type[BaseException] | None, value: object, traceback: object) -> None:
@@ -106,6 +99,27 @@ class VideoWriter:
                 self._unfinished.replace(self.path)
         finally:
             self._unfinished.unlink(missing_ok=True)
+
+
+def _choose_codecs(path: Path, backend: str | None) -> tuple[type[PyAVEncoder] | type[OpenCVEncoder], tuple[str, ...]]:
+    """The encoder of a file's extension, and the codecs that it may try."""
+    if path.suffix not in SUFFIXES:
+        raise VideoError(f'{path}: the name of a video must end in one of {", ".join(SUFFIXES)}')
+    if backend not in (None, 'pyav', 'opencv'):
+        raise VideoError(f'backend must be pyav or opencv, got {backend!r}')
+    av = None if backend == 'opencv' else import_pyav()
+    if backend == 'pyav' and av is None:
+        raise VideoError(f'{path}: PyAV is not installed: {INSTALL}')
+    if av is None and path.suffix == '.mp4':
+        raise VideoError(f'{path}: an MP4 that browsers play (H.264) is written by PyAV: {INSTALL}; or write .webm')
+    if av is None or path.suffix not in PYAV_CODECS:
+        return OpenCVEncoder, OPENCV_CODECS[path.suffix]
+    codecs = tuple(codec for codec in PYAV_CODECS[path.suffix] if codec in av.codecs_available)
+    if not codecs:
+        needed = ' or '.join(PYAV_CODECS[path.suffix])
+        others = ' or '.join(suffix for suffix in SUFFIXES if suffix != path.suffix)
+        raise VideoError(f'{path}: PyAV {av.__version__} was built without {needed}; write {others} instead')
+    return PyAVEncoder, codecs
 
 
 def save_clip_video(path: str | Path, frames: Iterable[NDArray], fps: float) -> None:

@@ -11,6 +11,7 @@ from handpose.visualization.draw import (
     side_by_side,
 )
 from handpose.visualization.figures import confidence_strip, error_by_occlusion_bar, error_per_joint_hand, pck_curve
+from handpose.visualization.hand_overlay import draw_hands, draw_predictions
 from handpose.visualization.images import save_contact_sheet, save_image
 from handpose.visualization.overlays import draw_clip, draw_frames
 from handpose.visualization.spectrum import motion_spectrum, spectrum_figure
@@ -25,7 +26,9 @@ __all__ = [
     'draw_boxes',
     'draw_clip',
     'draw_frames',
+    'draw_hands',
     'draw_mesh',
+    'draw_predictions',
     'draw_skeleton',
     'error_by_occlusion_bar',
     'error_per_joint_hand',

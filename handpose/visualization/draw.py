@@ -39,21 +39,57 @@ def draw_skeleton(
         joints_2d: (21, 2).
         valid: (21,) bool, default all; a bone needs both ends.
         color: RGB for the whole hand; default one colour a finger.
+
+    Returns:
+        (h, w, 3) uint8.
     """
     image = _copied(image)
-    joints_2d, drawn = _drawable(joints_2d, valid)
     width = max(1, round(max(image.shape[:2]) / 130))
-    colors = [_joint_color(j, color) for j in range(len(joints_2d))]
-    points = np.round(np.where(drawn[:, None], joints_2d, 0) * (1 << _SHIFT)).astype(int).tolist()
-    bones = [(parent, child) for parent, child in BONES if drawn[parent] and drawn[child]]
-    for extra, paint in ((2, None), (0, colors)):  # a dark rim first keeps every colour readable on any background
-        for parent, child in bones:
-            stroke = _OUTLINE if paint is None else paint[child]
-            cv2.line(image, points[parent], points[child], stroke, width + extra, cv2.LINE_AA, _SHIFT)
-        for j in np.flatnonzero(drawn):
-            radius = (width + 1) * (1 << _SHIFT) + extra * (1 << (_SHIFT - 1))
-            cv2.circle(image, points[j], radius, _OUTLINE if paint is None else paint[j], -1, cv2.LINE_AA, _SHIFT)
+    bone_colors = [_finger_color(j) if color is None else color for j in range(21)]
+    paint_skeleton(image, joints_2d, valid, np.zeros(21, bool), bone_colors, bone_colors, width)
     return image
+
+
+def paint_skeleton(
+    image: np.ndarray,
+    joints_2d: np.ndarray | Tensor,
+    valid: np.ndarray | Tensor | None,
+    inferred: np.ndarray,
+    bone_colors: Sequence[Color],
+    joint_colors: Sequence[Color],
+    width: int,
+) -> None:
+    """Draws one hand into the image itself: discs and solid lines, or rings and dashes where joints are inferred.
+
+    Args:
+        image: (h, w, 3) uint8, contiguous.
+        joints_2d: (21, 2).
+        valid: (21,) bool or None for all; a bone needs both ends.
+        inferred: (21,) bool.
+        bone_colors: 21 RGB, of the bone that ends in each joint.
+        joint_colors: 21 RGB.
+        width: of the lines, pixels.
+    """
+    points, drawn = _drawable(joints_2d, valid)
+    bones = [(parent, child) for parent, child in BONES if drawn[parent] and drawn[child]]
+    for extra in (2 * max(1, round(width / 3)), 0):  # a dark rim first keeps every colour readable on any background
+        for parent, child in bones:
+            color = _OUTLINE if extra else bone_colors[child]
+            if inferred[parent] or inferred[child]:
+                _paint_dashes(image, points[parent], points[child], color, width + extra, 3 * width + 2)
+            else:
+                cv2.line(
+                    image, _fixed(points[parent]), _fixed(points[child]), color, width + extra, cv2.LINE_AA, _SHIFT
+                )
+        for j in np.flatnonzero(drawn).tolist():
+            radius = round((width + (2 if inferred[j] else 1) + extra / 4) * (1 << _SHIFT))
+            hollow = extra or inferred[j]
+            cv2.circle(
+                image, _fixed(points[j]), radius, _OUTLINE if hollow else joint_colors[j], -1, cv2.LINE_AA, _SHIFT
+            )
+            if inferred[j] and not extra:
+                stroke = max(1, round(0.6 * width))
+                cv2.circle(image, _fixed(points[j]), radius, joint_colors[j], stroke, cv2.LINE_AA, _SHIFT)
 
 
 def draw_mesh(
@@ -103,12 +139,28 @@ def draw_boxes(
     for i, box in enumerate(np.asarray(boxes, float).reshape(-1, 4)):
         if not np.isfinite(box).all():
             continue
-        corners = np.clip(np.round(box), -_FARTHEST, _FARTHEST).astype(int).tolist()
-        cv2.rectangle(image, corners[:2], corners[2:], _OUTLINE, width + 2)
-        cv2.rectangle(image, corners[:2], corners[2:], color, width)
+        left, top = paint_box(image, box, color, width)
         if labels is not None:
-            image = put_label(image, labels[i], (corners[0], corners[1] - text_height(image) - 6), color)
+            paint_label(image, labels[i], (left, top - text_height(image) - 6), color, text_height(image))
     return image
+
+
+def paint_box(image: np.ndarray, box: np.ndarray, color: Color, width: int) -> tuple[int, int]:
+    """Draws a box into the image itself.
+
+    Args:
+        image: (h, w, 3) uint8, contiguous.
+        box: (4,) xyxy pixels, finite.
+        color: RGB.
+        width: of the lines, pixels.
+
+    Returns:
+        The pixel (x, y) of its upper left corner.
+    """
+    corners = np.clip(np.round(box), -_FARTHEST, _FARTHEST).astype(int).tolist()
+    cv2.rectangle(image, corners[:2], corners[2:], _OUTLINE, width + 2)
+    cv2.rectangle(image, corners[:2], corners[2:], color, width)
+    return corners[0], corners[1]
 
 
 def put_label(
@@ -116,15 +168,45 @@ def put_label(
 ) -> np.ndarray:
     """Writes text on a dark plate whose upper left corner is at `position` (x, y), moved to stay inside."""
     image = _copied(image)
-    height, width = text_height(image), image.shape[1]
-    scale = _text_scale(text, height, width - 8)
-    (text_width, tall), below = cv2.getTextSize(text, _FONT, scale, 1)
-    x = int(np.clip(position[0], 0, max(0, width - text_width - 8)))
-    y = int(np.clip(position[1], 0, max(0, image.shape[0] - tall - below - 6)))
-    plate = image[y : y + tall + below + 6, x : x + text_width + 8]
-    plate[:] = plate // 4
-    cv2.putText(image, text, (x + 4, y + tall + 3), _FONT, scale, color, _stroke(scale), cv2.LINE_AA)
+    paint_label(image, text, position, color, text_height(image))
     return image
+
+
+def paint_label(image: np.ndarray, text: str, position: tuple[int, int], color: Color, height: int) -> None:
+    """Writes text on a dark plate into the image itself; see `put_label`.
+
+    Args:
+        image: (h, w, 3) uint8, contiguous.
+        text: the words.
+        position: (x, y) of the plate's upper left corner; it is moved to stay inside.
+        color: RGB.
+        height: of capital letters, pixels; text wider than the image is made smaller.
+    """
+    x, y, width, plate_height = label_plate(image, text, position, height)
+    plate = image[y : y + plate_height, x : x + width]
+    plate[:] = plate // 4
+    scale = _text_scale(text, height, image.shape[1] - 8)
+    (_, tall), _ = cv2.getTextSize(text, _FONT, scale, _stroke(scale))
+    cv2.putText(image, text, (x + 4, y + tall + 3), _FONT, scale, color, _stroke(scale), cv2.LINE_AA)
+
+
+def label_plate(image: np.ndarray, text: str, position: tuple[int, int], height: int) -> tuple[int, int, int, int]:
+    """Where `paint_label` puts its plate.
+
+    Args:
+        image: see `paint_label`.
+        text: see `paint_label`.
+        position: see `paint_label`.
+        height: see `paint_label`.
+
+    Returns:
+        (x, y, width, height), pixels.
+    """
+    scale = _text_scale(text, height, image.shape[1] - 8)
+    (text_width, tall), below = cv2.getTextSize(text, _FONT, scale, _stroke(scale))
+    size = text_width + 8, tall + below + 6
+    x, y = (int(np.clip(position[i], 0, max(0, image.shape[1 - i] - size[i]))) for i in (0, 1))
+    return x, y, *size
 
 
 def write_text(
@@ -188,9 +270,7 @@ def _stroke(scale: float) -> int:
     return max(1, round(scale * 1.6))
 
 
-def _joint_color(joint: int, color: Color | None) -> Color:
-    if color is not None:
-        return color
+def _finger_color(joint: int) -> Color:
     return PALM_COLOR if joint == 0 else FINGER_COLORS[(joint - 1) // 4]
 
 
@@ -200,6 +280,21 @@ def _drawable(points: np.ndarray | Tensor, valid: np.ndarray | Tensor | None) ->
         raise ValueError(f'draw_skeleton needs joints_2d of shape (21, 2), got {points.shape}')
     near = np.isfinite(points).all(1) & (np.abs(points) < _FARTHEST).all(1)
     return points, near if valid is None else near & np.asarray(valid, bool)
+
+
+def _fixed(point: np.ndarray) -> list[int]:
+    """A point as OpenCV's fixed-point numbers."""
+    return np.round(point * (1 << _SHIFT)).astype(int).tolist()
+
+
+def _paint_dashes(
+    image: np.ndarray, start: np.ndarray, end: np.ndarray, color: Color, width: int, length: float
+) -> None:
+    """A line of dashes of about `length` pixels with gaps of the same length; it begins and ends with a dash."""
+    parts = 2 * max(1, round(np.linalg.norm(end - start) / length / 2)) + 1
+    for k in range(0, parts, 2):
+        first, last = (_fixed(start + (end - start) * share / parts) for share in (k, k + 1))
+        cv2.line(image, first, last, color, width, cv2.LINE_AA, _SHIFT)
 
 
 def _shading(vertices_2d: np.ndarray, depth: np.ndarray, faces: np.ndarray) -> np.ndarray:
@@ -217,6 +312,18 @@ def _shading(vertices_2d: np.ndarray, depth: np.ndarray, faces: np.ndarray) -> n
 
 def _copied(image: np.ndarray) -> np.ndarray:
     image = np.asarray(image)
+    check_image(image)
+    return np.ascontiguousarray(image).copy()
+
+
+def check_image(image: np.ndarray) -> None:
+    """Refuses what is not an image.
+
+    Args:
+        image: (h, w, 3) uint8 RGB.
+
+    Raises:
+        ValueError: another shape or type.
+    """
     if image.ndim != 3 or image.shape[-1] != 3 or image.dtype != np.uint8:
         raise ValueError(f'an image must be (h, w, 3) uint8 RGB, got {image.shape} {image.dtype}')
-    return np.ascontiguousarray(image).copy()

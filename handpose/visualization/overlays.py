@@ -112,26 +112,6 @@ def draw_frames(
     return [(drawn(t, prediction, shift, PREDICTED_COLOR), drawn(t, target, None, TRUE_COLOR)) for t in frames]
 
 
-def draw_hands(image: np.ndarray, joints: Tensor, intrinsics: Tensor, width: int) -> np.ndarray:
-    """Scales an image to `width` pixels and draws hands seen by a pinhole camera into it.
-
-    Args:
-        image: (h, w, 3) uint8 RGB.
-        joints: (N, 21, 3) of N hands, metres, in the camera's frame.
-        intrinsics: (3, 3) of the image.
-        width: of the result, pixels.
-
-    Returns:
-        (h', width, 3) uint8 RGB.
-    """
-    scale = width / image.shape[1]
-    drawn = cv2.resize(image, (width, round(image.shape[0] * scale)), interpolation=cv2.INTER_AREA)
-    for hand in joints:
-        pixels = project_points(hand, intrinsics).numpy()
-        drawn = draw_skeleton(drawn, (pixels + 0.5) * scale - 0.5, hand[:, 2].numpy() > 0)
-    return drawn
-
-
 def _input_of(target: HandSequence) -> HandSequence:
     """The clip with the input joints in place of the true joints."""
     valid = target.require('input_valid')[..., None].expand(target.require('joints_valid').shape)

@@ -4,7 +4,6 @@ import itertools
 
 import cv2
 import numpy as np
-import torch
 
 from handpose.hands.joints import FINGERTIPS
 from handpose.hands.sides import SIDE_LABELS
@@ -18,7 +17,7 @@ from handpose.visualization.draw import (
     draw_skeleton,
     put_label,
 )
-from handpose.visualization.overlays import draw_hands
+from handpose.visualization.hand_overlay import draw_predictions, image_points
 
 _GRID, _AXIS_LINE = (44, 47, 53), (64, 68, 76)
 _TRAIL = 12  # frames that fingertips leave a trail of
@@ -30,14 +29,17 @@ class ComparisonVideo:
     """Draws frame after frame of two versions of a track.
 
     Columns are `before` and `after`; rows are the view along z and the view along x. Both are orthographic and, in
-    frame 'camera', follow the hands. With video frames and a camera, skeletons are projected into the frame instead of
-    the view along z.
+    frame 'camera', follow the hands. With video frames, and `joints_2d` or a camera, skeletons are drawn on the frame
+    instead of the view along z.
 
     Args:
         before: `Predictions`.
         after: `Predictions` of the same frames and hands.
         panel: side of a square panel, pixels.
         names: captions of the columns.
+
+    Attributes:
+        over_video: whether skeletons can be drawn on the frames of the video; otherwise these are shown beside.
     """
 
     def __init__(
@@ -45,6 +47,7 @@ class ComparisonVideo:
     ) -> None:
         self.versions = (before, after)
         self.panel, self.names = panel, names
+        self.over_video = all(image_points(version) is not None for version in self.versions)
         self.positions = [_positions(version) for version in self.versions]
         self.centre = _view_centre(self.positions[1], after.valid, fixed=after.frame == 'wrist')
         spread = np.abs(self.positions[1] - self.centre[:, None, None])[after.valid]
@@ -53,12 +56,11 @@ class ComparisonVideo:
 
     def draw(self, t: int, video_frame: np.ndarray | None = None) -> np.ndarray:
         """Frame t as (h, w, 3) uint8 RGB; `video_frame` (h, w, 3) is the video's frame, or None."""
-        before = self.versions[0]
-        projects = video_frame is not None and before.intrinsics is not None and before.frame == 'camera'
         columns = []
         for version, positions, name in zip(self.versions, self.positions, self.names, strict=True):
-            if projects and video_frame is not None:
-                upper = self._over(video_frame, version, t)
+            if self.over_video and video_frame is not None:
+                drawn = draw_predictions(video_frame, version, t, labels=False, width=2 * round(0.8 * self.panel))
+                upper = self._label(drawn, '', version, t)
             else:
                 upper = self._label(
                     self._view(positions, version.valid, t, (0, 1)), 'front: x right, y down', version, t
@@ -67,12 +69,14 @@ class ComparisonVideo:
             upper = add_caption(upper, f'{name}, {version.timestamps[t] - version.timestamps[0]:.2f} s')
             columns.append([upper, _fitted(side, upper.shape[1])])
         cells = [column[row] for row in range(2) for column in columns]
-        if video_frame is not None and not projects:  # nothing can be projected; it is shown for orientation
+        if video_frame is not None and not self.over_video:  # it is shown for orientation
             width = round(video_frame.shape[1] * self.panel / video_frame.shape[0])
             video = add_caption(cv2.resize(video_frame, (width, self.panel), interpolation=cv2.INTER_AREA), 'video')
             sheet = contact_sheet(cells, 2)
             return np.hstack([_padded(video, sheet.shape[0]), sheet])
-        return np.vstack([np.hstack(cells[:2]), np.hstack(cells[2:])]) if projects else contact_sheet(cells, 2)
+        if video_frame is not None:
+            return np.vstack([np.hstack(cells[:2]), np.hstack(cells[2:])])
+        return contact_sheet(cells, 2)
 
     def _view(self, positions: np.ndarray, valid: np.ndarray, t: int, axes: tuple[int, int]) -> np.ndarray:
         """An orthographic view (panel, panel, 3) along the third axis, with the trails of the fingertips."""
@@ -84,11 +88,6 @@ class ComparisonVideo:
         for h in np.flatnonzero(valid[t]).tolist():
             image = draw_skeleton(image, points[t, h])
         return image
-
-    def _over(self, video_frame: np.ndarray, version: Predictions, t: int) -> np.ndarray:
-        joints = torch.from_numpy(version.joints[t, version.valid[t]])
-        intrinsics = torch.from_numpy(version.intrinsics).float()
-        return self._label(draw_hands(video_frame, joints, intrinsics, round(1.6 * self.panel)), '', version, t)
 
     def _label(self, image: np.ndarray, text: str, version: Predictions, t: int) -> np.ndarray:
         if text:

@@ -8,6 +8,7 @@ from predicted_hands import hand_motion, make_predictions
 
 from handpose.hands import JOINT_ORDERS, from_common
 from handpose.structures import Predictions, PredictionsError, load_predictions, save_predictions
+from handpose.structures.predictions import PER_HAND
 
 
 def arrays(frames=10, **changes):
@@ -52,6 +53,55 @@ def test_a_file_comes_back_as_it_was_saved(tmp_path):
     assert [p.name for p in (tmp_path / 'new').iterdir()] == ['a.npz']
 
 
+def everything(frames=12, **changes):
+    """Predictions of two hands with every optional field; joint 7 of the right hand is never given."""
+    rng = np.random.default_rng(0)
+    corners = rng.uniform(0, 200, (frames, 2, 2))
+    known = dict(
+        confidence=rng.random((frames, 2, 21)),
+        intrinsics=[[600, 0, 320], [0, 600, 240], [0, 0, 1]],
+        image_size=(640, 480),
+        source='a test',
+        licence='CC0',
+        scale='relative',
+        joints_2d=rng.uniform(0, 480, (frames, 2, 21, 2)),
+        joints_valid=with_value(np.ones((frames, 2, 21), bool), (slice(None), 1, 7), False),
+        joints_inferred=rng.random((frames, 2, 21)) < 0.3,
+        boxes=np.concatenate([corners, corners + 100], -1),
+        track_ids=rng.integers(0, 5, (frames, 2)),
+    )
+    return make_predictions(frames, ('left', 'right'), missing=[3, (5, 1)], **(known | changes))
+
+
+def test_a_file_with_every_field_comes_back(tmp_path):
+    given = everything()
+    save_predictions(tmp_path / 'a.npz', given)
+    back = load_predictions(tmp_path / 'a.npz')
+    for name, value in vars(given).items():
+        np.testing.assert_array_equal(getattr(back, name), value, err_msg=name)
+    assert back.track_ids.dtype == np.int64 and back.joints_2d.dtype == np.float32
+
+
+def test_what_is_not_given_is_empty():
+    given = everything()
+    for t, h in ((3, 0), (5, 1)):
+        assert np.isnan(given.joints_2d[t, h]).all() and np.isnan(given.boxes[t, h]).all()
+        assert given.track_ids[t, h] == -1
+        assert not given.joints_valid[t, h].any() and not given.joints_inferred[t, h].any()
+    assert np.isnan(given.joints[:, 1, 7]).all() and np.isnan(given.joints_2d[:, 1, 7]).all()
+    assert (given.confidence[:, 1, 7] == 0).all() and not given.joints_inferred[:, 1, 7].any()
+    np.testing.assert_array_equal(given.given_joints(), given.joints_valid)
+    np.testing.assert_array_equal(make_predictions(9, missing=[2]).given_joints()[:, 0, 4], np.arange(9) != 2)
+
+
+def test_the_order_of_hands_holds_for_every_field():
+    given = everything()
+    per_hand = {name: getattr(given, name)[:, ::-1] for name in PER_HAND}
+    swapped = Predictions(timestamps=given.timestamps, hand_side=['right', 'left'], frame='camera', **per_hand)
+    for name in PER_HAND:
+        np.testing.assert_array_equal(getattr(swapped, name), getattr(given, name), err_msg=name)
+
+
 def test_missing_frames_hold_no_numbers():
     predictions = make_predictions(missing=[3], confidence=np.ones((40, 1, 21)))
     assert np.isnan(predictions.joints[3]).all() and (predictions.confidence[3] == 0).all()
@@ -90,10 +140,6 @@ BAD = {
     'too few joints': (dict(joints=np.ones((10, 1, 20, 3))), "'common' has 21 joints, got .* with 20"),
     'no axis for hands': (dict(joints=np.ones((10, 21, 3))), 'axis for hands'),
     'unknown order': (dict(joint_order='dexicb'), "joint_order must be one of .*'dexicb'. Did you mean 'dexycb'"),
-    'order without all joints': (
-        dict(joints=np.ones((10, 1, 21, 3)), joint_order='assembly101'),
-        "'assembly101' has no thumb_cmc, and refiners need all 21",
-    ),
     'no unit': (dict(unit=None), "needs 'unit' .*never guessed"),
     'unknown unit': (dict(unit='mm'), "unit must be one of metre, centimetre, millimetre, got 'mm'"),
     'wrong unit': (dict(unit='metre'), r'the hand is \d+ m long in the unit given.*unit must say'),
@@ -136,12 +182,45 @@ BAD = {
         dict(intrinsics=np.array([[600.0, 0, 0], [0, 600, 0], [320, 240, 1]])),
         'intrinsics must be a pinhole matrix',
     ),
+    'unknown scale': (dict(scale='metrics'), "scale must be 'metric' .* Did you mean 'metric'"),
+    'pixels of another shape': (dict(joints_2d=np.ones((10, 1, 20, 2))), "'common' has 21 joints, got joints_2d"),
+    'pixels that are unknown': (
+        dict(joints_2d=with_value(np.ones((10, 1, 21, 2)), (6, 0, 3), np.nan)),
+        'joints_2d are NaN or infinite in 1 valid frames, first in frame 6, right hand',
+    ),
+    'texts for pixels': (dict(joints_2d=np.full((10, 1, 21, 2), 'a')), 'joints_2d must be numbers, got <U1'),
+    'joints_valid as numbers': (dict(joints_valid=np.ones((10, 1, 21))), 'joints_valid must be bool, got float64'),
+    'joints_valid for each hand': (
+        dict(joints_valid=np.ones((10, 1), bool)),
+        r'joints_valid must have shape \(T, H, J',
+    ),
+    'no joint of a valid hand': (
+        dict(joints_valid=with_value(np.ones((10, 1, 21), bool), 4, False)),
+        'joints_valid has no joint in frame 4, right hand, which is valid; set valid to False',
+    ),
+    'a wrist frame without a wrist': (
+        dict(
+            joints=arrays()['joints'] - arrays()['joints'][:, :, :1],
+            frame='wrist',
+            joints_valid=with_value(np.ones((10, 1, 21), bool), (5, 0, 0), False),
+        ),
+        "the wrist, which is not given in frame 5, right hand; give joints in frame 'camera'",
+    ),
+    'joints_inferred as numbers': (dict(joints_inferred=np.ones((10, 1, 21), int)), 'joints_inferred must be bool'),
+    'a box upside down': (
+        dict(boxes=with_value(np.tile([10.0, 10, 50, 50], (10, 1, 1)), (2, 0, 3), 5)),
+        r'boxes must be pixels \(left, top, right, bottom\) .*50.0, 5.0\] in frame 2, right hand',
+    ),
+    'boxes of another shape': (dict(boxes=np.ones((10, 4))), r'boxes must have shape \(10, 1, 4\), got \(10, 4\)'),
+    'boxes of text': (dict(boxes=np.full((10, 1, 4), 'a')), 'boxes must be numbers, got <U1'),
+    'negative track ids': (dict(track_ids=np.full((10, 1), -1)), 'track_ids must be 0 or above .* in frame 0'),
+    'track ids with a fraction': (dict(track_ids=np.zeros((10, 1))), 'track_ids must be whole numbers, got float64'),
     'a key with a slip': (
         dict(confidense=np.ones((10, 1, 21))),
         "'confidense' is not a key.* Did you mean 'confidence'",
     ),
     'another kind of file': (dict(format='motion'), "format is 'motion'"),
-    'a newer version': (dict(version=2), 'version is 2, and this library reads up to 1: update'),
+    'a newer version': (dict(version=3), 'version is 3, and this library reads up to 2: update'),
 }
 
 
@@ -218,13 +297,34 @@ def test_clips_and_back():
         np.testing.assert_array_equal(getattr(back, name), getattr(given, name), err_msg=name)
 
 
+def test_clips_hold_what_the_image_shows():
+    given = everything(joints_valid=None)
+    clip = given.to_sequence().validate()
+    assert clip.joints_2d.shape == (12, 1, 2, 21, 2) and not clip.joints_2d_valid[3, 0, 0].any()
+    back = Predictions.from_sequence(clip)
+    for name in ('joints', 'confidence', 'joints_2d', 'boxes', 'valid'):
+        np.testing.assert_array_equal(getattr(back, name), getattr(given, name), err_msg=name)
+    plain = Predictions.from_sequence(clip, with_2d=False)
+    assert plain.joints_2d is None and plain.boxes is None
+    hidden = clip.joints_2d_valid.clone()
+    hidden[0, 0, 1, 4] = False
+    with pytest.raises(PredictionsError, match=r'valid in 3D and not in 2D .* with_2d=False'):
+        Predictions.from_sequence(clip.replace(joints_2d_valid=hidden))
+    with pytest.raises(PredictionsError, match='lack index_dip; infer_missing_joints fills them in'):
+        everything().to_sequence()
+
+
 def test_clips_of_answers():
     clip = make_predictions(10).to_sequence()
     valid = torch.ones(10, 1, 21, dtype=torch.bool)
     valid[2, 0, 5] = False
+    valid[3] = False
     answer = clip.replace(joints_3d=clip.input_joints_3d + 0.01, joints_valid=valid)
     back = Predictions.from_sequence(answer, 'joints_3d')
-    assert back.valid[:, 0].tolist() == [t != 2 for t in range(10)]
+    assert back.valid[:, 0].tolist() == [t != 3 for t in range(10)]
+    np.testing.assert_array_equal(back.joints_valid, valid)
+    valid[2] = True
+    assert Predictions.from_sequence(answer.replace(joints_valid=valid), 'joints_3d').joints_valid is None
     with pytest.raises(PredictionsError, match='has no joints_3d'):
         Predictions.from_sequence(clip, 'joints_3d')
     with pytest.raises(PredictionsError, match="got 'world'"):
@@ -243,6 +343,9 @@ def test_the_wrist_frame_has_its_wrist_at_the_origin():
 
 def test_selected_frames():
     predictions = make_predictions(10, confidence=np.ones((10, 1, 21)), source='a')
+    whole = everything()
+    for name in PER_HAND:
+        np.testing.assert_array_equal(getattr(whole.select([2, 5]), name), getattr(whole, name)[[2, 5]], err_msg=name)
     one = predictions.select([4])
     assert len(one) == 1 and one.timestamps[0] == predictions.timestamps[4] and one.source == 'a'
     np.testing.assert_array_equal(predictions.select(slice(2, 5)).joints, predictions.joints[2:5])

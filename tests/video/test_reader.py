@@ -67,7 +67,7 @@ def test_a_browser_recording_without_rate_and_duration(tmp_path, backend):
     assert reader.duration is None and reader.notes == []
 
 
-@pytest.mark.parametrize('ending', ['.avi', '.mp4', '.webm'])
+@pytest.mark.parametrize('ending', ['.avi', '.webm'])
 def test_a_constant_rate_with_opencv_alone(tmp_path, ending):
     with VideoWriter(tmp_path / f'a{ending}', 10, 'opencv') as writer:
         for t in range(7):
@@ -85,7 +85,8 @@ def test_one_frame(tmp_path, backend):
 
 def test_a_telephone_held_upright(tmp_path, backend):
     """The matrix in the track header of an MP4 turns its frames by 90 degrees, clockwise."""
-    with VideoWriter(tmp_path / 'a.mp4', 30, 'opencv') as writer:
+    pytest.importorskip('av')
+    with VideoWriter(tmp_path / 'a.mp4', 30) as writer:
         image = np.zeros((64, 96, 3), np.uint8)
         image[:, :48] = 255  # the left half becomes the upper one
         writer.write(image)
@@ -107,9 +108,12 @@ def test_a_truncated_file(tmp_path, backend):
     reader = VideoReader(tmp_path / 'cut.webm', backend)
     assert 15 < len(list(reader)) < 45
     assert 'of the 2.00 s that the file states: the rest may be missing or damaged' in reader.notes[-1]
-    save_clip_video(tmp_path / 'a.mp4', noise[:10], fps=30)
-    whole = (tmp_path / 'a.mp4').read_bytes()
-    (tmp_path / 'cut.mp4').write_bytes(whole[: len(whole) // 2])
+
+
+def test_an_mp4_without_the_index_of_its_frames(tmp_path, backend):
+    pytest.importorskip('av')
+    save_clip_video(tmp_path / 'a.mp4', [grey(t) for t in range(10)], fps=30)
+    (tmp_path / 'cut.mp4').write_bytes((tmp_path / 'a.mp4').read_bytes().replace(b'moov', b'skip'))
     with pytest.raises(VideoError, match=r'cut\.mp4 cannot be read as a video: it is damaged or incomplete \(an MP4'):
         VideoReader(tmp_path / 'cut.mp4', backend)
 

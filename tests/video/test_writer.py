@@ -1,3 +1,6 @@
+import subprocess
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -28,6 +31,8 @@ def backend(request):
 
 @pytest.mark.parametrize('ending', ['.webm', '.mp4', '.avi'])
 def test_frames_come_back_in_number_order_and_colour(tmp_path, ending, backend, capfd):
+    if ending == '.mp4' and backend == 'opencv':
+        pytest.skip('OpenCV has no H.264 encoder')
     path = tmp_path / 'new' / f'clip{ending}'
     with VideoWriter(path, 10, backend) as writer:
         for frame in RED_THEN_BLUE:
@@ -43,6 +48,8 @@ def test_frames_come_back_in_number_order_and_colour(tmp_path, ending, backend, 
 
 @pytest.mark.parametrize('ending', ['.webm', '.mp4', '.avi'])
 def test_odd_sizes_are_made_even(tmp_path, ending):
+    if ending == '.mp4' and not has_pyav:
+        pytest.skip('an MP4 takes PyAV')
     path = tmp_path / f'odd{ending}'
     save_clip_video(path, [frame[:61, :95] for frame in RED_THEN_BLUE], fps=10)
     assert read_back(path)[0][0].shape == (62, 96, 3)
@@ -58,7 +65,7 @@ def test_an_interrupted_video_leaves_the_old_one_and_nothing_else(tmp_path):
 
 
 def test_what_cannot_be_written_is_refused(tmp_path):
-    with pytest.raises(ValueError, match=r'must end in one of \.webm'):
+    with pytest.raises(ValueError, match=r'must end in one of \.mp4'):
         VideoWriter(tmp_path / 'clip.gif', 10)
     with pytest.raises(ValueError, match='fps must be above 0'):
         VideoWriter(tmp_path / 'clip.webm', 0)
@@ -111,6 +118,86 @@ def test_frames_keep_their_times(tmp_path):
     with pytest.raises(VideoError, match='must increase'), VideoWriter(path, 10) as writer:
         writer.write(RED_THEN_BLUE[0], 1.0)
         writer.write(RED_THEN_BLUE[0], 1.0)
+
+
+def test_an_mp4_plays_in_browsers(tmp_path):
+    """H.264 with the pixel format that browsers support, standard colours, and its index before its frames."""
+    av = pytest.importorskip('av')
+    times = [0, 0.1, 0.2, 0.5, 0.54, 0.9]
+    with VideoWriter(tmp_path / 'a.mp4', 10) as writer:
+        for time, image in zip(times, RED_THEN_BLUE, strict=False):
+            writer.write(image[:61, :95], time)
+    with av.open(str(tmp_path / 'a.mp4')) as container:
+        stream = container.streams.video[0]
+        context = stream.codec_context
+        assert (context.name, context.pix_fmt, context.width, context.height) == ('h264', 'yuv420p', 96, 62)
+        assert (context.colorspace, context.color_primaries, context.color_trc, context.color_range) == (1, 1, 1, 1)
+        assert float(stream.duration * stream.time_base) == pytest.approx(1.0)  # the last frame has its period
+        decoded = list(container.decode(stream))
+    assert [frame.time for frame in decoded] == pytest.approx(times, abs=1e-6)
+    for frame, expected in zip(decoded, RED_THEN_BLUE, strict=False):
+        assert np.abs(frame.to_ndarray(format='rgb24').reshape(-1, 3).mean(0) - expected[0, 0]).max() < 6
+    assert boxes((tmp_path / 'a.mp4').read_bytes())[:2] == [b'ftyp', b'moov']
+
+
+def boxes(data):
+    """The types of the outermost boxes of an MP4 file."""
+    at, found = 0, []
+    while at < len(data):
+        found.append(data[at + 4 : at + 8])
+        at += int.from_bytes(data[at : at + 4], 'big')
+    return found
+
+
+def test_without_pyav_an_mp4_is_refused_before_any_frame(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'av', None)
+    for backend in (None, 'opencv'):
+        with pytest.raises(VideoError, match=r"clip\.mp4: .* \(H\.264\) .* 'handpose\[video\]'; or write \.webm"):
+            VideoWriter(tmp_path / 'clip.mp4', 10, backend)
+    with pytest.raises(VideoError, match=r"PyAV is not installed: pip install 'handpose\[video\]'"):
+        VideoWriter(tmp_path / 'clip.mp4', 10, 'pyav')
+    save_clip_video(tmp_path / 'clip.webm', RED_THEN_BLUE, 10)
+    assert [p.name for p in tmp_path.iterdir()] == ['clip.webm']
+
+
+def test_pyav_without_h264_is_refused_before_any_frame(tmp_path, monkeypatch):
+    av = pytest.importorskip('av')
+    monkeypatch.setattr(av, 'codecs_available', {'libvpx', 'mpeg4'})
+    with pytest.raises(VideoError, match=r'was built without libx264 or libopenh264; write \.webm or \.avi'):
+        VideoWriter(tmp_path / 'clip.mp4', 10)
+    VideoWriter(tmp_path / 'clip.webm', 10)
+
+
+FULL_DISK = """
+import resource, sys
+import numpy as np
+from handpose.video import VideoError, VideoWriter
+
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]),) * 2)
+noise = np.random.default_rng(0)
+try:
+    with VideoWriter(sys.argv[1], 30, sys.argv[2]) as writer:
+        for _ in range(40):
+            writer.write(noise.integers(0, 255, (120, 160, 3), dtype=np.uint8))
+except VideoError as error:
+    print(error)
+"""
+
+
+@pytest.mark.parametrize('limit', [2_000, 100_000])
+@pytest.mark.parametrize('ending', ['.webm', '.mp4', '.avi'])
+def test_a_full_disk_is_an_error_and_keeps_the_old_file(tmp_path, ending, backend, limit):
+    """A limit of the file size stands for the end of the disk."""
+    pytest.importorskip('resource')
+    if ending == '.mp4' and backend == 'opencv':
+        pytest.skip('OpenCV has no H.264 encoder')
+    path = tmp_path / f'clip{ending}'
+    path.write_bytes(b'old')
+    command = [sys.executable, '-c', FULL_DISK, str(path), backend, str(limit)]
+    said = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    expected = 'File too large' if backend == 'pyav' and ending != '.avi' else 'is the disk full?'
+    assert said.startswith(f'{path}: ') and expected in said
+    assert path.read_bytes() == b'old' and list(tmp_path.iterdir()) == [path]
 
 
 def test_webm_by_opencv_is_webm(tmp_path):

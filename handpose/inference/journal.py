@@ -1,0 +1,78 @@
+"""`Journal`: the hands found so far, on the disk, so that a long video can be continued after an interruption."""
+
+import json
+import shutil
+from pathlib import Path
+from typing import Any
+
+from handpose.files.atomic import atomic_write, remove_unfinished
+from handpose.files.reading import read_json
+from handpose.inference.tracking.records import TrackRecords
+
+
+class JournalError(ValueError):
+    """A journal that does not belong to what is processed, or that cannot be read."""
+
+
+class Journal:
+    """A folder with the hands of consecutive images, in files that are complete or absent.
+
+    Args:
+        folder: is created with the first file.
+        settings: what the hands depend on (the video, the networks), as JSON values.
+
+    Attributes:
+        count: images whose hands were read or written so far.
+
+    Raises:
+        JournalError: the folder has a journal with other settings.
+    """
+
+    def __init__(self, folder: str | Path, settings: dict[str, Any]) -> None:
+        self.folder, self._settings = Path(folder), settings
+        self.count = 0
+        self._file = self.folder / 'settings.json'
+        if self._file.exists():
+            found = read_json(self._file, error=JournalError, advice=self._advice())
+            if different := sorted(key for key in {*found, *settings} if found.get(key) != settings.get(key)):
+                raise JournalError(
+                    f'{folder} holds the beginning of another run, with other {", ".join(different)}; {self._advice()}'
+                )
+
+    def load(self) -> TrackRecords:
+        """Returns the hands so far; of no image if there is nothing yet.
+
+        Raises:
+            ValueError: a file is damaged.
+        """
+        remove_unfinished(self.folder)
+        parts = []
+        while (path := self._part(self.count)).exists():
+            parts.append(TrackRecords.load(path))
+            self.count += len(parts[-1])
+        return TrackRecords.concatenate(parts)
+
+    def append(self, records: TrackRecords) -> None:
+        """Writes the hands of the next images.
+
+        Args:
+            records: of at least one image.
+
+        Raises:
+            OSError: the disk is full; what was written before is complete.
+        """
+        if not self._file.exists():
+            atomic_write(self._file, json.dumps(self._settings, indent=1))
+        records.save(self._part(self.count))
+        self.count += len(records)
+
+    def remove(self) -> None:
+        """Deletes the folder, once the result is written."""
+        if self.folder.exists():
+            shutil.rmtree(self.folder)
+
+    def _part(self, first: int) -> Path:
+        return self.folder / f'images_{first:08d}.npz'
+
+    def _advice(self) -> str:
+        return f'delete the folder {self.folder} to begin again, or choose another output'

@@ -1,0 +1,199 @@
+"""`Session`: hands of a video or a live camera, image by image.
+
+session = Session()
+for frame in VideoReader('hands.mp4'):
+    found = session.push(frame)                     # the hands of this image, tracked so far
+predictions = session.finish()                      # the whole video, spurious tracks dropped
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handpose.hands.sides import Side
+from handpose.inference.tracking.interfaces import FrameEstimator, HandDetector, HandEstimate
+from handpose.inference.tracking.landmark_estimator import LandmarkEstimator
+from handpose.inference.tracking.palm_detector import PalmDetector
+from handpose.inference.tracking.records import TrackRecords
+from handpose.inference.tracking.selection import select_hands, to_predictions
+from handpose.inference.tracking.tracker import HandTracker, TrackedHand, next_region
+from handpose.structures import Predictions
+from handpose.video import VideoFrame
+
+CHUNK = 256  # images whose hands are kept as Python objects before they become arrays
+
+
+@dataclass(frozen=True, eq=False)
+class FrameHands:
+    """The hands of one image.
+
+    Attributes:
+        frame: the image, its index and its time.
+        hands: all hands that are tracked, the oldest track first.
+        detected: whether the detector ran on this image.
+    """
+
+    frame: VideoFrame
+    hands: list[TrackedHand]
+    detected: bool
+
+    def __len__(self) -> int:
+        return len(self.hands)
+
+    def __iter__(self) -> Iterator[TrackedHand]:
+        return iter(self.hands)
+
+    def to_predictions(self) -> Predictions:
+        """Returns the left and the right hand of this image: one frame, H = 2, of several hands the oldest track."""
+        records = TrackRecords.of_frames([self.frame.time], [self.detected], [self.hands])
+        sides = np.array([hand.side for hand in self.hands], np.int64)
+        rows = [np.flatnonzero(sides == side)[:1] for side in Side]
+        return to_predictions(records, list(Side), rows, self.frame.image.shape[1::-1])
+
+
+class Session:
+    """Finds and follows the hands of a video or a live camera.
+
+    Args:
+        detector: finds hands; default `PalmDetector()`.
+        tracking_estimator: estimates the joints by which hands are followed; default `LandmarkEstimator()`.
+        estimator: another estimator whose joints replace those of the `tracking_estimator`; it gets the regions of the
+            hands, with their track ids. None keeps those by which hands are followed.
+        name: of what gives the hands, for the source of predictions.
+        licence: of the hands, for predictions; that of the weights, as far as it passes on.
+        keep: True keeps the hands of all images for `finish` (about 0.5 kB for each hand and image); False is for
+            cameras that run for hours.
+    """
+
+    def __init__(
+        self,
+        detector: HandDetector | None = None,
+        tracking_estimator: FrameEstimator | None = None,
+        estimator: FrameEstimator | None = None,
+        name: str = 'MediaPipe palm and landmark networks',
+        licence: str = '',
+        keep: bool = True,
+    ) -> None:
+        self.detector = PalmDetector() if detector is None else detector
+        self.tracking_estimator = LandmarkEstimator() if tracking_estimator is None else tracking_estimator
+        self.estimator = estimator
+        self.name, self.licence, self.keep = name, licence, keep
+        self.reset()
+
+    def reset(self) -> None:
+        """Discards all images; the next one begins another video."""
+        self._tracker = HandTracker()
+        self._parts: list[TrackRecords] = []
+        self._recent: list[tuple[float, bool, list[TrackedHand]]] = []
+        self._last_time: float | None = None
+        self.image_size: tuple[int, int] | None = None
+        self.notes: list[str] = []
+        for estimator in (self.tracking_estimator, self.estimator):
+            if estimator is not None:
+                estimator.reset()
+
+    def push(self, frame: VideoFrame) -> FrameHands:
+        """Processes the next image.
+
+        Args:
+            frame: (h, w, 3) uint8 RGB with its time, later than the one before.
+
+        Returns:
+            Its hands.
+
+        Raises:
+            ValueError: not an RGB image with 8 bits, another size than before, or a time that does not increase.
+        """
+        self._check(frame)
+        image, time = frame.image, frame.time
+        followed = self.tracking_estimator.estimate(image, self._tracker.regions())
+        detected = self._tracker.needs_detection(time, followed)
+        new: list[HandEstimate] = []
+        if detected:
+            regions = self._tracker.new_regions(followed, self.detector.detect(image))
+            new = self.tracking_estimator.estimate(image, regions)
+        hands = self._tracker.update(time, followed, new, detected)
+        if self.estimator is not None and hands:
+            hands = _with_estimates(self.estimator, image, hands)
+        if self.keep:
+            self._recent.append((time, detected, hands))
+            if len(self._recent) >= CHUNK:
+                self._compact()
+        return FrameHands(frame, hands, detected)
+
+    def finish(self, source: str = '', licence: str = '') -> Predictions:
+        """Ends the video; the next `push` begins another one.
+
+        Args:
+            source: text about where the predictions come from.
+            licence: text about what may be done with them.
+
+        Returns:
+            The best left and right hand in all images, in frame 'wrist'. `notes` says what was dropped.
+
+        Raises:
+            ValueError: no image was pushed, or the session keeps none.
+        """
+        records = self.records()
+        if not self.keep or self.image_size is None:
+            raise ValueError('there is nothing to finish: no image was pushed, or the session has keep=False')
+        predictions, notes = select_hands(records, self.image_size, source, licence)
+        self.reset()
+        self.notes = notes
+        return predictions
+
+    def records(self) -> TrackRecords:
+        """Returns the hands of all images so far."""
+        self._compact()
+        self._parts = [TrackRecords.concatenate(self._parts)]
+        return self._parts[0]
+
+    def restore(self, records: TrackRecords, image_size: tuple[int, int]) -> None:
+        """Continues after images that were processed before, as if they had been pushed.
+
+        Args:
+            records: of all images from the beginning.
+            image_size: (width, height), pixels.
+        """
+        self.reset()
+        for f in range(len(records)):
+            self._tracker.restore(float(records.times[f]), list(records.tracked(f)), bool(records.detected[f]))
+        if len(records):
+            self._last_time, self.image_size = float(records.times[-1]), image_size
+        if self.keep:
+            self._parts = [records]
+
+    def _compact(self) -> None:
+        if self._recent:
+            times, detected, hands = zip(*self._recent, strict=True)
+            self._parts.append(TrackRecords.of_frames(times, detected, hands))
+            self._recent = []
+
+    def _check(self, frame: VideoFrame) -> None:
+        image = frame.image
+        if image.ndim != 3 or image.shape[2] != 3 or image.dtype != np.uint8:
+            raise ValueError(f'expected an RGB image (h, w, 3) of uint8, got {image.dtype} of shape {image.shape}')
+        height, width = image.shape[:2]
+        if self.image_size not in (None, (width, height)):
+            raise ValueError(
+                f'the images changed from {self.image_size[0]}x{self.image_size[1]} to {width}x{height} pixels; '
+                f'call finish() or reset() between videos'
+            )
+        if self._last_time is not None and not frame.time > self._last_time:
+            raise ValueError(
+                f'the time of an image must be later than that of the one before, got {frame.time:g} s after '
+                f'{self._last_time:g} s; call finish() or reset() between videos'
+            )
+        self.image_size, self._last_time = (width, height), frame.time
+
+
+def _with_estimates(estimator: FrameEstimator, image: NDArray[np.uint8], hands: list[TrackedHand]) -> list[TrackedHand]:
+    """The hands with the joints of another estimator; sides and presence stay those of the tracker."""
+    regions = [next_region(hand.tracked_2d, hand.track_id) for hand in hands]
+    found = estimator.estimate(image, regions)
+    return [
+        replace(hand, estimate=replace(new, presence=hand.estimate.presence, right=hand.estimate.right))
+        for hand, new in zip(hands, found, strict=True)
+    ]

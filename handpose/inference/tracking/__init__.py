@@ -1,0 +1,1 @@
+"""Finding hands in images and following them from frame to frame."""

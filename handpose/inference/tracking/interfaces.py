@@ -1,0 +1,105 @@
+"""What detectors and per-frame estimators exchange with the tracker.
+
+Legend: J the 21 common joints. Pixels as everywhere in this library: the centre of the first pixel is (0, 0).
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import NamedTuple, Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handpose.hands.joints import COMMON_JOINTS
+
+NUM_JOINTS = len(COMMON_JOINTS)
+
+
+class HandRegion(NamedTuple):
+    """A rotated square around a hand.
+
+    Attributes:
+        x: of its centre, pixels.
+        y: of its centre, pixels.
+        size: length of a side, pixels.
+        rotation: radians, clockwise in the image, from an upright square; the fingers point to its upper side.
+        track_id: of the hand that is followed, or -1 for one that was just detected.
+    """
+
+    x: float
+    y: float
+    size: float
+    rotation: float
+    track_id: int = -1
+
+    def to_image(self) -> NDArray[np.float64]:
+        """Returns (2, 3), the affine from the square, [0, 1] x [0, 1] with y down, to pixels of the image."""
+        axes = self.size * _rotation_matrix(self.rotation)
+        centre = np.array([self.x, self.y])
+        return np.column_stack([axes, centre - axes @ [0.5, 0.5]])
+
+    def box(self) -> NDArray[np.float64]:
+        """Returns (4,), the xyxy box around the square, pixels."""
+        affine = self.to_image()
+        corners = np.array([[0, 0], [1, 0], [1, 1], [0, 1]]) @ affine[:, :2].T + affine[:, 2]
+        return np.concatenate([corners.min(0), corners.max(0)])
+
+
+@dataclass(frozen=True, eq=False)
+class HandEstimate:
+    """One hand in one image.
+
+    Attributes:
+        joints_2d: (J, 2) float32, pixels of the image.
+        joints_3d: (J, 3) float32, metres, relative to the wrist, in axes parallel to the camera's.
+        presence: from 0 to 1, how certain it is that the region shows a hand.
+        right: from 0 to 1, how certain it is that the hand is a right one.
+        joints_valid: (J,) bool, which joints were estimated; None means all.
+    """
+
+    joints_2d: NDArray[np.float32]
+    joints_3d: NDArray[np.float32]
+    presence: float
+    right: float
+    joints_valid: NDArray[np.bool_] | None = None
+
+
+class HandDetector(Protocol):
+    """Finds hands in an image; registered in `HAND_DETECTORS`."""
+
+    def detect(self, image: NDArray[np.uint8]) -> list[HandRegion]:
+        """Finds hands, the most certain one first.
+
+        Args:
+            image: (h, w, 3) uint8 RGB.
+
+        Returns:
+            Regions that a `FrameEstimator` can start from, without track ids.
+        """
+
+
+class FrameEstimator(Protocol):
+    """Estimates the joints of hands in regions of an image; registered in `FRAME_ESTIMATORS`.
+
+    An estimator may keep a state for each `track_id`; `reset` discards it.
+    """
+
+    def estimate(self, image: NDArray[np.uint8], regions: Sequence[HandRegion]) -> list[HandEstimate]:
+        """Estimates one hand in each region.
+
+        Args:
+            image: (h, w, 3) uint8 RGB.
+            regions: where the hands are.
+
+        Returns:
+            One estimate for each region, in their order; `presence` tells whether there is a hand.
+        """
+
+    def reset(self) -> None:
+        """Discards what is remembered of a video; the next image belongs to another one."""
+
+
+def _rotation_matrix(angle: float) -> NDArray[np.float64]:
+    """(2, 2), rotates by an angle from x to y: clockwise in an image, whose y points down."""
+    c, s = np.cos(angle), np.sin(angle)
+    return np.array([[c, -s], [s, c]])

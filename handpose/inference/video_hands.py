@@ -1,0 +1,144 @@
+"""From a video to hands: `find_hands`, and `stream` for loops over live images."""
+
+import itertools
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from handpose.inference.camera_file import place_in_camera, read_camera
+from handpose.inference.journal import Journal
+from handpose.inference.session import FrameHands, Session
+from handpose.inference.sources import is_camera, open_source
+from handpose.structures import Predictions
+from handpose.video import VideoError
+from handpose.video.prefetch import prefetch
+
+JOURNAL_IMAGES = 100  # images after which the hands so far are written
+
+
+@dataclass
+class VideoHands:
+    """The hands of a video.
+
+    Attributes:
+        predictions: of all images, at most one left and one right hand in each.
+        notes: what was unusual: dropped tracks, damaged frames; one message each.
+        backend: the library that read the images.
+        resumed: images whose hands were there already.
+    """
+
+    predictions: Predictions
+    notes: list[str] = field(default_factory=list)
+    backend: str = ''
+    resumed: int = 0
+
+
+def find_hands(
+    source: str | Path | int,
+    session: Session | None = None,
+    fps: float | None = None,
+    camera: str | Path | None = None,
+    seconds: float | None = None,
+    journal: Journal | None = None,
+    progress: Callable[[float, float | None], None] | None = None,
+    on_frame: Callable[[FrameHands], None] | None = None,
+) -> VideoHands:
+    """Finds the hands of a whole video.
+
+    The scale of the hands is 'relative', with a camera too: their size is the one that the estimator assumed.
+
+    Args:
+        source: see `open_source`.
+        session: default `Session()`.
+        fps: images per second of a folder of images.
+        camera: a JSON file with the camera of the video, see `read_camera`; the hands are then placed in front of it.
+        seconds: of a live camera: how long to record; None until Ctrl-C.
+        journal: where hands are written while a long video is processed, and read if it was interrupted.
+        progress: called with (seconds so far, seconds in all or None).
+        on_frame: called with the hands of each image that is processed now.
+
+    Returns:
+        The hands. A source that breaks off (a damaged file, a camera that is unplugged) gives those of the images
+        before, with a note.
+
+    Raises:
+        VideoError: the source cannot be opened or has no image.
+        CameraFileError: the camera file cannot be used.
+        KeyboardInterrupt: Ctrl-C, for a file; its hands so far are in the journal.
+    """
+    session = Session() if session is None else session
+    session.reset()
+    live, reader = is_camera(source), open_source(source, fps)
+    frames, notes = prefetch(reader), []
+    first = next(frames)
+    size = first.image.shape[1], first.image.shape[0]
+    intrinsics = None if camera is None else read_camera(camera, size)
+    resumed = _restore(session, journal, size)
+    try:
+        for frame in itertools.chain([first], frames):
+            if frame.index >= resumed:
+                hands = session.push(frame)
+                if on_frame is not None:
+                    on_frame(hands)
+            if progress is not None:
+                progress(frame.time, reader.duration)
+            if journal is not None and frame.index + 1 >= journal.count + JOURNAL_IMAGES:
+                journal.append(session.records().after(journal.count))
+            if seconds is not None and frame.time >= seconds:
+                break
+    except VideoError as error:
+        notes.append(f'the images end after {len(session.records())}: {error}')
+    except KeyboardInterrupt:
+        if not live:
+            raise KeyboardInterrupt(_save_rest(session, journal)) from None
+    finally:
+        frames.close()
+    predictions = session.finish(source=f'{_name(source)}, by {session.name}', licence=session.licence)
+    if intrinsics is not None:
+        predictions = place_in_camera(predictions, intrinsics)
+    return VideoHands(predictions, notes + reader.notes + session.notes, reader.backend, resumed)
+
+
+def stream(source: str | Path | int, session: Session | None = None, fps: float | None = None) -> Iterator[FrameHands]:
+    """Iterates over the hands of each image of a video or a live camera.
+
+        for found in handpose.stream(0):
+            for hand in found:
+                print(hand.track_id, hand.side, hand.estimate.joints_2d)
+
+    Args:
+        source: see `open_source`.
+        session: default one that keeps no images.
+        fps: images per second of a folder of images.
+
+    Yields:
+        The hands of each image.
+
+    Raises:
+        VideoError: the source cannot be opened, or breaks off.
+    """
+    session = Session(keep=False) if session is None else session
+    session.reset()
+    for frame in open_source(source, fps):
+        yield session.push(frame)
+
+
+def _restore(session: Session, journal: Journal | None, size: tuple[int, int]) -> int:
+    """Continues from the journal; returns the number of images in it."""
+    if journal is not None:
+        session.restore(journal.load(), size)
+    return len(session.records())
+
+
+def _save_rest(session: Session, journal: Journal | None) -> str:
+    """Writes what the journal does not have yet; returns the message for the user."""
+    if journal is None:
+        return 'nothing was written'
+    rest = session.records().after(journal.count)
+    if len(rest):
+        journal.append(rest)
+    return f'the hands of {journal.count} images are in {journal.folder}; the same command goes on from there'
+
+
+def _name(source: str | Path | int) -> str:
+    return f'camera {source}' if is_camera(source) else Path(str(source)).name

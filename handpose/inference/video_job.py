@@ -1,0 +1,192 @@
+"""`VideoJob`: everything that `handpose infer` does for one video, from its images to files."""
+
+import itertools
+import time
+from collections.abc import Callable
+from contextlib import nullcontext
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from handpose import __version__
+from handpose.inference.journal import Journal
+from handpose.inference.refiner import METHODS, Refiner, load_refiner
+from handpose.inference.session import FrameHands, Session
+from handpose.inference.sources import is_camera, open_source
+from handpose.inference.tracking.landmark_estimator import LandmarkEstimator
+from handpose.inference.tracking.palm_detector import PalmDetector
+from handpose.inference.video_hands import find_hands
+from handpose.structures import Predictions, save_predictions
+from handpose.video import VideoWriter, frame_period
+from handpose.visualization.hand_overlay import draw_hands, draw_predictions
+
+NETWORKS = ('full', 'lite')
+_UNKNOWN_FPS = 30  # of a video whose frames have times, which is all that counts
+Progress = Callable[[str, float, float | None], None]
+"""Called with (step, seconds done, seconds in all or None)."""
+
+
+class NoHandError(ValueError):
+    """A video in which no hand was found."""
+
+
+@dataclass(frozen=True)
+class VideoJob:
+    """What is to be done.
+
+    Attributes:
+        source: see `open_source`.
+        out: the predictions file, .npz.
+        draw: the video with the hands drawn, or None.
+        refine: a filter (a key of `METHODS`) or the weights of a refiner (a file or a name of the model zoo), or None.
+        camera: a camera file, see `read_camera`, or None.
+        fps: images per second of a folder of images, or None.
+        seconds: of a live camera, or None.
+        networks: 'full' or 'lite'.
+        licence: what may be done with the result.
+    """
+
+    source: str
+    out: Path
+    draw: Path | None = None
+    refine: str | None = None
+    camera: Path | None = None
+    fps: float | None = None
+    seconds: float | None = None
+    networks: str = 'full'
+    licence: str = ''
+
+    @property
+    def unrefined(self) -> Path:
+        """The predictions file without refining, which is written beside the refined one."""
+        return self.out.with_name(f'{self.out.stem}_unrefined.npz')
+
+
+@dataclass
+class JobReport:
+    """What was done.
+
+    Attributes:
+        job: what was asked for.
+        predictions: what was written, refined if that was asked for.
+        unrefined: what was found; the same without refining.
+        seconds: of finding hands.
+        processed: images in which hands were looked for now, not before an interruption.
+        notes: what was unusual, one message each.
+        files: that were written.
+    """
+
+    job: VideoJob
+    predictions: Predictions
+    unrefined: Predictions
+    seconds: float
+    processed: int
+    notes: list[str] = field(default_factory=list)
+    files: list[Path] = field(default_factory=list)
+
+
+def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
+    """Finds, refines, writes and draws the hands of one video.
+
+    Hands are written before anything is drawn. An interrupted job goes on where it was when it is run again.
+
+    Args:
+        job: what is to be done.
+        progress: is told about it.
+
+    Returns:
+        What was done.
+
+    Raises:
+        NoHandError: no image has a hand; nothing is written.
+        ValueError: a source, camera file, refiner or file name that cannot be used; said before the work, if possible.
+        OSError: a full disk; what was written before is complete.
+    """
+    if job.out.suffix != '.npz':
+        raise ValueError(f'{job.out}: a predictions file must end in .npz')
+    refiner = None if job.refine is None else _refiner(job.refine)
+    writer = None if job.draw is None else VideoWriter(job.draw, _UNKNOWN_FPS)
+    live = is_camera(job.source)
+    # A camera cannot be read twice: its images are drawn on while they arrive.
+    with writer if live and writer is not None else nullcontext() as live_writer:
+        journal = None if live else Journal(Path(f'{job.out}.partial'), _settings(job))
+        start = time.perf_counter()
+        found = find_hands(
+            job.source,
+            _session(job),
+            fps=job.fps,
+            camera=job.camera,
+            seconds=job.seconds,
+            journal=journal,
+            progress=None if progress is None else lambda done, total: progress('finding hands', done, total),
+            on_frame=None if live_writer is None else lambda hands: _draw_live(live_writer, hands),
+        )
+        seconds = time.perf_counter() - start
+    predictions = unrefined = found.predictions
+    report = JobReport(job, predictions, unrefined, seconds, len(predictions) - found.resumed, found.notes)
+    if not unrefined.valid.any():
+        raise NoHandError(
+            f'{job.source}: no hand was found in {len(unrefined)} images, so {job.out} was not written; hands that are '
+            f'small in the image, gloved or interlocked are not found: crop the video to the hands'
+        )
+    if refiner is not None:
+        save_predictions(job.unrefined, unrefined)
+        report.notes += refiner.notes(unrefined)
+        report.predictions = predictions = refiner.refine(unrefined)
+        report.files.append(job.unrefined)
+    save_predictions(job.out, predictions)
+    report.files.insert(0, job.out)
+    if journal is not None:
+        journal.remove()
+    if writer is not None:
+        if not live:
+            _draw(job, predictions, writer, progress)
+        report.files.append(writer.path)
+    return report
+
+
+def _session(job: VideoJob) -> Session:
+    if job.networks not in NETWORKS:
+        raise ValueError(f'networks must be one of {", ".join(NETWORKS)}, got {job.networks!r}')
+    from handpose.zoo.fetch import get
+
+    detector = PalmDetector(get(f'mediapipe_palm_{job.networks}'))
+    return Session(detector, LandmarkEstimator(get(f'mediapipe_hand_{job.networks}')), licence=job.licence)
+
+
+def _refiner(name: str) -> Refiner:
+    return load_refiner(method=name) if name in METHODS else load_refiner(name)
+
+
+def _settings(job: VideoJob) -> dict[str, str | float | None]:
+    """What the hands of a file depend on."""
+    path = Path(job.source)
+    state = path.stat() if path.exists() else None
+    return dict(
+        video=str(path.resolve()),
+        bytes=None if state is None or path.is_dir() else state.st_size,
+        modified=None if state is None else state.st_mtime,
+        fps=job.fps,
+        networks=job.networks,
+        version=__version__,
+    )
+
+
+def _draw(job: VideoJob, predictions: Predictions, writer: VideoWriter, progress: Progress | None) -> None:
+    writer.fps = 1 / (frame_period(predictions.timestamps) or 1 / _UNKNOWN_FPS)
+    times = predictions.timestamps
+    with writer:
+        for frame in itertools.islice(open_source(job.source, job.fps), len(predictions)):
+            writer.write(draw_predictions(frame.image, predictions, frame.index, labels=True), frame.time)
+            if progress is not None:
+                progress('drawing', float(times[frame.index]), float(times[-1]))
+
+
+def _draw_live(writer: VideoWriter, found: FrameHands) -> None:
+    image = found.frame.image
+    if found.hands:
+        points = np.stack([hand.estimate.joints_2d for hand in found])
+        labels = [f'{hand.side.name.lower()} #{hand.track_id}' for hand in found]
+        image = draw_hands(image, points, np.array([hand.side for hand in found]), labels=labels)
+    writer.write(image, found.frame.time)

@@ -1,0 +1,108 @@
+"""The predictions file: reading and writing `Predictions` as one .npz.
+
+docs/predictions_file.md describes the file for those who write one.
+"""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from handpose.files.atomic import atomic_file
+from handpose.files.npz import read_npz
+from handpose.hands.joints import JOINT_ORDERS
+from handpose.hands.sides import SIDE_LABELS
+from handpose.structures.prediction_checks import FRAMES, UNITS, PredictionsError
+from handpose.structures.predictions import PER_HAND, Predictions
+from handpose.text import did_you_mean
+
+FORMAT, VERSION = 'handpose-predictions', 2  # version 1 had only the first of the optional keys
+_REQUIRED = ('joints', 'valid', 'timestamps', 'hand_side', 'joint_order', 'unit', 'frame')
+_TEXTS = ('joint_order', 'unit', 'frame', 'scale', 'source', 'licence')
+_OPTIONAL = (
+    *(name for name in PER_HAND if name not in _REQUIRED),
+    *('scale', 'intrinsics', 'image_size', 'source', 'licence', 'format', 'version'),
+)
+
+
+def load_predictions(path: str | Path) -> Predictions:
+    """Reads and checks a predictions file.
+
+    Args:
+        path: the .npz file.
+
+    Returns:
+        The predictions.
+
+    Raises:
+        PredictionsError: the file is missing, is no predictions file, or holds something that cannot be used; the
+            message names the key, what was expected and what was found.
+    """
+    found = _read(path)
+    try:
+        return _from_file(found).check()
+    except PredictionsError as error:
+        raise PredictionsError(f'{path}: {error}') from error
+
+
+def save_predictions(path: str | Path, predictions: Predictions) -> None:
+    """Writes a predictions file (metres, common order), completely or not at all; `load_predictions` reads it back.
+
+    Args:
+        path: the .npz file.
+        predictions: what is written.
+
+    Raises:
+        PredictionsError: the name does not end in .npz, or the predictions could not be read back (see `check`).
+    """
+    if Path(path).suffix != '.npz':
+        raise PredictionsError(f'{path}: a predictions file must end in .npz')
+    predictions.check()
+    values: dict[str, Any] = {
+        name: value for name, value in vars(predictions).items() if isinstance(value, np.ndarray) or value
+    }
+    values['hand_side'] = np.array(SIDE_LABELS)[predictions.hand_side]
+    values |= dict(joint_order='common', unit='metre', format=FORMAT, version=VERSION)
+    with atomic_file(path) as file:
+        np.savez_compressed(file, **values)
+
+
+def _read(path: str | Path) -> dict[str, NDArray]:
+    if not Path(path).is_file():
+        raise PredictionsError(
+            f'there is no predictions file {path}; docs/predictions_file.md says what it holds, '
+            f'`handpose convert` makes one'
+        )
+    return read_npz(path, error=PredictionsError, advice='docs/predictions_file.md says what it must hold')
+
+
+def _from_file(found: dict[str, NDArray]) -> Predictions:
+    known = (*_REQUIRED, *_OPTIONAL)
+    form, version = str(found.get('format', FORMAT)), str(found.get('version', VERSION))
+    if form != FORMAT:
+        raise PredictionsError(f'format is {form!r}, and that of a predictions file is {FORMAT!r}')
+    if not version.isdigit() or int(version) > VERSION:
+        raise PredictionsError(f'version is {version}, and this library reads up to {VERSION}: update handpose')
+    for key in _REQUIRED:
+        if key not in found:
+            raise PredictionsError(_missing_key(key, found))
+    for key in found:
+        if key not in known:
+            raise PredictionsError(f'{key!r} is not a key of a predictions file.{did_you_mean(key, known)}')
+    for key in _TEXTS:
+        if key in found and found[key].size != 1:
+            raise PredictionsError(f'{key} must be one string, got an array of shape {found[key].shape}')
+    texts = {k: str(v.item()) for k, v in found.items() if k in _TEXTS}
+    arrays: dict[str, Any] = {k: v for k, v in found.items() if k not in texts and k not in ('format', 'version')}
+    return Predictions.from_arrays(**arrays, **texts)
+
+
+def _missing_key(key: str, found: dict[str, NDArray]) -> str:
+    what = {
+        'unit': f' (the unit of joints: {", ".join(UNITS)}; it is never guessed)',
+        'frame': f' (what joints are relative to: {" or ".join(FRAMES)}; it is never guessed)',
+        'joint_order': f' (one of {", ".join(JOINT_ORDERS)})',
+    }
+    have = ', '.join(found) or 'nothing'
+    return f'a predictions file needs {key!r}{what.get(key, "")}, this one has: {have}.{did_you_mean(key, found)}'
