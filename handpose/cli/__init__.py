@@ -14,6 +14,7 @@ from handpose.text import did_you_mean
 COMMANDS = {
     'infer': 'find the hands of a video, a folder of videos or a camera',
     'zoo': 'list, download and verify the files of the model zoo',
+    'live': 'show the hands of a camera in a window',
     'train': 'train a config',
     'test': "test a config by its dataset's official protocol",
     'make-data': 'make the built-in data, or render recorded motion',

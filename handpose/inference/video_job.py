@@ -12,16 +12,13 @@ import numpy as np
 from handpose import __version__
 from handpose.inference.journal import Journal
 from handpose.inference.refiner import METHODS, Refiner, load_refiner
-from handpose.inference.session import FrameHands, Session
+from handpose.inference.session import FrameHands, make_session
 from handpose.inference.sources import is_camera, open_source
-from handpose.inference.tracking.landmark_estimator import LandmarkEstimator
-from handpose.inference.tracking.palm_detector import PalmDetector
 from handpose.inference.video_hands import find_hands
 from handpose.structures import Predictions, save_predictions
 from handpose.video import VideoWriter, frame_period
 from handpose.visualization.hand_overlay import draw_hands, draw_predictions
 
-NETWORKS = ('full', 'lite')
 _UNKNOWN_FPS = 30  # of a video whose frames have times, which is all that counts
 Progress = Callable[[str, float, float | None], None]
 """Called with (step, seconds done, seconds in all or None)."""
@@ -114,7 +111,7 @@ def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
         start = time.perf_counter()
         found = find_hands(
             job.source,
-            _session(job),
+            make_session(job.networks, licence=job.licence),
             fps=job.fps,
             camera=job.camera,
             seconds=job.seconds,
@@ -144,15 +141,6 @@ def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
             _draw(job, predictions, writer, progress)
         report.files.append(writer.path)
     return report
-
-
-def _session(job: VideoJob) -> Session:
-    if job.networks not in NETWORKS:
-        raise ValueError(f'networks must be one of {", ".join(NETWORKS)}, got {job.networks!r}')
-    from handpose.zoo.fetch import get
-
-    detector = PalmDetector(get(f'mediapipe_palm_{job.networks}'))
-    return Session(detector, LandmarkEstimator(get(f'mediapipe_hand_{job.networks}')), licence=job.licence)
 
 
 def _refiner(name: str) -> Refiner:
