@@ -49,6 +49,7 @@ setup(
         'video': ['av>=14.2'],
         # mmcv without its compiled operators; a project that has the full mmcv keeps it and leaves this out.
         'mmcv': ['mmcv-lite>=2.1'],
+        'view': ['viser>=1.1'],
         'train': ['tensorboard>=2.15', 'matplotlib>=3.8'],
         'test': [
             'av>=14.2',

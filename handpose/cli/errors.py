@@ -13,7 +13,7 @@ FILE_ERRORS = (
     *(errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP),
 )
 # The extra of setup.py that has a package.
-EXTRAS = {'mmcv': 'mmcv', 'tensorboard': 'train', 'matplotlib': 'train'}
+EXTRAS = {'mmcv': 'mmcv', 'tensorboard': 'train', 'matplotlib': 'train', 'viser': 'view'}
 
 
 class UsageError(Exception):
