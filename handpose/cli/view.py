@@ -7,6 +7,7 @@ The page has the frame of the video, the skeletons and the mesh of a fitted hand
 """
 
 import argparse
+import logging
 import threading
 import webbrowser
 from pathlib import Path
@@ -48,6 +49,8 @@ def run(arguments: argparse.Namespace) -> None:
 
     if not 0 < arguments.port < 65536:
         raise UsageError(f'--port must be from 1 to 65535, got {arguments.port}')
+    # Browsers open connections in advance and drop them; each would be logged with a traceback.
+    logging.getLogger('websockets.server').setLevel(logging.CRITICAL)
     console = Console(highlight=False, soft_wrap=True)
     before = load_predictions(arguments.predictions)
     after = load_predictions(arguments.refined) if arguments.refined else None

@@ -56,6 +56,10 @@ def open_page(url, size=(1280, 800)):
             process.stderr.close()
 
 
+class PageError(Exception):
+    """What the browser refused, or a script that failed."""
+
+
 class Page:
     """A page of the browser."""
 
@@ -69,21 +73,28 @@ class Page:
         while True:
             answer = json.loads(self._socket.recv(timeout=60))
             if answer.get('id') == number:
-                assert 'error' not in answer, answer
+                if 'error' in answer:
+                    raise PageError(answer['error'])
                 return answer['result']
 
     def evaluate(self, expression):
         """The value of a JavaScript expression; promises are awaited."""
         result = self.call('Runtime.evaluate', expression=expression, returnByValue=True, awaitPromise=True)
-        assert 'exceptionDetails' not in result, result
+        if 'exceptionDetails' in result:
+            raise PageError(result['exceptionDetails'])
         return result['result'].get('value')
 
     def wait_for(self, expression, seconds=60):
-        """Waits until a JavaScript expression is true."""
-        end = time.monotonic() + seconds
-        while not self.evaluate(expression):
-            assert time.monotonic() < end, f'not true after {seconds} s: {expression}'
+        """Waits until a JavaScript expression is true; it may fail while the page is loaded."""
+        end, failure = time.monotonic() + seconds, None
+        while time.monotonic() < end:
+            try:
+                if self.evaluate(expression):
+                    return
+            except PageError as error:
+                failure = error
             time.sleep(0.1)
+        raise PageError(f'not true after {seconds} s: {expression}') from failure
 
     def screenshot(self):
         """The page as (h, w, 3) uint8 RGB."""
