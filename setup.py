@@ -50,13 +50,23 @@ setup(
         # mmcv without its compiled operators; a project that has the full mmcv keeps it and leaves this out.
         'mmcv': ['mmcv-lite>=2.1'],
         'train': ['tensorboard>=2.15', 'matplotlib>=3.8'],
+        # Formats of `handpose export` and `handpose.export`.
+        'rerun': ['rerun-sdk>=0.41'],
+        'lerobot': ['pyarrow>=17'],
+        'hdf5': ['h5py>=3.11'],
+        'supervision': ['supervision>=0.31.2'],
         'test': [
             'av>=14.2',
+            'h5py>=3.11',
             'mypy>=1.11',
+            'pyarrow>=17',
+            'pybvh>=0.9',
+            'pycocotools>=2.0.8',
             'pytest>=8',
             'pytest-timeout>=2.3.1',
             'pytest-xdist>=3.5',
             'ruff>=0.6',
+            'supervision>=0.31.2',
             'types-pyyaml>=6',
         ],
     },
