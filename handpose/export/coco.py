@@ -92,7 +92,7 @@ def coco_document(predictions: Predictions, pixels: NDArray, name: str) -> dict[
                 id=side + 1,
                 name=f'{label}_hand',
                 supercategory='hand',
-                keypoints=list(COMMON_JOINTS),
+                keypoints=names,
                 skeleton=skeleton,
             )
             for side, label in enumerate(SIDE_LABELS)

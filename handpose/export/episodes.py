@@ -223,7 +223,12 @@ def _write_table(path: Path, columns: dict[str, Any], index: str | None = None) 
             arrays[key] = pyarrow.array(values)
     table = pyarrow.table(arrays)
     if index is not None:
-        described = dict(index_columns=[index], column_indexes=[], columns=[], pandas_version='2.0.0')
+        columns_as_pandas = [
+            dict(name=f.name, field_name=f.name, pandas_type=kind, numpy_type=numpy_kind, metadata=None)
+            for f in table.schema
+            for kind, numpy_kind in [('unicode', 'object') if f.type == pyarrow.string() else (str(f.type),) * 2]
+        ]
+        described = dict(index_columns=[index], column_indexes=[], columns=columns_as_pandas, pandas_version='2.0.0')
         table = table.replace_schema_metadata({'pandas': json.dumps(described)})
     with atomic_file(path) as file:
         parquet.write_table(table, file)

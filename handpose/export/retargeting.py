@@ -43,7 +43,7 @@ def write_retargeting(path: Path, source: ExportSource) -> ExportReport:
         notes.append(f'{SIDE_LABELS[side]} hand: {int(valid.sum())} of {len(valid)} frames; the others are NaN')
     with atomic_file(path) as file:
         np.savez_compressed(file, **values)
-    notes.append('metres relative to the wrist, axes of the robot hands: z along the fingers, x out of the back')
+    notes.append('metres relative to the wrist, axes of the robot hands: z along the fingers, x out of the palm')
     return ExportReport([path], [*notes, *([RELATIVE] if predictions.scale == 'relative' else [])])
 
 
@@ -64,7 +64,7 @@ def retargeting_joints(joints: NDArray, side: int) -> NDArray:
     joints = np.asarray(joints, np.float64)
     joints = joints - joints[:, :1]
     along = _unit(-joints[:, _MIDDLE])
-    normal = _unit(np.cross(joints[:, _INDEX], joints[:, _MIDDLE]))
+    normal = _unit(np.cross(joints[:, _MIDDLE], joints[:, _INDEX]))
     lateral = np.cross(along, normal)
     frames = np.stack([along, normal, lateral], -1)
     return joints @ frames @ _PALM_TO_ROBOT[Side(side)]
