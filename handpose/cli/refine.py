@@ -3,7 +3,7 @@
     handpose refine hands.npz -o refined.npz [--checkpoint pdtm.safetensors]
 
 hands.npz is a predictions file (docs/predictions_file.md); `handpose convert` makes one from the output of MediaPipe,
-HaMeR, MANO or InterHand2.6M. docs/refine.md says what refining does.
+HaMeR, WiLoR, MANO or InterHand2.6M. docs/refine.md says what refining does.
 """
 
 import argparse
@@ -15,10 +15,11 @@ from rich.progress import track
 from rich.table import Table
 
 from handpose.cli import arguments as shared
-from handpose.cli.errors import UsageError
+from handpose.cli.errors import UsageError, UserError
 from handpose.evaluation.motion_summary import motion_summary
 from handpose.inference import DEFAULT_METHOD, METHODS, load_refiner
-from handpose.structures import Predictions, load_predictions, save_predictions
+from handpose.structures import Predictions, infer_missing_joints, load_predictions, save_predictions
+from handpose.structures.prediction_orders import missing_joints
 from handpose.video import VideoFrames, VideoWriter, frame_period
 from handpose.visualization import save_image
 from handpose.visualization.skeleton_video import ComparisonVideo
@@ -48,6 +49,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_cfg_options(parser)
     parser.add_argument('--hand-model', metavar='FOLDER', help='MANO files, for weights that were trained with MANO')
     parser.add_argument('--filter', choices=METHODS, help=f'a filter instead of weights (default {DEFAULT_METHOD})')
+    parser.add_argument(
+        '--infer-missing', action='store_true', help='compute joints that the predictions lack from the others, first'
+    )
     parser.add_argument('--longest-gap', type=float, metavar='SECONDS', help='longest gap to fill (default 0.9)')
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
     parser.add_argument('--draw', metavar='VIDEO.mp4', help='draw before and after (or .webm), and VIDEO_traces.png')
@@ -72,6 +76,9 @@ def run(arguments: argparse.Namespace) -> None:
     _check_usage(arguments)
     console = Console(highlight=False)
     before = load_predictions(arguments.predictions)
+    if arguments.infer_missing:
+        before = infer_missing_joints(before)
+    _check_joints(console, before, arguments)
     # What cannot be drawn is said before anything is written.
     writer = VideoWriter(arguments.draw, 1 / (frame_period(before.timestamps) or 1 / 30)) if arguments.draw else None
     images = VideoFrames(arguments.over, before.timestamps) if arguments.over else None
@@ -101,6 +108,18 @@ def run(arguments: argparse.Namespace) -> None:
     console.print(f'refined: {arguments.out}')
     if writer:
         _draw(console, before, after, refiner.name, writer, images)
+
+
+def _check_joints(console: Console, before: Predictions, arguments: argparse.Namespace) -> None:
+    """Names the joints that are missing; drawing takes all of them."""
+    lacking = missing_joints(before.given_joints(), before.valid)
+    if lacking and arguments.draw:
+        raise UserError(f'--draw needs all 21 joints, and {", ".join(lacking)} are missing: add --infer-missing')
+    if lacking:
+        console.print(f'note: the predictions lack {", ".join(lacking)}; --infer-missing computes them', markup=False)
+    if before.joints_inferred is not None:
+        share = before.joints_inferred[before.valid].mean()
+        console.print(f'note: {share:.0%} of the joints were not measured but inferred from the others')
 
 
 def _report(console: Console, before: Predictions, after: Predictions, title: str) -> None:

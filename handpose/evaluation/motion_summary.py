@@ -15,7 +15,7 @@ def motion_summary(predictions: Predictions, valid: BoolArray | None = None) -> 
     """Figures of merit that need no annotations. A smaller one is not always better: a hand that never moves has 0.
 
     Args:
-        predictions: of one or two hands.
+        predictions: of one or two hands. Joints that are missing in a frame do not count there.
         valid: (T, H) bool, frames of hands to use; default those that are valid. Give the same for two versions of a
             track to compare them on the same frames.
 
@@ -28,7 +28,7 @@ def motion_summary(predictions: Predictions, valid: BoolArray | None = None) -> 
     first = 1 if predictions.frame == 'wrist' else 0
     joints = predictions.joints.astype(np.float64)
     numbers = predictions.frame_numbers()
-    in_hand = joints[:, :, 1:] - joints[:, :, :1]
+    in_hand = joints[:, :, 1:] - joints[:, :, :1]  # NaN where the wrist is missing
     return {
         'acceleration': _mean(accelerations(joints[:, :, first:], numbers, valid)),
         'acceleration_in_hand': _mean(accelerations(in_hand, numbers, valid)),
@@ -52,18 +52,24 @@ def accelerations(joints: FloatArray, numbers: NDArray[np.integer], valid: BoolA
         return result
     second = joints[2:] - 2 * joints[1:-1] + joints[:-2]
     usable = valid[2:] & valid[1:-1] & valid[:-2] & (numbers[2:] - numbers[:-2] == 2)[:, None]
-    result[1:-1] = np.where(usable, 1000 * np.linalg.norm(second, axis=-1).mean(-1), np.nan)
+    result[1:-1] = np.where(usable, 1000 * _mean_of_present(np.linalg.norm(second, axis=-1)), np.nan)
     return result
+
+
+def _mean_of_present(values: FloatArray) -> FloatArray:
+    """The mean over the last axis without NaN, which it is where all are."""
+    present = ~np.isnan(values)
+    total, count = np.where(present, values, 0).sum(-1), present.sum(-1)
+    return np.where(count > 0, total / np.maximum(count, 1), np.nan)
 
 
 def _bone_spread(joints: FloatArray, valid: BoolArray) -> float:
     parents, children = np.array(BONES).T
     lengths = np.linalg.norm(joints[:, :, children] - joints[:, :, parents], axis=-1)  # (T, H, 20)
-    spreads = [
-        hand[rows].std(0) / hand[rows].mean(0).clip(1e-9)
-        for hand, rows in zip(lengths.swapaxes(0, 1), valid.T, strict=True)
-        if rows.sum() > 1
-    ]
+    spreads: list[float] = []
+    for hand, rows in zip(lengths.swapaxes(0, 1), valid.T, strict=True):
+        bones = [bone[rows & ~np.isnan(bone)] for bone in hand.T]
+        spreads += [bone.std() / max(bone.mean(), 1e-9) for bone in bones if len(bone) > 1]
     return 100 * float(np.mean(spreads)) if spreads else float('nan')
 
 

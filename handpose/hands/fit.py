@@ -10,18 +10,20 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from handpose.geometry.alignment import procrustes_align
 from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
+from handpose.hands.fit_start import align, fill_missing, finger_bones, shortest_rotation
 from handpose.hands.joints import FINGERS, MANO_JOINTS, finger_joints
 from handpose.hands.model import TO_COMMON, HandModel
 from handpose.hands.procedural import ProceduralHand
 from handpose.hands.sides import Side
 
 MAX_STEPS = 60
+MIN_JOINTS = 4  # in a frame, so that its rotation and translation are determined
 OUTLIER = 0.01  # metres: a joint further off than this has no more influence than at this distance (Huber)
 REST_WEIGHT = 2e-4  # metres per radian towards the straight hand: decides what the joints leave open, such as twist
 LIMIT_WEIGHT = 0.03  # metres per radian beyond a joint limit
 SHAPE_WEIGHT = 2e-4  # metres per standard deviation towards the mean hand
+SHAPE_WEIGHT_PARTIAL = 3e-3  # the same where joints are missing: the others determine a shape less well
 SHAPE_LIMIT, SHAPE_LIMIT_WEIGHT = 2.5, 4e-3  # standard deviations, and metres per standard deviation beyond
 _PALM = (0, 1, 5, 9, 13, 17)
 _BEND = torch.tensor([MANO_JOINTS.index(name) for finger in FINGERS for name in finger_joints(finger)[:3]])
@@ -35,7 +37,7 @@ class HandFit(NamedTuple):
         hand_shape: (10,).
         hand_transl: (T, 3) metres.
         joints: (T, 21, 3) metres, those of the hand model with these parameters.
-        error: (T, 21) metres, each joint's distance to the given one, NaN in frames without a hand.
+        error: (T, 21) metres, each joint's distance to the given one, NaN where none is given.
     """
 
     hand_pose: Tensor
@@ -67,8 +69,6 @@ def fit_hand(
     valid: Tensor,
     side: int,
     max_steps: int = MAX_STEPS,
-    *,
-    joints_valid: Tensor | None = None,
     hand_shape: Tensor | None = None,
 ) -> HandFit:
     """Fits `ProceduralHand` to recorded joints.
@@ -79,69 +79,64 @@ def fit_hand(
 
     Args:
         model: a `ProceduralHand`.
-        joints: (T, 21, 3) metres, common order, any fixed frame; frames without a hand may hold anything.
-        valid: (T,) bool, the frames with a hand.
+        joints: (T, 21, 3) metres, common order, any fixed frame; what is not valid may hold anything.
+        valid: (T,) bool, the frames with a hand; or (T, 21) bool, the joints that are given, at least four of them in
+            every frame that has any. What they leave open is decided by the regularization.
         side: a `Side`.
         max_steps: number of Levenberg-Marquardt steps at most.
-        joints_valid: (T, 21) bool, the joints that are known, at least three in each frame with a hand; the others may
-            hold anything. Default all.
         hand_shape: (10,) shape of the hand where it is known already; default it is fitted too.
 
     Returns:
         HandFit, float64.
 
     Raises:
-        ValueError: another hand model, wrong shapes, no frame with a hand, or a NaN in one.
+        ValueError: another hand model, wrong shapes, no frame with a hand, a NaN or too few joints in one.
     """
     joints, valid = torch.as_tensor(joints, dtype=torch.float64), torch.as_tensor(valid)
     if not isinstance(model, ProceduralHand):
         raise ValueError(f'fit_hand knows the bones and limits of ProceduralHand, got a {type(model).__name__}')
-    all_known = torch.ones(joints.shape[:2], dtype=torch.bool)
-    joints_valid = all_known if joints_valid is None else torch.as_tensor(joints_valid)
-    _check(joints, valid, side, joints_valid)
+    _check(joints, valid, side)
+    given = valid if valid.ndim == 2 else valid[:, None].expand(-1, 21)
+    valid = given.any(1)
+    given = given[valid]
     mirror = joints.new_tensor([1.0 if side == Side.RIGHT else -1.0, 1.0, 1.0])
+    # A left hand is the mirror image of a right one.
+    target = torch.where(given[..., None], joints[valid] * mirror, 0)
     skeleton = Skeleton(model)
-    known = joints_valid[valid].to(joints)
-    target = _fill_unknown(skeleton.mean, joints[valid] * mirror, known)  # a left hand is a mirrored right one
-    state = _initial_state(skeleton, target)
+    state = _initial_state(skeleton, target, given)
     if hand_shape is not None:
-        state = state._replace(shape=torch.as_tensor(hand_shape).to(joints))
-    state = _minimize(skeleton, state, target, known, hand_shape is None, max_steps)
+        state = state._replace(shape=hand_shape.to(target))
+    state = _minimize(skeleton, state, target, given, hand_shape is None, max_steps)
     fitted = skeleton.pose(state)[0] * mirror
     rest_wrist = skeleton.rest(state.shape)[0]
     flip = mirror[0] * joints.new_tensor([mirror[0], 1.0, 1.0])  # (1, 1, 1), or (1, -1, -1): rotvecs mirrored in x
     pose = torch.zeros(len(target), 16, 3, dtype=torch.float64)
     pose[:, 0] = rotmat_to_rotvec(state.rotation)
     pose[:, _BEND] = (skeleton.axes @ state.angles[..., None])[..., 0].flatten(1, 2)
-    found = (pose * flip, (state.position - rest_wrist) * mirror, fitted, (fitted - joints[valid]).norm(dim=-1))
+    error = (fitted - target * mirror).norm(dim=-1).masked_fill(~given, torch.nan)
+    found = (pose * flip, (state.position - rest_wrist) * mirror, fitted, error)
     pose, transl, fitted, error = (_scatter(values, valid) for values in found)
-    return HandFit(pose, state.shape, transl, fitted, error.masked_fill(~(valid[:, None] & joints_valid), torch.nan))
+    return HandFit(pose, state.shape, transl, fitted, error.masked_fill(~valid[:, None], torch.nan))
 
 
-def _check(joints: Tensor, valid: Tensor, side: int, joints_valid: Tensor) -> None:
+def _check(joints: Tensor, valid: Tensor, side: int) -> None:
     if side not in tuple(Side):
         raise ValueError(f'side must be 0 (left) or 1 (right), got {side!r}')
-    if joints.ndim != 3 or joints.shape[1:] != (21, 3) or valid.shape != joints.shape[:1] or valid.dtype != torch.bool:
+    shapes = (joints.shape[:1], joints.shape[:2])
+    if joints.ndim != 3 or joints.shape[1:] != (21, 3) or valid.shape not in shapes or valid.dtype != torch.bool:
         raise ValueError(
-            f'fit_hand takes joints (T, 21, 3) and valid (T,) bool, got {tuple(joints.shape)} and '
+            f'fit_hand takes joints (T, 21, 3) and valid (T,) or (T, 21) bool, got {tuple(joints.shape)} and '
             f'{tuple(valid.shape)} {valid.dtype}'
         )
-    if joints_valid.shape != joints.shape[:2] or joints_valid.dtype != torch.bool:
-        raise ValueError(f'joints_valid must be (T, 21) bool, got {tuple(joints_valid.shape)} {joints_valid.dtype}')
     if not valid.any():
         raise ValueError('fit_hand got no frame with a hand')
-    if (joints_valid[valid].sum(1) < 3).any():
-        raise ValueError('fit_hand needs three known joints in a frame with a hand: mark other frames as not valid')
-    if not torch.isfinite(joints[valid][joints_valid[valid]]).all():
+    few = (valid.sum(1) < MIN_JOINTS) & valid.any(1) if valid.ndim == 2 else valid & False
+    if few.any():
+        raise ValueError(
+            f'fit_hand needs {MIN_JOINTS} joints in each frame, and frame {int(few.nonzero()[0])} has fewer'
+        )
+    if not torch.isfinite(joints[valid]).all():
         raise ValueError('fit_hand got a NaN or an infinity in a frame with a hand: mark such frames as not valid')
-
-
-def _fill_unknown(rest: Tensor, target: Tensor, known: Tensor) -> Tensor:
-    """Puts the joints of the resting hand, moved to the known joints of each frame, in place of unknown ones."""
-    if known.all():
-        return target
-    placed = procrustes_align(rest.expand_as(target), target, scale=False, weights=known)
-    return torch.where(known[..., None] > 0, target, placed)
 
 
 def _scatter(values: Tensor, valid: Tensor) -> Tensor:
@@ -190,7 +185,7 @@ class Skeleton:
         for joint in range(3):
             chain.append(chain[-1] @ local[:, :, joint])
         rotations = torch.stack(chain, 2)
-        bones = (rotations @ _bones(self.rest(state.shape))[..., None])[..., 0]
+        bones = (rotations @ finger_bones(self.rest(state.shape))[..., None])[..., 0]
         fingers = state.position[:, None, None] + bones.cumsum(2)
         return torch.cat([state.position[:, None], fingers.flatten(1, 2)], 1), rotations
 
@@ -216,16 +211,9 @@ class Skeleton:
             moves = -cross_matrix(arms) @ axes[:, :, joint, None]
             for finger in range(5):
                 by_angles[:, 4 * finger + joint + 2 : 4 * finger + 5, :, finger, joint] = moves[:, finger]
-        by_shape = torch.einsum('tfnij,sfnj->tfnis', rotations, _bones(self.directions)).cumsum(2).flatten(1, 2)
+        by_shape = torch.einsum('tfnij,sfnj->tfnis', rotations, finger_bones(self.directions)).cumsum(2).flatten(1, 2)
         by_shape = torch.cat([torch.zeros_like(by_shape[:, :1]), by_shape], 1)
         return torch.cat([by_rotation, by_translation, by_angles.flatten(3), by_shape], -1).flatten(1, 2)
-
-
-def _bones(points: Tensor) -> Tensor:
-    """From 21 joints (..., 21, 3) to each finger's bones (..., 5, 4, 3): wrist to first joint, ..., last to tip."""
-    fingers = points[..., 1:, :].unflatten(-2, (5, 4))
-    wrist = points[..., None, :1, :].expand(*fingers.shape[:-2], 1, 3)
-    return fingers - torch.cat([wrist, fingers[..., :-1, :]], -2)
 
 
 def cross_matrix(vectors: Tensor) -> Tensor:
@@ -254,59 +242,50 @@ def _left_jacobian(rotvec: Tensor) -> Tensor:
     return torch.eye(3, dtype=rotvec.dtype) + first * cross + second * cross @ cross
 
 
-def _initial_state(skeleton: Skeleton, target: Tensor) -> _State:
-    """The mean hand with its palm aligned to the recorded one and its bones rotated the shortest way, within limits."""
+def _initial_state(skeleton: Skeleton, target: Tensor, given: Tensor) -> _State:
+    """The mean hand with its palm aligned to the recorded one and its bones rotated the shortest way, within limits.
+
+    Where a joint of the palm is not given, all given joints are aligned.
+    """
     rest, palm = skeleton.mean, list(_PALM)
-    rotation, position = _align(rest[palm], target[:, palm])
+    rotation, position = align(rest[palm], target[:, palm])
+    for t in (~given[:, palm].all(1)).nonzero()[:, 0].tolist():
+        rotation[t : t + 1], position[t : t + 1] = align(rest[given[t]], target[t : t + 1, given[t]])
     position = position + (rotation @ rest[0])
+    if not given.all():
+        aligned = position[:, None] + (rest - rest[0]) @ rotation.transpose(-1, -2)
+        target = fill_missing(rest, target, given, aligned)
     bone_rotation = rotation[:, None].expand(-1, 5, 3, 3)
-    bones, wanted = _bones(rest), _bones(target)
+    bones, wanted = finger_bones(rest), finger_bones(target)
     low, high = skeleton.limits.unbind(-1)
     angles = []
     for joint in range(3):
         axes = skeleton.axes[:, joint]
         local = (bone_rotation.transpose(-1, -2) @ wanted[:, :, joint + 1, :, None])[..., 0]
-        swing = (axes.transpose(-1, -2) @ _shortest_rotation(bones[:, joint + 1], local)[..., None])[..., 0]
+        swing = (axes.transpose(-1, -2) @ shortest_rotation(bones[:, joint + 1], local)[..., None])[..., 0]
         angles.append(swing.clamp(low[:, joint], high[:, joint]))
         bone_rotation = bone_rotation @ axes @ rotvec_to_rotmat(angles[-1]) @ axes.transpose(-1, -2)
     return _State(rotation, position, torch.stack(angles, 2), torch.zeros(10, dtype=target.dtype))
 
 
-def _align(source: Tensor, target: Tensor) -> tuple[Tensor, Tensor]:
-    """Rotations (T, 3, 3) and translations (T, 3) that bring source (N, 3) nearest to target (T, N, 3) (Kabsch)."""
-    centre, centres = source.mean(0), target.mean(1)
-    u, _, vh = torch.linalg.svd((target - centres[:, None]).transpose(1, 2) @ (source - centre))
-    sign = torch.ones(len(target), 3, dtype=target.dtype)
-    sign[:, 2] = torch.linalg.det(u @ vh)
-    rotation = (u * sign[:, None]) @ vh
-    return rotation, centres - rotation @ centre
-
-
-def _shortest_rotation(source: Tensor, target: Tensor) -> Tensor:
-    """Rotation vectors (T, 5, 3) that take directions source (5, 3) to target (T, 5, 3) along the great circle."""
-    axis = torch.linalg.cross(source.expand_as(target), target)
-    sine, cosine = axis.norm(dim=-1, keepdim=True), (source * target).sum(-1, keepdim=True)
-    return axis / sine.clamp_min(1e-12) * torch.atan2(sine, cosine)
-
-
 def _minimize(
-    skeleton: Skeleton, state: _State, target: Tensor, known: Tensor, fit_shape: bool, max_steps: int
+    skeleton: Skeleton, state: _State, target: Tensor, given: Tensor, fit_shape: bool, max_steps: int
 ) -> _State:
     """Levenberg-Marquardt: a step that lowers the cost is taken and the damping falls, else it rises."""
     damping = 1e-3
     joints, rotations = skeleton.pose(state)
-    cost = _cost(skeleton, state, joints, target, known)
-    system = _normal_equations(skeleton, state, joints, rotations, target, known)
+    cost = _cost(skeleton, state, joints, target, given)
+    system = _normal_equations(skeleton, state, joints, rotations, target, given)
     for _ in range(max_steps):
         new = _add_step(state, *_solve(system, damping, fit_shape))
         joints, rotations = skeleton.pose(new)
-        new_cost = _cost(skeleton, new, joints, target, known)
+        new_cost = _cost(skeleton, new, joints, target, given)
         if new_cost < cost:
             converged = cost - new_cost < 1e-6 * cost
             state, cost, damping = new, new_cost, damping / 4
             if converged:
                 break
-            system = _normal_equations(skeleton, state, joints, rotations, target, known)
+            system = _normal_equations(skeleton, state, joints, rotations, target, given)
         else:
             damping *= 8
             if damping > 1e8:
@@ -324,12 +303,16 @@ def _shape_excess(shape: Tensor) -> Tensor:
     return shape - shape.clamp(-SHAPE_LIMIT, SHAPE_LIMIT)
 
 
-def _cost(skeleton: Skeleton, state: _State, joints: Tensor, target: Tensor, known: Tensor) -> float:
+def _shape_weight(given: Tensor) -> float:
+    return SHAPE_WEIGHT if given.all() else SHAPE_WEIGHT_PARTIAL
+
+
+def _cost(skeleton: Skeleton, state: _State, joints: Tensor, target: Tensor, given: Tensor) -> float:
     distance = (joints - target).norm(dim=-1)
     huber = torch.where(distance < OUTLIER, distance**2, 2 * OUTLIER * distance - OUTLIER**2)
     penalties = ((REST_WEIGHT, state.angles), (LIMIT_WEIGHT, _limit_excess(skeleton, state.angles)))
-    shape_penalties = ((SHAPE_WEIGHT, state.shape), (SHAPE_LIMIT_WEIGHT, _shape_excess(state.shape)))
-    return float((huber * known).sum() + _sum_squares(penalties) + len(target) * _sum_squares(shape_penalties))
+    shape_penalties = ((_shape_weight(given), state.shape), (SHAPE_LIMIT_WEIGHT, _shape_excess(state.shape)))
+    return float((huber * given).sum() + _sum_squares(penalties) + len(target) * _sum_squares(shape_penalties))
 
 
 def _sum_squares(terms: tuple[tuple[float, Tensor], ...]) -> Tensor:
@@ -355,11 +338,11 @@ class _NormalEquations(NamedTuple):
 
 
 def _normal_equations(
-    skeleton: Skeleton, state: _State, joints: Tensor, rotations: Tensor, target: Tensor, known: Tensor
+    skeleton: Skeleton, state: _State, joints: Tensor, rotations: Tensor, target: Tensor, given: Tensor
 ) -> _NormalEquations:
-    """The normal equations at `state` for (T, 21, 3) recorded joints `target`; `known` (T, 21) is 0 or 1."""
+    """The normal equations at `state` for (T, 21, 3) recorded joints `target`, of which (T, 21) are given."""
     residual = target - joints
-    weight = (known * (OUTLIER / residual.norm(dim=-1).clamp_min(OUTLIER))).repeat_interleave(3, 1)
+    weight = (given * (OUTLIER / residual.norm(dim=-1).clamp_min(OUTLIER))).repeat_interleave(3, 1)
     jacobian = skeleton.derivatives(state, joints, rotations)
     matrix = jacobian.transpose(1, 2) @ (weight[..., None] * jacobian)
     rhs = (jacobian.transpose(1, 2) @ (weight * residual.flatten(1))[..., None])[..., 0]
@@ -369,8 +352,9 @@ def _normal_equations(
     rhs[:, 6:51] -= (REST_WEIGHT**2 * state.angles + LIMIT_WEIGHT**2 * excess).flatten(1)
     own, coupling, shared = matrix[:, :51, :51], matrix[:, :51, 51:], matrix[:, 51:, 51:].sum(0)
     shape_excess = _shape_excess(state.shape)
-    shape_stiffness = SHAPE_WEIGHT**2 + SHAPE_LIMIT_WEIGHT**2 * (shape_excess != 0)
-    shape_rhs = -(SHAPE_WEIGHT**2 * state.shape + SHAPE_LIMIT_WEIGHT**2 * shape_excess)
+    shape_weight = _shape_weight(given)
+    shape_stiffness = shape_weight**2 + SHAPE_LIMIT_WEIGHT**2 * (shape_excess != 0)
+    shape_rhs = -(shape_weight**2 * state.shape + SHAPE_LIMIT_WEIGHT**2 * shape_excess)
     shared = shared + len(target) * shape_stiffness.diag()
     return _NormalEquations(own, rhs[:, :51], coupling, shared, rhs[:, 51:].sum(0) + len(target) * shape_rhs)
 

@@ -25,28 +25,26 @@ def fit_hand_model(
     valid: Tensor,
     side: int,
     max_steps: int = MAX_STEPS,
-    *,
-    joints_valid: Tensor | None = None,
     hand_shape: Tensor | None = None,
 ) -> HandFit:
     """Fits a hand model to recorded joints by least squares, weakly regularized towards its mean pose and shape.
 
     Args:
         model: the hand model; it is not changed.
-        joints: (T, 21, 3) metres, common order, any fixed frame; frames without a hand may hold anything.
-        valid: (T,) bool, the frames with a hand.
+        joints: (T, 21, 3) metres, common order, any fixed frame; what is not valid may hold anything.
+        valid: (T,) or (T, 21) bool, as in `fit_hand`.
         side: a `Side`.
         max_steps: number of L-BFGS steps at most.
-        joints_valid: (T, 21) bool, as in `fit_hand`.
         hand_shape: (10,) shape of the hand where it is known already; default it is fitted too.
 
     Returns:
         HandFit, float64.
 
     Raises:
-        ValueError: wrong shapes, no frame with a hand, or a NaN in one.
+        ValueError: wrong shapes, no frame with a hand, a NaN or too few joints in one.
     """
-    start = fit_hand(ProceduralHand(), joints, valid, side, joints_valid=joints_valid)
+    start = fit_hand(ProceduralHand(), joints, valid, side)
+    valid = torch.isfinite(start.error).any(1)
     known = torch.isfinite(start.error[valid])
     target = torch.where(known[..., None], torch.as_tensor(joints, dtype=torch.float64)[valid], 0.0)
     model, number = copy.deepcopy(model).double(), torch.tensor(int(side))

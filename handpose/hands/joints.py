@@ -59,6 +59,15 @@ _REINTERHAND_24 = (
     *finger_joints('little'),
     'forearm_stub',
 )
+_NYU = (
+    *(f'{finger}_{segment}' for finger in reversed(FINGERS[1:]) for segment in ('tip', 'pip')),
+    *('thumb_tip', 'thumb_ip', 'thumb_mcp', 'wrist_a', 'wrist_b', 'palm_center'),
+)
+_ICVL = (
+    *('palm_center', 'thumb_mcp', 'thumb_ip', 'thumb_tip'),
+    *(f'{finger}_{segment}' for finger in FINGERS[1:] for segment in ('mcp', 'pip', 'tip')),
+)
+_MOCAP_17 = ('wrist', 'trapezium', *_outward(FINGERS, last=3))
 
 JOINT_ORDERS = {
     'common': COMMON_JOINTS,
@@ -78,12 +87,22 @@ JOINT_ORDERS = {
     'reinterhand_24': _REINTERHAND_24,
     'hanco': COMMON_JOINTS,
     'freihand': COMMON_JOINTS,
+    'nyu': _NYU,
+    'icvl': _ICVL,
+    'shrec': ('wrist', 'palm_center', *_outward(FINGERS)),
+    'mocap_17': _MOCAP_17,
 }
 """Dataset name -> the names of one hand's joints in the order the dataset stores them.
 
 'reinterhand' is Re:InterHand's 42-joint keypoints (InterHand2.6M order, per hand), 'reinterhand_24' its original fits.
+'nyu' is the 14 joints of NYU that are evaluated; its wrist is the mean of two points (`MEANS`). 'icvl' has three points
+a finger (root, mid, tip), the centres of parts of the hand, which are counted as the nearest joints, and no wrist.
+'shrec' is SHREC'17 and DHG-14/28. 'mocap_17' is a motion capture skeleton without fingertips; of its two points at the
+thumb's base the outer one is the CMC joint.
 Names that are not among the common 21 (palm centre, extra metacarpals, forearm) are dropped by `to_common`.
 """
+MEANS = {'wrist': ('wrist_a', 'wrist_b')}
+"""Common joints that some orders give as two points, whose mean they are."""
 
 
 def permutation_to_common(order_name: str) -> list[int]:
@@ -93,13 +112,18 @@ def permutation_to_common(order_name: str) -> list[int]:
         order_name: a key of `JOINT_ORDERS`.
 
     Returns:
-        21 indices into the dataset's order, -1 where it lacks the joint.
+        21 indices into the dataset's order, -1 where it lacks the joint. Of joints in `MEANS` it is the first point's.
 
     Raises:
         KeyError: the order is unknown.
     """
     order = joint_order(order_name)
-    return [order.index(name) if name in order else -1 for name in COMMON_JOINTS]
+    return [order.index(points[0]) if points[0] in order else -1 for points in _points_of(order)]
+
+
+def _points_of(order: tuple[str, ...]) -> list[tuple[str, ...]]:
+    """The points of an order that make up each of the 21 joints: the joint itself, or those of `MEANS`."""
+    return [(name,) if name in order else MEANS.get(name, (name,)) for name in COMMON_JOINTS]
 
 
 def joint_order(order_name: str) -> tuple[str, ...]:
@@ -125,7 +149,8 @@ def to_common(joints: Tensor, order_name: str) -> tuple[Tensor, Tensor]:
 
     Args:
         joints: (..., J, C) in the dataset's order, any C (3D, 2D, validity with C = 1).
-        order_name: a key of `JOINT_ORDERS`.
+        order_name: a key of `JOINT_ORDERS`. Joints in `MEANS` are the mean of two points; of booleans, whether both are
+            True.
 
     Returns:
         (..., 21, C), zeros where the dataset has no such joint, and (21,) bool, False there.
@@ -140,6 +165,11 @@ def to_common(joints: Tensor, order_name: str) -> tuple[Tensor, Tensor]:
     index = torch.tensor(permutation_to_common(order_name), device=joints.device)
     valid = index >= 0
     gathered = joints.index_select(-2, index.clamp_min(0))
+    order = joint_order(order_name)
+    for j, points in enumerate(_points_of(order)):
+        if len(points) > 1 and points[0] in order:
+            several = torch.stack([joints[..., order.index(point), :] for point in points])
+            gathered[..., j, :] = several.all(0) if joints.dtype == torch.bool else several.mean(0)
     return torch.where(valid[:, None], gathered, torch.zeros_like(gathered)), valid
 
 

@@ -24,7 +24,7 @@ class HandRefiner(Protocol):
 
         Args:
             time: seconds.
-            joints: (21, 3) metres, or None if the hand is missing in the frame.
+            joints: (P, 3) metres, 21 joints or, for filters, any points; or None if they are missing in the frame.
         """
 
     def end_segment(self) -> None:
@@ -37,7 +37,7 @@ class HandRefiner(Protocol):
             time: of a frame that was pushed.
 
         Returns:
-            (21, 3) metres, or None if the hand is missing.
+            (P, 3) metres, or None if they are missing.
         """
 
 
@@ -84,13 +84,14 @@ class FilterRefiner:
         return joints
 
     def _refine(self) -> dict[float, Tensor]:
-        """{time: joints (21, 3)} of the segment, up to the last frame with the hand."""
+        """{time: joints (P, 3)} of the segment, up to the last frame with the hand."""
         last = max((k for k, (_, joints) in enumerate(self._frames) if joints is not None), default=-1)
         frames = self._frames[: last + 1]
         if not frames:
             return {}
         valid = torch.tensor([[joints is not None for _, joints in frames]])
-        tracks = torch.stack([torch.zeros(21, 3) if joints is None else joints for _, joints in frames])[None]
+        missing = torch.zeros_like(frames[last][1])
+        tracks = torch.stack([missing if joints is None else joints for _, joints in frames])[None]
         times = torch.tensor([time for time, _ in frames], dtype=torch.float64)
         refined = refine_tracks(self.estimator, tracks, valid, self.side, times)[0]
         return dict(zip(times.tolist(), refined, strict=True))
@@ -218,13 +219,13 @@ def refine_tracks(
 
     Args:
         estimator: the refiner.
-        tracks: (N, T, 21, 3) metres, on the CPU.
+        tracks: (N, T, P, 3) metres, on the CPU.
         valid: (N, T) bool.
         side: 0 left, 1 right.
         times: (T,) seconds; None means the frames have the estimator's frame rate.
 
     Returns:
-        (N, T, 21, 3), on the CPU.
+        (N, T, P, 3), on the CPU.
     """
     parameter = next(estimator.parameters(), None)
     device = tracks.device if parameter is None else parameter.device

@@ -19,12 +19,21 @@ from numpy.typing import NDArray
 
 from handpose.engine import load_weights
 from handpose.inference.model_config import model_config
-from handpose.inference.online_refiners import FilterRefiner, HandRefiner, WindowRefiner, refine_tracks
+from handpose.inference.point_tracks import (
+    LiveTrack,
+    PointTrack,
+    RefinedArrays,
+    last_known,
+    point_tracks,
+    refine_segment,
+)
 from handpose.models.estimators.motion_filters import MotionFilter
 from handpose.models.estimators.motion_refiner import MotionRefiner
 from handpose.models.layers.hand_motion import frame_positions
 from handpose.registry import MODELS
 from handpose.structures import Predictions, PredictionsError
+from handpose.structures.prediction_orders import missing_joints
+from handpose.structures.predictions import PER_HAND
 from handpose.text import did_you_mean
 
 # Parameters in seconds and hertz; docs/refine.md describes how they were chosen.
@@ -93,7 +102,8 @@ class Refiner:
 
     Missing frames of a hand (not valid, or skipped in time) are filled if the hand is missing for at most `longest_gap`
     seconds. Longer gaps stay missing and split the hand's track into segments, which are refined independently; frames
-    before the first and after the last detection of the hand stay missing too. Each hand is refined independently.
+    before the first and after the last detection of the hand stay missing too. A change of `track_ids` splits a track
+    as well, and the gap before it is not filled. Each hand is refined independently.
 
     Args:
         estimator: the refiner.
@@ -107,7 +117,7 @@ class Refiner:
     Attributes:
         latency: frames, or None while it is unknown.
         exact_latency: frames with which `push` has the output of `refine` for a hand without gaps, or None while it is
-            unknown.
+            unknown. For 2D joints next to a refiner with learned weights it is at least that of the Gaussian filter.
 
     Raises:
         ValueError: an invalid latency, gap or frame rate.
@@ -123,6 +133,7 @@ class Refiner:
     ) -> None:
         self.estimator = estimator.eval()
         self._filter = estimator if isinstance(estimator, MotionFilter) else None
+        self._pixel_filter, self._box_filter = (MODELS.build(METHODS[key]) for key in (DEFAULT_METHOD, 'interpolate'))
         self.name = name or type(estimator).__name__
         self.longest_gap = LONGEST_GAP if longest_gap is None else longest_gap
         if self.longest_gap < 0 or not (latency is None or latency >= 0) or not (fps is None or fps > 0):
@@ -169,22 +180,21 @@ class Refiner:
 
         Returns:
             The same frames: joints refined, `valid` True also where a short gap was filled (the confidence is 0 there).
-            A filter does not change a track of one frame.
+            A filter does not change a track of one frame. 2D joints are refined too, boxes interpolated where a gap was
+            filled, and other fields stay; see docs/refine.md.
 
         Raises:
-            PredictionsError: nothing to refine, a wrong unit, ... (see `Predictions.check`).
+            PredictionsError: nothing to refine, a wrong unit, ... (see `Predictions.check`); or missing joints, which
+                only filters accept.
         """
         predictions.check()
-        joints, valid = predictions.joints.copy(), predictions.valid.copy()
-        for h, side in enumerate(predictions.hand_side):
-            for segment in self._segments(predictions, predictions.valid[:, h]):
-                frames = np.arange(segment[0], segment[-1] + 1)
-                detected = torch.from_numpy(predictions.valid[frames, h])
-                track = torch.from_numpy(np.where(detected[:, None, None], predictions.joints[frames, h], 0))
-                times = torch.from_numpy(predictions.timestamps[frames])
-                refined = refine_tracks(self.estimator, track[None], detected[None], side, times)[0].numpy()
-                joints[frames, h], valid[frames, h] = refined, True
-        return self._refined(predictions, joints, valid)
+        self._check_joints(predictions)
+        refined = RefinedArrays(predictions)
+        for track in point_tracks(predictions, self._each_joint(predictions)):
+            for segment in self._segments(predictions, track):
+                points = refine_segment(self._estimator_of(track), track, predictions, segment)
+                refined.write(track, np.arange(segment[0], segment[-1] + 1), points)
+        return self._refined(refined, {})
 
     def push(self, frame: Predictions) -> Predictions | None:
         """Adds the next frame, and returns the one that arrived `latency` frames before it.
@@ -207,22 +217,14 @@ class Refiner:
         """
         self._check_next(frame)
         time = float(frame.timestamps[0])
-        if self._hands is None:
+        if self._tracks is None:
             self._begin(frame)
         elif self._period is None:
             self._set_frame_rate(1 / (time - float(self._newest.timestamps[0])))
         self._newest = frame
         self._pending.append(frame)
-        for h, hand in enumerate(self._hands):
-            last_detected = self._last_detected[h]
-            if last_detected is not None and self._is_long_gap(time - last_detected):
-                hand.end_segment()
-                self._last_detected[h] = None
-            if frame.valid[0, h]:
-                hand.push(time, torch.from_numpy(frame.joints[0, h].copy()))
-                self._last_detected[h] = time
-            else:
-                hand.push(time, None)
+        for live in self._tracks:
+            live.push(frame, self._is_long_gap)
         return self._pop_output() if self.latency is not None and len(self._pending) > self.latency else None
 
     def finish(self) -> list[Predictions]:
@@ -231,8 +233,8 @@ class Refiner:
         Returns:
             The frames that `push` has not returned yet.
         """
-        for hand in self._hands or ():
-            hand.end_segment()
+        for live in self._tracks or ():
+            live.end_segment()
         rest = [self._pop_output() for _ in range(len(self._pending))]
         self.reset()
         return rest
@@ -240,8 +242,8 @@ class Refiner:
     def reset(self) -> None:
         """Discards all frames that were pushed."""
         self._pending: deque[Predictions] = deque()
-        self._hands: list[HandRefiner] | None = None
-        self._last_detected: list[float | None] = []  # seconds, of each hand in the current segment
+        self._tracks: list[LiveTrack] | None = None
+        self._known: dict[str, NDArray] = {}  # marks of the frame that was returned last
         self._newest = None
         self._checked = False
         self._period: float | None = None
@@ -255,57 +257,84 @@ class Refiner:
             self.latency = 0
 
     def _set_frame_rate(self, fps: float) -> None:
-        self._period, estimator = 1 / fps, self.estimator
-        if self._filter is not None:
-            ahead = math.ceil(self._filter.look_ahead * fps - 1e-6)
-            context = max(self._filter.look_ahead, self._filter.look_around)
-            self.exact_latency = math.ceil(context * fps - 1e-6) if ahead else 0
-        else:
-            # A last window that is not aligned with the stride is known only once the track has ended.
-            frames = estimator.num_frames - 1 if estimator.stride == 1 else estimator.num_frames
-            ahead = self.exact_latency = math.ceil(frames * min(1.0, fps / estimator.frame_rate) - 0.1)
+        self._period = 1 / fps
+        used = {id(live.estimator): live.estimator for live in self._tracks or () if live.track.field != 'boxes'}
+        frames = [_frames_ahead(estimator, fps) for estimator in (self.estimator, *used.values())]
+        ahead, self.exact_latency = (max(numbers) for numbers in zip(*frames, strict=True))
         self.latency = ahead if self._requested_latency is None else self._requested_latency
 
     def _begin(self, frame: Predictions) -> None:
-        if self._filter is None:
-            self._hands = [WindowRefiner(self.estimator, side) for side in frame.hand_side]
-        elif self._filter.unit == 'frames' and self._filter.look_ahead:
+        if self._filter is not None and self._filter.unit == 'frames' and self._filter.look_ahead:
             raise PredictionsError(f"{self.name} counts frames; push needs a filter with unit='seconds'")
-        else:
-            self._hands = [FilterRefiner(self._filter, side) for side in frame.hand_side]
-        self._last_detected = [None] * len(self._hands)
+        self._tracks = [
+            LiveTrack(track, self._estimator_of(track), int(frame.hand_side[track.hand]))
+            for track in point_tracks(frame, self._each_joint(frame))
+        ]
+        if self._requested_fps is not None:
+            self._set_frame_rate(self._requested_fps)
+
+    def _estimator_of(self, track: PointTrack) -> MotionRefiner:
+        if track.field == 'boxes':
+            return self._box_filter
+        return self.estimator if track.field == 'joints' or self._filter is not None else self._pixel_filter
+
+    def _each_joint(self, predictions: Predictions) -> bool:
+        """Whether each joint is refined by itself, as filters do with a skeleton that lacks joints."""
+        return self._filter is not None and predictions.joints_valid is not None
 
     def _is_long_gap(self, seconds: float, period: float | None = None) -> bool:
         """Whether the time from one detection of a hand to the next is too long to be filled."""
         return seconds > self.longest_gap + 1.5 * (period or self._period)
 
-    def _segments(self, predictions: Predictions, valid: NDArray[np.bool_]) -> list[NDArray[np.int64]]:
-        """The frames with a detection, split at long gaps."""
-        detected = np.flatnonzero(valid)
+    def _segments(self, predictions: Predictions, track: PointTrack) -> list[NDArray[np.int64]]:
+        """The frames with a detection, split at long gaps and where another hand follows."""
+        detected = np.flatnonzero(track.detected(predictions))
         if len(detected) < 2:
             return [detected] if len(detected) else []
         gaps = np.diff(predictions.timestamps[detected])
-        long_gaps = np.flatnonzero([self._is_long_gap(gap, predictions.period) for gap in gaps])
-        return np.split(detected, long_gaps + 1)
+        ends = np.array([self._is_long_gap(gap, predictions.period) for gap in gaps])
+        if predictions.track_ids is not None:
+            ends |= np.diff(predictions.track_ids[detected, track.hand]) != 0
+        return np.split(detected, np.flatnonzero(ends) + 1)
 
     def _pop_output(self) -> Predictions:
         """The output for the oldest frame that was not returned yet."""
-        frame = self._pending.popleft()
-        joints, valid = frame.joints.copy(), frame.valid.copy()
-        for h, hand in enumerate(self._hands):
-            refined = hand.pop(float(frame.timestamps[0]))
-            valid[0, h] = refined is not None
-            joints[0, h] = np.nan if refined is None else refined.numpy()
-        return self._refined(frame, joints, valid)
+        refined = RefinedArrays(self._pending.popleft())
+        for live in self._tracks:
+            points = live.pop(float(refined.predictions.timestamps[0]))
+            refined.write(live.track, np.zeros(1, np.int64), None if points is None else points[None])
+        return self._refined(refined, self._known)
 
-    def _refined(self, predictions: Predictions, joints: NDArray, valid: NDArray[np.bool_]) -> Predictions:
-        """The predictions with other joints."""
-        if not np.isfinite(joints[valid]).all():
+    def _refined(self, arrays: RefinedArrays, known_marks: dict[str, NDArray]) -> Predictions:
+        """The predictions with refined points; marks of filled frames are those of the last detection.
+
+        `known_marks` holds those of the frame before, and those of the last frame afterwards.
+        """
+        before, joints_valid = arrays.predictions, arrays.joints_valid
+        changed: dict[str, Any] = dict(arrays.values)
+        if not np.isfinite(changed['joints'][joints_valid]).all():
             raise PredictionsError(f'{self.name} returned NaN or infinity; the weights are corrupt')
-        if predictions.frame == 'wrist':
-            joints = joints - joints[:, :, :1]
-        source = f'{predictions.source or "predictions"}, refined by {self.name}'
-        return replace(predictions, joints=joints, valid=valid, source=source)
+        if before.frame == 'wrist':
+            changed['joints'] = changed['joints'] - changed['joints'][:, :, :1]
+        for name, known in (('joints_inferred', before.given_joints()), ('track_ids', before.valid)):
+            value = getattr(before, name)
+            if value is not None:
+                changed[name] = last_known(value, known, known_marks.get(name, value[0]))
+                known_marks[name] = changed[name][-1]
+        if before.joints_valid is not None:
+            changed['joints_valid'] = joints_valid
+        source = f'{before.source or "predictions"}, refined by {self.name}'
+        return replace(before, **changed, valid=np.asarray(joints_valid.any(-1)), source=source)
+
+    def _check_joints(self, predictions: Predictions) -> None:
+        """Refuses skeletons that lack joints, if the refiner has windows of whole hands."""
+        lacking = [] if self._filter is not None else missing_joints(predictions.given_joints(), predictions.valid)
+        if lacking:
+            raise PredictionsError(
+                f'{self.name} needs all 21 joints, and the predictions lack {", ".join(lacking)}: '
+                f'infer_missing_joints(predictions) or `handpose refine --infer-missing` computes them from the '
+                f'others, and a filter refines the joints that are there'
+            )
 
     def _check_next(self, frame: Predictions) -> None:
         if len(frame) != 1:
@@ -313,6 +342,7 @@ class Refiner:
         if not self._checked and frame.valid.any():
             frame.check()
             self._checked = True
+        self._check_joints(frame)
         last = self._newest
         if last is None:
             return
@@ -322,8 +352,26 @@ class Refiner:
                 f'{last.hand_side.tolist()} in {last.frame!r}; a hand that is not detected stays, with valid False, '
                 f'and reset() begins a new track'
             )
+        optional = [[name for name in PER_HAND if getattr(one, name) is not None] for one in (last, frame)]
+        if optional[0] != optional[1]:
+            raise PredictionsError(
+                f'a frame has {", ".join(optional[1])}, and the one before it {", ".join(optional[0])}: all frames of '
+                f'a track have the same'
+            )
         if frame.timestamps[0] <= last.timestamps[0]:
             raise PredictionsError(
                 f'times must increase: {frame.timestamps[0]:g} s came after {last.timestamps[0]:g} s; reset() begins '
                 f'a new track'
             )
+
+
+def _frames_ahead(estimator: MotionRefiner, fps: float) -> tuple[int, int]:
+    """The number of later frames that a refiner looks at, and the number that determines its output."""
+    if isinstance(estimator, MotionFilter):
+        ahead = math.ceil(estimator.look_ahead * fps - 1e-6)
+        context = max(estimator.look_ahead, estimator.look_around)
+        return ahead, math.ceil(context * fps - 1e-6) if ahead else 0
+    # A last window that is not aligned with the stride is known only once the track has ended.
+    frames = estimator.num_frames - 1 if estimator.stride == 1 else estimator.num_frames
+    ahead = math.ceil(frames * min(1.0, fps / estimator.frame_rate) - 0.1)
+    return ahead, ahead

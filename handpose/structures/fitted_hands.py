@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handpose.hands.fit import HandFit, fit_hand
+from handpose.hands.fit import MIN_JOINTS, HandFit, fit_hand
 from handpose.hands.fit_model import fit_hand_model
 from handpose.hands.model import HandModel
 from handpose.hands.procedural import ProceduralHand
@@ -19,7 +19,7 @@ from handpose.structures.prediction_checks import PredictionsError
 from handpose.structures.predictions import Predictions
 
 CHUNK = 500  # frames fitted at a time; what a longer track needs of memory does not grow
-FEWEST_JOINTS = 3  # known joints that a frame must have to be fitted
+SHAPE_FRAMES = 200  # frames that tell the shape of a longer track
 
 
 @dataclass(frozen=True, eq=False)
@@ -110,13 +110,13 @@ def fit_predictions(
         The parameters, in the frame of the predictions.
 
     Raises:
-        PredictionsError: no frame has a hand with at least three known joints.
+        PredictionsError: no frame has a hand with at least four known joints.
     """
     hand_model = ProceduralHand() if hand_model is None else hand_model
     known = np.isfinite(predictions.joints).all(-1)
-    valid = predictions.valid & (known.sum(-1) >= FEWEST_JOINTS)
+    valid = predictions.valid & (known.sum(-1) >= MIN_JOINTS)
     if not valid.any():
-        raise PredictionsError(f'no frame has a hand with at least {FEWEST_JOINTS} known joints, so none can be fitted')
+        raise PredictionsError(f'no frame has a hand with at least {MIN_JOINTS} known joints, so none can be fitted')
     frames, hands = valid.shape
     pose, transl = np.zeros((frames, hands, 16, 3)), np.zeros((frames, hands, 3))
     shape, residual = np.zeros((hands, 10)), np.full((frames, hands, 21), np.nan)
@@ -151,13 +151,12 @@ class _Track:
     def fit(self, frames: NDArray, shape: torch.Tensor | None = None) -> HandFit:
         """Fits some frames, all of them with a hand."""
         joints, known = torch.from_numpy(self.joints[frames]), torch.from_numpy(self.known[frames])
-        valid = torch.ones(len(frames), dtype=torch.bool)
         function = fit_hand if isinstance(self.model, ProceduralHand) else fit_hand_model
-        return function(self.model, joints, valid, self.side, joints_valid=known, hand_shape=shape)
+        return function(self.model, joints, known, self.side, hand_shape=shape)
 
     def shape(self, frames: NDArray) -> torch.Tensor:
         """Fits the shape to frames spread evenly over the track."""
-        spread = frames[np.linspace(0, len(frames) - 1, CHUNK).round().astype(np.int64)]
+        spread = frames[np.linspace(0, len(frames) - 1, SHAPE_FRAMES).round().astype(np.int64)]
         return self.fit(spread).hand_shape
 
 

@@ -28,6 +28,10 @@ PUBLISHED = {
     'reinterhand': INTERHAND,
     'assembly101': [5, -1, 6, 7, 0, 8, 9, 10, 1, 11, 12, 13, 2, 14, 15, 16, 3, 17, 18, 19, 4],
     'reinterhand_24': [0, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15, 16, 17, 19, 20, 21, 22],
+    'nyu': [11, -1, 10, 9, 8, -1, 7, -1, 6, -1, 5, -1, 4, -1, 3, -1, 2, -1, 1, -1, 0],
+    'icvl': [-1, -1, 1, 2, 3, 4, 5, -1, 6, 7, 8, -1, 9, 10, 11, -1, 12, 13, 14, -1, 15],
+    'shrec': [0, *range(2, 22)],
+    'mocap_17': [0, 2, 3, 4, -1, 5, 6, 7, -1, 8, 9, 10, -1, 11, 12, 13, -1, 14, 15, 16, -1],
     'mano': [0, 13, 14, 15, -1, 1, 2, 3, -1, 4, 5, 6, -1, 10, 11, 12, -1, 7, 8, 9, -1],
 }
 
@@ -56,12 +60,24 @@ def test_there_and_back(name):
     stored = torch.arange(1.0, len(order) + 1)[None, :, None].expand(2, -1, 3)
     common, valid = to_common(stored, name)
     assert common.shape == (2, 21, 3)
-    assert [COMMON_JOINTS[i] for i in range(21) if valid[i]] == [joint for joint in COMMON_JOINTS if joint in order]
-    for i, joint in enumerate(COMMON_JOINTS):
+    wrist = {'wrist'} if name == 'nyu' else set()  # the mean of two points
+    named = [joint for joint in COMMON_JOINTS if joint in {*order, *wrist}]
+    assert [COMMON_JOINTS[i] for i in range(21) if valid[i]] == named
+    for i, joint in enumerate(COMMON_JOINTS[len(wrist) :], start=len(wrist)):
         assert common[0, i, 0] == (order.index(joint) + 1 if joint in order else 0)
     back, kept = from_common(common, name)
     assert [joint in COMMON_JOINTS for joint in order] == kept.tolist()
     assert torch.equal(back[:, kept], stored[:, kept]) and (back[:, ~kept] == 0).all()
+
+
+def test_the_wrist_of_nyu_is_the_mean_of_two_points():
+    stored = torch.randn(5, 14, 3, generator=torch.Generator().manual_seed(0))
+    common, valid = to_common(stored, 'nyu')
+    assert valid.sum() == 12
+    torch.testing.assert_close(common[:, 0], (stored[:, 11] + stored[:, 12]) / 2)
+    flags = torch.ones(2, 14, 1, dtype=torch.bool)
+    flags[1, 12] = False
+    assert to_common(flags, 'nyu')[0][:, 0, 0].tolist() == [True, False]
 
 
 def test_missing_places_stay_zero_even_where_the_data_is_nan():

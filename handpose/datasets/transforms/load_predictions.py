@@ -12,6 +12,7 @@ from handpose.files.reading import inside_root
 from handpose.hands import SIDE_LABELS
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence, load_predictions
+from handpose.structures.prediction_orders import missing_joints
 
 _load = lru_cache(maxsize=256)(load_predictions)
 
@@ -59,6 +60,12 @@ class LoadPredictions:
             raise DatasetError(f"{path} is in frame {found.frame!r}, but the clip's joints are in {sample.frame!r}")
         if sample.timestamps is None:
             raise DatasetError(f'{path}: predictions are matched by time, and the clip has no timestamps')
+        lacking = missing_joints(found.given_joints(), found.valid)
+        if lacking:
+            raise DatasetError(
+                f'{path} lacks {", ".join(lacking)}, and refiners are trained with all 21 joints: '
+                f'`handpose refine --filter interpolate --infer-missing` fills them in'
+            )
         times = sample.timestamps.numpy()
         nearest = np.abs(times[:, None] - found.timestamps).argmin(1)
         in_time = np.abs(times - found.timestamps[nearest]) < 0.5 / float(sample.meta['fps'])
