@@ -21,6 +21,7 @@ COMMANDS = {
     'browse': 'draw what a config feeds its model',
     'refine': 'refine the predictions of another estimator',
     'export': 'export predictions to Blender, spreadsheets, viewers and robots',
+    'view': 'show hands in a browser: video, skeleton and mesh',
     'recognize': 'find the hands and the action of a video file',
     'convert': 'make a predictions file from the output of another estimator',
     'configs': 'list, copy or show the configs that come with the package',
