@@ -36,6 +36,7 @@ class TimedDetector:
         self.detector, self.seconds = detector, 0.0
 
     def detect(self, image: NDArray[np.uint8]) -> list[HandRegion]:
+        """See `HandDetector`."""
         start = time.perf_counter()
         found = self.detector.detect(image)
         self.seconds += time.perf_counter() - start
@@ -48,6 +49,7 @@ class TimedEstimator(LandmarkEstimator):
     seconds = 0.0
 
     def estimate(self, image: NDArray[np.uint8], regions: Sequence[HandRegion]) -> list[HandEstimate]:
+        """See `FrameEstimator`."""
         start = time.perf_counter()
         found = super().estimate(image, regions)
         self.seconds += time.perf_counter() - start
