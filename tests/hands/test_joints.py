@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 import torch
 
+from handpose.hands import ProceduralHand, fit_hand
 from handpose.hands.joints import (
     BONES,
     COMMON_JOINTS,
