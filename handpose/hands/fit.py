@@ -329,7 +329,7 @@ def _normal_equations(
 ) -> _NormalEquations:
     """The normal equations at `state` for (T, 21, 3) recorded joints `target`, of which (T, 21) are given."""
     residual = target - joints
-    weight = (given * OUTLIER / residual.norm(dim=-1).clamp_min(OUTLIER)).repeat_interleave(3, 1)
+    weight = (given * (OUTLIER / residual.norm(dim=-1).clamp_min(OUTLIER))).repeat_interleave(3, 1)
     jacobian = skeleton.derivatives(state, joints, rotations)
     matrix = jacobian.transpose(1, 2) @ (weight[..., None] * jacobian)
     rhs = (jacobian.transpose(1, 2) @ (weight * residual.flatten(1))[..., None])[..., 0]
