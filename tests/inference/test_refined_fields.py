@@ -108,12 +108,13 @@ def test_live_fields_are_those_of_the_whole_track(method, incomplete):
     ids = given.track_ids.copy()
     ids[55:, 1] = 7
     given = replace(given, track_ids=ids, joints_inferred=np.random.default_rng(0).random((70, 2, 21)) < 0.2)
-    given = partial(given) if incomplete else given
+    given = partial(given).select(slice(18, 62)) if incomplete else given
     whole = load_refiner(method=method, longest_gap=5 / 30).refine(given)
     exact = load_refiner(method=method, longest_gap=5 / 30, fps=30).exact_latency
     refiner = load_refiner(method=method, longest_gap=5 / 30, latency=exact + 6)
     assert_same(pushed(refiner, given), whole)
-    assert_same(pushed(refiner, given), whole)  # and again, after finish()
+    if not incomplete:  # and again, after finish(); with single joints it takes long
+        assert_same(pushed(refiner, given), whole)
 
 
 @pytest.mark.parametrize('length', [4, 40])
