@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('video', help='the video file')
     parser.add_argument('-o', '--out', required=True, metavar='OUT', help='the predictions file, .npz')
     parser.add_argument(
-        '--checkpoint', metavar='FILE', help='weights: a file or a name in the zoo (default: the newest of the config)'
+        '--checkpoint', metavar='WEIGHTS', help='a file, or a name in the zoo (default: the newest of the config)'
     )
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     shared.add_cfg_options(parser)
@@ -110,7 +110,9 @@ def run(arguments: argparse.Namespace) -> None:
         )
     source = f'{encoded.name}, by {recognizer.name}, hands: {arguments.hands}; {CAVEATS[1]}'
     hands = Predictions.from_sequence(sequence, 'joints_3d', source=source)
-    save_predictions(out, replace(hands, image_size=np.array(encoded.size)))
+    camera_known = arguments.intrinsics or arguments.field_of_view is not None
+    scale = 'metric' if camera_known else 'relative'
+    save_predictions(out, replace(hands, image_size=np.array(encoded.size), scale=scale))
     console.print(f'hands: {out}; actions: {actions}', markup=False)
     if writer:
         writer.fps = encoded.fps or writer.fps

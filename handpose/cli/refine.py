@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--out', required=True, metavar='REFINED', help='the refined file, .npz')
     parser.add_argument(
         '--checkpoint',
-        metavar='FILE',
-        help='weights of a refiner: a file or a name in the zoo (default: a filter without weights)',
+        metavar='WEIGHTS',
+        help='weights of a refiner: a file, or a name in the zoo (default: a filter without weights)',
     )
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     shared.add_cfg_options(parser)
@@ -81,7 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
     console = Console(highlight=False)
     before = load_predictions(arguments.predictions)
     if arguments.infer_missing:
-        before = infer_missing_joints(before)
+        with console.status('inferring missing joints'):
+            before = infer_missing_joints(before)
     _check_joints(console, before, arguments)
     # What cannot be drawn is said before anything is written.
     writer = VideoWriter(arguments.draw, 1 / (frame_period(before.timestamps) or 1 / 30)) if arguments.draw else None

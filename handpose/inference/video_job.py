@@ -12,16 +12,13 @@ import numpy as np
 from handpose import __version__
 from handpose.inference.journal import Journal
 from handpose.inference.refiner import METHODS, Refiner, load_refiner
-from handpose.inference.session import FrameHands, Session
+from handpose.inference.session import FrameHands, Session, make_session
 from handpose.inference.sources import is_camera, open_source
-from handpose.inference.tracking.landmark_estimator import LandmarkEstimator
-from handpose.inference.tracking.palm_detector import PalmDetector
 from handpose.inference.video_hands import find_hands
 from handpose.structures import Predictions, save_predictions
 from handpose.video import VideoError, VideoWriter, frame_period
 from handpose.visualization.hand_overlay import draw_hands, draw_predictions
 
-NETWORKS = ('full', 'lite')
 _UNKNOWN_FPS = 30  # of a video whose frames have times, which is all that counts
 Progress = Callable[[str, float, float | None], None]
 """Called with (step, seconds done, seconds in all or None)."""
@@ -112,7 +109,7 @@ def run_job(job: VideoJob, progress: Progress | None = None, session: Session | 
     _check_outputs(job)
     refiner = None if job.refine is None else _refiner(job.refine)
     writer = None if job.draw is None else VideoWriter(job.draw, _UNKNOWN_FPS)
-    session = _session(job) if session is None else session
+    session = make_session(job.networks, licence=job.licence) if session is None else session
     if is_camera(job.source):
         return _run_live(job, session, refiner, writer, progress)
     journal = Journal(Path(f'{job.out}.partial'), _settings(job))
@@ -231,15 +228,6 @@ class _LiveDrawing:
             self.writer.write(image, found.frame.time)
         except (VideoError, OSError) as error:
             self.error = error
-
-
-def _session(job: VideoJob) -> Session:
-    if job.networks not in NETWORKS:
-        raise ValueError(f'networks must be one of {", ".join(NETWORKS)}, got {job.networks!r}')
-    from handpose.zoo.fetch import get
-
-    detector = PalmDetector(get(f'mediapipe_palm_{job.networks}'))
-    return Session(detector, LandmarkEstimator(get(f'mediapipe_hand_{job.networks}')), licence=job.licence)
 
 
 def _refiner(name: str) -> Refiner:

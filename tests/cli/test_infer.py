@@ -10,9 +10,13 @@ from handpose.structures import load_predictions
 from handpose.video import VideoReader
 
 
+def use_script(monkeypatch, script):
+    monkeypatch.setattr(video_job, 'make_session', lambda networks, licence: session_of(script, licence=licence))
+
+
 @pytest.fixture(autouse=True)
 def scripted(monkeypatch):
-    monkeypatch.setattr(video_job, '_session', lambda job: session_of(two_hands, licence=job.licence))
+    use_script(monkeypatch, two_hands)
 
 
 def infer(*words):
@@ -142,13 +146,13 @@ def test_errors_of_the_user(tmp_path, monkeypatch, words, message):
 
 
 def test_no_hand(tmp_path, monkeypatch):
-    monkeypatch.setattr(video_job, '_session', lambda job: session_of(lambda t: []))
+    use_script(monkeypatch, lambda t: [])
     with pytest.raises(SystemExit, match=r'error: .*a\.avi: no hand was found in 5 images, so .* was not written'):
         infer(write_video(tmp_path / 'a.avi', 5), '-o', tmp_path / 'a.npz')
 
 
 def test_notes_are_printed(tmp_path, monkeypatch, capsys):
-    monkeypatch.setattr(video_job, '_session', lambda job: session_of(lambda t: [*two_hands(t), *moving_right_hand(t)]))
+    use_script(monkeypatch, lambda t: [*two_hands(t), *moving_right_hand(t)])
     infer(write_video(tmp_path / 'a.avi', 12), '-o', tmp_path / 'a.npz')
     assert 'note: track 2 (right, 12 frames) was dropped: a second right hand' in capsys.readouterr().out
 
@@ -159,29 +163,21 @@ def test_ctrl_c_in_a_folder(tmp_path, monkeypatch, capsys):
     folder.mkdir()
     for name in ('a.avi', 'b.avi'):
         write_video(folder / name, 150)
-    sessions = []
+    calls = []
 
-    def interrupted(job):
-        sessions.append(session_of(two_hands))
-        if job.source.endswith('b.avi'):
-            estimate, calls = sessions[-1].tracking_estimator.estimate, []
+    def interrupting(number):
+        calls.append(number)
+        if len(calls) == 150 + 120:
+            raise KeyboardInterrupt
+        return two_hands(number)
 
-            def slow(image, regions):
-                calls.append(1)
-                if len(calls) == 120:
-                    raise KeyboardInterrupt
-                return estimate(image, regions)
-
-            sessions[-1].tracking_estimator.estimate = slow
-        return sessions[-1]
-
-    monkeypatch.setattr(video_job, '_session', interrupted)
+    use_script(monkeypatch, interrupting)
     with pytest.raises(SystemExit) as exit:
         infer(folder, '-o', out)
     assert exit.value.code == 130
     assert 'the same command goes on from there' in capsys.readouterr().err
     assert names(out) == ['a.npz', 'b.npz.partial']
-    monkeypatch.setattr(video_job, '_session', lambda job: session_of(two_hands))
+    use_script(monkeypatch, two_hands)
     infer(folder, '-o', out)
     assert names(out) == ['a.npz', 'b.npz']
     a, b = (load_predictions(out / name) for name in names(out))

@@ -53,7 +53,7 @@ def test_unknown_joints():
     known = np.ones((12, 1, 21), bool)
     known[:, :, [3, 7, 19]] = False
     known[3, 0] = False
-    known[3, 0, :2] = True
+    known[3, 0, :3] = True
     joints = np.where(known[..., None], predictions.joints, np.nan)
     partial = Predictions(
         joints, predictions.valid, predictions.timestamps, predictions.hand_side, 'camera', joints_valid=known
@@ -66,13 +66,13 @@ def test_unknown_joints():
     assert np.abs(fitted.joints() - predictions.joints)[there].max() < 0.03
 
 
-def test_no_hand_with_three_joints():
+def test_no_hand_with_four_joints():
     known = np.zeros((4, 1, 21), bool)
-    known[..., :2] = True
+    known[..., :3] = True
     whole = make_predictions(4)
     joints = np.where(known[..., None], whole.joints, np.nan)
     partial = Predictions(joints, whole.valid, whole.timestamps, whole.hand_side, 'camera', joints_valid=known)
-    with pytest.raises(PredictionsError, match='at least 3 known joints'):
+    with pytest.raises(PredictionsError, match='at least 4 known joints'):
         fit_predictions(partial)
 
 
@@ -105,7 +105,7 @@ def test_the_fit_of_any_model_comes_close_where_the_hand_is_a_real_one():
     assert fit.error.mean() < 1e-3 and fit.error.max() < 5e-3
     known = torch.ones(6, 21, dtype=torch.bool)
     known[:, [3, 7]] = False
-    again = fit_hand_model(ProceduralHand(), joints, everywhere, 0, joints_valid=known, hand_shape=fit.hand_shape)
+    again = fit_hand_model(ProceduralHand(), joints, known, 0, hand_shape=fit.hand_shape)
     assert torch.equal(again.hand_shape, fit.hand_shape) and again.error[:, [3, 7]].isnan().all()
 
 
@@ -114,3 +114,23 @@ def test_another_model_than_the_default(tmp_path):
     predictions = make_predictions(2, noise=0.0)
     fitted = fit_predictions(predictions, MANO(tmp_path))
     assert fitted.hand_model.name == 'mano' and fitted.residual.shape == (2, 1, 21)
+
+
+def test_a_frame_that_falls_into_another_minimum_is_fitted_again(monkeypatch):
+    """The pose of one frame is spoilt after the first fit: PIP and DIP of the index finger exchange their bends."""
+    real = module.fit_hand
+
+    def spoil(*arguments, **options):
+        fit = real(*arguments, **options)
+        if options.get('start_pose') is None:
+            fit.hand_pose[10, [2, 3]] = fit.hand_pose[10, [3, 2]] + torch.tensor([0.0, 0.0, 0.8]).double()
+            fit.error[10] += 0.002
+        return fit
+
+    predictions = make_predictions(20, noise=0.0)
+    expected = fit_predictions(predictions)
+    monkeypatch.setattr(module, 'fit_hand', spoil)
+    found = fit_predictions(predictions)
+    np.testing.assert_allclose(found.pose[10], expected.pose[10], atol=0.02)
+    np.testing.assert_array_equal(found.pose[:10], expected.pose[:10])
+    np.testing.assert_allclose(found.residual, expected.residual, atol=3e-4)

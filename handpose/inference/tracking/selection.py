@@ -147,10 +147,10 @@ def to_predictions(
     for h, chosen in enumerate(rows):
         frames = records.frame[chosen]
         valid[frames, h] = True
-        points, given = records.joints_2d[chosen], records.joints_valid[chosen, :, None]
-        low, high = np.where(given, points, np.inf).min(1), np.where(given, points, -np.inf).max(1)
+        low, high = records.tracked_2d[chosen].min(1), records.tracked_2d[chosen].max(1)
         margin = BOX_MARGIN * (high - low)
-        arrays['joints'][frames, h], arrays['joints_2d'][frames, h] = records.joints_3d[chosen], points
+        arrays['joints'][frames, h] = records.joints_3d[chosen]
+        arrays['joints_2d'][frames, h] = records.joints_2d[chosen]
         arrays['joints_valid'][frames, h] = records.joints_valid[chosen]
         arrays['confidence'][frames, h] = records.presence[chosen, None]
         arrays['boxes'][frames, h] = np.concatenate([low - margin, high + margin], -1)

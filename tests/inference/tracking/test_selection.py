@@ -152,7 +152,7 @@ def test_one_certain_image_does_not_decide_the_side():
 
 @pytest.mark.parametrize('lacking', [4, 20])
 def test_joints_that_were_not_estimated(lacking):
-    """They are not valid, and boxes are those of the others."""
+    """They are not valid; boxes are those of the joints by which the hand is followed."""
     valid = np.arange(21) != lacking
     points = joints_of(Hand(50, 40))
     given = np.where(valid[:, None], points, np.nan)
@@ -162,7 +162,6 @@ def test_joints_that_were_not_estimated(lacking):
     records = TrackRecords.of_frames([0, 0.1, 0.2], [True] * 3, hands)
     predictions, _ = select_hands(records, SIZE)
     assert predictions.joints_valid.tolist() == [[valid.tolist()]] * 3
-    expected = points[valid]
-    margin = 0.1 * np.ptp(expected, axis=0)
-    np.testing.assert_allclose(predictions.boxes[0, 0, :2], expected.min(0) - margin, atol=1e-4)
-    np.testing.assert_allclose(predictions.boxes[0, 0, 2:], expected.max(0) + margin, atol=1e-4)
+    margin = 0.1 * np.ptp(points, axis=0)
+    np.testing.assert_allclose(predictions.boxes[0, 0, :2], points.min(0) - margin, atol=1e-4)
+    np.testing.assert_allclose(predictions.boxes[0, 0, 2:], points.max(0) + margin, atol=1e-4)
