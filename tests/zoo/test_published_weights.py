@@ -71,8 +71,9 @@ def test_the_numbers_of_the_entry_are_those_measured_with_the_file(name):
     assert entry.metrics
     for metric in entry.metrics:
         spec = titles[metric.name]
-        scale = 100 if metric.unit == '%' else 1
-        assert metric.value == pytest.approx(scale * measured[spec.name], abs=0.0051), metric.name
+        assert metric.unit == spec.unit
+        digits = 2 if spec.unit else 4
+        assert metric.value == round(measured[spec.name], digits), metric.name
         assert metric.baseline and metric.command.startswith(f'handpose test {entry.config} {name}')
 
 
