@@ -4,6 +4,7 @@
     handpose infer hands.mp4 -o hands.npz --refine gaussian         smoothed; hands_unrefined.npz keeps the rest
     handpose infer recordings/ -o hands/ --processes 2              every video of a folder
     handpose infer 0 -o hands.npz --seconds 10                      a camera
+    handpose infer hands.mp4 -o hands.npz --estimator hamer.npz     joints of another estimator, on the tracked hands
 
 The first use downloads two networks, unless `handpose zoo get` did so before. An interrupted run goes on where it was
 when the same command is given again. docs/infer.md says what the results are, and what they are not.
@@ -42,6 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--camera', type=Path, metavar='K.json', help='the camera of the video: places the hands in front of it'
+    )
+    parser.add_argument(
+        '--estimator', metavar='NAME', help='joints of another estimator, see above: results .npz, or weights'
+    )
+    parser.add_argument(
+        '--hand-model', type=Path, metavar='FOLDER', help='MANO files, for weights that were trained with MANO'
     )
     parser.add_argument('--fps', type=float, help='images per second, for a folder of images')
     parser.add_argument('--seconds', type=float, help='how long to record a camera (default until Ctrl-C)')
@@ -92,6 +99,8 @@ def _job(arguments: argparse.Namespace, source: str, out: Path, draw: Path | Non
         seconds=arguments.seconds,
         networks=arguments.networks,
         licence=arguments.licence,
+        estimator=arguments.estimator,
+        hand_model=arguments.hand_model,
     )
 
 
@@ -143,10 +152,11 @@ def _print_report(console: Console, report: JobReport) -> None:
     console.print(table)
     for note in report.notes:
         console.print(f'note: {note}', markup=False)
-    console.print(
-        'lengths are those of a hand of typical size, which the network assumes (scale: relative); distances between '
-        'hands and videos are known only up to a factor'
-    )
+    if predictions.scale == 'relative':
+        console.print(
+            'lengths are those of a hand of typical size, which the network assumes (scale: relative); distances '
+            'between hands and videos are known only up to a factor'
+        )
     console.print(f'written: {", ".join(map(str, report.files))}', markup=False)
 
 

@@ -14,6 +14,7 @@ from handpose.geometry.camera import (
     apply_affine,
     crop_affine,
     crop_camera,
+    field_of_view_intrinsics,
     look_at,
     project_points,
     resize_affine,

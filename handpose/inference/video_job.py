@@ -44,7 +44,9 @@ class VideoJob:
         fps: images per second of a folder of images, or None.
         seconds: of a live camera, or None.
         networks: 'full' or 'lite'.
-        licence: what may be done with the result.
+        licence: what may be done with the result; default that of the estimator's weights or results.
+        estimator: weights or results whose joints replace those of the landmark network, see `open_estimator`, or None.
+        hand_model: folder of MANO files, for weights of an estimator or refiner that was trained with MANO, or None.
     """
 
     source: str
@@ -56,6 +58,8 @@ class VideoJob:
     seconds: float | None = None
     networks: str = 'full'
     licence: str = ''
+    estimator: str | None = None
+    hand_model: Path | None = None
 
     @property
     def unrefined(self) -> Path:
@@ -105,7 +109,8 @@ def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
     """
     if job.out.suffix != '.npz':
         raise ValueError(f'{job.out}: a predictions file must end in .npz')
-    refiner = None if job.refine is None else _refiner(job.refine)
+    refiner = None if job.refine is None else _refiner(job)
+    session = _session(job)
     writer = None if job.draw is None else VideoWriter(job.draw, _UNKNOWN_FPS)
     live = is_camera(job.source)
     # A camera cannot be read twice: its images are drawn on while they arrive.
@@ -114,7 +119,7 @@ def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
         start = time.perf_counter()
         found = find_hands(
             job.source,
-            _session(job),
+            session,
             fps=job.fps,
             camera=job.camera,
             seconds=job.seconds,
@@ -152,11 +157,24 @@ def _session(job: VideoJob) -> Session:
     from handpose.zoo.fetch import get
 
     detector = PalmDetector(get(f'mediapipe_palm_{job.networks}'))
-    return Session(detector, LandmarkEstimator(get(f'mediapipe_hand_{job.networks}')), licence=job.licence)
+    tracking_estimator = LandmarkEstimator(get(f'mediapipe_hand_{job.networks}'))
+    estimator = None
+    if job.estimator is not None:
+        # It imports the datasets, which take a second to import.
+        from handpose.inference.tracking.open_estimator import open_estimator
+
+        estimator = open_estimator(job.estimator, _hand_model(job))
+    return Session(detector, tracking_estimator, estimator, licence=job.licence)
 
 
-def _refiner(name: str) -> Refiner:
-    return load_refiner(method=name) if name in METHODS else load_refiner(name)
+def _refiner(job: VideoJob) -> Refiner:
+    if job.refine in METHODS:
+        return load_refiner(method=job.refine)
+    return load_refiner(job.refine, hand_model=_hand_model(job))
+
+
+def _hand_model(job: VideoJob) -> dict[str, str] | None:
+    return None if job.hand_model is None else dict(type='MANO', model_path=str(job.hand_model))
 
 
 def _settings(job: VideoJob) -> dict[str, str | float | None]:
@@ -170,7 +188,16 @@ def _settings(job: VideoJob) -> dict[str, str | float | None]:
         fps=job.fps,
         networks=job.networks,
         version=__version__,
+        **({} if job.estimator is None else _estimator_settings(job, job.estimator)),
     )
+
+
+def _estimator_settings(job: VideoJob, estimator: str) -> dict[str, str | float | None]:
+    from handpose.inference.tracking.open_estimator import estimator_sha256
+
+    # Joints depend on the camera, if the estimator reads it; those of the landmark network do not.
+    camera = None if job.camera is None else job.camera.read_text(errors='replace')
+    return dict(estimator=estimator, estimator_sha256=estimator_sha256(estimator), camera=camera)
 
 
 def _draw(job: VideoJob, predictions: Predictions, writer: VideoWriter, progress: Progress | None) -> None:

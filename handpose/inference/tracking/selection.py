@@ -43,7 +43,7 @@ class TrackSummary:
 
 
 def select_hands(
-    records: TrackRecords, image_size: Sequence[int], source: str = '', licence: str = ''
+    records: TrackRecords, image_size: Sequence[int], source: str = '', licence: str = '', scale: str = 'relative'
 ) -> tuple[Predictions, list[str]]:
     """Keeps the best tracks of a left and a right hand.
 
@@ -56,9 +56,10 @@ def select_hands(
         image_size: (width, height), pixels.
         source: for the predictions.
         licence: for the predictions.
+        scale: of the joints, see `Predictions`.
 
     Returns:
-        Predictions of all images in frame 'wrist', with the scale 'relative', and notes on what was dropped.
+        Predictions of all images in frame 'wrist', and notes on what was dropped.
     """
     period = float(np.median(np.diff(records.times))) if len(records) > 1 else 0.0
     tracks = sorted(_summaries(records, period), key=lambda track: -track.presence * len(track.rows))
@@ -81,7 +82,7 @@ def select_hands(
         notes.append(f'no hand was found in {len(records)} frames')
     sides = sorted({track.side for track, _ in kept}) or [Side.RIGHT]
     rows = [np.sort(np.concatenate([r for track, r in kept if track.side is side] or [_NONE])) for side in sides]
-    return to_predictions(records, sides, rows, image_size, source, licence), notes
+    return to_predictions(records, sides, rows, image_size, source, licence, scale), notes
 
 
 def _summaries(records: TrackRecords, period: float) -> list[TrackSummary]:
@@ -108,6 +109,7 @@ def to_predictions(
     image_size: Sequence[int],
     source: str = '',
     licence: str = '',
+    scale: str = 'relative',
 ) -> Predictions:
     """Makes predictions of chosen rows of records.
 
@@ -118,9 +120,10 @@ def to_predictions(
         image_size: (width, height), pixels.
         source: for the predictions.
         licence: for the predictions.
+        scale: of the joints, see `Predictions`.
 
     Returns:
-        Predictions of all images in frame 'wrist', with the scale 'relative'.
+        Predictions of all images in frame 'wrist'; a hand is valid where at least one of its joints is.
     """
     shape = len(records), len(sides)
     valid = np.zeros(shape, bool)
@@ -134,11 +137,11 @@ def to_predictions(
     )
     for h, chosen in enumerate(rows):
         frames = records.frame[chosen]
-        valid[frames, h] = True
-        points = records.joints_2d[chosen]
-        low, high = points.min(1), points.max(1)
+        valid[frames, h] = records.joints_valid[chosen].any(1)
+        low, high = records.tracked_2d[chosen].min(1), records.tracked_2d[chosen].max(1)
         margin = BOX_MARGIN * (high - low)
-        arrays['joints'][frames, h], arrays['joints_2d'][frames, h] = records.joints_3d[chosen], points
+        arrays['joints'][frames, h] = records.joints_3d[chosen]
+        arrays['joints_2d'][frames, h] = records.joints_2d[chosen]
         arrays['joints_valid'][frames, h] = records.joints_valid[chosen]
         arrays['confidence'][frames, h] = records.presence[chosen, None]
         arrays['boxes'][frames, h] = np.concatenate([low - margin, high + margin], -1)
@@ -152,5 +155,5 @@ def to_predictions(
         image_size=np.array(image_size),
         source=source,
         licence=licence,
-        scale='relative',
+        scale=scale,
     )
