@@ -6,6 +6,12 @@
     handpose infer 0 -o hands.npz --seconds 10                      a camera
     handpose infer hands.mp4 -o hands.npz --estimator hamer.npz     joints of another estimator, on the tracked hands
 
+`--estimator` replaces the joints of the landmark network by those of another estimator, in the hands that it tracks:
+a predictions file of the video (`handpose convert` makes one of the output of HaMeR, WiLoR and others), a
+`.safetensors` file that `handpose publish` wrote, or weights of the model zoo. Its deformer_synthetic and
+htt_synthetic were trained on rendered images and are wrong on real ones: the Deformer's joints are further from those
+of the landmark network than an open hand in the middle of the box is (docs/other_estimators.md).
+
 The first use downloads two networks, unless `handpose zoo get` did so before. An interrupted run goes on where it was
 when the same command is given again. docs/infer.md says what the results are, and what they are not.
 """
@@ -109,6 +115,10 @@ def _folder_jobs(arguments: argparse.Namespace, videos: list[Path]) -> list[Vide
     for name, path in (('-o', arguments.out), ('--draw', arguments.draw)):
         if path is not None and (path.is_file() or path.suffix in ('.npz', '.mp4', '.webm', '.avi')):
             raise UsageError(f'{arguments.source} is a folder with {len(videos)} videos: {name} must be a folder too')
+    if arguments.estimator is not None and arguments.estimator.endswith('.npz'):
+        raise UsageError(
+            f'{arguments.estimator} has the results of one video, and {arguments.source} holds {len(videos)}'
+        )
     names = [video.stem for video in videos]
     # Two videos of one name and different suffixes keep their suffix in the names of their results.
     names = [video.stem if names.count(video.stem) == 1 else video.name for video in videos]

@@ -55,6 +55,7 @@ __all__ = [
     'crop_affine',
     'crop_camera',
     'crop_squares',
+    'field_of_view_intrinsics',
     'geodesic_distance',
     'invert_affine',
     'invert_rigid',

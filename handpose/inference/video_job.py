@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from handpose import __version__
+from handpose.files.hashes import file_sha256
 from handpose.inference.journal import Journal
 from handpose.inference.refiner import METHODS, Refiner, load_refiner
 from handpose.inference.session import FrameHands, Session
@@ -192,12 +193,13 @@ def _settings(job: VideoJob) -> dict[str, str | float | None]:
     )
 
 
-def _estimator_settings(job: VideoJob, estimator: str) -> dict[str, str | float | None]:
-    from handpose.inference.tracking.open_estimator import estimator_sha256
+def _estimator_settings(job: VideoJob, estimator: str) -> dict[str, str | None]:
+    from handpose.inference.tracking.open_estimator import estimator_file
 
+    path = estimator_file(estimator)
     # Joints depend on the camera, if the estimator reads it; those of the landmark network do not.
-    camera = None if job.camera is None else job.camera.read_text(errors='replace')
-    return dict(estimator=estimator, estimator_sha256=estimator_sha256(estimator), camera=camera)
+    camera = None if job.camera is None or not job.camera.is_file() else file_sha256(job.camera)
+    return dict(estimator=f'{path.name}, sha256 {file_sha256(path)}', camera=camera)
 
 
 def _draw(job: VideoJob, predictions: Predictions, writer: VideoWriter, progress: Progress | None) -> None:

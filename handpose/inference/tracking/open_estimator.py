@@ -1,6 +1,5 @@
 """Choosing an estimator by the name that a user gives: weights, or a file of results."""
 
-import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -9,8 +8,6 @@ from handpose.inference.tracking.clip_estimator import ClipEstimator
 from handpose.inference.tracking.interfaces import FrameEstimator
 from handpose.inference.tracking.results_estimator import ResultsEstimator
 from handpose.zoo.find import find_weights
-
-_BLOCK = 2**20  # bytes
 
 
 def open_estimator(name: str | Path, hand_model: Mapping[str, Any] | None = None) -> FrameEstimator:
@@ -32,20 +29,16 @@ def open_estimator(name: str | Path, hand_model: Mapping[str, Any] | None = None
     return ClipEstimator(name, hand_model=hand_model)
 
 
-def estimator_sha256(name: str | Path) -> str:
-    """Computes the hash of the file that an estimator comes from.
+def estimator_file(name: str | Path) -> Path:
+    """Finds the file that an estimator comes from.
 
     Args:
         name: see `open_estimator`.
 
     Returns:
-        64 hex digits.
+        Its path; a file of the zoo is verified.
 
     Raises:
         ValueError: there is no such file.
     """
-    digest = hashlib.sha256()
-    with open(name if Path(name).suffix == '.npz' else find_weights(name), 'rb') as file:
-        while block := file.read(_BLOCK):
-            digest.update(block)
-    return digest.hexdigest()
+    return Path(name) if Path(name).suffix == '.npz' else find_weights(name)

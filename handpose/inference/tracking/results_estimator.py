@@ -13,12 +13,13 @@ from handpose.hands.sides import Side
 from handpose.inference.tracking.interfaces import EstimatorInfo, HandEstimate, HandRegion, missing_hand
 from handpose.inference.tracking.tracker import assign_nearest, extent
 from handpose.registry import FRAME_ESTIMATORS
-from handpose.structures import Predictions, load_predictions
+from handpose.structures import load_predictions
 from handpose.video import VideoFrame
 from handpose.visualization.hand_overlay import image_points, scale_pixels
 
 SAME_HAND = 0.5  # sizes of the hand: mean distance of the joints of a result and of the hand that it is of
 OTHER_SIDE = 2.0  # factor of this distance where the sides differ: the pixels decide, but the same side comes first
+TIE_BREAK = 1e-6
 SAME_FRAME = 0.49  # frame periods of the file
 SINGLE_FRAME = 1 / 60  # seconds, for a file with a single frame
 SAME_SHAPE = 0.01  # relative difference of aspect ratios that rounding of a size explains
@@ -57,8 +58,8 @@ class ResultsEstimator:
         notes = []
         if self._pixels is None:
             notes.append(
-                f'{self._path} has neither 2D joints nor a camera: its hands are assigned by their sides, and 2D joints '
-                f'are those by which hands are followed'
+                f'{self._path} has neither 2D joints nor a camera: its hands are assigned by their sides, and 2D '
+                f'joints are those by which hands are followed'
             )
         name = f'{results.source} ({self._path.name})' if results.source else self._path.name
         return EstimatorInfo(name, results.scale, results.licence, notes)
@@ -82,10 +83,12 @@ class ResultsEstimator:
         row = self._row(frame.time)
         if row is None or not tracked:
             return found
-        hands = np.flatnonzero(self._given[row].any(-1))
+        hands = np.flatnonzero(self._given[row].any(-1)).tolist()
         cost = np.array([[self._distance(row, h, *hand, scale) for hand in tracked] for h in hands])
-        for h, n in assign_nearest(cost.reshape(len(hands), len(tracked)), SAME_HAND):
-            found[n] = self._estimate(row, int(hands[h]), tracked[n][1], scale)
+        # The oldest track comes first where nothing else decides.
+        cost = cost.reshape(len(hands), len(tracked)) + TIE_BREAK * np.arange(len(tracked))
+        for h, n in assign_nearest(cost, SAME_HAND):
+            found[n] = self._estimate(row, hands[h], tracked[n][1], scale)
         return found
 
     def _row(self, time: float) -> int | None:
