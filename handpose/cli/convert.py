@@ -22,16 +22,23 @@ from handpose.structures import (
     Predictions,
     from_hamer,
     from_interhand,
+    from_joints,
     from_mano,
     from_mediapipe,
+    from_wilor,
+    infer_missing_joints,
     save_predictions,
 )
+from handpose.structures.prediction_orders import missing_joints
 
+_RAGGED = ('world_landmarks', 'handedness', 'score', 'landmarks')  # of MediaPipe
 CONVERTERS: dict[str, Callable[..., Predictions]] = {
     'mediapipe': from_mediapipe,
     'hamer': from_hamer,
+    'wilor': from_wilor,
     'mano': from_mano,
     'interhand': from_interhand,
+    'joints': from_joints,
 }
 
 
@@ -44,7 +51,15 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--hand', nargs='+', metavar='SIDE', help='left or right, one for each hand that INPUT holds')
     parser.add_argument('--frame', help='camera or wrist (interhand: also world)')
     parser.add_argument('--swap-handedness', action='store_true', help='mediapipe: see the docs')
-    parser.add_argument('--mirrored-left', action='store_true', help='mano: left hands are mirrored right ones (HaMeR)')
+    parser.add_argument(
+        '--mirrored-left',
+        action=argparse.BooleanOptionalAction,
+        help='left hands are mirrored right ones, as the models of HaMeR and WiLoR give them (default: hamer yes; mano '
+        'and wilor, which is WiLoR-mini, no)',
+    )
+    parser.add_argument('--joint-order', metavar='ORDER', help='joints: common, nyu, icvl, shrec, mocap_17, ...')
+    parser.add_argument('--unit', help='joints: metre, centimetre or millimetre')
+    parser.add_argument('--infer-missing', action='store_true', help='compute joints that are missing from the others')
     parser.add_argument('--hand-model', metavar='FOLDER', help='mano: folder of MANO_RIGHT.pkl and MANO_LEFT.pkl')
     parser.add_argument('--rename', nargs='+', default=[], metavar='HAS=WANTED', help='keys of INPUT by other names')
     parser.add_argument('--source', help='where the predictions come from, in a sentence')
@@ -66,7 +81,9 @@ def run(arguments: argparse.Namespace) -> None:
         'hand_side' if 'hand_side' in accepted else 'handedness': arguments.hand,
         'frame': arguments.frame,
         'swap_handedness': arguments.swap_handedness or None,
-        'mirrored_left': arguments.mirrored_left or None,
+        'mirrored_left': arguments.mirrored_left,
+        'joint_order': arguments.joint_order,
+        'unit': arguments.unit,
         'hand_model': _hand_model(arguments.hand_model) if arguments.kind == 'mano' else arguments.hand_model,
         'source': arguments.source,
         'licence': arguments.licence,
@@ -74,12 +91,17 @@ def run(arguments: argparse.Namespace) -> None:
     given |= {key: value for key, value in options.items() if value is not None}
     check_arguments(given, converter, arguments.kind)
     predictions = converter(**given)
+    if arguments.infer_missing:
+        predictions = infer_missing_joints(predictions)
     save_predictions(arguments.out, predictions)
     frames, hands = predictions.valid.shape
     print(
         f'{arguments.out}: {frames} frames, {hands} hand{"s" if hands > 1 else ""}, '
-        f'{int((~predictions.valid).sum())} missing, frame {predictions.frame!r}'
+        f'{int((~predictions.valid).sum())} missing, frame {predictions.frame!r}, scale {predictions.scale!r}'
     )
+    lacking = missing_joints(predictions.given_joints(), predictions.valid)
+    if lacking:
+        print(f'the hands lack {", ".join(lacking)}; --infer-missing computes them from the other joints')
 
 
 def read_arrays(path: str, first: str, renamed: Sequence[str]) -> dict[str, Any]:
@@ -140,7 +162,7 @@ def check_lists(given: Mapping[str, Any], kind: str) -> None:
         UserError: names the list.
     """
     for key, value in given.items():
-        if isinstance(value, list) and (kind != 'mediapipe' or key not in ('world_landmarks', 'handedness', 'score')):
+        if isinstance(value, list) and (kind != 'mediapipe' or key not in _RAGGED):
             raise UserError(f'{kind}: {key} must be an array, but its lists have different lengths')
 
 
@@ -178,5 +200,6 @@ def check_arguments(given: Mapping[str, Any], converter: Callable[..., Any], kin
     for key, parameter in parameters.items():
         if parameter.default is parameter.empty and key not in given:
             option = {'handedness': '--hand', 'hand_side': '--hand', 'frame': '--frame', 'hand_model': '--hand-model'}
+            option |= {'joint_order': '--joint-order', 'unit': '--unit'}
             how = f'give {option[key]}' if key in option else f'INPUT needs the key, or --rename HAS={key}'
             raise UserError(f'{kind} needs {key}: {how}')

@@ -13,7 +13,16 @@ FILE_ERRORS = (
     *(errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP),
 )
 # The extra of setup.py that has a package.
-EXTRAS = {'mmcv': 'mmcv', 'tensorboard': 'train', 'matplotlib': 'train'}
+EXTRAS = {
+    'mmcv': 'mmcv',
+    'tensorboard': 'train',
+    'matplotlib': 'train',
+    'rerun': 'rerun',
+    'pyarrow': 'lerobot',
+    'h5py': 'hdf5',
+    'supervision': 'supervision',
+    'viser': 'view',
+}
 
 
 class UsageError(Exception):

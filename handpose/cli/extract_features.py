@@ -27,7 +27,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     shared.add_config(parser)
     parser.add_argument('-o', '--out', required=True, metavar='FILE.npz', help='the features file to write')
     parser.add_argument(
-        '--checkpoint', metavar='FILE', help='weights: a file or a name in the zoo (default: the newest of the config)'
+        '--checkpoint', metavar='WEIGHTS', help='a file, or a name in the zoo (default: the newest of the config)'
     )
     shared.add_cfg_options(parser)
     parser.add_argument('--device', default='cpu', help='where the backbone runs, e.g. cuda')

@@ -32,8 +32,9 @@ from handpose.evaluation.motion_summary import motion_summary
 from handpose.hands.sides import SIDE_LABELS
 from handpose.inference.job_queue import run_jobs
 from handpose.inference.refiner import METHODS
+from handpose.inference.session import NETWORKS
 from handpose.inference.sources import is_camera, videos_in
-from handpose.inference.video_job import NETWORKS, JobReport, VideoJob, run_job
+from handpose.inference.video_job import JobReport, VideoJob, run_job
 from handpose.structures import Predictions
 
 

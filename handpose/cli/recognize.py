@@ -40,7 +40,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('video', help='the video file')
     parser.add_argument('-o', '--out', required=True, metavar='OUT', help='the predictions file, .npz')
     parser.add_argument(
-        '--checkpoint', metavar='FILE', help='weights: a file or a name in the zoo (default: the newest of the config)'
+        '--checkpoint', metavar='WEIGHTS', help='a file, or a name in the zoo (default: the newest of the config)'
     )
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     shared.add_cfg_options(parser)

@@ -46,8 +46,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--out', required=True, metavar='REFINED', help='the refined file, .npz')
     parser.add_argument(
         '--checkpoint',
-        metavar='FILE',
-        help='weights of a refiner: a file or a name in the zoo (default: a filter without weights)',
+        metavar='WEIGHTS',
+        help='weights of a refiner: a file, or a name in the zoo (default: a filter without weights)',
     )
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     shared.add_cfg_options(parser)

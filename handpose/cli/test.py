@@ -118,8 +118,8 @@ def build_model(config: Config, arguments: argparse.Namespace) -> Estimator:
             print(f'testing {path}')
     elif any(True for _ in model.parameters()):
         raise UserError(
-            f'no checkpoint in {config.work_dir}; train first with: handpose train {arguments.config}; or give weights: '
-            'the path of a file, or a name that `handpose zoo list` shows'
+            f'no checkpoint in {config.work_dir}; train first with: handpose train {arguments.config}; '
+            'or give weights: the path of a file, or a name that `handpose zoo list` shows'
         )
     return model
 

@@ -15,14 +15,14 @@ from contextlib import contextmanager
 
 from rich import box
 from rich.console import Console
-from rich.progress import BarColumn, DownloadColumn, Progress, TaskID, TextColumn, TransferSpeedColumn
+from rich.progress import BarColumn, Progress, TaskID, TextColumn
 from rich.table import Table
 
 from handpose.cli.errors import UsageError, UserError
 from handpose.zoo import card
-from handpose.zoo.cache import fault, zoo_folder
+from handpose.zoo.cache import file_problem, zoo_folder
 from handpose.zoo.download import Report
-from handpose.zoo.fetch import get, places
+from handpose.zoo.fetch import get, local_paths
 from handpose.zoo.index import ZooEntry, ZooIndex, default_index
 
 
@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     elif arguments.action == 'get':
         if bool(arguments.names) == arguments.all:
             raise UsageError('give the names of files, or --all')
-        get_files(chosen(index, arguments.names, arguments.commercial_ok))
+        get_files(select_entries(index, arguments.names, arguments.commercial_ok))
     elif arguments.action == 'verify':
         verify(index)
     elif arguments.action == 'card':
@@ -70,7 +70,7 @@ def run(arguments: argparse.Namespace) -> None:
         print(card.zoo_markdown(index), end='')
 
 
-def chosen(index: ZooIndex, names: list[str], commercial_only: bool) -> list[ZooEntry]:
+def select_entries(index: ZooIndex, names: list[str], commercial_only: bool) -> list[ZooEntry]:
     """The entries that a command line asks for.
 
     Args:
@@ -117,16 +117,18 @@ def progress_bar() -> Iterator[Report]:
     """Draws the progress of downloads on the terminal's error output.
 
     Yields:
-        What is to be told the progress.
+        The function that downloads call with their progress.
     """
-    columns = (TextColumn('{task.description}'), BarColumn(), DownloadColumn(), TransferSpeedColumn())
-    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+    columns = (TextColumn('{task.description}'), BarColumn(), TextColumn('{task.fields[size]}'))
+    console = Console(stderr=True)
+    with Progress(*columns, console=console, transient=True, disable=not console.is_terminal) as progress:
         tasks: dict[str, TaskID] = {}
 
         def report(label: str, done: int, total: int | None) -> None:
+            text = '' if total is None else f'{done / 1e6:.1f} of {total / 1e6:.1f} MB'
             if label not in tasks:
-                tasks[label] = progress.add_task(label, total=total)
-            progress.update(tasks[label], completed=done, total=total)
+                tasks[label] = progress.add_task(label, size=text)
+            progress.update(tasks[label], completed=done, total=total, size=text)
 
         yield report
 
@@ -145,14 +147,14 @@ def list_table(entries: list[ZooEntry]) -> Table:
     for heading in ('name', 'what it is', 'size', 'licence', 'commercial', 'here'):
         table.add_column(heading, no_wrap=heading != 'what it is', justify='right' if heading == 'size' else 'left')
     for entry in entries:
-        here = any(path.is_file() for path in places(entry))
+        here = any(path.is_file() for path in local_paths(entry))
         allowed = 'yes' if entry.commercial_use else 'no'
         table.add_row(entry.name, entry.title, card.size(entry), entry.licence, allowed, 'yes' if here else 'no')
     return table
 
 
 def verify(index: ZooIndex) -> None:
-    """Verifies every file of the zoo on this machine and prints a table.
+    """Verifies every file of the zoo on this machine and prints a line about each.
 
     Args:
         index: the index.
@@ -160,18 +162,15 @@ def verify(index: ZooIndex) -> None:
     Raises:
         UserError: files are damaged.
     """
-    table = Table('name', 'file', 'state', box=box.SIMPLE)
+    here = [(entry, path) for entry in index.values() for path in local_paths(entry, index) if path.exists()]
     damaged = []
-    for entry in index.values():
-        for path in places(entry, index):
-            if path.exists():
-                problem = fault(path, entry)
-                table.add_row(entry.name, str(path), problem or 'good')
-                damaged += [entry.name] if problem else []
-    if not table.row_count:
+    for entry, path in here:
+        problem = file_problem(path, entry)
+        print(f'{entry.name}  {path} {problem or "is right"}')
+        if problem:
+            damaged.append(entry.name)
+    if not here:
         print(f'no files of the model zoo are on this machine ({zoo_folder()} has none)')
-        return
-    Console().print(table)
     if damaged:
         raise UserError(f'damaged: {", ".join(damaged)}; `handpose zoo get NAME` downloads a file again')
 

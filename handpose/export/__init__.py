@@ -3,7 +3,8 @@
 Packages that only one format needs are imported by its writer when it runs.
 """
 
+from handpose.export.drawing import to_supervision
 from handpose.export.formats import TARGETS, WRITERS, export
 from handpose.export.source import ExportError, ExportReport, ExportSource
 
-__all__ = ['TARGETS', 'WRITERS', 'ExportError', 'ExportReport', 'ExportSource', 'export']
+__all__ = ['TARGETS', 'WRITERS', 'ExportError', 'ExportReport', 'ExportSource', 'export', 'to_supervision']

@@ -13,7 +13,7 @@ import torch
 from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
-from handpose.export.motion import HandMotion, regular_motions
+from handpose.export.motion import HandAnimation, regular_motions
 from handpose.export.source import RELATIVE, ExportReport, ExportSource
 from handpose.files.atomic import atomic_write
 from handpose.hands import COMMON_JOINTS, FINGERTIPS, MANO_JOINTS, PARENTS_21, ProceduralHand
@@ -85,7 +85,7 @@ def rest_joints(fitted: FittedHands, side: int) -> NDArray:
         return model(zero, shape, torch.zeros(3, dtype=torch.float64), torch.tensor(side)).joints.numpy()
 
 
-def bvh_text(motion: HandMotion, rest: NDArray, unit: float = 1.0) -> str:
+def bvh_text(motion: HandAnimation, rest: NDArray, unit: float = 1.0) -> str:
     """Formats one hand.
 
     Args:

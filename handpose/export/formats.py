@@ -4,6 +4,12 @@ from collections.abc import Callable
 from pathlib import Path
 
 from handpose.export.bvh import write_bvh
+from handpose.export.coco import write_coco
+from handpose.export.episodes import write_hdf5, write_lerobot
+from handpose.export.glb import write_glb
+from handpose.export.mano_parameters import write_mano
+from handpose.export.rerun_file import write_rerun
+from handpose.export.retargeting import write_retargeting
 from handpose.export.source import ExportError, ExportReport, ExportSource
 from handpose.export.tables import write_csv
 from handpose.hands import HandModel
@@ -14,10 +20,18 @@ from handpose.text import did_you_mean
 Writer = Callable[[Path, ExportSource], ExportReport]
 WRITERS: dict[str, Writer] = {
     '.bvh': write_bvh,
+    '.glb': write_glb,
     '.csv': write_csv,
+    '.json': write_coco,
+    '.rrd': write_rerun,
+    '.npz': write_mano,
 }
 """The ending of a file's name -> what writes it."""
-TARGETS: dict[str, Writer] = {}
+TARGETS: dict[str, Writer] = {
+    'dex-retargeting': write_retargeting,
+    'lerobot': write_lerobot,
+    'hdf5': write_hdf5,
+}
 """What the name of a file does not tell -> what writes it."""
 
 

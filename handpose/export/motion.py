@@ -4,6 +4,8 @@ Legend: T frames.
 """
 
 from dataclasses import dataclass
+from functools import cached_property
+from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -21,7 +23,7 @@ Y_UP = np.diag([1.0, -1.0, -1.0])
 
 
 @dataclass(frozen=True, eq=False)
-class HandMotion:
+class HandAnimation:
     """One hand in animation axes: y up, the camera at the origin looking along -z.
 
     Attributes:
@@ -30,7 +32,6 @@ class HandMotion:
         wrist: (T, 3) metres.
         valid: (T,) bool; where False the pose is held.
         period: seconds from a frame to the next.
-        start: seconds, time of the first frame.
     """
 
     side: int
@@ -38,7 +39,6 @@ class HandMotion:
     wrist: NDArray
     valid: NDArray
     period: float
-    start: float
 
     @property
     def label(self) -> str:
@@ -49,74 +49,139 @@ class HandMotion:
         return len(self.wrist)
 
 
-def time_line(timestamps: NDArray) -> tuple[NDArray, float]:
-    """Lays a regular time line over timestamps.
+class Placement(NamedTuple):
+    """Where the poses of regular times come from, among the frames in which a hand was seen.
 
-    Args:
-        timestamps: (T,) seconds, increasing.
-
-    Returns:
-        The times (T',) in seconds from the first to the last timestamp, and the period.
+    Attributes:
+        before: (T,) positions among the seen frames.
+        after: (T,) positions of the next ones.
+        share: (T,) from 0, the pose `before`, to 1, the pose `after`.
+        valid: (T,) bool; where False the pose `before` is held.
     """
-    if len(timestamps) < 2:
-        return timestamps.astype(np.float64), DEFAULT_PERIOD
-    span = timestamps[-1] - timestamps[0]
-    median = float(np.median(np.diff(timestamps)))
-    steps = np.maximum(np.rint(np.diff(timestamps) / median), 1).astype(np.int64)
-    # Rounded timestamps (33, 67, 100 ms) have a median that is off; the whole recording's mean is not.
-    number = int(steps.sum()) if abs(steps.sum() * median - span) < 0.05 * span else max(round(span / median), 1)
-    return timestamps[0] + span / number * np.arange(number + 1), float(span / number)
+
+    before: NDArray
+    after: NDArray
+    share: NDArray
+    valid: NDArray
 
 
-def regular_motions(fitted: FittedHands) -> tuple[list[HandMotion], list[str]]:
+@dataclass(frozen=True, eq=False)
+class TimeLine:
+    """A regular time line over timestamps.
+
+    A frame that has its place on it, to a quarter of a period, is taken as it is; where the rate varies, poses are
+    interpolated between frames. Where the hand is missing, its last pose is held, before its first frame that one.
+
+    Attributes:
+        timestamps: (N,) seconds of the frames, increasing.
+        times: (T,) seconds, regular, from the first to the last timestamp.
+        period: seconds.
+    """
+
+    timestamps: NDArray
+    times: NDArray
+    period: float
+
+    @classmethod
+    def over(cls, timestamps: NDArray) -> 'TimeLine':
+        """Lays a time line over timestamps.
+
+        Args:
+            timestamps: (N,) seconds, increasing.
+
+        Returns:
+            The time line.
+        """
+        if len(timestamps) < 2:
+            return cls(timestamps, timestamps.astype(np.float64), DEFAULT_PERIOD)
+        span = timestamps[-1] - timestamps[0]
+        median = float(np.median(np.diff(timestamps)))
+        # Rounded timestamps (33, 67, 100 ms) have a median that is off; the mean over whole steps is not.
+        steps = int(np.maximum(np.rint(np.diff(timestamps) / median), 1).sum())
+        number = steps if abs(steps * median - span) < 0.05 * span else max(round(span / median), 1)
+        return cls(timestamps, timestamps[0] + span / number * np.arange(number + 1), float(span / number))
+
+    @cached_property
+    def is_exact(self) -> bool:
+        """Whether every frame has its place on the time line."""
+        places = self.times[np.rint((self.timestamps - self.times[0]) / self.period).astype(np.int64)]
+        return bool((np.abs(self.timestamps - places) <= _ON_TIME * self.period).all())
+
+    def place(self, seen: NDArray) -> Placement:
+        """Finds the poses of the regular times.
+
+        Args:
+            seen: (N,) bool, the frames that have a pose; at least one.
+
+        Returns:
+            The placement among the frames that have one.
+        """
+        where = np.flatnonzero(seen)
+        moments, slack = self.timestamps[where], _ON_TIME * self.period if self.is_exact else 1e-9
+        before = np.searchsorted(moments, self.times + slack, side='right') - 1
+        after = np.minimum(before + 1, len(moments) - 1)
+        before, is_early = np.maximum(before, 0), before < 0
+        since, spacing = self.times - moments[before], moments[after] - moments[before]
+        is_gap = (where[after] - where[before] != 1) | (spacing > _LONGEST_BRIDGE) | is_early
+        share = np.where(is_gap | (since <= slack), 0.0, since / np.maximum(spacing, 1e-9))
+        valid = np.where(is_gap, np.abs(since) <= 0.5 * self.period, True)
+        return Placement(before, after, share, valid)
+
+    def notes(self) -> list[str]:
+        """Tells the user if the rate was changed.
+
+        Returns:
+            Lines for the user.
+        """
+        rate = f'{1 / self.period:.4g} frames per second'
+        return [] if self.is_exact else [f'the frame rate varies: poses were interpolated to {rate}']
+
+
+def regular_motions(fitted: FittedHands) -> tuple[list[HandAnimation], list[str]]:
     """Brings every hand that was seen onto the regular time line.
-
-    A frame that has its place on it, to a quarter of a period, is kept as it is; between frames of a variable rate
-    poses are interpolated (rotations on the great circle). Where the hand is missing, its last pose is held, and before
-    its first frame that one.
 
     Args:
         fitted: the fitted hands.
 
     Returns:
-        The motions, and notes about what was held or resampled.
+        The motions, and notes about what was held, left out or resampled.
     """
-    times, period = time_line(fitted.timestamps)
-    places = times[np.rint((fitted.timestamps - times[0]) / period).astype(np.int64)]
-    exact = bool((np.abs(fitted.timestamps - places) <= _ON_TIME * period).all())
-    motions, notes = [], []
-    if not exact:
-        notes.append(f'the frame rate varies: poses were interpolated to {1 / period:.4g} frames per second')
+    line = TimeLine.over(fitted.timestamps)
+    motions, notes = [], line.notes()
     for hand, side in enumerate(fitted.hand_side):
         if not fitted.valid[:, hand].any():
             notes.append(f'the {SIDE_LABELS[side]} hand is in no frame and was left out')
             continue
-        motion = _regular_motion(fitted, hand, times, period, _ON_TIME * period if exact else 1e-9)
-        held = int((~motion.valid).sum())
-        if held:
-            notes.append(f'{motion.label} hand: {held} of {len(motion)} frames have no hand and hold the nearest pose')
+        motion = _regular_motion(fitted, hand, line)
+        notes += held_note(motion.label, motion.valid)
         motions.append(motion)
     return motions, notes
 
 
-def _regular_motion(fitted: FittedHands, hand: int, times: NDArray, period: float, slack: float) -> HandMotion:
-    """One hand at `times`; a frame that comes up to `slack` seconds after its place is taken as it is."""
-    where = np.flatnonzero(fitted.valid[:, hand])
-    seen = fitted.timestamps[where]
-    before = np.searchsorted(seen, times + slack, side='right') - 1
-    after = np.minimum(before + 1, len(seen) - 1)
-    before, is_early = np.maximum(before, 0), before < 0
-    since, spacing = times - seen[before], seen[after] - seen[before]
-    is_gap = (where[after] - where[before] != 1) | (spacing > _LONGEST_BRIDGE)
-    share = np.where(is_gap | is_early | (since <= slack), 0.0, since / np.maximum(spacing, 1e-9))
-    valid = np.where(is_gap | is_early, np.abs(since) <= np.maximum(slack, 0.5 * period), True)
-    rotmats = rotvec_to_rotmat(torch.from_numpy(fitted.pose[where, hand]))
-    rotmats = interpolate_rotations(rotmats[before], rotmats[after], torch.from_numpy(share)[:, None]).numpy()
+def held_note(label: str, valid: NDArray) -> list[str]:
+    """Tells how many frames hold a pose.
+
+    Args:
+        label: the hand.
+        valid: (T,) bool.
+
+    Returns:
+        No or one line for the user.
+    """
+    held = int((~valid).sum())
+    return [f'{label} hand: {held} of {len(valid)} frames have no hand and hold the nearest pose'] if held else []
+
+
+def _regular_motion(fitted: FittedHands, hand: int, line: TimeLine) -> HandAnimation:
+    seen = fitted.valid[:, hand]
+    before, after, share, valid = line.place(seen)
+    local = rotvec_to_rotmat(torch.from_numpy(fitted.pose[seen, hand]))
+    rotmats = interpolate_rotations(local[before], local[after], torch.from_numpy(share)[:, None]).numpy()
     shape, side = torch.from_numpy(fitted.shape[hand]), torch.tensor(int(fitted.hand_side[hand]))
-    wrist = fitted.transl[where, hand] + fitted.hand_model.rest_wrist(shape.float(), side).double().numpy()
+    wrist = fitted.transl[seen, hand] + fitted.hand_model.rest_wrist(shape.float(), side).double().numpy()
     wrist = wrist[before] + share[:, None] * (wrist[after] - wrist[before])
     rotmats[:, 0] = Y_UP @ rotmats[:, 0]
-    return HandMotion(int(side), rotmats, wrist @ Y_UP.T, valid, period, float(times[0]))
+    return HandAnimation(int(side), rotmats, wrist @ Y_UP.T, valid, line.period)
 
 
 def interpolate_rotations(first: torch.Tensor, second: torch.Tensor, share: torch.Tensor) -> torch.Tensor:

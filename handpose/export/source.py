@@ -66,7 +66,7 @@ class ExportSource:
             notes.append('that is far: the joints are not those of a hand of natural size and proportions')
         dropped = int((self.predictions.valid & ~fitted.valid).sum())
         if dropped:
-            notes.append(f'{dropped} hands with fewer than three known joints were left out')
+            notes.append(f'{dropped} hands with fewer than four known joints were left out')
         return notes
 
     def procedural(self, what: str) -> FittedHands:

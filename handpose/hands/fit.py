@@ -105,7 +105,7 @@ def fit_hand(
     skeleton = Skeleton(model)
     state = _initial_state(skeleton, target, given)
     if hand_shape is not None:
-        state = state._replace(shape=torch.as_tensor(hand_shape).to(joints))
+        state = state._replace(shape=hand_shape.to(target))
     state = _minimize(skeleton, state, target, given, hand_shape is None, max_steps)
     fitted = skeleton.pose(state)[0] * mirror
     rest_wrist = skeleton.rest(state.shape)[0]
@@ -342,7 +342,7 @@ def _normal_equations(
 ) -> _NormalEquations:
     """The normal equations at `state` for (T, 21, 3) recorded joints `target`, of which (T, 21) are given."""
     residual = target - joints
-    weight = (given * OUTLIER / residual.norm(dim=-1).clamp_min(OUTLIER)).repeat_interleave(3, 1)
+    weight = (given * (OUTLIER / residual.norm(dim=-1).clamp_min(OUTLIER))).repeat_interleave(3, 1)
     jacobian = skeleton.derivatives(state, joints, rotations)
     matrix = jacobian.transpose(1, 2) @ (weight[..., None] * jacobian)
     rhs = (jacobian.transpose(1, 2) @ (weight * residual.flatten(1))[..., None])[..., 0]

@@ -41,10 +41,10 @@ def fit_hand_model(
         HandFit, float64.
 
     Raises:
-        ValueError: wrong shapes, no frame with a hand, or a NaN in one.
+        ValueError: wrong shapes, no frame with a hand, a NaN or too few joints in one.
     """
     start = fit_hand(ProceduralHand(), joints, valid, side)
-    valid = valid if valid.ndim == 1 else valid.any(1)
+    valid = torch.isfinite(start.error).any(1)
     known = torch.isfinite(start.error[valid])
     target = torch.where(known[..., None], torch.as_tensor(joints, dtype=torch.float64)[valid], 0.0)
     model, number = copy.deepcopy(model).double(), torch.tensor(int(side))

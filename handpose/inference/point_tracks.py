@@ -59,7 +59,7 @@ class PointTrack(NamedTuple):
         """
         if self.field == 'boxes':
             return predictions.valid[:, self.hand]
-        return predictions.given_joints()[:, self.hand, list(self.points)].all(1)
+        return np.asarray(predictions.given_joints()[:, self.hand, list(self.points)].all(1))
 
     def metres(self, predictions: Predictions, t: int) -> float:
         """Computes what makes metres of the values, so that filters that respond to speed treat pixels like metres.
@@ -217,7 +217,7 @@ class RefinedArrays:
                 self.values['boxes'][filled, hand] = points[np.isin(frames, filled)][:, :, :2].reshape(-1, 4)
             return
         size = self.values[track.field].shape[-1]
-        index = np.ix_(frames, [hand], chosen)
+        index = np.ix_(frames, np.array([hand]), np.array(chosen))
         self.values[track.field][index] = np.nan if points is None else points[:, None, :, :size]
         if track.field == 'joints':
             self.joints_valid[index] = points is not None

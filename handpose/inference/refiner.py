@@ -326,7 +326,7 @@ class Refiner:
         if before.joints_valid is not None:
             changed['joints_valid'] = joints_valid
         source = f'{before.source or "predictions"}, refined by {self.name}'
-        return replace(before, **changed, valid=joints_valid.any(-1), source=source)
+        return replace(before, **changed, valid=np.asarray(joints_valid.any(-1)), source=source)
 
     def _check_joints(self, predictions: Predictions) -> None:
         """Refuses skeletons that lack joints, if the refiner has windows of whole hands."""

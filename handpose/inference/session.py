@@ -27,7 +27,9 @@ from handpose.inference.tracking.selection import select_hands, to_predictions
 from handpose.inference.tracking.tracker import HandTracker, TrackedHand, next_region
 from handpose.structures import Predictions
 from handpose.video import VideoFrame
+from handpose.zoo.fetch import get
 
+NETWORKS = ('full', 'lite')
 CHUNK = 256  # images whose hands are kept as Python objects before they become arrays
 
 
@@ -242,6 +244,30 @@ class Session:
                 f'{self._last_time:g} s; call finish() or reset() between videos'
             )
         self.image_size, self._last_time = (width, height), frame.time
+
+
+def make_session(
+    networks: str = 'full', estimator: FrameEstimator | None = None, keep: bool = True, licence: str = ''
+) -> Session:
+    """Creates a session with one of the pairs of networks of the model zoo.
+
+    Args:
+        networks: 'full', or 'lite', which is faster and less accurate.
+        estimator: see `Session`.
+        keep: see `Session`.
+        licence: see `Session`.
+
+    Returns:
+        The session.
+
+    Raises:
+        ValueError: unknown networks, or ones that cannot be downloaded.
+    """
+    if networks not in NETWORKS:
+        raise ValueError(f'networks must be one of {", ".join(NETWORKS)}, got {networks!r}')
+    detector = PalmDetector(get(f'mediapipe_palm_{networks}'))
+    name = 'MediaPipe palm and landmark networks' + ('' if networks == 'full' else f' ({networks})')
+    return Session(detector, LandmarkEstimator(get(f'mediapipe_hand_{networks}')), estimator, name, licence, keep)
 
 
 def _with_estimates(estimator: FrameEstimator, frame: VideoFrame, hands: Sequence[TrackedHand]) -> list[TrackedHand]:

@@ -13,6 +13,7 @@ from handpose.structures import Predictions
 from handpose.video import VideoError
 from handpose.video.prefetch import prefetch
 
+STREAM_FPS = 30.0  # of a folder of images whose times are unknown
 JOURNAL_IMAGES = 100  # images after which the hands so far are written
 
 
@@ -102,8 +103,8 @@ def find_hands(
     return VideoHands(predictions, notes + reader.notes + session.notes, reader.backend, resumed)
 
 
-def stream(source: str | Path | int, session: Session | None = None, fps: float | None = None) -> Iterator[FrameHands]:
-    """Iterates over the hands of each image of a video or a live camera.
+def stream(source: str | Path | int, session: Session | None = None, fps: float = STREAM_FPS) -> Iterator[FrameHands]:
+    """Iterates over the hands of each image of a video or a live camera; `handpose.stream` is the same.
 
         for found in handpose.stream(0):
             for hand in found:

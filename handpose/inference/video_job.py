@@ -13,16 +13,14 @@ from handpose import __version__
 from handpose.files.hashes import file_sha256
 from handpose.inference.journal import Journal
 from handpose.inference.refiner import METHODS, Refiner, load_refiner
-from handpose.inference.session import FrameHands, Session
+from handpose.inference.session import FrameHands, make_session
 from handpose.inference.sources import is_camera, open_source
-from handpose.inference.tracking.landmark_estimator import LandmarkEstimator
-from handpose.inference.tracking.palm_detector import PalmDetector
+from handpose.inference.tracking.interfaces import FrameEstimator
 from handpose.inference.video_hands import find_hands
 from handpose.structures import Predictions, save_predictions
 from handpose.video import VideoWriter, frame_period
 from handpose.visualization.hand_overlay import draw_hands, draw_predictions
 
-NETWORKS = ('full', 'lite')
 _UNKNOWN_FPS = 30  # of a video whose frames have times, which is all that counts
 Progress = Callable[[str, float, float | None], None]
 """Called with (step, seconds done, seconds in all or None)."""
@@ -111,7 +109,7 @@ def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
     if job.out.suffix != '.npz':
         raise ValueError(f'{job.out}: a predictions file must end in .npz')
     refiner = None if job.refine is None else _refiner(job)
-    session = _session(job)
+    session = make_session(job.networks, _estimator(job), licence=job.licence)
     writer = None if job.draw is None else VideoWriter(job.draw, _UNKNOWN_FPS)
     live = is_camera(job.source)
     # A camera cannot be read twice: its images are drawn on while they arrive.
@@ -152,20 +150,13 @@ def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
     return report
 
 
-def _session(job: VideoJob) -> Session:
-    if job.networks not in NETWORKS:
-        raise ValueError(f'networks must be one of {", ".join(NETWORKS)}, got {job.networks!r}')
-    from handpose.zoo.fetch import get
+def _estimator(job: VideoJob) -> FrameEstimator | None:
+    if job.estimator is None:
+        return None
+    # It imports the datasets, which take a second to import.
+    from handpose.inference.tracking.open_estimator import open_estimator
 
-    detector = PalmDetector(get(f'mediapipe_palm_{job.networks}'))
-    tracking_estimator = LandmarkEstimator(get(f'mediapipe_hand_{job.networks}'))
-    estimator = None
-    if job.estimator is not None:
-        # It imports the datasets, which take a second to import.
-        from handpose.inference.tracking.open_estimator import open_estimator
-
-        estimator = open_estimator(job.estimator, _hand_model(job))
-    return Session(detector, tracking_estimator, estimator, licence=job.licence)
+    return open_estimator(job.estimator, _hand_model(job))
 
 
 def _refiner(job: VideoJob) -> Refiner:

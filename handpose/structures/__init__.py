@@ -1,11 +1,12 @@
 """The data contract: `HandSequence`, the predictions file, and which frames make up a window."""
 
+from handpose.structures.detection_sources import from_hamer, from_mediapipe, from_wilor
 from handpose.structures.fields import SPECS, SequenceError, sample_name
 from handpose.structures.masked_values import fill_masked_values
 from handpose.structures.meshes import with_true_vertices
 from handpose.structures.missing_joints import infer_missing_joints
 from handpose.structures.prediction_checks import PredictionsError
-from handpose.structures.prediction_sources import from_hamer, from_interhand, from_mano, from_mediapipe
+from handpose.structures.prediction_sources import from_interhand, from_joints, from_mano
 from handpose.structures.predictions import Predictions
 from handpose.structures.predictions_file import load_predictions, save_predictions
 from handpose.structures.sequence import HandSequence
@@ -21,8 +22,10 @@ __all__ = [
     'fill_masked_values',
     'from_hamer',
     'from_interhand',
+    'from_joints',
     'from_mano',
     'from_mediapipe',
+    'from_wilor',
     'infer_missing_joints',
     'interleaved_clips',
     'load_predictions',

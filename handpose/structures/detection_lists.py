@@ -14,27 +14,48 @@ from handpose.structures.prediction_checks import PredictionsError
 MAX_HANDS = 2
 
 
-def hands_as_arrays(landmarks: Sequence[Any], handedness: Any, score: Any) -> tuple[NDArray, NDArray, NDArray | None]:
+def hands_as_arrays(
+    world_landmarks: Sequence[Any], handedness: Any, score: Any, landmarks: Any
+) -> tuple[NDArray, NDArray, NDArray | None, NDArray | None]:
     """Converts lists of hands per frame to arrays.
 
     Args:
-        landmarks: T items, each a list of 0 to 2 hands (21, 3), or one hand, or None or [] for no hand.
+        world_landmarks: T items, each a list of 0 to 2 hands (21, 3), or one hand, or None or [] for no hand.
         handedness: one name; one a frame; or a list of names for each frame, as many as hands.
         score: as handedness, numbers; or None.
+        landmarks: as world_landmarks, of the same hands, or None.
 
     Returns:
-        Landmarks (T, 2, 21, 3) with NaN where there is no hand, handedness (T, 2) with '', score (T, 2) or None.
+        World landmarks (T, 2, 21, 3) with NaN where there is no hand, handedness (T, 2) with '', score (T, 2) or None,
+        landmarks (T, 2, 21, 3) or None.
 
     Raises:
-        PredictionsError: an item that is no list of hands, or names that are not as many; it names the frame.
+        PredictionsError: an item that is no list of hands, or names or landmarks that are not as many; it names the
+            frame.
     """
-    frames = [_hands_of(item, t) for t, item in enumerate(landmarks)]
+    frames = [_hands_of(item, t, 'world_landmarks') for t, item in enumerate(world_landmarks)]
+    names = _per_hand('handedness', handedness, frames, '')
+    score = None if score is None else _per_hand('score', score, frames, 0.0)
+    if landmarks is None:
+        return _as_array(frames), names, score, None
+    shown = [_hands_of(item, t, 'landmarks') for t, item in enumerate(landmarks)]
+    if len(shown) != len(frames):
+        raise PredictionsError(f'landmarks must have {len(frames)} frames, as world_landmarks has, got {len(shown)}')
+    for t, (hands, others) in enumerate(zip(frames, shown, strict=True)):
+        if len(hands) != len(others):
+            raise PredictionsError(
+                f'frame {t} has {len(hands)} hands in world_landmarks and {len(others)} in landmarks'
+            )
+    return _as_array(frames), names, score, _as_array(shown)
+
+
+def _as_array(frames: list[list[NDArray]]) -> NDArray:
+    """(T, 2, 21, 3) with NaN where there is no hand."""
     points = np.full((len(frames), MAX_HANDS, 21, 3), np.nan)
     for t, hands in enumerate(frames):
         for h, hand in enumerate(hands):
             points[t, h] = hand
-    names = _per_hand('handedness', handedness, frames, '')
-    return points, names, None if score is None else _per_hand('score', score, frames, 0.0)
+    return points
 
 
 def as_integers(name: str, values: ArrayLike) -> NDArray:
@@ -127,9 +148,9 @@ def is_ragged(landmarks: Any) -> bool:
         return True
 
 
-def _hands_of(item: Any, t: int) -> list[NDArray]:
+def _hands_of(item: Any, t: int, name: str) -> list[NDArray]:
     """A list of hands (21, 3) of one frame."""
-    expected = f'frame {t} of world_landmarks must be a list of 0 to {MAX_HANDS} hands of 21 points (x, y, z)'
+    expected = f'frame {t} of {name} must be a list of 0 to {MAX_HANDS} hands of 21 points (x, y, z)'
     if item is None:
         return []
     if not isinstance(item, (list, tuple, np.ndarray)):
@@ -166,3 +187,41 @@ def _per_hand(name: str, values: Any, frames: list[list[NDArray]], empty: str | 
         return result.astype(float) if isinstance(empty, float) else result.astype(str)
     except (ValueError, TypeError):
         raise PredictionsError(f'{name} must be numbers, got {result.ravel()[0]!r}') from None
+
+
+def frame_times(num_frames: int, timestamps: ArrayLike | None, fps: float | None) -> NDArray:
+    """Makes the times of the frames.
+
+    Args:
+        num_frames: T.
+        timestamps: (T,) seconds, or None.
+        fps: frames per second, or None.
+
+    Returns:
+        (T,) seconds.
+
+    Raises:
+        PredictionsError: neither or both of timestamps and fps, or a rate that is not positive.
+    """
+    if (timestamps is None) == (fps is None):
+        raise PredictionsError('give either timestamps (T,) in seconds or fps')
+    if fps is None:
+        return np.asarray(timestamps)
+    rate = numbers('fps', fps)
+    if rate.ndim or not 0 < rate < np.inf:
+        raise PredictionsError(f'fps must be a positive number, got {rate}')
+    return np.arange(num_frames) / rate
+
+
+def check_shapes(arrays: dict[str, tuple[NDArray, tuple[int, ...]]]) -> None:
+    """Refuses arrays of other shapes than expected.
+
+    Args:
+        arrays: {name: (array, shape)}.
+
+    Raises:
+        PredictionsError: names the array.
+    """
+    for name, (array, shape) in arrays.items():
+        if array.shape != shape:
+            raise PredictionsError(f'{name} must have shape {shape}, got {array.shape}')

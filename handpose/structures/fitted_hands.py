@@ -19,6 +19,7 @@ from handpose.structures.prediction_checks import PredictionsError
 from handpose.structures.predictions import Predictions
 
 CHUNK = 500  # frames fitted at a time; what a longer track needs of memory does not grow
+SHAPE_FRAMES = 200  # frames that tell the shape of a longer track
 
 
 @dataclass(frozen=True, eq=False)
@@ -155,7 +156,7 @@ class _Track:
 
     def shape(self, frames: NDArray) -> torch.Tensor:
         """Fits the shape to frames spread evenly over the track."""
-        spread = frames[np.linspace(0, len(frames) - 1, CHUNK).round().astype(np.int64)]
+        spread = frames[np.linspace(0, len(frames) - 1, SHAPE_FRAMES).round().astype(np.int64)]
         return self.fit(spread).hand_shape
 
 

@@ -1,6 +1,6 @@
-"""Converters from the output of well-known estimators and datasets to `Predictions`.
+"""Converters from arrays of joints or hand-model parameters to `Predictions`.
 
-Legend: T frames, H hands, N detections, J joints. Every converter takes either `timestamps` (T,) in seconds or `fps`.
+Legend: T frames, H hands, J joints. Every converter takes either `timestamps` (T,) in seconds or `fps`.
 """
 
 from typing import Any
@@ -10,165 +10,93 @@ import torch
 from numpy.typing import ArrayLike, NDArray
 
 from handpose.hands.model import HandModel
-from handpose.hands.sides import SIDE_LABELS, Side
-from handpose.structures.detection_lists import as_integers, flags, hands_as_arrays, is_ragged, numbers
+from handpose.hands.sides import Side
+from handpose.structures.detection_lists import check_shapes, frame_times, numbers
 from handpose.structures.prediction_checks import PredictionsError, sides_as_numbers
 from handpose.structures.predictions import Predictions
 
 _MIRROR = np.array([-1.0, 1.0, 1.0])
-HAMER_FOCAL_PER_PIXEL = 5000 / 256  # HaMeR's focal length for each pixel of the longer side of the image
 
 
-def from_mediapipe(
-    world_landmarks: Any,
-    handedness: Any,
+def from_joints(
+    joints: ArrayLike,
+    hand_side: ArrayLike,
+    joint_order: str,
+    unit: str,
+    frame: str,
+    valid: ArrayLike | None = None,
     timestamps: ArrayLike | None = None,
     fps: float | None = None,
-    score: Any = None,
-    swap_handedness: bool = False,
-    source: str = 'MediaPipe',
+    confidence: ArrayLike | None = None,
+    joints_2d: ArrayLike | None = None,
+    boxes: ArrayLike | None = None,
+    track_ids: ArrayLike | None = None,
+    scale: str = 'metric',
+    intrinsics: ArrayLike | None = None,
+    image_size: ArrayLike | None = None,
+    source: str = '',
     licence: str = '',
 ) -> Predictions:
-    """Converts MediaPipe's hand *world* landmarks.
-
-    They are in metres, in axes parallel to the camera's, with an origin in each hand. They do not tell where the hand
-    is, so the result is in frame 'wrist': the wrist is subtracted. MediaPipe's 21 landmarks are in the common order.
-    Frames that are NaN or all zeros are missing.
+    """Converts joints in any named order, in which single joints may be missing.
 
     Args:
-        world_landmarks: (T, 21, 3), or (T, H, 21, 3) in whatever order MediaPipe listed the hands; or a list with a
-            list of 0 to 2 hands (21, 3) for each frame, [] or None for none. handedness and score are then one for all,
-            one a frame, or a list for each frame.
-        handedness: 'left' or 'right' in any case; for several hands one a hand (H,), or one a detection (T, H) with ''
-            for none; for (T, 21, 3) also (T,). Detections go to the index of their side.
+        joints: (T, H, J, 3), or (T, J, 3) of one hand, with all arrays below. A joint that is NaN is missing.
+        hand_side: (H,) 'left' / 'right' or 0 / 1.
+        joint_order: a key of `handpose.hands.JOINT_ORDERS`, such as 'common', 'nyu', 'icvl', 'shrec' or 'mocap_17'.
+        unit: of the joints: 'metre', 'centimetre' or 'millimetre'.
+        frame: 'camera' or 'wrist'.
+        valid: (T, H) bool, default: where any joint is given.
         timestamps: (T,) seconds; or `fps`.
         fps: frames per second; or `timestamps`.
-        score: one number a detection, from 0 to 1, in the shapes of handedness; it becomes the confidence. Of two
-            detections of one side in a frame the surer one is kept, without scores the first.
-        swap_handedness: the old `mp.solutions.hands` names hands as if the image were mirrored: True for its output
-            on images that are not.
+        confidence: (T, H, J) from 0 to 1, or None.
+        joints_2d: (T, H, J, 2) pixels, or None.
+        boxes: (T, H, 4) xyxy pixels, or None.
+        track_ids: (T, H) whole numbers, or None.
+        scale: as in `Predictions`.
+        intrinsics: as in `Predictions`.
+        image_size: as in `Predictions`.
         source: text about where the predictions come from.
         licence: text about what may be done with them.
 
     Returns:
-        Predictions in frame 'wrist'.
+        Predictions in `frame`.
 
     Raises:
         PredictionsError: shapes or names that do not fit; neither or both of timestamps and fps.
     """
-    if is_ragged(world_landmarks):
-        world_landmarks, handedness, score = hands_as_arrays(world_landmarks, handedness, score)
-    points = numbers('world_landmarks', world_landmarks)
-    if points.ndim not in (3, 4) or points.shape[-2:] != (21, 3):
-        raise PredictionsError(f'world_landmarks must have shape (T, 21, 3) or (T, H, 21, 3), got {points.shape}')
-    try:
-        names = np.asarray(handedness).astype(str)
-    except ValueError:
-        raise PredictionsError('handedness must be an array of names: lists of one length') from None
-    score = None if score is None else numbers('score', score)
-    if points.ndim == 3:
-        points, names, score = points[:, None], names.reshape(-1, 1), None if score is None else score.reshape(-1, 1)
-    names = np.char.lower(_broadcast('handedness', names, points.shape[:2]))
-    score = None if score is None else _broadcast('score', score, points.shape[:2])
-    with_hand = np.isfinite(points).all((2, 3)) & (points != 0).any((2, 3)) & (names != '')
-    sides = sides_of(names[with_hand])
-    frames = np.nonzero(with_hand)[0]
-    wrist_first = points[with_hand] - points[with_hand][:, :1]
-    return _arrange(
-        wrist_first,
-        frames,
-        1 - sides if swap_handedness else sides,
-        len(points),
-        None if score is None else score[with_hand],
-        dict(timestamps=_times(len(points), timestamps, fps), frame='wrist', source=source, licence=licence),
+    points = numbers('joints', joints)
+    one_hand = points.ndim == 3
+
+    def with_hands(name: str, values: ArrayLike | None) -> NDArray | None:
+        array = None if values is None else np.asarray(values)
+        if array is not None and array.ndim == 0:
+            raise PredictionsError(f'{name} must be an array with a value for each frame, got {array}')
+        return array[:, None] if array is not None and one_hand else array
+
+    points = points[:, None] if one_hand else points
+    if points.ndim != 4:
+        raise PredictionsError(f'joints must have shape (T, H, J, 3), or (T, J, 3) of one hand, got {points.shape}')
+    given = np.isfinite(points).all(3)
+    known = np.asarray(given.any(2) if valid is None else with_hands('valid', valid))
+    return Predictions.from_arrays(
+        joints=points,
+        valid=known,
+        timestamps=frame_times(len(points), timestamps, fps),
+        hand_side=hand_side,
+        joint_order=joint_order,
+        unit=unit,
+        frame=frame,
+        confidence=with_hands('confidence', confidence),
+        intrinsics=intrinsics,
+        image_size=image_size,
+        source=source,
+        licence=licence,
+        scale=scale,
+        joints_2d=with_hands('joints_2d', joints_2d),
+        joints_valid=None if given.all() else given,
+        boxes=with_hands('boxes', boxes),
+        track_ids=with_hands('track_ids', track_ids),
     )
-
-
-def from_hamer(
-    keypoints_3d: ArrayLike,
-    cam_t: ArrayLike,
-    is_right: ArrayLike,
-    frame_index: ArrayLike,
-    image_size: ArrayLike,
-    num_frames: int | None = None,
-    timestamps: Any = None,
-    fps: float | None = None,
-    score: ArrayLike | None = None,
-    focal_length: float | None = None,
-    camera_focal_length: float | None = None,
-    source: str = 'HaMeR',
-    licence: str = '',
-) -> Predictions:
-    """Converts HaMeR's (or WiLoR's) output: one row a detected hand, in frame 'camera'.
-
-    HaMeR predicts every hand as a right one and moves it by a translation for a camera of very long focal length. So
-    x of left hands is negated here before the translation is added. (The keypoints that HaMeR's demo saves are not
-    negated: give the model's own output.) Its 21 keypoints are in the common order.
-
-    Args:
-        keypoints_3d: (N, 21, 3) metres, `pred_keypoints_3d`.
-        cam_t: (N, 3) metres, `pred_cam_t_full`, for the whole image.
-        is_right: (N,) 1 or 0.
-        frame_index: (N,) the frame of each row, from 0: whole numbers, also as floats or strings of digits.
-        image_size: (width, height) of the frames in pixels.
-        num_frames: T, default the last frame_index + 1, or as many as timestamps.
-        timestamps: (T,) seconds; or `fps`.
-        fps: frames per second; or `timestamps`.
-        score: (N,) from 0 to 1. Of two rows of one side in a frame the surer one is kept, without scores the first.
-        focal_length: that cam_t was computed with, pixels; default HaMeR's, 5000 / 256 of the longer side.
-        camera_focal_length: the camera's own, pixels, if known: depths are scaled to it, which leaves the projection
-            as it is. Without it, hands lie tens of metres away.
-        source: text about where the predictions come from.
-        licence: text about what may be done with them.
-
-    Returns:
-        Predictions in frame 'camera'.
-
-    Raises:
-        PredictionsError: shapes that do not fit; neither or both of timestamps and fps.
-    """
-    points, shift = numbers('keypoints_3d', keypoints_3d), numbers('cam_t', cam_t)
-    right, frames = flags('is_right', is_right), as_integers('frame_index', frame_index)
-    rows = len(points)
-    _check_shapes(
-        dict(keypoints_3d=(points, (rows, 21, 3)), cam_t=(shift, (rows, 3)), is_right=(right, (rows,)))
-        | dict(frame_index=(frames, (rows,)), image_size=(np.asarray(image_size), (2,)))
-    )
-    if num_frames is None:
-        num_frames = len(timestamps) if timestamps is not None else int(frames.max(initial=-1)) + 1
-    if rows and not 0 <= frames.min() <= frames.max() < num_frames:
-        raise PredictionsError(f'frame_index must be from 0 to {num_frames - 1}, got {frames.min()} to {frames.max()}')
-    image_size = numbers('image_size', image_size)
-    _check_focal_lengths(dict(focal_length=focal_length, camera_focal_length=camera_focal_length))
-    focal_length = focal_length or HAMER_FOCAL_PER_PIXEL * max(image_size)
-    if camera_focal_length:
-        shift = shift * (1, 1, camera_focal_length / focal_length)
-        focal_length = camera_focal_length
-    points = np.where(right[:, None, None] == Side.RIGHT, points, points * _MIRROR) + shift[:, None]
-    found = np.isfinite(points).all((1, 2))  # a row with NaN is no hand
-    points, frames, right = points[found], frames[found], right[found]
-    centre = np.asarray(image_size) / 2
-    return _arrange(
-        points,
-        frames,
-        right,
-        num_frames,
-        None if score is None else numbers('score', score).reshape(-1)[found],
-        dict(
-            timestamps=_times(num_frames, timestamps, fps),
-            frame='camera',
-            intrinsics=[[focal_length, 0, centre[0]], [0, focal_length, centre[1]], [0, 0, 1]],
-            image_size=image_size,
-            source=source,
-            licence=licence,
-        ),
-    )
-
-
-def _check_focal_lengths(values: dict[str, float | None]) -> None:
-    for name, value in values.items():
-        if value is not None and not (np.ndim(numbers(name, value)) == 0 and 0 < value < np.inf):
-            raise PredictionsError(f'{name} must be a positive number of pixels, got {value!r}')
 
 
 def from_mano(
@@ -229,7 +157,7 @@ def from_mano(
             f'hand_pose must have 16 rotations a hand, and hand_shape (H, 10) or (T, H, 10) numbers, got '
             f'{tuple(pose.shape)} and {shape.shape}'
         )
-    _check_shapes({'hand_transl': (transl, (frames, hands, 3))})
+    check_shapes({'hand_transl': (transl, (frames, hands, 3))})
     betas = torch.as_tensor(shape, dtype=torch.float32).expand(frames, hands, 10)
     shift = torch.as_tensor(transl, dtype=torch.float32)
     finite = pose.isfinite().flatten(2).all(2) & betas.isfinite().all(2) & shift.isfinite().all(2)
@@ -243,7 +171,7 @@ def from_mano(
     joints = joints - joints[:, :, :1] if frame == 'wrist' else joints + shift[:, :, None].numpy()
     valid = finite.numpy() if valid is None else np.asarray(valid)
     return Predictions(
-        joints, valid & finite.numpy(), _times(len(joints), timestamps, fps), side, frame, confidence, intrinsics,
+        joints, valid & finite.numpy(), frame_times(len(joints), timestamps, fps), side, frame, confidence, intrinsics,
         image_size, source, licence,
     )  # fmt: skip
 
@@ -304,7 +232,7 @@ def from_interhand(
     return Predictions.from_arrays(
         joints=points,
         valid=complete,
-        timestamps=_times(len(points), timestamps, fps),
+        timestamps=frame_times(len(points), timestamps, fps),
         hand_side=sides,
         joint_order='interhand',
         unit='millimetre',
@@ -312,74 +240,3 @@ def from_interhand(
         source=source,
         licence=licence,
     )
-
-
-def sides_of(names: NDArray) -> NDArray:
-    """Converts names of sides.
-
-    Args:
-        names: (N,) 'left' / 'right'.
-
-    Returns:
-        (N,) int64, values of `Side`.
-
-    Raises:
-        PredictionsError: another name.
-    """
-    unknown = sorted(set(names.tolist()) - set(SIDE_LABELS))
-    if unknown:
-        raise PredictionsError(f"handedness must be 'left' or 'right' (or '' for no hand), got {unknown[0]!r}")
-    return np.array([SIDE_LABELS.index(name) for name in names.tolist()], np.int64)
-
-
-def _arrange(
-    points: NDArray,
-    frames: NDArray,
-    sides: NDArray,
-    num_frames: int,
-    score: NDArray | None,
-    arguments: dict[str, Any],
-) -> Predictions:
-    """Puts N detections at the indices of their frames and sides; a side that never occurs is left out."""
-    if not len(points):
-        raise PredictionsError('there is no hand in any frame, so there is nothing to refine')
-    order = np.arange(len(points)) if score is None else np.argsort(-score, kind='stable')
-    joints, valid = np.full((num_frames, 2, 21, 3), np.nan), np.zeros((num_frames, 2), bool)
-    confidence = np.zeros((num_frames, 2, 21))
-    for n in order:
-        index = frames[n], sides[n]
-        if not valid[index]:
-            joints[index], valid[index] = points[n], True
-            confidence[index] = 1 if score is None else score[n]
-    hands = sorted(set(sides.tolist()))
-    return Predictions(
-        joints[:, hands],
-        valid[:, hands],
-        hand_side=np.array(hands),
-        confidence=None if score is None else confidence[:, hands],
-        **arguments,
-    )
-
-
-def _times(num_frames: int, timestamps: ArrayLike | None, fps: float | None) -> NDArray:
-    if (timestamps is None) == (fps is None):
-        raise PredictionsError('give either timestamps (T,) in seconds or fps')
-    if fps is None:
-        return np.asarray(timestamps)
-    rate = numbers('fps', fps)
-    if rate.ndim or not 0 < rate < np.inf:
-        raise PredictionsError(f'fps must be a positive number, got {rate}')
-    return np.arange(num_frames) / rate
-
-
-def _broadcast(name: str, values: NDArray, shape: tuple[int, ...]) -> NDArray:
-    """One value a hand, or one a detection, as one a detection."""
-    if values.shape not in (shape, shape[1:], (), (1, 1)):
-        raise PredictionsError(f'{name} must have shape (T, H) = {shape} or (H,), got {values.shape}')
-    return np.broadcast_to(values, shape)
-
-
-def _check_shapes(arrays: dict[str, tuple[NDArray, tuple[int, ...]]]) -> None:
-    for name, (array, shape) in arrays.items():
-        if array.shape != shape:
-            raise PredictionsError(f'{name} must have shape {shape}, got {array.shape}')

@@ -13,11 +13,13 @@ from handpose.video.crop import crop_square
 from handpose.video.frames_at_times import VideoFrames
 from handpose.video.letterbox import letterbox
 from handpose.video.reader import VideoFrame, VideoReader
+from handpose.video.seeking import SeekableVideo
 from handpose.video.timing import frame_period
 from handpose.video.writer import VideoWriter, save_clip_video
 
 __all__ = [
     'CameraReader',
+    'SeekableVideo',
     'VideoError',
     'VideoFrame',
     'VideoFrames',

@@ -112,6 +112,24 @@ class PyAVDecoder:
             quarters = round(frame.rotation / 90) % 4
             yield time, np.ascontiguousarray(np.rot90(image, quarters)) if quarters else image
 
+    def seek(self, time: float) -> bool:
+        """Goes to the keyframe before a time; `frames` must be called again.
+
+        Args:
+            time: presentation time of the container in seconds.
+
+        Returns:
+            Whether the container allows it.
+        """
+        unit = self._stream.time_base
+        if unit is None:
+            return False
+        try:
+            self._container.seek(round(time / unit), stream=self._stream)
+        except self._errors:
+            return False
+        return True
+
     def close(self) -> None:
         """Closes the file."""
         self._container.close()

@@ -260,7 +260,7 @@ def _paint_labels(
 
 
 def line_width(image: NDArray) -> int:
-    """Width of lines that suits an image: 2 pixels at 640x480, 11 at 3840x2160.
+    """Width of lines that suits an image: at least 2 pixels, 11 at 3840x2160.
 
     Args:
         image: (h, w, 3).
@@ -268,7 +268,7 @@ def line_width(image: NDArray) -> int:
     Returns:
         Pixels.
     """
-    return max(1, round(np.hypot(*image.shape[:2]) / 400))
+    return max(2, round(np.hypot(*image.shape[:2]) / 400))
 
 
 def letter_height(image: NDArray) -> int:

@@ -51,7 +51,7 @@ class ComparisonVideo:
         self.positions = [_positions(version) for version in self.versions]
         self.centre = _view_centre(self.positions[1], after.valid, fixed=after.frame == 'wrist')
         spread = np.abs(self.positions[1] - self.centre[:, None, None])[after.valid]
-        self.scale = 0.45 * panel / max(np.percentile(spread, 99) if len(spread) else 0.1, 0.02)
+        self.scale = 0.45 * panel / max(np.nanpercentile(spread, 99) if len(spread) else 0.1, 0.02)
         self.paper = _paper(panel, self.scale)
 
     def draw(self, t: int, video_frame: np.ndarray | None = None) -> np.ndarray:
@@ -99,13 +99,24 @@ class ComparisonVideo:
         return put_label(image, ', '.join(words), (6, image.shape[0]), (255, 190, 90)) if words else image
 
 
+def hand_offsets(predictions: Predictions) -> np.ndarray:
+    """Where hands are shown: two hands relative to their wrists have no common place, and are shown side by side.
+
+    Args:
+        predictions: of H hands.
+
+    Returns:
+        (H, 3) metres to add to the joints.
+    """
+    offsets = np.zeros((len(predictions.hand_side), 3))
+    if predictions.frame == 'wrist' and len(offsets) == 2:
+        offsets[:, 0] = -_APART, _APART
+    return offsets
+
+
 def _positions(predictions: Predictions) -> np.ndarray:
-    """(T, H, 21, 3) float64; two hands relative to their wrists are shown side by side."""
-    joints = predictions.joints.astype(np.float64)
-    if predictions.frame == 'wrist' and joints.shape[1] == 2:
-        joints[:, 0, :, 0] -= _APART
-        joints[:, 1, :, 0] += _APART
-    return joints
+    """(T, H, 21, 3) float64, where they are shown."""
+    return predictions.joints.astype(np.float64) + hand_offsets(predictions)[:, None]
 
 
 def _view_centre(joints: np.ndarray, valid: np.ndarray, fixed: bool) -> np.ndarray:
@@ -116,7 +127,7 @@ def _view_centre(joints: np.ndarray, valid: np.ndarray, fixed: bool) -> np.ndarr
         return np.zeros((frames, 3))
     middle = np.full((frames, 3), np.nan)
     for t in np.flatnonzero(annotated):
-        middle[t] = joints[t, valid[t]].mean((0, 1))
+        middle[t] = np.nanmean(joints[t, valid[t]], (0, 1))  # NaN where a joint is not given
     if fixed:
         return np.tile(np.median(middle[annotated], axis=0), (frames, 1))
     at = np.flatnonzero(annotated)

@@ -55,7 +55,7 @@ def stored_name(entry: ZooEntry) -> str:
     return f'{stem.removesuffix(ending)}{ending}{suffix}'
 
 
-def fault(path: Path, entry: ZooEntry) -> str | None:
+def file_problem(path: Path, entry: ZooEntry) -> str | None:
     """Compares a file with its entry.
 
     Args:
@@ -122,7 +122,7 @@ def store(entry: ZooEntry, blocks: Iterable[bytes], where: str, folder: Path) ->
 
 
 @contextmanager
-def only_writer(folder: Path) -> Iterator[None]:
+def writer_lock(folder: Path) -> Iterator[None]:
     """Lets one process at a time write into the folder; others wait. The lock of a killed process is free.
 
     Where the file system has no locks, a warning says so: files are still written atomically, but several processes

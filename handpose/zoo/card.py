@@ -41,7 +41,7 @@ def rows(entry: ZooEntry) -> list[tuple[str, str]]:
         *((metric_title(metric), f'{metric_text(metric)}; reproduce: {metric.command}') for metric in entry.metrics),
         ('config', entry.config),
         ('reproduce the weights', entry.training),
-        ('licence', ' '.join(filter(None, (f'{entry.licence},', commercial(entry), entry.licence_url)))),
+        ('licence', ', '.join(filter(None, (entry.licence, commercial(entry), entry.licence_url)))),
         ('citation', entry.citation),
         ('file', f'{stored_name(entry)}, {size(entry)}'),
         ('sha256', entry.sha256),
@@ -66,8 +66,9 @@ def metric_title(metric: ZooMetric) -> str:
 
 
 def metric_text(metric: ZooMetric) -> str:
-    """A number with its unit."""
-    return f'{metric.value:g} {metric.unit}'.rstrip()
+    """A number with its unit, and the baselines."""
+    baseline = f'({metric.baseline})' if metric.baseline else ''
+    return ' '.join(filter(None, (f'{metric.value:g}', metric.unit, baseline)))
 
 
 def zoo_markdown(index: ZooIndex) -> str:

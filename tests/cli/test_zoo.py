@@ -1,7 +1,7 @@
 """The command `handpose zoo`, with a stand-in index and a server on 127.0.0.1."""
 
 import pytest
-from zoo_server import described, good, serve, write_index
+from zoo_server import good, make_entry, serve, write_index
 
 from handpose.cli import main, zoo
 from handpose.zoo import fetch
@@ -20,8 +20,8 @@ def index(tmp_path, monkeypatch):
         server.answers |= {'/free': [good(FREE)], '/bound': [good(BOUND)]}
         found = write_index(
             tmp_path,
-            free=described(FREE, [server.url + '/free'], file='free.tflite'),
-            bound=described(
+            free=make_entry(FREE, [server.url + '/free'], file='free.tflite'),
+            bound=make_entry(
                 BOUND, [server.url + '/bound'], file='bound.tflite', commercial_use=False, licence='CC-BY-NC-4.0'
             ),
         )
@@ -54,7 +54,7 @@ def test_get_list_verify(index, tmp_path, capsys):
     run('list')
     assert capsys.readouterr().out.count(' no ') == 1
     run('verify')
-    assert capsys.readouterr().out.count('good') == 2
+    assert capsys.readouterr().out.count(' is right\n') == 2
     paths['free'].write_bytes(FREE[:-1] + b'x')
     error = fails(capsys, 1, 'verify')
     assert 'error: damaged: free; `handpose zoo get NAME` downloads a file again' in error

@@ -17,7 +17,7 @@ from handpose.datasets.io.plausibility import (
     plausible_joints,
     possible_parameters,
 )
-from handpose.datasets.io.pose_recordings import FittedHands, has_step, usable_fits, without_other_rates
+from handpose.datasets.io.pose_recordings import RecordedHands, has_step, usable_fits, without_other_rates
 
 HANDS = hand_joints(10, 1, 0)  # (10, 21, 3) metres
 VALID = np.ones((10, 21), bool)
@@ -153,7 +153,7 @@ def test_view():
 
 def fits(wrist_error):
     wrist = HANDS[:, None, 0] + np.array(wrist_error)[:, None, None] * (1.0, 0, 0)
-    return FittedHands(np.zeros((10, 1, 16, 3)), np.zeros((10, 1, 10)), wrist, np.ones((10, 1), bool))
+    return RecordedHands(np.zeros((10, 1, 16, 3)), np.zeros((10, 1, 10)), wrist, np.ones((10, 1), bool))
 
 
 def test_fits_are_judged_by_frame():

@@ -8,7 +8,7 @@ from scipy.spatial.transform import Rotation
 
 from handpose.export import ExportError, export
 from handpose.export.bvh import euler_angles
-from handpose.export.motion import Y_UP, regular_motions, time_line
+from handpose.export.motion import Y_UP, TimeLine, regular_motions
 from handpose.hands import MANO_JOINTS, HandModel
 from handpose.structures import Predictions
 from handpose.structures.fitted_hands import fit_predictions
@@ -85,7 +85,8 @@ def test_timestamps_of_a_variable_rate_are_resampled(tmp_path):
     report = export(predictions, tmp_path / 'x.bvh')
     assert any('frame rate varies' in note for note in report.notes)
     motions, _ = regular_motions(fit_predictions(predictions))
-    times, period = time_line(predictions.timestamps)
+    line = TimeLine.over(predictions.timestamps)
+    times, period = line.times, line.period
     assert (
         len(motions[0]) == len(times)
         and motions[0].valid.all()

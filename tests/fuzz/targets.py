@@ -193,7 +193,9 @@ def _own_files(root):
     root.mkdir()
     joints = np.stack([ho3d_files.common(t) for t in range(3)])[:, None].astype(np.float32)
     arrays = dict(joints=joints, valid=np.ones((3, 1), bool), timestamps=np.arange(3) / 30, hand_side=['right'],
-                  frame='camera', unit='metre', joint_order='common')  # fmt: skip
+                  frame='camera', unit='metre', joint_order='common', scale='relative', joints_2d=100 * joints[..., :2],
+                  joints_valid=np.ones((3, 1, 21), bool), joints_inferred=np.zeros((3, 1, 21), bool),
+                  boxes=np.tile([0.0, 0, 9, 9], (3, 1, 1)), track_ids=np.zeros((3, 1), int))  # fmt: skip
     np.savez(root / 'predictions.npz', **arrays)
     motion = dict(joints=joints[:, 0], frame_valid=np.ones(3, bool), sequence_names=['subject/a'],
                   sequence_lengths=[3], fps=30.0, hand_side=['right'])  # fmt: skip
@@ -271,15 +273,24 @@ def _conversions(root):
                   'handedness': [['Right', 'Left'], ['Right'], []], 'fps': 30}  # fmt: skip
     hamer = dict(keypoints_3d=np.stack([hand - hand[0]] * 2), cam_t=np.full((2, 3), 20.0), is_right=np.ones(2),
                  frame_index=np.arange(2), image_size=np.array([640, 480]), fps=30.0)  # fmt: skip
+    wilor = hamer | dict(boxes=np.tile([0.0, 0, 9, 9], (2, 1)))
+    shown = mediapipe | {'landmarks': [(5 * hand[:, :2]).tolist(), None, (5 * hand[:, :2]).tolist()],
+                         'image_size': [640, 480]}  # fmt: skip
+    joints = dict(joints=hand[None], hand_side=['right'], joint_order='common', unit='metre', frame='camera', fps=30.0)
     mano = dict(hand_pose=np.zeros((2, 1, 16, 3)), hand_shape=np.zeros((1, 10)), hand_transl=np.full((2, 1, 3), 0.5),
                 hand_side=['right'], fps=30.0)  # fmt: skip
     root.mkdir()
     np.savez(root / 'hamer.npz', **hamer)
     np.savez(root / 'mano.npz', **mano)
+    np.savez(root / 'wilor.npz', **wilor)
+    np.savez(root / 'joints.npz', **joints)
     files = {
         'mediapipe': put(root / 'mediapipe.json', mediapipe),
         'mediapipe detections': put(root / 'detections.json', detections),
+        'mediapipe landmarks': put(root / 'landmarks.json', shown),
         'hamer': root / 'hamer.npz',
+        'wilor': root / 'wilor.npz',
+        'joints': root / 'joints.npz',
         'mano': root / 'mano.npz',
     }
 

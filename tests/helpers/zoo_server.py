@@ -15,15 +15,17 @@ TEXTS = ('title', 'summary', 'preprocessing', 'output', 'units', 'joint_order', 
 class FileServer:
     """Answers with what `answers` has for a path, and keeps the requests."""
 
-    def __init__(self, address):
-        self.url = f'http://{address[0]}:{address[1]}'
+    def __init__(self, address, scheme):
+        self.url = f'{scheme}://{address[0]}:{address[1]}'
         self.answers = {}
         self.requests = []  # (path, value of the header Range)
         self.released = threading.Event()  # ends everything that hangs
 
 
 @contextmanager
-def serve():
+def serve(tls=None):
+    """A running `FileServer`; with an `ssl.SSLContext` it speaks https."""
+
     class Handler(BaseHTTPRequestHandler):
         def do_GET(self):
             files.requests.append((self.path, self.headers.get('Range')))
@@ -36,7 +38,9 @@ def serve():
 
     server = ThreadingHTTPServer(('127.0.0.1', 0), Handler)
     server.daemon_threads = True
-    files = FileServer(server.server_address)
+    files = FileServer(server.server_address, 'https' if tls else 'http')
+    if tls:
+        server.socket = tls.wrap_socket(server.socket, server_side=True)
     thread = threading.Thread(target=server.serve_forever, args=(0.02,), daemon=True)
     thread.start()
     yield files
@@ -81,7 +85,7 @@ def hang(handler, files):
     files.released.wait()
 
 
-def described(data, sources, **values):
+def make_entry(data, sources, **values):
     """An entry of an index for a file that holds `data`."""
     return {
         **{name: f'the {name}' for name in TEXTS},
@@ -97,7 +101,7 @@ def described(data, sources, **values):
 
 
 def write_index(folder, **entries):
-    """An index file with entries from `described`, read."""
+    """An index file with entries from `make_entry`, read."""
     path = folder / 'index.yml'
     path.write_text(yaml.safe_dump({'format': 1, 'entries': entries}, sort_keys=False))
     return read_index(path)

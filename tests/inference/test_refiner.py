@@ -282,7 +282,9 @@ def test_bad_refiners():
         load_refiner(method='savgol')
     with pytest.raises(ValueError, match='give the config it was trained with'):
         load_refiner(__file__)
-    with pytest.raises(ValueError, match=r'no weights none\.safetensors: .* the zoo has no weights with this name'):
+    with pytest.raises(
+        ValueError, match=r'no weights none\.safetensors: .* no estimator with this name in the model zoo'
+    ):
         load_refiner('none.safetensors')
     with pytest.raises(ValueError, match='latency and longest_gap must be at least 0'):
         load_refiner(latency=-1)

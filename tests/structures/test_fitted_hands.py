@@ -53,7 +53,7 @@ def test_unknown_joints():
     known = np.ones((12, 1, 21), bool)
     known[:, :, [3, 7, 19]] = False
     known[3, 0] = False
-    known[3, 0, :2] = True
+    known[3, 0, :3] = True
     joints = np.where(known[..., None], predictions.joints, np.nan)
     partial = Predictions(
         joints, predictions.valid, predictions.timestamps, predictions.hand_side, 'camera', joints_valid=known
@@ -66,13 +66,13 @@ def test_unknown_joints():
     assert np.abs(fitted.joints() - predictions.joints)[there].max() < 0.03
 
 
-def test_no_hand_with_three_joints():
+def test_no_hand_with_four_joints():
     known = np.zeros((4, 1, 21), bool)
-    known[..., :2] = True
+    known[..., :3] = True
     whole = make_predictions(4)
     joints = np.where(known[..., None], whole.joints, np.nan)
     partial = Predictions(joints, whole.valid, whole.timestamps, whole.hand_side, 'camera', joints_valid=known)
-    with pytest.raises(PredictionsError, match='at least 3 known joints'):
+    with pytest.raises(PredictionsError, match='at least 4 known joints'):
         fit_predictions(partial)
 
 
@@ -105,7 +105,7 @@ def test_the_fit_of_any_model_comes_close_where_the_hand_is_a_real_one():
     assert fit.error.mean() < 1e-3 and fit.error.max() < 5e-3
     known = torch.ones(6, 21, dtype=torch.bool)
     known[:, [3, 7]] = False
-    again = fit_hand_model(ProceduralHand(), joints, everywhere, 0, joints_valid=known, hand_shape=fit.hand_shape)
+    again = fit_hand_model(ProceduralHand(), joints, known, 0, hand_shape=fit.hand_shape)
     assert torch.equal(again.hand_shape, fit.hand_shape) and again.error[:, [3, 7]].isnan().all()
 
 

@@ -8,7 +8,15 @@ from predicted_hands import hand_motion
 
 from handpose.geometry import project_points, rotvec_to_rotmat
 from handpose.hands import ProceduralHand, from_common
-from handpose.structures import PredictionsError, from_hamer, from_interhand, from_mano, from_mediapipe
+from handpose.structures import (
+    PredictionsError,
+    from_hamer,
+    from_interhand,
+    from_joints,
+    from_mano,
+    from_mediapipe,
+    from_wilor,
+)
 
 REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', '')) / 'hand_video' / 'mediapipe_world_landmarks.npz'
 
@@ -245,3 +253,126 @@ def test_lists_of_mediapipe_hands():
 def test_lists_of_mediapipe_hands_that_are_refused(landmarks, names, words):
     with pytest.raises(PredictionsError, match=words):
         from_mediapipe(landmarks, names, fps=30)
+
+
+def test_mediapipe_landmarks_become_pixels():
+    """MediaPipe's landmarks are fractions of the image, and go where the detection goes."""
+    left, right = hand_motion(4, 'left'), hand_motion(4, 'right', seed=1)
+    points, image = np.stack([right, left], 1), np.stack([right + 0.3, left + 0.1], 1)
+    names = ['right', 'left']
+    found = from_mediapipe(points, names, fps=30, landmarks=image, image_size=(640, 480))
+    assert found.scale == 'relative' and found.image_size.tolist() == [640, 480]
+    np.testing.assert_allclose(found.joints_2d, (image[:, ::-1, :, :2] * [640, 480]), rtol=1e-5)
+    pixels = image[..., :2] * [640, 480]
+    also = from_mediapipe(points, names, fps=30, landmarks=pixels, landmarks_in_pixels=True)
+    np.testing.assert_array_equal(also.joints_2d, found.joints_2d)
+    one = from_mediapipe(right, 'right', fps=30, landmarks=image[:, 0], image_size=(640, 480))
+    np.testing.assert_array_equal(one.joints_2d, found.joints_2d[:, 1:])
+    listed = from_mediapipe(
+        [[right[0], left[0]], []],
+        [['right', 'left'], []],
+        fps=30,
+        landmarks=[list(image[0]), []],
+        image_size=(640, 480),
+    )
+    np.testing.assert_array_equal(listed.joints_2d[0], found.joints_2d[0])
+
+
+@pytest.mark.parametrize(
+    'changed, words',
+    [
+        (dict(image_size=None), 'become pixels with image_size'),
+        (dict(landmarks=100 * hand_motion(4)), 'must be from 0 to 1, .*landmarks_in_pixels'),
+        (dict(landmarks=hand_motion(3)), r'must have the shape of world_landmarks, \(4, 21, 3\)'),
+        (dict(landmarks=np.ones((4, 21, 4))), 'with 2 or 3 coordinates'),
+        (dict(image_size=640), r'image_size must have shape \(2,\)'),
+    ],
+)
+def test_mediapipe_landmarks_that_are_refused(changed, words):
+    given = dict(landmarks=hand_motion(4), image_size=(640, 480)) | changed
+    with pytest.raises(PredictionsError, match=words):
+        from_mediapipe(hand_motion(4), 'right', fps=30, **given)
+
+
+def test_lists_of_landmarks_must_fit():
+    hands = hand_motion(2)
+    with pytest.raises(PredictionsError, match='frame 1 has 0 hands in world_landmarks and 1 in landmarks'):
+        from_mediapipe([[hands[0]], []], 'Right', fps=30, landmarks=[[hands[0]], [hands[1]]], image_size=(64, 48))
+
+
+def wilor_rows(**changed):
+    """WiLoR-mini's output for a left and a right hand in each of 5 frames, and the pixels of its joints."""
+    hands = np.concatenate([hand_motion(5, 'left'), hand_motion(5, 'right', seed=1)])
+    shift = np.array([0.1, 0.05, 20.0])
+    keypoints = hands - hands.mean(1, keepdims=True)
+    focal = 5000 / 256 * 1280
+    camera = torch.tensor([[focal, 0, 640], [0, focal, 360], [0, 0, 1]], dtype=torch.float64)
+    pixels = project_points(torch.from_numpy(keypoints + shift).double(), camera).numpy()
+    rows = dict(
+        keypoints_3d=keypoints,
+        cam_t=np.tile(shift, (10, 1)),
+        is_right=np.repeat([0.0, 1.0], 5),
+        frame_index=np.tile(np.arange(5), 2),
+        image_size=(1280, 720),
+        keypoints_2d=pixels,
+        boxes=np.concatenate([pixels.min(1), pixels.max(1)], -1),
+        fps=30,
+    )
+    return rows | changed
+
+
+def test_wilor_has_pixels_and_boxes():
+    rows = wilor_rows()
+    found = from_wilor(**rows).check()
+    assert found.scale == 'relative' and found.source == 'WiLoR' and found.valid.all()
+    expected = (rows['keypoints_3d'] + rows['cam_t'][:, None]).reshape(2, 5, 21, 3).swapaxes(0, 1)
+    np.testing.assert_allclose(found.joints, expected, rtol=1e-6)
+    np.testing.assert_allclose(found.joints_2d, rows['keypoints_2d'].reshape(2, 5, 21, 2).swapaxes(0, 1), rtol=1e-5)
+    np.testing.assert_allclose(found.boxes, rows['boxes'].reshape(2, 5, 4).swapaxes(0, 1), rtol=1e-5)
+    projected = from_wilor(**wilor_rows(keypoints_2d=None, boxes=None))
+    np.testing.assert_allclose(projected.joints_2d, found.joints_2d, atol=1e-2)
+    assert projected.boxes is None
+    near = from_wilor(**rows, camera_focal_length=1000)
+    assert near.scale == 'metric' and near.joints[0, 0, 0, 2] < 1
+    np.testing.assert_array_equal(near.joints_2d, found.joints_2d)
+
+
+def test_hamer_gives_left_hands_as_right_ones():
+    rows = wilor_rows()
+    mirror = np.where(rows['is_right'][:, None, None] == 1, [1.0, 1, 1], [-1.0, 1, 1])
+    found = from_hamer(**rows | dict(keypoints_3d=rows['keypoints_3d'] * mirror))
+    np.testing.assert_allclose(found.joints, from_wilor(**rows).joints, rtol=1e-6)
+    assert found.scale == 'relative' and found.source == 'HaMeR'
+
+
+@pytest.mark.parametrize(
+    'changed, words',
+    [
+        (dict(mirrored_left=True), 'keypoints_2d of left hands are not where .*mirrored_left says'),
+        (dict(keypoints_2d=np.random.default_rng(0).uniform(-0.5, 0.5, (10, 21, 2))), 'pixels of the whole image'),
+        (dict(keypoints_2d=np.ones((10, 20, 2))), r'keypoints_2d must have shape \(10, 21, 2\)'),
+        (dict(boxes=np.ones((9, 4))), r'boxes must have shape \(10, 4\)'),
+        (dict(boxes=np.ones((10, 4)) * [5, 5, 1, 1]), 'boxes must be pixels'),
+    ],
+)
+def test_wilor_refuses_what_does_not_fit(changed, words):
+    with pytest.raises(PredictionsError, match=words):
+        from_wilor(**wilor_rows(**changed))
+
+
+def test_joints_in_any_order_with_single_ones_missing():
+    right = hand_motion(6)
+    stored = 1000 * from_common(torch.from_numpy(right), 'ho3d')[0].numpy()
+    stored[2, 16] = np.nan  # the thumb's tip
+    stored[4] = np.nan
+    found = from_joints(stored, 'right', 'ho3d', 'millimetre', 'camera', fps=30).check()
+    assert found.valid[:, 0].tolist() == [t != 4 for t in range(6)]
+    assert np.argwhere(~found.joints_valid[:, 0] & found.valid).tolist() == [[2, 4]]
+    np.testing.assert_allclose(found.joints[:2, 0], right[:2], atol=1e-6)
+    two = np.stack([hand_motion(6, 'left'), right], 1)
+    both = from_joints(two, ['left', 'right'], 'common', 'metre', 'camera', fps=30, track_ids=np.ones((6, 2), int))
+    assert both.joints_valid is None and both.track_ids.shape == (6, 2) and both.scale == 'metric'
+    with pytest.raises(PredictionsError, match=r'joints must have shape \(T, H, J, 3\)'):
+        from_joints(right[0], 'right', 'common', 'metre', 'camera', fps=30)
+    with pytest.raises(PredictionsError, match='confidence must be an array'):
+        from_joints(right, 'right', 'common', 'metre', 'camera', fps=30, confidence=0.5)

@@ -6,9 +6,12 @@ import pytest
 import torch
 from predicted_hands import hand_motion, make_predictions
 
-from handpose.hands import JOINT_ORDERS, from_common
+from handpose.hands import COMMON_JOINTS, JOINT_ORDERS, from_common
+from handpose.hands.joints import permutation_to_common
 from handpose.structures import Predictions, PredictionsError, load_predictions, save_predictions
 from handpose.structures.predictions import PER_HAND
+
+PARTIAL = ('mano', 'assembly101', 'nyu', 'icvl', 'mocap_17')
 
 
 def arrays(frames=10, **changes):
@@ -114,7 +117,7 @@ def test_units_become_metres(tmp_path, unit, factor):
     np.testing.assert_allclose(load_predictions(path).joints[:, 0], hand_motion(10), atol=1e-6)
 
 
-@pytest.mark.parametrize('order', [name for name in JOINT_ORDERS if name not in ('mano', 'assembly101')])
+@pytest.mark.parametrize('order', [name for name in JOINT_ORDERS if name not in PARTIAL])
 def test_orders_become_the_common_one(tmp_path, order):
     common = hand_motion(10)
     confidence = np.random.default_rng(0).random((10, 21, 1))
@@ -124,6 +127,36 @@ def test_orders_become_the_common_one(tmp_path, order):
     back = load_predictions(path)
     np.testing.assert_allclose(back.joints[:, 0], common, atol=1e-6)
     np.testing.assert_allclose(back.confidence[:, 0], confidence[..., 0], atol=1e-6)
+
+
+@pytest.mark.parametrize('order', PARTIAL)
+def test_joints_that_an_order_lacks_are_not_valid(tmp_path, order):
+    common = hand_motion(10)
+    present = [name in JOINT_ORDERS[order] or (order == 'nyu' and name == 'wrist') for name in COMMON_JOINTS]
+    there = from_common(torch.from_numpy(common), order)[0].numpy()
+    if order == 'nyu':  # two points on either side of the wrist
+        there[:, 11], there[:, 12] = common[:, 0] + [0.02, 0.01, 0], common[:, 0] - [0.02, 0.01, 0]
+    valid = with_value(np.ones((10, 1), bool), 4, False)
+    pixels = 100 * there[:, None, :, :2]
+    path = written(tmp_path / 'a.npz', joints=1000 * there[:, None], joint_order=order, valid=valid, joints_2d=pixels)
+    back = load_predictions(path)
+    np.testing.assert_array_equal(back.joints_valid, valid[..., None] & present)
+    np.testing.assert_allclose(back.joints[back.joints_valid], common[:, None][back.joints_valid], atol=1e-6)
+    np.testing.assert_allclose(back.joints_2d, 100 * back.joints[..., :2], atol=1e-4)
+    save_predictions(path, back)
+    np.testing.assert_array_equal(load_predictions(path).joints, back.joints)
+
+
+def test_masks_follow_the_order_of_joints(tmp_path):
+    mask = np.random.default_rng(0).random((10, 1, 21)) < 0.8
+    there = 1000 * from_common(torch.from_numpy(hand_motion(10)), 'ho3d')[0].numpy()[:, None]
+    flags = dict(joints_valid=mask, joints_inferred=mask & (np.arange(21) > 10))
+    back = load_predictions(written(tmp_path / 'a.npz', joints=there, joint_order='ho3d', **flags))
+    np.testing.assert_array_equal(back.joints_valid[:, 0], mask[:, 0, permutation_to_common('ho3d')])
+    inferred = back.joints_inferred[:, 0, [JOINT_ORDERS['ho3d'].index(n) > 10 for n in COMMON_JOINTS]]
+    np.testing.assert_array_equal(
+        inferred, back.joints_valid[:, 0, [permutation_to_common('ho3d')[j] > 10 for j in range(21)]]
+    )
 
 
 @pytest.mark.parametrize('sides', [['right', 'left'], ['Right', 'LEFT'], [1, 0]])

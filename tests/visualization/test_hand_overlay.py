@@ -154,6 +154,28 @@ def test_without_pixels_and_camera_there_is_an_error():
         draw_predictions(gray(), make_predictions(1), 0)
 
 
+def test_a_frame_of_predictions_from_its_pixels():
+    """Without a camera; inferred joints, joints that are not valid, boxes and tracks as they are in the file."""
+    points = np.stack([spread_joints(), spread_joints(380)])[None]
+    masks = np.ones((2, 1, 2, 21), bool)
+    masks[0, 0, 0, 8] = False
+    masks[1] = False
+    masks[1, 0, 1, [3, 4]] = True
+    boxes = np.array([[[80, 60, 280, 320], [360, 60, 600, 320]]])
+    predictions = make_predictions(
+        1, ('left', 'right'), frame='wrist', joints_2d=points, joints_valid=masks[0], joints_inferred=masks[1],
+        boxes=boxes, track_ids=[[4, 7]], confidence=np.where(masks[0], 0.5, 0),
+    )  # fmt: skip
+    drawn = draw_predictions(gray(), predictions, 0, boxes=True)
+    labels = ['left #4 0.50', 'right #7 0.50']
+    expected = draw_hands(
+        gray(), points[0], [0, 1], joints_valid=masks[0, 0], joints_inferred=masks[1, 0], boxes=boxes[0], labels=labels
+    )
+    np.testing.assert_array_equal(drawn, expected)
+    plain = draw_predictions(gray(), predictions, 0, labels=False)
+    assert not changed(plain)[:90].any() and changed(drawn)[60, 80:280].all()
+
+
 def test_labels():
     predictions = make_predictions(1, ('left',), confidence=np.full((1, 1, 21), 0.875))
     assert hand_label(predictions, 0, 0) == 'left 0.88'

@@ -5,6 +5,8 @@ import pytest
 from predicted_hands import make_predictions
 
 from handpose.inference import load_refiner
+from handpose.visualization.draw import FINGER_COLORS
+from handpose.visualization.hand_overlay import draw_hands
 from handpose.visualization.skeleton_video import ComparisonVideo
 from handpose.visualization.traces import busiest, joint_traces
 
@@ -63,6 +65,29 @@ def test_hands_are_drawn_where_they_are_in_the_picture():
     nearest = np.linalg.norm(there[:, None] - pixels, axis=-1).min(0)
     assert nearest.max() < 3
     assert there.min(0) == pytest.approx(pixels.min(0), abs=8) and there.max(0) == pytest.approx(pixels.max(0), abs=8)
+
+
+def test_hands_are_drawn_at_their_pixels_without_a_camera():
+    pixels = np.random.default_rng(0).uniform((40, 40), (280, 200), (10, 1, 21, 2))
+    before, after = (make_predictions(10, frame='wrist', joints_2d=pixels + shift) for shift in (0, 8))
+    video = ComparisonVideo(before, after, panel=200)  # images become 320 wide, as they are
+    plain = np.full((240, 320, 3), 90, np.uint8)
+    drawn = video.draw(3, plain)
+    assert video.over_video and drawn.shape[1] == 640
+    caption = drawn.shape[0] - 240 - 200
+    for left, version in ((0, before), (320, after)):
+        image = drawn[caption : caption + 240, left : left + 320]
+        np.testing.assert_array_equal(image, draw_hands(plain, version.joints_2d[3], [1]))
+
+
+def test_missing_joints_do_not_hide_the_others():
+    valid = np.ones((10, 1, 21), bool)
+    valid[:, :, 4] = False
+    some, whole = make_predictions(10, joints_valid=valid), make_predictions(10)
+    drawn, reference = ComparisonVideo(some, some).draw(3), ComparisonVideo(whole, whole).draw(3)
+    assert 0.8 < (drawn != 24).any(-1).sum() / (reference != 24).any(-1).sum() <= 1.2
+    thumb_tip = (np.array(FINGER_COLORS[0]) == drawn).all(-1).sum() / (FINGER_COLORS[0] == reference).all(-1).sum()
+    assert 0.3 < thumb_tip < 0.95
 
 
 def test_without_a_camera_the_picture_is_shown_beside():

@@ -22,12 +22,14 @@ from handpose.structures import HandSequence
 FOLDER = Path(__file__).parent / 'published'
 # Of each input: the config whose test split it is from, items of that split, and their frames.
 INPUTS = {
-    'deformer_synthetic': ('deformer/synthetic', (0, 40), range(10, 14)),
+    'deformer_synthetic': ('deformer/synthetic', (0, 20), range(10, 14)),
     'htt_synthetic': ('htt/synthetic', (3,), range(0, 48, 6)),
-    'pdtm_synthetic': ('pdtm/synthetic', (0, 25), range(20, 50)),
+    'pdtm_synthetic': ('pdtm/synthetic', (5,), range(20, 50)),
 }
-NOT_STORED = ('extrinsics', 'object_boxes', 'hand_pose', 'hand_shape', 'hand_transl', 'hand_pose_valid', 'verb_label')
-HANDS_SHOWN, DECIMALS = 4, 7
+NOT_STORED = ('extrinsics', 'object_boxes', 'joints_2d', 'joints_2d_valid', 'verb_label') + tuple(
+    f'hand_{part}' for part in ('pose', 'shape', 'transl', 'pose_valid')
+)
+DECIMALS = 7
 
 
 def write_input(name: str, data_root: str) -> None:
@@ -59,11 +61,8 @@ def predict(name: str, estimator: Estimator, batch: HandSequence) -> dict[str, T
     with torch.no_grad():
         if name.startswith('htt'):  # the stored frames are one clip of the network, not a video that is cut into clips
             output = estimator.eval()(batch.images[:, :, 0], batch.intrinsics[:, :, 0])
-            scores = {
-                'object_scores': output.object_logits.softmax(-1),
-                'action_scores': output.action_logits.softmax(-1),
-            }
-            return {'joints_3d': output.joints, **scores}
+            objects, actions = output.object_logits.softmax(-1), output.action_logits.softmax(-1)
+            return {'joints_3d': output.joints, 'object_scores': objects, 'action_scores': actions}
         return {'joints_3d': estimator.eval().predict(batch).require('joints_3d')}
 
 

@@ -7,7 +7,7 @@ import sys
 import pytest
 import safetensors.torch
 import torch
-from zoo_server import described, write_index
+from zoo_server import make_entry, write_index
 
 import handpose
 from handpose.engine import load_config
@@ -40,8 +40,8 @@ def zoo(tmp_path, monkeypatch, published):
     file = tmp_path / 'weights' / published[1].name
     file.parent.mkdir()
     shutil.copy(published[1], file)
-    values = described(file.read_bytes(), [f'package:weights/{file.name}'], file=file.name, kind='estimator')
-    return write_index(tmp_path, small_pdtm=values, net=described(b'x', ['package:net.tflite'])), file
+    values = make_entry(file.read_bytes(), [f'package:weights/{file.name}'], file=file.name, kind='estimator')
+    return write_index(tmp_path, small_pdtm=values, net=make_entry(b'x', ['package:net.tflite'])), file
 
 
 def assert_same(loaded, estimator):
@@ -76,8 +76,8 @@ def test_half_precision_gives_float32(published, tmp_path):
 @pytest.mark.parametrize(
     'name, message',
     [
-        ('small_pdtn', "has no weights with this name .*small_pdtm.*Did you mean 'small_pdtm'"),
-        ('net', r"net is a network file of the model zoo, .*handpose.zoo.fetch.get\('net'\)"),
+        ('small_pdtn', "no estimator with this name .*small_pdtm.*Did you mean 'small_pdtm'"),
+        ('net', r"no weights net: .*, but a network file: .handpose.zoo.fetch.get\('net'\)"),
         ('nowhere.safetensors', 'no weights nowhere.safetensors: there is no file with this path'),
     ],
 )

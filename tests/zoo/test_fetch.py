@@ -2,6 +2,8 @@
 
 import errno
 import os
+import shutil
+import ssl
 import subprocess
 import sys
 import time
@@ -9,17 +11,17 @@ from pathlib import Path
 from types import SimpleNamespace
 
 import pytest
-from zoo_server import described, good, hang, serve, status, write_index
+from zoo_server import good, hang, make_entry, serve, status, write_index
 
 from handpose.zoo import cache, fetch
 from handpose.zoo.cache import LOCK, PARTIAL, stored_name
-from handpose.zoo.download import Patience
+from handpose.zoo.download import DownloadOptions
 from handpose.zoo.errors import ZooError
 
 DATA = bytes(range(256)) * 4096  # 1 MiB
 OTHER = DATA[::-1]
 HALF = len(DATA) // 2
-QUICK = Patience(timeout=0.5, attempts=3, pause=0.01)
+QUICK = DownloadOptions(timeout=0.5, attempts=3, backoff=0.01)
 
 
 @pytest.fixture
@@ -40,7 +42,7 @@ def folder(tmp_path, monkeypatch):
 @pytest.fixture
 def zoo(tmp_path, folder, server):
     """An index with one entry, `net`, whose sources are paths of the server."""
-    return lambda *paths: write_index(tmp_path, net=described(DATA, [server.url + path for path in paths]))
+    return lambda *paths: write_index(tmp_path, net=make_entry(DATA, [server.url + path for path in paths]))
 
 
 def get(index):
@@ -54,10 +56,10 @@ def left(folder):
 
 def test_download(zoo, server, folder):
     server.answers['/a'] = [good(DATA)]
-    index, told = zoo('/a'), []
-    path = fetch.get('net', index, report=lambda *report: told.append(report))
+    index, reports = zoo('/a'), []
+    path = fetch.get('net', index, report=lambda *report: reports.append(report))
     assert path.read_bytes() == DATA and path == folder / stored_name(index['net'])
-    assert told[-1] == ('net', len(DATA), len(DATA)) and left(folder) == [path.name]
+    assert reports[-1] == ('net', len(DATA), len(DATA)) and left(folder) == [path.name]
     assert get(index) == path and server.requests == [('/a', None)]
 
 
@@ -115,10 +117,29 @@ def test_an_error_message_and_no_file(zoo, server, folder, answers, message, req
 def test_nobody_listens(zoo, server, folder, tmp_path):
     with serve() as gone:
         url = gone.url
-    index = write_index(tmp_path, net=described(DATA, [url + '/a']))
+    index = write_index(tmp_path, net=make_entry(DATA, [url + '/a']))
     with pytest.raises(ZooError, match='cannot be reached'):
         get(index)
     assert left(folder) == []
+
+
+def test_certificates(folder, tmp_path, monkeypatch):
+    if shutil.which('openssl') is None:
+        pytest.skip('the program openssl, which makes the certificate, is not installed')
+    key, certificate = tmp_path / 'key.pem', tmp_path / 'certificate.pem'
+    options = ['-x509', '-newkey', 'rsa:2048', '-nodes', '-days', '2', '-subj', '/CN=test']
+    options += ['-addext', 'subjectAltName=IP:127.0.0.1', '-keyout', str(key), '-out', str(certificate)]
+    subprocess.run(['openssl', 'req', *options], check=True, capture_output=True)
+    tls = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    tls.load_cert_chain(certificate, key)
+    with serve(tls) as server:
+        server.answers['/a'] = [good(DATA)]
+        index = write_index(tmp_path, net=make_entry(DATA, [server.url + '/a']))
+        with pytest.raises(ZooError, match=r'/a has a certificate that cannot be verified \(self.signed certificate'):
+            get(index)
+        assert not server.requests
+        monkeypatch.setenv('SSL_CERT_FILE', str(certificate))
+        assert get(index).read_bytes() == DATA
 
 
 def test_the_next_source_is_tried(zoo, server, folder, caplog):
@@ -147,11 +168,11 @@ def test_a_file_that_ships_with_the_package(folder, tmp_path, server, caplog):
     file = tmp_path / 'weights' / 'net.bin'
     file.parent.mkdir()
     file.write_bytes(DATA)
-    index = write_index(tmp_path, net=described(DATA, ['package:weights/net.bin', server.url + '/a']))
+    index = write_index(tmp_path, net=make_entry(DATA, ['package:weights/net.bin', server.url + '/a']))
     assert get(index) == file and not server.requests
     file.write_bytes(DATA[:-1])
     assert get(index).parent == folder and 'has 1,048,575 bytes, expected' in caplog.text
-    only = write_index(tmp_path, net=described(DATA, ['package:weights/net.bin'], sha256='a' * 64))
+    only = write_index(tmp_path, net=make_entry(DATA, ['package:weights/net.bin'], sha256='a' * 64))
     with pytest.raises(ZooError, match='ships with the package, but its file is missing or damaged; install handpose'):
         get(only)
 
@@ -292,14 +313,14 @@ def test_hub(folder, tmp_path, monkeypatch):
 
     monkeypatch.setitem(sys.modules, 'huggingface_hub', SimpleNamespace(hf_hub_download=hf_hub_download))
     index = write_index(
-        tmp_path, net=described(DATA, ['hf://owner/hands@v2/a/net.bin', 'hf://owner/hands@v1/a/net.bin'])
+        tmp_path, net=make_entry(DATA, ['hf://owner/hands@v2/a/net.bin', 'hf://owner/hands@v1/a/net.bin'])
     )
     assert get(index).read_bytes() == DATA
     assert wishes == [('owner/hands', 'a/net.bin', 'v2'), ('owner/hands', 'a/net.bin', 'v1')]
 
 
 def test_hub_faults(folder, tmp_path, monkeypatch):
-    index = write_index(tmp_path, net=described(DATA, ['hf://owner/hands@v1/net.bin']))
+    index = write_index(tmp_path, net=make_entry(DATA, ['hf://owner/hands@v1/net.bin']))
     monkeypatch.setitem(sys.modules, 'huggingface_hub', None)
     with pytest.raises(ZooError, match=r"needs the Hub's library: pip install 'handpose\[hf\]'"):
         get(index)

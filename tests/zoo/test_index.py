@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 import yaml
-from zoo_server import described, write_index
+from zoo_server import make_entry, write_index
 
 from handpose.zoo.card import rows, zoo_markdown
 from handpose.zoo.errors import ZooError
@@ -62,7 +62,7 @@ def test_sources(text, source):
 )
 def test_wrong_sources(tmp_path, text, message):
     with pytest.raises(ZooError, match=f"index.yml: entry 'net': 'sources': .*{message}"):
-        write_index(tmp_path, net=described(b'x', [text]))
+        write_index(tmp_path, net=make_entry(b'x', [text]))
 
 
 @pytest.mark.parametrize(
@@ -88,7 +88,7 @@ def test_wrong_sources(tmp_path, text, message):
 )
 def test_wrong_entries(tmp_path, values, message):
     with pytest.raises(ZooError, match=f"index.yml: entry 'net'.*{message}"):
-        write_index(tmp_path, net={**described(b'x', ['https://example.org/a']), **values})
+        write_index(tmp_path, net={**make_entry(b'x', ['https://example.org/a']), **values})
 
 
 @pytest.mark.parametrize(
@@ -116,7 +116,7 @@ def test_an_unknown_name():
 
 
 def test_a_card_has_everything(tmp_path):
-    values = described(
+    values = make_entry(
         b'x' * 1_250_000, ['hf://a/b@c/d'], metrics=[METRIC], config='x/y', training='handpose train x/y'
     )
     entry = write_index(tmp_path, net=values)['net']

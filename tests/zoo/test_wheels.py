@@ -5,7 +5,7 @@ import sys
 import zipfile
 
 import pytest
-from zoo_server import described, write_index
+from zoo_server import make_entry, write_index
 
 from handpose.zoo import wheels
 from handpose.zoo.errors import ZooError
@@ -16,7 +16,7 @@ TAG = 'cp311-cp311-manylinux_2_28_x86_64'
 
 
 @pytest.fixture
-def shelf(tmp_path, monkeypatch):
+def wheel_folder(tmp_path, monkeypatch):
     """The folder in which pip looks for wheels."""
     folder = tmp_path / 'wheels'
     folder.mkdir()
@@ -34,8 +34,8 @@ def shelf(tmp_path, monkeypatch):
     return folder
 
 
-def write_wheel(shelf, members, compression=zipfile.ZIP_DEFLATED):
-    path = shelf / f'standin-1.0-{TAG}.whl'
+def write_wheel(wheel_folder, members, compression=zipfile.ZIP_DEFLATED):
+    path = wheel_folder / f'standin-1.0-{TAG}.whl'
     with zipfile.ZipFile(path, 'w', compression) as wheel:
         for name, data in members.items():
             wheel.writestr(name, data)
@@ -48,7 +48,7 @@ def write_wheel(shelf, members, compression=zipfile.ZIP_DEFLATED):
 def index_of(tmp_path, **members):
     """An index of files in the wheel: {name: (path in the wheel, bytes)}."""
     entries = {
-        name: described(data, [f'pypi:standin==1.0#{path}'], file=f'{name}.tflite')
+        name: make_entry(data, [f'pypi:standin==1.0#{path}'], file=f'{name}.tflite')
         for name, (path, data) in members.items()
     }
     return write_index(tmp_path, **entries)
@@ -60,20 +60,20 @@ def left(tmp_path):
     return sorted(path.name for path in files if path.suffix not in ('.yml', '.whl', '.lock') and path.name != '.lock')
 
 
-def test_members_of_a_wheel(shelf, tmp_path, monkeypatch):
+def test_members_of_a_wheel(wheel_folder, tmp_path, monkeypatch):
     """All of a wheel come with one download; names that lead elsewhere do nothing; nothing else stays."""
-    write_wheel(shelf, {'a/one.tflite': DATA, 'a/two.tflite': SECOND, '../../escape': b'x', '/tmp/escape': b'x'})
+    write_wheel(wheel_folder, {'a/one.tflite': DATA, 'a/two.tflite': SECOND, '../../escape': b'x', '/tmp/escape': b'x'})
     index = index_of(tmp_path, one=('a/one.tflite', DATA), two=('a/two.tflite', SECOND))
-    told = []
-    assert get('one', index, report=lambda *report: told.append(report)).read_bytes() == DATA
-    assert told == [('the wheel of standin==1.0', 0, None), ('the wheel of standin==1.0', 1, 1)]
+    reports = []
+    assert get('one', index, report=lambda *report: reports.append(report)).read_bytes() == DATA
+    assert reports == [('the wheel of standin==1.0', 0, None)]
     monkeypatch.setattr(wheels, '_run_pip', lambda *arguments: pytest.fail('downloaded twice'))
     assert get('two', index).read_bytes() == SECOND
     assert len(left(tmp_path)) == 2 and not list(tmp_path.glob('handpose-*'))
 
 
-def test_a_wrong_neighbour_does_no_harm(shelf, tmp_path, caplog):
-    write_wheel(shelf, {'one': DATA, 'two': DATA})
+def test_a_wrong_neighbour_does_no_harm(wheel_folder, tmp_path, caplog):
+    write_wheel(wheel_folder, {'one': DATA, 'two': DATA})
     assert get('one', index_of(tmp_path, one=('one', DATA), two=('two', SECOND))).read_bytes() == DATA
     assert 'two: two in the wheel of standin==1.0 has 5,000 bytes, expected 6,000' in caplog.text
 
@@ -87,17 +87,17 @@ FAULTS = {
 
 
 @pytest.mark.parametrize('members, message', FAULTS.values(), ids=FAULTS)
-def test_wrong_wheels(shelf, tmp_path, members, message):
+def test_wrong_wheels(wheel_folder, tmp_path, members, message):
     if members is not None:
-        write_wheel(shelf, members)
+        write_wheel(wheel_folder, members)
     with pytest.raises(ZooError, match=f'one cannot be downloaded: .*{message}'):
         get('one', index_of(tmp_path, one=('one', DATA)))
     assert left(tmp_path) == []
 
 
-def test_a_zip_bomb(shelf, tmp_path):
+def test_a_zip_bomb(wheel_folder, tmp_path):
     """A file that unpacks to far more than the wheel states."""
-    path = write_wheel(shelf, {'one': bytes(50_000_000)})
+    path = write_wheel(wheel_folder, {'one': bytes(50_000_000)})
     data = path.read_bytes()
     size = struct.pack('<I', 50_000_000)
     assert data.count(size) == 2  # before the file, and in the table of contents
@@ -108,8 +108,8 @@ def test_a_zip_bomb(shelf, tmp_path):
 
 
 @pytest.mark.parametrize('place', [40, 4000])
-def test_damaged_wheels(shelf, tmp_path, place):
-    path = write_wheel(shelf, {'one': DATA}, zipfile.ZIP_STORED)
+def test_damaged_wheels(wheel_folder, tmp_path, place):
+    path = write_wheel(wheel_folder, {'one': DATA}, zipfile.ZIP_STORED)
     data = bytearray(path.read_bytes())
     data[place] ^= 255
     path.write_bytes(data)
@@ -118,14 +118,14 @@ def test_damaged_wheels(shelf, tmp_path, place):
     assert left(tmp_path) == []
 
 
-def test_without_pip(shelf, tmp_path, monkeypatch):
+def test_without_pip(wheel_folder, tmp_path, monkeypatch):
     (tmp_path / 'pip.py').write_text('import sys; sys.exit("/usr/bin/python: No module named pip")')
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     with pytest.raises(ZooError, match=f'is downloaded with pip, which {sys.executable} lacks: install it'):
         get('one', index_of(tmp_path, one=('one', DATA)))
 
 
-def test_pip_that_hangs(shelf, tmp_path, monkeypatch):
+def test_pip_that_hangs(wheel_folder, tmp_path, monkeypatch):
     (tmp_path / 'pip.py').write_text('import time; time.sleep(60)')
     monkeypatch.setenv('PYTHONPATH', str(tmp_path))
     monkeypatch.setattr(wheels, 'LONGEST', 1)
@@ -134,11 +134,11 @@ def test_pip_that_hangs(shelf, tmp_path, monkeypatch):
     assert left(tmp_path) == ['pip.py']
 
 
-def test_a_full_disk(shelf, tmp_path, monkeypatch):
+def test_a_full_disk(wheel_folder, tmp_path, monkeypatch):
     import errno
     import os
 
-    write_wheel(shelf, {'one': DATA})
+    write_wheel(wheel_folder, {'one': DATA})
 
     def refuse(handle):
         raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))

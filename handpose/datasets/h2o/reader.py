@@ -15,7 +15,7 @@ from handpose.datasets.h2o.labels import H2O_ACTIONS
 from handpose.datasets.io.action_videos import ActionSegment, ActionVideos, SegmentLabels
 from handpose.datasets.io.hand_models import HandModelOptions, read_hand_model_name
 from handpose.datasets.io.plausibility import check_intrinsics, check_view, plausible_joints
-from handpose.datasets.io.pose_recordings import FittedHands, Recording, model_wrist, usable_fits
+from handpose.datasets.io.pose_recordings import RecordedHands, Recording, model_wrist, usable_fits
 from handpose.registry import DATASETS
 
 
@@ -85,7 +85,7 @@ class H2O(HandModelOptions, ActionVideos):
         if self.model is not None:
             where = layout.mano_folder(folder)
             pose, shape, transl, fitted = self._read(where, numbers, layout.read_mano, layout.NO_MANO)
-            hands = FittedHands(pose, shape, model_wrist(self.model, shape, transl, self.sides), fitted)
+            hands = RecordedHands(pose, shape, model_wrist(self.model, shape, transl, self.sides), fitted)
             hands = usable_fits(hands, joints, joints_valid, where)
         if self.objects == 'obj_pose':
             read = functools.partial(layout.read_object, count=len(self.actions.objects))

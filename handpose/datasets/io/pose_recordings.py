@@ -46,7 +46,7 @@ def pinhole(focal: NDArray, centre: NDArray) -> NDArray:
     return np.array([[focal[0], 0, centre[0]], [0, focal[1], centre[1]], [0, 0, 1.0]])
 
 
-class FittedHands(NamedTuple):
+class RecordedHands(NamedTuple):
     """Hand-model parameters in the world.
 
     Attributes:
@@ -80,7 +80,7 @@ class Recording:
     rows: np.ndarray
     joints: np.ndarray
     joints_valid: np.ndarray
-    hands: FittedHands | None = None
+    hands: RecordedHands | None = None
 
 
 def timeline(numbers: NDArray, step: int) -> NDArray:
@@ -189,17 +189,17 @@ def model_wrist(model: HandModel, shape: NDArray, transl: NDArray | float, sides
     return transl + rest.double().numpy()
 
 
-def usable_fits(hands: FittedHands, joints: NDArray, joints_valid: NDArray[np.bool_], where: object) -> FittedHands:
+def usable_fits(hands: RecordedHands, joints: NDArray, joints_valid: NDArray[np.bool_], where: object) -> RecordedHands:
     """Checks hand-model parameters against the joints, frame by frame.
 
     Args:
-        hands: FittedHands.
+        hands: RecordedHands.
         joints: (N, H, 21, 3) metres.
         joints_valid: (N, H, 21).
         where: names them in error messages.
 
     Returns:
-        FittedHands without (`valid` False, zeros) the fits whose numbers are impossible (see
+        RecordedHands without (`valid` False, zeros) the fits whose numbers are impossible (see
         `plausibility.possible_parameters`) or whose wrist is farther than `MAX_WRIST_DISTANCE` from the annotated one;
         the log says how many they are.
 
@@ -229,7 +229,7 @@ def usable_fits(hands: FittedHands, joints: NDArray, joints_valid: NDArray[np.bo
         logger='current',
         level=logging.WARNING,
     )
-    return FittedHands(
+    return RecordedHands(
         pose=np.where(refused[..., None, None], 0, hands.pose),
         shape=np.where(refused[..., None], 0, hands.shape),
         wrist=np.where(refused[..., None], 0, hands.wrist),
@@ -245,8 +245,8 @@ def fitted_hands(
     joints_valid: NDArray[np.bool_],
     sides: Sequence[int],
     where: object,
-) -> FittedHands:
-    """Makes `FittedHands` of MANO's numbers as files hold them, and checks them against the joints (`usable_fits`).
+) -> RecordedHands:
+    """Makes `RecordedHands` of MANO's numbers as files hold them, and checks them against the joints (`usable_fits`).
 
     Args:
         model: of the parameters.
@@ -261,7 +261,7 @@ def fitted_hands(
     wrist = model_wrist(model, shape, transl, sides)
     mean = np.stack([np.pad(model.pose_mean_of(side).double().numpy(), (3, 0)) for side in sides])
     pose = (pose + mean).reshape(*pose.shape[:2], 16, 3)
-    return usable_fits(FittedHands(pose, shape, wrist, fitted), joints, joints_valid, where)
+    return usable_fits(RecordedHands(pose, shape, wrist, fitted), joints, joints_valid, where)
 
 
 def camera_clip(
@@ -321,7 +321,7 @@ def camera_clip(
 
 def _with_hand_parameters(
     clip: HandSequence,
-    hands: FittedHands,
+    hands: RecordedHands,
     rows: NDArray,
     valid: NDArray[np.bool_],
     matrix: NDArray,

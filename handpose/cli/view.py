@@ -1,0 +1,83 @@
+"""Shows a predictions file in a browser.
+
+    handpose view hands.npz --video video.mp4 --refined refined.npz
+
+The page has the frame of the video, the skeletons and the mesh of a fitted hand in 3D, a slider and a play button
+(docs/view.md). It is served to this machine only, until Ctrl-C.
+"""
+
+import argparse
+import logging
+import threading
+import webbrowser
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from rich.console import Console
+
+from handpose.cli.errors import UsageError
+from handpose.structures import Predictions, PredictionsError, load_predictions
+from handpose.structures.fitted_hands import fit_predictions
+from handpose.video import SeekableVideo
+
+if TYPE_CHECKING:
+    from handpose.visualization.viewer import HandViewer
+
+PORT = 8080
+
+
+def add_arguments(parser: argparse.ArgumentParser) -> None:
+    """Adds the arguments of the subcommand to its parser."""
+    parser.add_argument('predictions', help='the predictions file, .npz')
+    parser.add_argument('--video', metavar='FILE', help='the video that the predictions are of')
+    parser.add_argument('--refined', metavar='REFINED', help='the refined predictions, .npz: shows before and after')
+    parser.add_argument('--no-mesh', action='store_true', help='fit no hand model')
+    parser.add_argument('--no-browser', action='store_true', help='only print the address')
+    parser.add_argument('--port', type=int, default=PORT, help=f'of the page (default {PORT}, or the next free one)')
+    parser.add_argument(
+        '--host', default='127.0.0.1', help='address to serve on (default 127.0.0.1; 0.0.0.0 shows it to the network)'
+    )
+
+
+def run(arguments: argparse.Namespace) -> None:
+    """Serves the page until it is interrupted.
+
+    Args:
+        arguments: those of `add_arguments`.
+    """
+    from handpose.visualization.viewer import HandViewer  # takes the extra `view`
+
+    if not 0 < arguments.port < 65536:
+        raise UsageError(f'--port must be from 1 to 65535, got {arguments.port}')
+    # Browsers open connections in advance and drop them; each would be logged with a traceback.
+    logging.getLogger('websockets.server').setLevel(logging.CRITICAL)
+    console = Console(highlight=False, soft_wrap=True)
+    before = load_predictions(arguments.predictions)
+    after = load_predictions(arguments.refined) if arguments.refined else None
+    video = SeekableVideo(arguments.video) if arguments.video else None
+    title = Path(arguments.predictions).name
+    viewer = HandViewer(before, after, video, title=title, host=arguments.host, port=arguments.port)
+    console.print(f'{viewer.url} (Ctrl-C ends it)')
+    if not arguments.no_mesh:
+        # Fitting takes seconds to minutes; the page is there at once. A daemon ends with the process.
+        latest = before if after is None else after
+        threading.Thread(target=_add_meshes, args=(console, viewer, latest), daemon=True).start()
+    if not arguments.no_browser:
+        webbrowser.open(viewer.url)
+    try:
+        viewer.run()
+    except KeyboardInterrupt:
+        console.print('ended')
+    finally:
+        viewer.stop()
+
+
+def _add_meshes(console: Console, viewer: 'HandViewer', predictions: Predictions) -> None:
+    """Fits a hand model and shows it."""
+    try:
+        fitted = fit_predictions(predictions)
+    except PredictionsError as error:
+        console.print(f'note: no mesh is shown: {error}', markup=False)
+        return
+    viewer.add_meshes(fitted)
+    console.print(f'mesh: {1000 * fitted.typical_residual():.1f} mm from the joints (median)')

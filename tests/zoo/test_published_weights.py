@@ -1,0 +1,123 @@
+"""The weights that ship with the package: their files, their entries, and what they predict."""
+
+import hashlib
+import json
+from pathlib import Path
+
+import pytest
+import torch
+from published_weights import FOLDER, INPUTS, numbers, predict, read_input
+
+import handpose
+import handpose.zoo
+from handpose.engine import load_config
+from handpose.evaluation import build_metrics, specs_of
+from handpose.evaluation.functional import mpjpe
+from handpose.hands import COMMON_JOINTS
+from handpose.zoo.fetch import get
+from handpose.zoo.find import find_weights
+from handpose.zoo.index import default_index
+from handpose.zoo.load import read_header
+
+WEIGHTS = Path(handpose.zoo.__file__).parent / 'weights'
+ENTRIES = {name: entry for name, entry in default_index().items() if entry.kind == 'estimator'}
+MAX_BYTES = 60e6
+TOLERANCE = 1e-5  # metres, and of scores: what another processor changes is less, what a wrong input does is more
+
+
+@pytest.fixture(autouse=True)
+def one_thread():
+    before = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(before)
+
+
+def largest_difference(found, expected):
+    assert found.keys() == expected.keys()
+    return max((torch.tensor(found[field]) - torch.tensor(expected[field])).abs().max().item() for field in expected)
+
+
+def expected_numbers(name):
+    return json.loads((FOLDER / f'{name}.json').read_text())
+
+
+def test_every_file_is_listed_and_they_are_small():
+    files = sorted(WEIGHTS.iterdir())
+    assert sorted(entry.file for entry in ENTRIES.values()) == [file.name for file in files]
+    assert sum(file.stat().st_size for file in files) <= MAX_BYTES
+    assert ENTRIES.keys() <= INPUTS.keys()
+
+
+@pytest.mark.parametrize('name', ENTRIES)
+def test_the_entry_fits_the_file(name):
+    entry = ENTRIES[name]
+    path = WEIGHTS / entry.file
+    sha256 = hashlib.sha256(path.read_bytes()).hexdigest()
+    assert (sha256, path.stat().st_size) == (entry.sha256, entry.size)
+    assert entry.file == f'{name}-{sha256[:8]}.safetensors' and get(name) == path == find_weights(name)
+    header = read_header(path)
+    assert (header['licence'], f'{entry.config}.py') == (entry.licence, header['config'])
+    assert tuple(header['joint_order']) == COMMON_JOINTS and header['config_options'] == {}
+    assert header['precision'].startswith('float16 parameters')
+
+
+@pytest.mark.parametrize('name', ENTRIES)
+def test_the_numbers_of_the_entry_are_those_measured_with_the_file(name):
+    entry = ENTRIES[name]
+    measured = read_header(WEIGHTS / entry.file)['metrics']
+    specs = specs_of(build_metrics(load_config(entry.config).test_evaluator))
+    titles = {spec.title: spec for spec in specs.values()}
+    assert entry.metrics
+    for metric in entry.metrics:
+        spec = titles[metric.name]
+        scale = 100 if metric.unit == '%' else 1
+        assert metric.value == pytest.approx(scale * measured[spec.name], abs=0.0051), metric.name
+        assert metric.baseline and metric.command.startswith(f'handpose test {entry.config} {name}')
+
+
+@pytest.mark.parametrize('name', ENTRIES)
+def test_predictions(name):
+    found = numbers(predict(name, handpose.load(name), read_input(name)))
+    assert largest_difference(found, expected_numbers(name)) < TOLERANCE
+
+
+def change_normalization(estimator):
+    estimator.normalizer.mean += 2
+
+
+def round_statistics(estimator):
+    for buffer in estimator.buffers():
+        if buffer.is_floating_point():
+            buffer.copy_(buffer.bfloat16())
+
+
+def round_parameters(estimator):
+    for parameter in estimator.parameters():
+        parameter.data.copy_(parameter.bfloat16())
+
+
+@pytest.mark.parametrize('change', [change_normalization, round_statistics, round_parameters])
+@pytest.mark.parametrize('name', ENTRIES)
+def test_the_tolerance_is_below_what_mistakes_change(name, change):
+    if name.startswith('pdtm') and change is not round_parameters:
+        pytest.skip('PDTM has no buffers and sees no images')
+    estimator = handpose.load(name)
+    change(estimator)
+    found = numbers(predict(name, estimator, read_input(name)))
+    assert largest_difference(found, expected_numbers(name)) > 5 * TOLERANCE
+
+
+@pytest.mark.parametrize('name', ENTRIES)
+def test_joints_are_in_the_common_order(name):
+    """Against the truth (PA-MPJPE in mm); the order of another convention is far off."""
+    bound = 20 if name.startswith('htt') else 12
+    batch = read_input(name)
+    joints = predict(name, handpose.load(name), batch)['joints_3d']
+    swapped = list(range(1, 5)) + list(range(17, 21))
+    other = joints.clone()
+    other[..., swapped, :] = joints[..., swapped[4:] + swapped[:4], :]
+    valid = batch.joints_valid.all(-1)
+
+    errors = [1e3 * mpjpe(j[valid], batch.joints_3d[valid], alignment='procrustes') for j in (joints, other)]
+    assert errors[0] < bound < errors[1]
