@@ -130,6 +130,11 @@ def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
     predictions = unrefined = found.predictions
     report = JobReport(job, predictions, unrefined, seconds, len(predictions) - found.resumed, found.notes)
     if not unrefined.valid.any():
+        if job.estimator is not None:
+            raise NoHandError(
+                f'{job.source}: no hand has joints of {job.estimator} in {len(unrefined)} images, so {job.out} was not '
+                f'written; {"; ".join(found.notes)}'
+            )
         raise NoHandError(
             f'{job.source}: no hand was found in {len(unrefined)} images, so {job.out} was not written; hands that are '
             f'small in the image, gloved or interlocked are not found: crop the video to the hands'
