@@ -95,7 +95,13 @@ SAMPLINGS = Registry('sampling', scope='handpose', locations=['handpose.datasets
 METRICS = Registry('metric', parent=mm.METRICS, scope='handpose', locations=['handpose.evaluation'])
 HAND_DETECTORS = Registry('hand_detector', scope='handpose', locations=['handpose.inference.tracking.palm_detector'])
 FRAME_ESTIMATORS = Registry(
-    'frame_estimator', scope='handpose', locations=['handpose.inference.tracking.landmark_estimator']
+    'frame_estimator',
+    scope='handpose',
+    locations=[
+        'handpose.inference.tracking.landmark_estimator',
+        'handpose.inference.tracking.clip_estimator',
+        'handpose.inference.tracking.results_estimator',
+    ],
 )
 HOOKS = Registry(
     'hook', parent=mm.HOOKS, scope='handpose', locations=['handpose.engine.runner', 'handpose.visualization']

@@ -4,6 +4,13 @@
     handpose infer hands.mp4 -o hands.npz --refine gaussian         smoothed; hands_unrefined.npz keeps the rest
     handpose infer recordings/ -o hands/ --processes 2              every video of a folder
     handpose infer 0 -o hands.npz --seconds 10                      a camera
+    handpose infer hands.mp4 -o hands.npz --estimator hamer.npz     joints of another estimator, on the tracked hands
+
+`--estimator` replaces the joints of the landmark network by those of another estimator, in the hands that it tracks:
+a predictions file of the video (`handpose convert` makes one of the output of HaMeR, WiLoR and others), a
+`.safetensors` file that `handpose publish` wrote, or weights of the model zoo. Its deformer_synthetic and
+htt_synthetic were trained on rendered images and are wrong on real ones: the Deformer's joints are further from those
+of the landmark network than an open hand in the middle of the box is (docs/other_estimators.md).
 
 The first use downloads two networks, unless `handpose zoo get` did so before. An interrupted run goes on where it was
 when the same command is given again. docs/infer.md says what the results are, and what they are not.
@@ -43,6 +50,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument(
         '--camera', type=Path, metavar='K.json', help='the camera of the video: places the hands in front of it'
+    )
+    parser.add_argument(
+        '--estimator', metavar='NAME', help='joints of another estimator, see above: results .npz, or weights'
+    )
+    parser.add_argument(
+        '--hand-model', type=Path, metavar='FOLDER', help='MANO files, for weights that were trained with MANO'
     )
     parser.add_argument('--fps', type=float, help='images per second, for a folder of images')
     parser.add_argument('--seconds', type=float, help='how long to record a camera (default until Ctrl-C)')
@@ -93,6 +106,8 @@ def _job(arguments: argparse.Namespace, source: str, out: Path, draw: Path | Non
         seconds=arguments.seconds,
         networks=arguments.networks,
         licence=arguments.licence,
+        estimator=arguments.estimator,
+        hand_model=arguments.hand_model,
     )
 
 
@@ -101,6 +116,10 @@ def _folder_jobs(arguments: argparse.Namespace, videos: list[Path]) -> list[Vide
     for name, path in (('-o', arguments.out), ('--draw', arguments.draw)):
         if path is not None and (path.is_file() or path.suffix in ('.npz', '.mp4', '.webm', '.avi')):
             raise UsageError(f'{arguments.source} is a folder with {len(videos)} videos: {name} must be a folder too')
+    if arguments.estimator is not None and arguments.estimator.endswith('.npz'):
+        raise UsageError(
+            f'{arguments.estimator} has the results of one video, and {arguments.source} holds {len(videos)}'
+        )
     stems, full = [video.stem for video in videos], {video.name for video in videos}
     # Two videos of one name and different suffixes keep their suffix in the names of their results.
     names = [
@@ -146,10 +165,11 @@ def _print_report(console: Console, report: JobReport) -> None:
     console.print(table)
     for note in report.notes:
         console.print(f'note: {note}', markup=False)
-    console.print(
-        'lengths are those of a hand of typical size, which the network assumes (scale: relative); distances between '
-        'hands and videos are known only up to a factor'
-    )
+    if predictions.scale == 'relative':
+        console.print(
+            'lengths are those of a hand of typical size, which the network assumes (scale: relative); distances '
+            'between hands and videos are known only up to a factor'
+        )
     console.print(f'written: {", ".join(map(str, report.files))}', markup=False)
 
 

@@ -7,6 +7,7 @@ Intrinsics (..., 3, 3) end in the row (0, 0, 1); their upper left 2x2 block may 
 crop).
 """
 
+import math
 from collections.abc import Sequence
 
 import torch
@@ -156,6 +157,26 @@ def crop_camera(intrinsics: Tensor, affine: Tensor, angle: float | Tensor) -> tu
     angle = torch.as_tensor(angle, dtype=intrinsics.dtype, device=intrinsics.device)
     rotation = rotate_about_optical_axis(-angle)
     return small_matmul(transform_intrinsics(intrinsics, affine), rotation.transpose(-1, -2)), rotation
+
+
+def field_of_view_intrinsics(size: Sequence[int], field_of_view: float) -> Tensor:
+    """Computes the intrinsics of a camera that looks through the centre of its image.
+
+    Args:
+        size: (width, height) of the image, pixels.
+        field_of_view: degrees from the left edge to the right one.
+
+    Returns:
+        (3, 3) float32, pixels.
+
+    Raises:
+        ValueError: a field of view below 5 or above 170 degrees.
+    """
+    if not 5 <= field_of_view <= 170:
+        raise ValueError(f'a field of view must be between 5 and 170 degrees, got {field_of_view:g}')
+    focal = size[0] / 2 / math.tan(math.radians(field_of_view) / 2)
+    x, y = ((length - 1) / 2 for length in size)
+    return torch.tensor([[focal, 0, x], [0, focal, y], [0, 0, 1]], dtype=torch.float32)
 
 
 def look_at(eye: Tensor, target: Tensor, up: Tensor) -> Tensor:

@@ -20,7 +20,7 @@ from torch import Tensor
 from handpose.datasets.h2o.layout import read_camera_file
 from handpose.datasets.io.action_videos import configured_taxonomy, scale_camera
 from handpose.engine import load_config, load_weights, read_header
-from handpose.geometry import project_points
+from handpose.geometry import field_of_view_intrinsics, project_points
 from handpose.inference.frame_assignment import FrameAssignment, assign_frames
 from handpose.inference.hand_plausibility import plausible_hands
 from handpose.inference.model_config import model_config
@@ -360,10 +360,6 @@ def _intrinsics(
         scaled = scale_camera(*read_camera_file(camera), size, path)
         return torch.as_tensor(scaled, dtype=torch.float32), []
     angle = FIELD_OF_VIEW if field_of_view is None else field_of_view
-    if not 5 <= angle <= 170:
-        raise ValueError(f'a field of view must be between 5 and 170 degrees, got {angle:g}')
-    focal = size[0] / 2 / np.tan(np.radians(angle) / 2)
-    centre = [(length - 1) / 2 for length in size]
-    matrix = torch.tensor([[focal, 0, centre[0]], [0, focal, centre[1]], [0, 0, 1]], dtype=torch.float32)
+    matrix = field_of_view_intrinsics(size, angle)
     note = f'no camera was given: a field of view of {angle:g} degrees across is assumed, on which all distances depend'
     return matrix, [note] if field_of_view is None else []

@@ -46,7 +46,8 @@ def find_hands(
 ) -> VideoHands:
     """Finds the hands of a whole video.
 
-    The scale of the hands is 'relative', with a camera too: their size is the one that the estimator assumed.
+    The scale of the hands is that of the estimator: 'relative' for networks, with a camera too, because the size of a
+    hand is the one that they assume.
 
     Args:
         source: see `open_source`.
@@ -69,19 +70,22 @@ def find_hands(
         KeyboardInterrupt: Ctrl-C, for a file; its hands so far are in the journal.
     """
     session = Session() if session is None else session
-    session.reset()
     live, reader = is_camera(source), open_source(source, fps)
-    frames, notes = prefetch(reader), []
+    frames = prefetch(reader)
+    notes: list[str] = []
     try:
         first = next(frames)
         size = first.image.shape[1], first.image.shape[0]
         intrinsics = None if camera is None else read_camera(camera, size)
-        resumed = _restore(session, journal, size)
+        session.reset(intrinsics)
+        resumed, context = _restore(session, journal, size)
         for frame in _until_it_breaks_off(itertools.chain([first], frames), notes):
             if frame.index >= resumed:
                 hands = session.push(frame)
                 if on_frame is not None:
                     on_frame(hands)
+            elif frame.index >= context:
+                session.revisit(frame)
             if progress is not None:
                 progress(frame.time, reader.duration)
             if journal is not None and frame.index + 1 >= journal.count + JOURNAL_IMAGES:
@@ -138,11 +142,13 @@ def _until_it_breaks_off(frames: Iterable[VideoFrame], notes: list[str]) -> Iter
         notes.append(f'the images end after {count}: {error}')
 
 
-def _restore(session: Session, journal: Journal | None, size: tuple[int, int]) -> int:
-    """Continues from the journal; returns the number of images in it."""
-    if journal is not None:
-        session.restore(journal.load(), size)
-    return len(session.records())
+def _restore(session: Session, journal: Journal | None, size: tuple[int, int]) -> tuple[int, int]:
+    """Continues from the journal; returns the number of images in it, and the first one that is to be seen again."""
+    if journal is None:
+        return 0, 0
+    records = journal.load()
+    session.restore(records, size)
+    return len(records), session.context_start(records)
 
 
 def _save_rest(session: Session, journal: Journal | None) -> str:

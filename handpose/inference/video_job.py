@@ -10,10 +10,12 @@ from pathlib import Path
 import numpy as np
 
 from handpose import __version__
+from handpose.files.hashes import file_sha256
 from handpose.inference.journal import Journal
 from handpose.inference.refiner import METHODS, Refiner, load_refiner
 from handpose.inference.session import FrameHands, Session, make_session
 from handpose.inference.sources import is_camera, open_source
+from handpose.inference.tracking.interfaces import FrameEstimator
 from handpose.inference.video_hands import find_hands
 from handpose.structures import Predictions, save_predictions
 from handpose.video import VideoError, VideoWriter, frame_period
@@ -45,7 +47,9 @@ class VideoJob:
         fps: images per second of a folder of images, or None.
         seconds: of a live camera, or None.
         networks: 'full' or 'lite'.
-        licence: what may be done with the result.
+        licence: what may be done with the result; default that of the estimator's weights or results.
+        estimator: weights or results whose joints replace those of the landmark network, see `open_estimator`, or None.
+        hand_model: folder of MANO files, for weights of an estimator or refiner that was trained with MANO, or None.
     """
 
     source: str
@@ -57,6 +61,8 @@ class VideoJob:
     seconds: float | None = None
     networks: str = 'full'
     licence: str = ''
+    estimator: str | None = None
+    hand_model: Path | None = None
 
     @property
     def unrefined(self) -> Path:
@@ -107,9 +113,9 @@ def run_job(job: VideoJob, progress: Progress | None = None, session: Session | 
         OSError: a full disk; what was written before is complete.
     """
     _check_outputs(job)
-    refiner = None if job.refine is None else _refiner(job.refine)
+    refiner = None if job.refine is None else _refiner(job)
     writer = None if job.draw is None else VideoWriter(job.draw, _UNKNOWN_FPS)
-    session = make_session(job.networks, licence=job.licence) if session is None else session
+    session = make_session(job.networks, _estimator(job), licence=job.licence) if session is None else session
     if is_camera(job.source):
         return _run_live(job, session, refiner, writer, progress)
     journal = Journal(Path(f'{job.out}.partial'), _settings(job))
@@ -168,6 +174,11 @@ def _find_and_save(
     if not unrefined.valid.any():
         if journal is not None:
             journal.remove()
+        if job.estimator is not None:
+            raise NoHandError(
+                f'{job.source}: no hand has joints of {job.estimator} in {len(unrefined)} images, so {job.out} was not '
+                f'written; {"; ".join(found.notes)}'
+            )
         notes = ''.join(f' ({note})' for note in found.notes)
         raise NoHandError(
             f'{job.source}: no hand was found in {len(unrefined)} images, so {job.out} was not written{notes}; hands '
@@ -230,8 +241,23 @@ class _LiveDrawing:
             self.error = error
 
 
-def _refiner(name: str) -> Refiner:
-    return load_refiner(method=name) if name in METHODS else load_refiner(name)
+def _estimator(job: VideoJob) -> FrameEstimator | None:
+    if job.estimator is None:
+        return None
+    # It imports the datasets, which take a second to import.
+    from handpose.inference.tracking.open_estimator import open_estimator
+
+    return open_estimator(job.estimator, _hand_model(job))
+
+
+def _refiner(job: VideoJob) -> Refiner:
+    if job.refine in METHODS:
+        return load_refiner(method=job.refine)
+    return load_refiner(job.refine, hand_model=_hand_model(job))
+
+
+def _hand_model(job: VideoJob) -> dict[str, str] | None:
+    return None if job.hand_model is None else dict(type='MANO', model_path=str(job.hand_model))
 
 
 def _settings(job: VideoJob) -> dict[str, str | float | None]:
@@ -245,7 +271,17 @@ def _settings(job: VideoJob) -> dict[str, str | float | None]:
         fps=job.fps,
         networks=job.networks,
         version=__version__,
+        **({} if job.estimator is None else _estimator_settings(job, job.estimator)),
     )
+
+
+def _estimator_settings(job: VideoJob, estimator: str) -> dict[str, str | None]:
+    from handpose.inference.tracking.open_estimator import estimator_file
+
+    path = estimator_file(estimator)
+    # Joints depend on the camera, if the estimator reads it; those of the landmark network do not.
+    camera = None if job.camera is None or not job.camera.is_file() else file_sha256(job.camera)
+    return dict(estimator=f'{path.name}, sha256 {file_sha256(path)}', camera=camera)
 
 
 def _draw(job: VideoJob, predictions: Predictions, writer: VideoWriter, progress: Progress | None) -> None:

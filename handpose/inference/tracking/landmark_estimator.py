@@ -10,9 +10,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from handpose.inference.tracking.interfaces import NUM_JOINTS, HandEstimate, HandRegion
+from handpose.inference.tracking.interfaces import NUM_JOINTS, EstimatorInfo, HandEstimate, HandRegion
 from handpose.inference.tracking.network import ImageNetwork
 from handpose.registry import FRAME_ESTIMATORS
+from handpose.video import VideoFrame
 from handpose.zoo.fetch import get
 
 INPUT_SIZE = 224  # pixels
@@ -37,12 +38,21 @@ class LandmarkEstimator:
         path = get('mediapipe_hand_full') if path is None else path
         self._network = ImageNetwork(path, INPUT_SIZE, OUTPUTS)
 
-    def estimate(self, image: NDArray[np.uint8], regions: Sequence[HandRegion]) -> list[HandEstimate]:
+    @property
+    def info(self) -> EstimatorInfo:
         """See `FrameEstimator`."""
-        return [self._estimate(image, region) for region in regions]
+        return EstimatorInfo('MediaPipe hand landmark network')
 
-    def reset(self) -> None:
-        """See `FrameEstimator`; images are independent here."""
+    def estimate(self, frame: VideoFrame, regions: Sequence[HandRegion]) -> list[HandEstimate]:
+        """See `FrameEstimator`."""
+        return [self._estimate(frame.image, region) for region in regions]
+
+    def reset(self, intrinsics: NDArray[np.float64] | None = None) -> None:
+        """See `FrameEstimator`; there is nothing to discard."""
+
+    def context_start(self, times: NDArray[np.float64]) -> int:
+        """See `FrameEstimator`."""
+        return len(times)
 
     def _estimate(self, image: NDArray[np.uint8], region: HandRegion) -> HandEstimate:
         to_image = region.to_image()

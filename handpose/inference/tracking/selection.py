@@ -44,7 +44,7 @@ class TrackSummary:
 
 
 def select_hands(
-    records: TrackRecords, image_size: Sequence[int], source: str = '', licence: str = ''
+    records: TrackRecords, image_size: Sequence[int], source: str = '', licence: str = '', scale: str = 'relative'
 ) -> tuple[Predictions, list[str]]:
     """Keeps the best tracks of a left and a right hand.
 
@@ -57,9 +57,10 @@ def select_hands(
         image_size: (width, height), pixels.
         source: for the predictions.
         licence: for the predictions.
+        scale: of the joints, see `Predictions`.
 
     Returns:
-        Predictions of all images in frame 'wrist', with the scale 'relative', and notes on what was dropped.
+        Predictions of all images in frame 'wrist', and notes on what was dropped.
     """
     period = float(np.median(np.diff(records.times))) if len(records) > 1 else 0.0
     tracks = sorted(_summaries(records, period), key=lambda track: -track.presence * len(track.rows))
@@ -85,7 +86,7 @@ def select_hands(
         notes.append(f'no hand was found in {len(records)} frames')
     sides = sorted({track.side for track, _ in kept}) or [Side.RIGHT]
     rows = [np.sort(np.concatenate([r for track, r in kept if track.side is side] or [_NONE])) for side in sides]
-    return to_predictions(records, sides, rows, image_size, source, licence), notes
+    return to_predictions(records, sides, rows, image_size, source, licence, scale), notes
 
 
 def _summaries(records: TrackRecords, period: float) -> list[TrackSummary]:
@@ -120,6 +121,7 @@ def to_predictions(
     image_size: Sequence[int],
     source: str = '',
     licence: str = '',
+    scale: str = 'relative',
 ) -> Predictions:
     """Makes predictions of chosen rows of records.
 
@@ -130,9 +132,10 @@ def to_predictions(
         image_size: (width, height), pixels.
         source: for the predictions.
         licence: for the predictions.
+        scale: of the joints, see `Predictions`.
 
     Returns:
-        Predictions of all images in frame 'wrist', with the scale 'relative'.
+        Predictions of all images in frame 'wrist'; a hand is valid where at least one of its joints is.
     """
     shape = len(records), len(sides)
     valid = np.zeros(shape, bool)
@@ -146,7 +149,7 @@ def to_predictions(
     )
     for h, chosen in enumerate(rows):
         frames = records.frame[chosen]
-        valid[frames, h] = True
+        valid[frames, h] = records.joints_valid[chosen].any(1)
         low, high = records.tracked_2d[chosen].min(1), records.tracked_2d[chosen].max(1)
         margin = BOX_MARGIN * (high - low)
         arrays['joints'][frames, h] = records.joints_3d[chosen]
@@ -164,5 +167,5 @@ def to_predictions(
         image_size=np.array(image_size),
         source=source,
         licence=licence,
-        scale='relative',
+        scale=scale,
     )

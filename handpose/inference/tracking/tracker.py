@@ -45,9 +45,8 @@ class TrackedHand:
     tracked_2d: NDArray[np.float32]
 
     def box(self) -> NDArray[np.float32]:
-        """Returns (4,), the xyxy box around the joints, pixels."""
-        points = self.estimate.joints_2d
-        return np.concatenate([points.min(0), points.max(0)])
+        """Returns (4,), the xyxy box around the joints by which the hand is followed, pixels."""
+        return np.concatenate([self.tracked_2d.min(0), self.tracked_2d.max(0)])
 
 
 @dataclass(eq=False)
@@ -114,7 +113,7 @@ class HandTracker:
         distance = np.array(
             [[math.hypot(d.x - b.x, d.y - b.y) / max(d.size, b.size) for b in boxes] for d in detections]
         )
-        taken = {d for d, _ in _assign(distance, SAME_REGION)}
+        taken = {d for d, _ in assign_nearest(distance, SAME_REGION)}
         return [detection for d, detection in enumerate(detections) if d not in taken]
 
     def update(
@@ -145,16 +144,19 @@ class HandTracker:
                 self._next_id += 1
         return self._commit(time, dict(sorted(hands.items())), detected)
 
-    def restore(self, time: float, hands: Sequence[tuple[int, HandEstimate]], detected: bool) -> None:
+    def restore(self, time: float, hands: Sequence[tuple[int, HandEstimate]], detected: bool) -> list[TrackedHand]:
         """Takes the hands of an image that was processed before, to continue after it.
 
         Args:
             time: of the image, seconds.
             hands: (track id, estimate with `tracked_2d` as its joints) of each hand that `update` returned.
             detected: whether the detector ran on it.
+
+        Returns:
+            The hands of the image, as `update` returned them, with `tracked_2d` as their joints.
         """
         self._next_id = max([self._next_id, *(track_id + 1 for track_id, _ in hands)])
-        self._commit(time, dict(hands), detected)
+        return self._commit(time, dict(hands), detected)
 
     def _drop_duplicates(self, hands: dict[int, HandEstimate]) -> None:
         """Removes from `hands` all but one of the tracks that have run into the same hand."""
@@ -178,7 +180,7 @@ class HandTracker:
         if not lost or not fresh:
             return {}
         cost = np.array([[_distance(estimate, track) for track in lost] for estimate in fresh])
-        return {lost[t].track_id: fresh[e] for e, t in _assign(cost, MAX_JUMP)}
+        return {lost[t].track_id: fresh[e] for e, t in assign_nearest(cost, MAX_JUMP)}
 
     def _commit(self, time: float, hands: dict[int, HandEstimate], detected: bool) -> list[TrackedHand]:
         known = {**self._lost, **self._tracks}
@@ -216,27 +218,36 @@ def next_region(joints_2d: NDArray, track_id: int = -1) -> HandRegion:
     return HandRegion(float(x), float(y), float(REGION_SCALE * (high - low).max()), rotation, track_id)
 
 
-def _assign(distance: NDArray, limit: float) -> list[tuple[int, int]]:
-    """Pairs of row and column with the smallest sum of distances, each below the limit."""
+def assign_nearest(distance: NDArray, limit: float) -> list[tuple[int, int]]:
+    """Pairs rows with columns so that the sum of distances is smallest.
+
+    Args:
+        distance: (N, M).
+        limit: of the distance of a pair.
+
+    Returns:
+        (row, column) of each pair.
+    """
     rows, columns = linear_sum_assignment(np.minimum(distance, 10 * limit))
     pairs = zip(rows.tolist(), columns.tolist(), strict=True)
     return [(row, column) for row, column in pairs if distance[row, column] < limit]
 
 
-def _size(joints_2d: NDArray) -> float:
+def extent(joints_2d: NDArray) -> float:
+    """Returns the size of a hand (J, 2): the diagonal of the box around its joints, at least 1 pixel."""
     return max(float(np.linalg.norm(np.ptp(joints_2d, axis=0))), 1.0)
 
 
 def _same(a: HandEstimate, b: HandEstimate) -> bool:
     """Whether two estimates are of one hand."""
     offset = float(np.linalg.norm(a.joints_2d - b.joints_2d, axis=-1).mean())
-    return offset < SAME_HAND * max(_size(a.joints_2d), _size(b.joints_2d))
+    return offset < SAME_HAND * max(extent(a.joints_2d), extent(b.joints_2d))
 
 
 def _distance(estimate: HandEstimate, track: _Track) -> float:
     """Between the centres of a new estimate and a lost hand, in sizes; doubled if the sides differ."""
     a, b = estimate.joints_2d, track.estimate.joints_2d
-    distance = float(np.linalg.norm(a.mean(0) - b.mean(0))) / max(_size(a), _size(b))
+    distance = float(np.linalg.norm(a.mean(0) - b.mean(0))) / max(extent(a), extent(b))
     other_side = (estimate.right > 0.5) != (track.side is Side.RIGHT)
     return distance * (2 if other_side else 1)
 

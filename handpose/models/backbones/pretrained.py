@@ -1,12 +1,12 @@
 """Reads pretrained weights from a local file, or from a URL with its sha256."""
 
-import hashlib
 from pathlib import Path
 from urllib.parse import urlparse
 
 import torch
 from torch import Tensor
 
+from handpose.files.hashes import file_sha256
 from handpose.files.pth import read_pth
 
 _OLD_FORMAT_ADVICE = ', or give its sha256, with which the format of PyTorch before 1.6 is read too'
@@ -74,11 +74,7 @@ def check_sha256(path: Path, sha256: str) -> None:
     Raises:
         ValueError: the file has another hash.
     """
-    digest = hashlib.sha256()
-    with open(path, 'rb') as file:
-        while block := file.read(1 << 20):
-            digest.update(block)
-    found = digest.hexdigest()
+    found = file_sha256(path)
     if len(sha256) < 8 or not found.startswith(sha256.lower()):
         raise ValueError(f'{path} has the sha256 {found}, expected {sha256}; delete the file and fetch it again')
 

@@ -23,7 +23,7 @@ from handpose.inference.tracking.landmark_estimator import LandmarkEstimator
 from handpose.inference.tracking.palm_detector import PalmDetector
 from handpose.inference.video_hands import find_hands
 from handpose.synthesis import MultiViewOptions
-from handpose.video import VideoReader, VideoWriter
+from handpose.video import VideoFrame, VideoReader, VideoWriter
 from handpose.visualization.hand_overlay import draw_predictions
 
 SIZE, FRAMES, QUICK_FRAMES, FPS = 640, 96, 24, 30
@@ -48,10 +48,10 @@ class TimedEstimator(LandmarkEstimator):
 
     seconds = 0.0
 
-    def estimate(self, image: NDArray[np.uint8], regions: Sequence[HandRegion]) -> list[HandEstimate]:
+    def estimate(self, frame: VideoFrame, regions: Sequence[HandRegion]) -> list[HandEstimate]:
         """See `FrameEstimator`."""
         start = time.perf_counter()
-        found = super().estimate(image, regions)
+        found = super().estimate(frame, regions)
         self.seconds += time.perf_counter() - start
         return found
 
@@ -114,9 +114,9 @@ def hands_of_a_video(settings: Settings) -> Work:
 def landmark_network(settings: Settings) -> Work:
     """The landmark network alone, once for each image."""
     path, count = rendered_video(settings)
-    images = [frame.image for frame in VideoReader(path)]
+    frames = list(VideoReader(path))
     estimator, region = LandmarkEstimator(), HandRegion(SIZE / 2, SIZE / 2, SIZE / 2, 0.0)
-    return Work(lambda: [estimator.estimate(image, [region]) for image in images], count)
+    return Work(lambda: [estimator.estimate(frame, [region]) for frame in frames], count)
 
 
 @case('frame', when='full')
