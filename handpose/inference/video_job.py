@@ -179,10 +179,9 @@ def _find_and_save(
                 f'{job.source}: no hand has joints of {job.estimator} in {len(unrefined)} images, so {job.out} was not '
                 f'written; {"; ".join(found.notes)}'
             )
-        notes = ''.join(f' ({note})' for note in found.notes)
         raise NoHandError(
-            f'{job.source}: no hand was found in {len(unrefined)} images, so {job.out} was not written{notes}; hands '
-            f'that are small in the image, gloved or interlocked are not found: crop the video to the hands'
+            f'{job.source}: {"; ".join(found.notes)}, so {job.out} was not written; hands that are small in the image, '
+            f'gloved or interlocked are not found: crop the video to the hands'
         )
     if refiner is not None:
         save_predictions(job.unrefined, unrefined)
