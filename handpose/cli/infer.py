@@ -112,7 +112,7 @@ def _job(arguments: argparse.Namespace, source: str, out: Path, draw: Path | Non
 
 
 def _folder_jobs(arguments: argparse.Namespace, videos: list[Path]) -> list[VideoJob]:
-    """One job for each video of a folder; those that have their result already are left out."""
+    """One job for each video of a folder; those that have their results already are left out."""
     for name, path in (('-o', arguments.out), ('--draw', arguments.draw)):
         if path is not None and (path.is_file() or path.suffix in ('.npz', '.mp4', '.webm', '.avi')):
             raise UsageError(f'{arguments.source} is a folder with {len(videos)} videos: {name} must be a folder too')
@@ -120,14 +120,16 @@ def _folder_jobs(arguments: argparse.Namespace, videos: list[Path]) -> list[Vide
         raise UsageError(
             f'{arguments.estimator} has the results of one video, and {arguments.source} holds {len(videos)}'
         )
-    names = [video.stem for video in videos]
+    stems, full = [video.stem for video in videos], {video.name for video in videos}
     # Two videos of one name and different suffixes keep their suffix in the names of their results.
-    names = [video.stem if names.count(video.stem) == 1 else video.name for video in videos]
+    names = [
+        stem if stems.count(stem) == 1 and stem not in full else v.name for stem, v in zip(stems, videos, strict=True)
+    ]
     jobs = []
     for video, name in zip(videos, names, strict=True):
         drawn = None if arguments.draw is None else arguments.draw / f'{name}.mp4'
         jobs.append(_job(arguments, str(video), arguments.out / f'{name}.npz', drawn))
-    return [job for job in jobs if not job.out.exists()]
+    return [job for job in jobs if not job.out.exists() or (job.draw is not None and not job.draw.exists())]
 
 
 def _run_folder(console: Console, jobs: list[VideoJob], processes: int) -> None:

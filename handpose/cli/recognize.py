@@ -110,7 +110,9 @@ def run(arguments: argparse.Namespace) -> None:
         )
     source = f'{encoded.name}, by {recognizer.name}, hands: {arguments.hands}; {CAVEATS[1]}'
     hands = Predictions.from_sequence(sequence, 'joints_3d', source=source)
-    save_predictions(out, replace(hands, image_size=np.array(encoded.size)))
+    camera_known = arguments.intrinsics or arguments.field_of_view is not None
+    scale = 'metric' if camera_known else 'relative'
+    save_predictions(out, replace(hands, image_size=np.array(encoded.size), scale=scale))
     console.print(f'hands: {out}; actions: {actions}', markup=False)
     if writer:
         writer.fps = encoded.fps or writer.fps

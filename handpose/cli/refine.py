@@ -81,7 +81,8 @@ def run(arguments: argparse.Namespace) -> None:
     console = Console(highlight=False)
     before = load_predictions(arguments.predictions)
     if arguments.infer_missing:
-        before = infer_missing_joints(before)
+        with console.status('inferring missing joints'):
+            before = infer_missing_joints(before)
     _check_joints(console, before, arguments)
     # What cannot be drawn is said before anything is written.
     writer = VideoWriter(arguments.draw, 1 / (frame_period(before.timestamps) or 1 / 30)) if arguments.draw else None

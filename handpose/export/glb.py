@@ -121,22 +121,17 @@ class _Scene:
                 nodes[first + parent].setdefault('children', []).append(first + joint)
         inverse = np.tile(np.eye(4, dtype=np.float32), (21, 1, 1))
         inverse[:, 3, :3] = -skin.joints  # column-major: the translation is the last row here
-        self._append(
-            'skins',
-            name=f'{motion.label}_hand',
-            joints=list(range(first, first + 21)),
-            skeleton=first,
-            inverseBindMatrices=self.accessor(inverse.reshape(21, 16)),
-        )
-        nodes.append(
-            {'name': f'{motion.label}_hand', 'mesh': self._add_mesh(motion, skin), 'skin': self._last('skins')}
-        )
+        bones = dict(joints=list(range(first, first + 21)), skeleton=first)
+        inverse_bind = self.accessor(inverse.reshape(21, 16))
+        name = f'{motion.label}_hand'
+        number = self._append('skins', dict(name=name, **bones, inverseBindMatrices=inverse_bind))
+        nodes.append(dict(name=name, mesh=self._add_mesh(motion, skin), skin=number))
         self.document['scenes'][0]['nodes'] += [first, first + 21]
         self._animate(motion, first)
 
     def _add_mesh(self, motion: HandAnimation, skin: _Skin) -> int:
         material = {'baseColorFactor': list(_COLOURS[motion.side]), 'metallicFactor': 0.0, 'roughnessFactor': 0.7}
-        self._append('materials', name=f'{motion.label}_skin', pbrMetallicRoughness=material)
+        number = self._append('materials', dict(name=f'{motion.label}_skin', pbrMetallicRoughness=material))
         attributes = {
             'POSITION': self.accessor(skin.vertices, _VERTEX_DATA, bounds=True),
             'NORMAL': self.accessor(skin.normals, _VERTEX_DATA),
@@ -144,9 +139,8 @@ class _Scene:
             'WEIGHTS_0': self.accessor(skin.weights, _VERTEX_DATA),
         }
         indices = self.accessor(skin.faces.astype(np.uint16).reshape(-1, 1), _INDICES)
-        primitive = dict(attributes=attributes, indices=indices, material=self._last('materials'))
-        self._append('meshes', name=f'{motion.label}_hand', primitives=[primitive])
-        return self._last('meshes')
+        primitive = dict(attributes=attributes, indices=indices, material=number)
+        return self._append('meshes', dict(name=f'{motion.label}_hand', primitives=[primitive]))
 
     def _animate(self, motion: HandAnimation, first: int) -> None:
         """Adds the keys: the wrist's path and the rotation of every bone but the tips."""
@@ -174,8 +168,7 @@ class _Scene:
         width, height = (float(value) for value in size)
         view = dict(yfov=float(2 * np.arctan(height / 2 / matrix[1, 1])), aspectRatio=width / height, znear=0.01)
         self.document['cameras'] = [dict(name='video_camera', type='perspective', perspective=view)]
-        self._append('nodes', name='video_camera', camera=0)
-        self.document['scenes'][0]['nodes'].append(self._last('nodes'))
+        self.document['scenes'][0]['nodes'].append(self._append('nodes', dict(name='video_camera', camera=0)))
         return True
 
     def accessor(self, values: NDArray, target: int | None = None, bounds: bool = False) -> int:
@@ -187,17 +180,17 @@ class _Scene:
         values = np.ascontiguousarray(values, values.dtype if values.dtype.kind == 'u' else np.float32)
         self.buffer += b'\0' * (-len(self.buffer) % 4)
         view: dict[str, Any] = dict(buffer=0, byteOffset=len(self.buffer), byteLength=values.nbytes)
-        self._append('bufferViews', **view, **({} if target is None else dict(target=target)))
+        if target is not None:
+            view['target'] = target
+        number = self._append('bufferViews', view)
         self.buffer += values.astype(values.dtype.newbyteorder('<')).tobytes()
         limits = dict(min=values.min(0).tolist(), max=values.max(0).tolist()) if bounds else {}
         kinds = dict(componentType=_COMPONENTS[values.dtype.str[1:]], type=_TYPES[values.shape[1]])
-        self._append('accessors', bufferView=self._last('bufferViews'), count=len(values), **kinds, **limits)
-        return self._last('accessors')
+        return self._append('accessors', dict(bufferView=number, count=len(values), **kinds, **limits))
 
-    def _append(self, what: str, /, **values: Any) -> None:
-        self.document[what].append(values)
-
-    def _last(self, what: str) -> int:
+    def _append(self, what: str, entry: dict[str, Any]) -> int:
+        """Appends to a list of the document; returns the number of the new entry."""
+        self.document[what].append(entry)
         return len(self.document[what]) - 1
 
     def to_bytes(self) -> bytes:

@@ -70,6 +70,7 @@ def fit_hand(
     side: int,
     max_steps: int = MAX_STEPS,
     hand_shape: Tensor | None = None,
+    start_pose: Tensor | None = None,
 ) -> HandFit:
     """Fits `ProceduralHand` to recorded joints.
 
@@ -85,6 +86,7 @@ def fit_hand(
         side: a `Side`.
         max_steps: number of Levenberg-Marquardt steps at most.
         hand_shape: (10,) shape of the hand where it is known already; default it is fitted too.
+        start_pose: (T, 16, 3) rotation vectors from which the fingers start; default the bones' shortest rotations.
 
     Returns:
         HandFit, float64.
@@ -104,12 +106,15 @@ def fit_hand(
     target = torch.where(given[..., None], joints[valid] * mirror, 0)
     skeleton = Skeleton(model)
     state = _initial_state(skeleton, target, given)
+    flip = mirror[0] * joints.new_tensor([mirror[0], 1.0, 1.0])  # (1, 1, 1), or (1, -1, -1): rotvecs mirrored in x
+    if start_pose is not None:
+        bends = (start_pose.to(target)[valid] * flip)[:, _BEND].unflatten(1, (5, 3))
+        state = state._replace(angles=(skeleton.axes.transpose(-1, -2) @ bends[..., None])[..., 0])
     if hand_shape is not None:
         state = state._replace(shape=hand_shape.to(target))
     state = _minimize(skeleton, state, target, given, hand_shape is None, max_steps)
     fitted = skeleton.pose(state)[0] * mirror
     rest_wrist = skeleton.rest(state.shape)[0]
-    flip = mirror[0] * joints.new_tensor([mirror[0], 1.0, 1.0])  # (1, 1, 1), or (1, -1, -1): rotvecs mirrored in x
     pose = torch.zeros(len(target), 16, 3, dtype=torch.float64)
     pose[:, 0] = rotmat_to_rotvec(state.rotation)
     pose[:, _BEND] = (skeleton.axes @ state.angles[..., None])[..., 0].flatten(1, 2)

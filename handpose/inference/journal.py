@@ -18,14 +18,14 @@ class Journal:
     """A folder with the hands of consecutive images, in files that are complete or absent.
 
     Args:
-        folder: is created with the first file.
+        folder: is created by `load`.
         settings: what the hands depend on (the video, the networks), as JSON values.
 
     Attributes:
         count: images whose hands were read or written so far.
 
     Raises:
-        JournalError: the folder has a journal with other settings.
+        JournalError: the folder has a journal with other settings, or parts of one without settings.
     """
 
     def __init__(self, folder: str | Path, settings: dict[str, Any]) -> None:
@@ -38,14 +38,24 @@ class Journal:
                 raise JournalError(
                     f'{folder} holds the beginning of another run, with other {", ".join(different)}; {self._advice()}'
                 )
+        elif self._part(0).exists():
+            raise JournalError(f'{folder} lacks {self._file.name}, so its run is unknown; {self._advice()}')
 
     def load(self) -> TrackRecords:
-        """Returns the hands so far; of no image if there is nothing yet.
+        """Returns the hands so far; of no image if there is nothing yet. The folder exists afterwards.
 
         Raises:
             ValueError: a file is damaged.
+            JournalError: the folder cannot be written.
         """
         remove_unfinished(self.folder)
+        if not self._file.exists():
+            try:
+                atomic_write(self._file, json.dumps(self._settings, indent=1))
+            except OSError as error:
+                raise JournalError(
+                    f'{self.folder} cannot be written: {error.strerror}; choose another output'
+                ) from error
         parts = []
         while (path := self._part(self.count)).exists():
             parts.append(TrackRecords.load(path))
@@ -59,11 +69,15 @@ class Journal:
             records: of at least one image.
 
         Raises:
-            OSError: the disk is full; what was written before is complete.
+            JournalError: the disk is full; what was written before is complete.
         """
-        if not self._file.exists():
-            atomic_write(self._file, json.dumps(self._settings, indent=1))
-        records.save(self._part(self.count))
+        try:
+            records.save(self._part(self.count))
+        except OSError as error:
+            raise JournalError(
+                f'{self.folder} cannot be written: {error.strerror}; it has the hands of {self.count} images: make '
+                f'room, and the same command goes on from there'
+            ) from error
         self.count += len(records)
 
     def remove(self) -> None:

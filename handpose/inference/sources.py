@@ -52,7 +52,7 @@ def open_source(source: str | Path | int, fps: float | None = None) -> FrameRead
         return CameraReader(int(name) if name.isdigit() else name)
     path = Path(name)
     if path.is_dir():
-        return ImageReader(_files_in(path, IMAGE_SUFFIXES, 'images'), fps)
+        return ImageReader(_images_in(path), fps)
     if path.suffix.lower() in IMAGE_SUFFIXES:
         return ImageReader([path])
     return VideoReader(path)
@@ -63,8 +63,11 @@ def videos_in(folder: str | Path) -> list[Path]:
     return [path for path in visible_paths(folder) if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]
 
 
-def _files_in(folder: Path, suffixes: tuple[str, ...], kind: str) -> list[Path]:
-    found = [path for path in visible_paths(folder) if path.suffix.lower() in suffixes]
+def _images_in(folder: Path) -> list[Path]:
+    found = [path for path in visible_paths(folder) if path.suffix.lower() in IMAGE_SUFFIXES]
     if not found:
-        raise VideoError(f'{folder} contains no {kind} ({", ".join(suffixes)})')
+        raise VideoError(
+            f'{folder} contains no images ({", ".join(IMAGE_SUFFIXES)}); a folder must hold videos '
+            f'({", ".join(VIDEO_SUFFIXES)}), or the images of one video'
+        )
     return found

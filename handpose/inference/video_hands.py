@@ -1,7 +1,7 @@
 """From a video to hands: `find_hands`, and `stream` for loops over live images."""
 
 import itertools
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -10,7 +10,7 @@ from handpose.inference.journal import Journal
 from handpose.inference.session import FrameHands, Session
 from handpose.inference.sources import is_camera, open_source
 from handpose.structures import Predictions
-from handpose.video import VideoError
+from handpose.video import VideoError, VideoFrame
 from handpose.video.prefetch import prefetch
 
 STREAM_FPS = 30.0  # of a folder of images whose times are unknown
@@ -66,18 +66,20 @@ def find_hands(
     Raises:
         VideoError: the source cannot be opened or has no image.
         CameraFileError: the camera file cannot be used.
+        JournalError: the journal cannot be read or written; the hands that it has are complete.
         KeyboardInterrupt: Ctrl-C, for a file; its hands so far are in the journal.
     """
     session = Session() if session is None else session
+    session.reset()  # before anything can fail or be interrupted
     live, reader = is_camera(source), open_source(source, fps)
     frames, notes = prefetch(reader), []
-    first = next(frames)
-    size = first.image.shape[1], first.image.shape[0]
-    intrinsics = None if camera is None else read_camera(camera, size)
-    session.reset(intrinsics)
-    resumed, context = _restore(session, journal, size)
     try:
-        for frame in itertools.chain([first], frames):
+        first = next(frames)
+        size = first.image.shape[1], first.image.shape[0]
+        intrinsics = None if camera is None else read_camera(camera, size)
+        session.reset(intrinsics)
+        resumed, context = _restore(session, journal, size)
+        for frame in _until_it_breaks_off(itertools.chain([first], frames), notes):
             if frame.index >= resumed:
                 hands = session.push(frame)
                 if on_frame is not None:
@@ -87,14 +89,16 @@ def find_hands(
             if progress is not None:
                 progress(frame.time, reader.duration)
             if journal is not None and frame.index + 1 >= journal.count + JOURNAL_IMAGES:
-                journal.append(session.records().after(journal.count))
+                _save_rest(session, journal)
             if seconds is not None and frame.time >= seconds:
                 break
-    except VideoError as error:
-        notes.append(f'the images end after {len(session.records())}: {error}')
+        # Whatever fails from now on, such as a refiner or a full disk, no image is processed again.
+        _save_rest(session, journal)
     except KeyboardInterrupt:
         if not live:
             raise KeyboardInterrupt(_save_rest(session, journal)) from None
+        if not len(session.records()):
+            raise
     finally:
         frames.close()
     predictions = session.finish(source=f'{_name(source)}, by {session.name}', licence=session.licence)
@@ -125,6 +129,17 @@ def stream(source: str | Path | int, session: Session | None = None, fps: float 
     session.reset()
     for frame in open_source(source, fps):
         yield session.push(frame)
+
+
+def _until_it_breaks_off(frames: Iterable[VideoFrame], notes: list[str]) -> Iterator[VideoFrame]:
+    """The frames before the source breaks off, which becomes a note."""
+    count = 0
+    try:
+        for frame in frames:
+            count += 1
+            yield frame
+    except VideoError as error:
+        notes.append(f'the images end after {count}: {error}')
 
 
 def _restore(session: Session, journal: Journal | None, size: tuple[int, int]) -> tuple[int, int]:

@@ -1,9 +1,9 @@
 """`VideoJob`: everything that `handpose infer` does for one video, from its images to files."""
 
 import itertools
+import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -13,12 +13,12 @@ from handpose import __version__
 from handpose.files.hashes import file_sha256
 from handpose.inference.journal import Journal
 from handpose.inference.refiner import METHODS, Refiner, load_refiner
-from handpose.inference.session import FrameHands, make_session
+from handpose.inference.session import FrameHands, Session, make_session
 from handpose.inference.sources import is_camera, open_source
 from handpose.inference.tracking.interfaces import FrameEstimator
 from handpose.inference.video_hands import find_hands
 from handpose.structures import Predictions, save_predictions
-from handpose.video import VideoWriter, frame_period
+from handpose.video import VideoError, VideoWriter, frame_period
 from handpose.visualization.hand_overlay import draw_hands, draw_predictions
 
 _UNKNOWN_FPS = 30  # of a video whose frames have times, which is all that counts
@@ -28,6 +28,10 @@ Progress = Callable[[str, float, float | None], None]
 
 class NoHandError(ValueError):
     """A video in which no hand was found."""
+
+
+class DrawingError(ValueError):
+    """A video that could not be drawn after its hands were written; the message says where they are."""
 
 
 @dataclass(frozen=True)
@@ -89,7 +93,7 @@ class JobReport:
     files: list[Path] = field(default_factory=list)
 
 
-def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
+def run_job(job: VideoJob, progress: Progress | None = None, session: Session | None = None) -> JobReport:
     """Finds, refines, writes and draws the hands of one video.
 
     Hands are written before anything is drawn. An interrupted job goes on where it was when it is run again.
@@ -97,47 +101,89 @@ def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
     Args:
         job: what is to be done.
         progress: is told about it.
+        session: default one with the networks of the job.
 
     Returns:
         What was done.
 
     Raises:
         NoHandError: no image has a hand; nothing is written.
+        DrawingError: the hands are written, but the video with them could not be.
         ValueError: a source, camera file, refiner or file name that cannot be used; said before the work, if possible.
         OSError: a full disk; what was written before is complete.
     """
+    _check_outputs(job)
+    refiner = None if job.refine is None else _refiner(job)
+    writer = None if job.draw is None else VideoWriter(job.draw, _UNKNOWN_FPS)
+    if session is None:
+        session = make_session(job.networks, _estimator(job), licence=job.licence)
+    if is_camera(job.source):
+        return _run_live(job, session, refiner, writer, progress)
+    journal = Journal(Path(f'{job.out}.partial'), _settings(job))
+    report = _find_and_save(job, session, refiner, progress, journal=journal)
+    if writer is not None:
+        try:
+            _draw(job, report.predictions, writer, progress)
+        except (VideoError, OSError) as error:
+            advice = 'the same command draws them without looking for them again'
+            raise DrawingError(f'{error}; the hands are in {job.out}, and {advice}') from error
+        except KeyboardInterrupt:
+            raise KeyboardInterrupt(f'the hands are in {job.out}; the same command draws them') from None
+        report.files.append(writer.path)
+    journal.remove()
+    return report
+
+
+def _check_outputs(job: VideoJob) -> None:
+    """Refuses before the work what could not be written after it, and what would overwrite the video."""
     if job.out.suffix != '.npz':
         raise ValueError(f'{job.out}: a predictions file must end in .npz')
-    refiner = None if job.refine is None else _refiner(job)
-    session = make_session(job.networks, _estimator(job), licence=job.licence)
-    writer = None if job.draw is None else VideoWriter(job.draw, _UNKNOWN_FPS)
-    live = is_camera(job.source)
-    # A camera cannot be read twice: its images are drawn on while they arrive.
-    with writer if live and writer is not None else nullcontext() as live_writer:
-        journal = None if live else Journal(Path(f'{job.out}.partial'), _settings(job))
-        start = time.perf_counter()
-        found = find_hands(
-            job.source,
-            session,
-            fps=job.fps,
-            camera=job.camera,
-            seconds=job.seconds,
-            journal=journal,
-            progress=None if progress is None else lambda done, total: progress('finding hands', done, total),
-            on_frame=None if live_writer is None else lambda hands: _draw_live(live_writer, hands),
-        )
-        seconds = time.perf_counter() - start
+    if job.out.is_dir():
+        raise ValueError(f'{job.out} is a folder; give the name of a predictions file')
+    if job.draw is not None and job.draw.resolve() == Path(job.source).resolve():
+        raise ValueError(f'{job.draw} is the video itself; give another name for the drawn one')
+    try:
+        job.out.parent.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=job.out.parent):
+            pass
+    except OSError as error:
+        raise ValueError(f'{job.out} cannot be written: {error.strerror}; choose another folder') from error
+
+
+def _find_and_save(
+    job: VideoJob,
+    session: Session,
+    refiner: Refiner | None,
+    progress: Progress | None,
+    journal: Journal | None = None,
+    on_frame: Callable[[FrameHands], None] | None = None,
+) -> JobReport:
+    start = time.perf_counter()
+    found = find_hands(
+        job.source,
+        session,
+        fps=job.fps,
+        camera=job.camera,
+        seconds=job.seconds,
+        journal=journal,
+        progress=None if progress is None else lambda done, total: progress('finding hands', done, total),
+        on_frame=on_frame,
+    )
+    seconds = time.perf_counter() - start
     predictions = unrefined = found.predictions
     report = JobReport(job, predictions, unrefined, seconds, len(predictions) - found.resumed, found.notes)
     if not unrefined.valid.any():
+        if journal is not None:
+            journal.remove()
+        notes = ''.join(f' ({note})' for note in found.notes)
         if job.estimator is not None:
             raise NoHandError(
                 f'{job.source}: no hand has joints of {job.estimator} in {len(unrefined)} images, so {job.out} was not '
-                f'written; {"; ".join(found.notes)}'
+                f'written{notes}'
             )
         raise NoHandError(
-            f'{job.source}: no hand was found in {len(unrefined)} images, so {job.out} was not written; hands that are '
-            f'small in the image, gloved or interlocked are not found: crop the video to the hands'
+            f'{job.source}: no hand was found in {len(unrefined)} images, so {job.out} was not written{notes}; hands '
+            f'that are small in the image, gloved or interlocked are not found: crop the video to the hands'
         )
     if refiner is not None:
         save_predictions(job.unrefined, unrefined)
@@ -146,13 +192,54 @@ def run_job(job: VideoJob, progress: Progress | None = None) -> JobReport:
         report.files.append(job.unrefined)
     save_predictions(job.out, predictions)
     report.files.insert(0, job.out)
-    if journal is not None:
-        journal.remove()
-    if writer is not None:
-        if not live:
-            _draw(job, predictions, writer, progress)
-        report.files.append(writer.path)
     return report
+
+
+def _run_live(
+    job: VideoJob, session: Session, refiner: Refiner | None, writer: VideoWriter | None, progress: Progress | None
+) -> JobReport:
+    """A camera cannot be read twice: its images are drawn on while they arrive, and there is nothing to resume."""
+    if writer is None:
+        return _find_and_save(job, session, refiner, progress)
+    drawing, report = _LiveDrawing(writer), None
+    try:
+        with writer:
+            report = _find_and_save(job, session, refiner, progress, on_frame=drawing.add)
+            if drawing.error is not None:
+                raise drawing.error
+    except (VideoError, OSError) as error:
+        if report is None:
+            raise
+        raise DrawingError(f'{error}; the hands are in {job.out}') from error
+    report.files.append(writer.path)
+    return report
+
+
+@dataclass
+class _LiveDrawing:
+    """Draws images while they arrive; an error does not end the recording of hands.
+
+    Attributes:
+        writer: of the drawn video.
+        error: why nothing is drawn any more, or None.
+    """
+
+    writer: VideoWriter
+    error: VideoError | OSError | None = None
+
+    def add(self, found: FrameHands) -> None:
+        """Draws the hands of one image."""
+        if self.error is not None:
+            return
+        image = found.frame.image
+        if found.hands:
+            points = np.stack([hand.estimate.joints_2d for hand in found])
+            labels = [f'{hand.side.name.lower()} #{hand.track_id}' for hand in found]
+            image = draw_hands(image, points, np.array([hand.side for hand in found]), labels=labels)
+        try:
+            self.writer.write(image, found.frame.time)
+        except (VideoError, OSError) as error:
+            self.error = error
 
 
 def _estimator(job: VideoJob) -> FrameEstimator | None:
@@ -206,12 +293,3 @@ def _draw(job: VideoJob, predictions: Predictions, writer: VideoWriter, progress
             writer.write(draw_predictions(frame.image, predictions, frame.index, labels=True), frame.time)
             if progress is not None:
                 progress('drawing', float(times[frame.index]), float(times[-1]))
-
-
-def _draw_live(writer: VideoWriter, found: FrameHands) -> None:
-    image = found.frame.image
-    if found.hands:
-        points = np.stack([hand.estimate.joints_2d for hand in found])
-        labels = [f'{hand.side.name.lower()} #{hand.track_id}' for hand in found]
-        image = draw_hands(image, points, np.array([hand.side for hand in found]), labels=labels)
-    writer.write(image, found.frame.time)

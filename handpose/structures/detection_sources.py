@@ -153,33 +153,29 @@ def from_hamer(
         PredictionsError: shapes that do not fit; keypoints_2d that are not the projection of keypoints_3d; neither or
             both of timestamps and fps.
     """
-    points, shift = numbers('keypoints_3d', keypoints_3d), numbers('cam_t', cam_t)
+    rows = {'keypoints_3d': keypoints_3d, 'cam_t': cam_t, 'keypoints_2d': keypoints_2d, 'boxes': boxes}
+    given = {name: numbers(name, value) for name, value in rows.items() if value is not None}
     right, frames = flags('is_right', is_right), as_integers('frame_index', frame_index)
-    size, rows = numbers('image_size', image_size), len(points) if points.ndim else 0
-    optional = {'keypoints_2d': (keypoints_2d, (rows, 21, 2)), 'boxes': (boxes, (rows, 4))}
-    given = {name: (numbers(name, value), shape) for name, (value, shape) in optional.items() if value is not None}
-    check_shapes(
-        dict(keypoints_3d=(points, (rows, 21, 3)), cam_t=(shift, (rows, 3)), is_right=(right, (rows,)))
-        | dict(frame_index=(frames, (rows,)), image_size=(size, (2,)))
-        | given
-    )
+    size = numbers('image_size', image_size)
+    _check_rows(given | {'is_right': right, 'frame_index': frames}, size)
     if num_frames is None:
         num_frames = len(timestamps) if timestamps is not None else int(frames.max(initial=-1)) + 1
-    if rows and not 0 <= frames.min() <= frames.max() < num_frames:
+    if len(frames) and not 0 <= frames.min() <= frames.max() < num_frames:
         raise PredictionsError(f'frame_index must be from 0 to {num_frames - 1}, got {frames.min()} to {frames.max()}')
     _check_focal_lengths(dict(focal_length=focal_length, camera_focal_length=camera_focal_length))
+    # A row with NaN is no hand.
+    found = np.isfinite(given['keypoints_3d']).all((1, 2)) & np.isfinite(given['cam_t']).all(1)
+    given = {name: values[found] for name, values in given.items()}
+    points, shift, frames, right = given['keypoints_3d'], given['cam_t'], frames[found], right[found]
     if mirrored_left:
         points = np.where(right[:, None, None] == Side.RIGHT, points, points * _MIRROR)
-    found = np.isfinite(points).all((1, 2)) & np.isfinite(shift).all(1)  # a row with NaN is no hand
-    points, shift, frames, right = points[found], shift[found], frames[found], right[found]
     focal = focal_length or FOCAL_PER_PIXEL * max(size)
     detections = {'joints_2d': _project(points + shift[:, None], focal, size)}
     if 'keypoints_2d' in given:
-        pixels = given['keypoints_2d'][0][found]
-        _check_projection(pixels, detections['joints_2d'], right)
-        detections['joints_2d'] = pixels
+        _check_projection(given['keypoints_2d'], detections['joints_2d'], right)
+        detections['joints_2d'] = given['keypoints_2d']
     if 'boxes' in given:
-        detections['boxes'] = given['boxes'][0][found]
+        detections['boxes'] = given['boxes']
     if camera_focal_length:
         shift, focal = shift * (1, 1, camera_focal_length / focal), camera_focal_length
     known = dict(timestamps=frame_times(num_frames, timestamps, fps), image_size=size, source=source, licence=licence)
@@ -277,6 +273,14 @@ def _broadcast(name: str, values: NDArray, shape: tuple[int, ...]) -> NDArray:
     if values.shape not in (shape, shape[1:], (), (1, 1)):
         raise PredictionsError(f'{name} must have shape (T, H) = {shape} or (H,), got {values.shape}')
     return np.broadcast_to(values, shape)
+
+
+def _check_rows(given: dict[str, NDArray], size: NDArray) -> None:
+    """Refuses arrays whose shapes are not those of N detections."""
+    inner = {'keypoints_3d': (21, 3), 'cam_t': (3,), 'keypoints_2d': (21, 2), 'boxes': (4,)}
+    count = len(given['keypoints_3d']) if given['keypoints_3d'].ndim else 0
+    rows = {name: (values, (count, *inner.get(name, ()))) for name, values in given.items()}
+    check_shapes({**rows, 'image_size': (size, (2,))})
 
 
 def _landmark_pixels(landmarks: Any, points: NDArray, image_size: Any, in_pixels: bool) -> NDArray:

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.ndimage import median_filter
 
 from handpose.hands.fit import MIN_JOINTS, HandFit, fit_hand
 from handpose.hands.fit_model import fit_hand_model
@@ -19,6 +20,9 @@ from handpose.structures.prediction_checks import PredictionsError
 from handpose.structures.predictions import Predictions
 
 CHUNK = 500  # frames fitted at a time; what a longer track needs of memory does not grow
+MEDIAN_FRAMES = 5  # around a frame
+JUMP = 0.5  # radians from the median of these frames, beyond which a finger is fitted again
+FARTHER = 0.5e-3  # metres (root mean square) that the second fit of a frame may lie further off
 SHAPE_FRAMES = 200  # frames that tell the shape of a longer track
 
 
@@ -134,6 +138,7 @@ def fit_predictions(
                 done += len(chosen)
                 if progress is not None:
                     progress(done, total)
+            track.smooth_over_jumps(where, pose[:, hand], transl[:, hand], residual[:, hand], shape[hand])
             pose[where, hand, 0] = continuous_rotvecs(pose[where, hand, 0])
     values = (predictions.timestamps, predictions.hand_side, predictions.frame, predictions.scale)
     return FittedHands(pose, shape, transl, valid, residual, *values, hand_model)
@@ -153,6 +158,29 @@ class _Track:
         joints, known = torch.from_numpy(self.joints[frames]), torch.from_numpy(self.known[frames])
         function = fit_hand if isinstance(self.model, ProceduralHand) else fit_hand_model
         return function(self.model, joints, known, self.side, hand_shape=shape)
+
+    def smooth_over_jumps(
+        self, frames: NDArray, pose: NDArray, transl: NDArray, residual: NDArray, shape: NDArray
+    ) -> None:
+        """Refits, in place, frames whose fingers are unlike those of the frames around.
+
+        Joints of a bent finger can be met about as well by another bend; which of the two a frame gets is chance. Such
+        a frame is fitted again from the median pose around it, and keeps the result if that is hardly less close.
+        """
+        if not isinstance(self.model, ProceduralHand):
+            return
+        usual = median_filter(pose[frames], size=(MEDIAN_FRAMES, 1, 1), mode='nearest')
+        odd = np.flatnonzero(np.linalg.norm(pose[frames] - usual, axis=-1)[:, 1:].max(1) > JUMP)
+        if not len(odd):
+            return
+        again, known = frames[odd], torch.from_numpy(self.known[frames[odd]])
+        start, joints = torch.from_numpy(usual[odd]), torch.from_numpy(self.joints[again])
+        known_shape = torch.from_numpy(shape)
+        fit = fit_hand(self.model, joints, known, self.side, hand_shape=known_shape, start_pose=start)
+        before, after = (np.sqrt(np.nanmean(error**2, 1)) for error in (residual[again], fit.error.numpy()))
+        kept = after <= before + FARTHER
+        pose[again[kept]], transl[again[kept]] = fit.hand_pose.numpy()[kept], fit.hand_transl.numpy()[kept]
+        residual[again[kept]] = fit.error.numpy()[kept]
 
     def shape(self, frames: NDArray) -> torch.Tensor:
         """Fits the shape to frames spread evenly over the track."""

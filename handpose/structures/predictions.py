@@ -252,10 +252,10 @@ class Predictions:
         """Tells which joints are there: those of `joints_valid`, or all joints of valid hands.
 
         Returns:
-            (T, H, 21) bool.
+            (T, H, 21) bool, a new array.
         """
         if self.joints_valid is not None:
-            return self.joints_valid
+            return self.joints_valid.copy()
         return np.broadcast_to(self.valid[..., None], self.joints.shape[:3]).copy()
 
     def select(self, frames: Any) -> 'Predictions':

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from handpose.video.containers import MAX_PIXELS, VideoError
 
 INSTALL = "pip install 'handpose[video]'"  # PyAV
+_BT709 = 1  # the colour matrix in FFmpeg's numbers
 MIN_FPS, MAX_FPS = 0.1, 480.0  # that a header may state; containers without a frame rate state 1000
 
 
@@ -105,7 +106,9 @@ class PyAVDecoder:
             time = None if timestamp is None or frame.time_base is None else float(timestamp * frame.time_base)
             self.damaged += bool(frame.is_corrupt)
             try:
-                image = frame.to_ndarray(format='rgb24')
+                # Older versions of PyAV convert every frame as BT.601.
+                matrix = _BT709 if frame.colorspace == _BT709 else None
+                image = frame.to_ndarray(format='rgb24', src_colorspace=matrix)
             except self._errors:
                 self.damaged += 1
                 continue

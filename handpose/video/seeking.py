@@ -62,7 +62,7 @@ class SeekableVideo:
         return self._current[1]
 
     def check_times(self, last: float) -> None:
-        """Refuses timestamps of another video.
+        """Refuses timestamps of another video, if the length of this one is known: OpenCV only estimates it.
 
         Args:
             last: seconds, the last one.
@@ -70,9 +70,10 @@ class SeekableVideo:
         Raises:
             VideoError: it is later than the end of the video.
         """
-        if self.duration and last > self.duration + DURATION_ERROR:
+        known = isinstance(self._decoder, PyAVDecoder) and self.duration
+        if known and last > known + DURATION_ERROR:
             raise VideoError(
-                f'{self.path} lasts {self.duration:.2f} s, and the last timestamp is {last:.2f} s; are the predictions '
+                f'{self.path} lasts {known:.2f} s, and the last timestamp is {last:.2f} s; are the predictions '
                 f'for this video, with timestamps relative to its first frame?'
             )
 

@@ -4,6 +4,7 @@ import contextlib
 import io
 import threading
 import time
+from typing import Any
 
 import numpy as np
 import viser
@@ -107,7 +108,8 @@ class HandViewer:
         gui.main_panel.dock_right()
         self._image = gui.add_image(self._video_image(0, overlay=True)) if self._video is not None else None
         self._text = gui.add_markdown('')
-        self._slider = gui.add_slider('frame', 0, max(1, frames - 1), 1, 0, disabled=frames == 1)
+        # Any: viser defines the setter of `value` apart from the property, which mypy takes for read-only.
+        self._slider: Any = gui.add_slider('frame', 0, max(1, frames - 1), 1, 0, disabled=frames == 1)
         self._play = gui.add_button('play')
         self._speed = gui.add_slider('speed', 0.1, 2.0, 0.1, 1.0, hint='1 is the speed of the video')
         with gui.add_folder('show'):
@@ -117,7 +119,7 @@ class HandViewer:
             self._boxes = {
                 name: gui.add_checkbox('skeleton' if self.refined is None else name, True) for name in self._skeletons
             }
-            self._mesh_box = gui.add_checkbox('mesh', False, disabled=True)
+            self._mesh_box: Any = gui.add_checkbox('mesh', False, disabled=True)
         gui.add_markdown(_legend(self._latest))
         for handle in (self._overlay_box, self._mesh_box, *self._boxes.values()):
             handle.on_update(lambda _: self._changed.set())

@@ -7,8 +7,10 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 from predicted_hands import hand_motion
 
+from handpose.hands import from_common
 from handpose.structures import load_predictions
 
 ROOT = Path(__file__).parents[2]
@@ -76,6 +78,38 @@ def test_mano_with_the_procedural_hand(tmp_path):
     options = ['--hand', 'left', '--hand-model', 'procedural']
     code, said = run('mano', tmp_path / 'a.npz', '-o', tmp_path / 'b.npz', *options)
     assert code == 0 and "frame 'camera'" in said, said
+
+
+def test_wilor(tmp_path):
+    left = hand_motion(4, 'left')
+    rows = dict(keypoints_3d=left - left[:, :1], cam_t=left[:, 0] + [0, 0, 20], is_right=np.zeros(4))
+    rows |= dict(frame_index=np.arange(4), image_size=[640, 480], boxes=np.tile([10, 10, 90, 90], (4, 1)))
+    np.savez(tmp_path / 'a.npz', **rows)
+    code, said = run('wilor', tmp_path / 'a.npz', '-o', tmp_path / 'b.npz', '--fps', 30)
+    assert code == 0 and "4 frames, 1 hand, 0 missing, frame 'camera', scale 'relative'" in said, said
+    back = load_predictions(tmp_path / 'b.npz')
+    np.testing.assert_allclose(back.joints[:, 0], left + [0, 0, 20], atol=1e-5)
+    assert back.boxes[0, 0].tolist() == [10, 10, 90, 90] and np.isfinite(back.joints_2d).all()
+    code, said = run('wilor', tmp_path / 'a.npz', '-o', tmp_path / 'c.npz', '--fps', 30, '--mirrored-left')
+    assert code == 0, said
+    mirrored = load_predictions(tmp_path / 'c.npz').joints[:, 0]
+    np.testing.assert_allclose(mirrored, (left - left[:, :1]) * [-1, 1, 1] + rows['cam_t'][:, None], atol=1e-5)
+
+
+def test_skeletons_that_lack_joints(tmp_path):
+    there = 1000 * from_common(torch.from_numpy(hand_motion(6)), 'icvl')[0].numpy()
+    np.save(tmp_path / 'a.npy', there)
+    options = ['--hand', 'right', '--unit', 'millimetre', '--frame', 'camera', '--fps', 30]
+    code, said = run('joints', tmp_path / 'a.npy', '-o', tmp_path / 'b.npz', *options)
+    assert code != 0 and 'joints needs joint_order: give --joint-order' in said, said
+    options += ['--joint-order', 'icvl']
+    code, said = run('joints', tmp_path / 'a.npy', '-o', tmp_path / 'b.npz', *options)
+    assert code == 0 and 'the hands lack wrist, thumb_cmc, index_dip' in said and '--infer-missing' in said, said
+    assert load_predictions(tmp_path / 'b.npz').joints_valid[0, 0].sum() == 15
+    code, said = run('joints', tmp_path / 'a.npy', '-o', tmp_path / 'c.npz', *options, '--infer-missing')
+    assert code == 0 and 'the hands lack' not in said, said
+    back = load_predictions(tmp_path / 'c.npz')
+    assert back.joints_valid is None and back.joints_inferred[0, 0].sum() == 6
 
 
 @pytest.mark.parametrize(

@@ -3,6 +3,7 @@
 import os
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import cv2
@@ -138,6 +139,23 @@ def test_a_filter_that_does_nothing_says_so(tmp_path):
     code, said = run('refine', tmp_path / 'slow.npz', '-o', tmp_path / 'b.npz', '--filter', 'savitzky_golay')
     assert code == 0 and 'at 8 frames per second the window of' in said, said
     np.testing.assert_allclose(load_predictions(tmp_path / 'b.npz').joints, slow.joints, atol=1e-7)
+
+
+def test_skeletons_that_lack_joints(tmp_path):
+    whole = make_predictions(30)
+    mask = whole.given_joints() & (np.arange(21) % 4 != 0)
+    save_predictions(tmp_path / 'a.npz', replace(whole, joints_valid=mask | (np.arange(21) == 0)))
+    code, said = run('refine', tmp_path / 'a.npz', '-o', tmp_path / 'b.npz')
+    assert code == 0 and 'note: the predictions lack thumb_tip, index_tip, ' in said and 'nan' not in said, said
+    assert load_predictions(tmp_path / 'b.npz').joints_valid[0, 0].sum() == 16
+    drawn = ['--draw', tmp_path / 'a.webm']
+    code, said = run('refine', tmp_path / 'a.npz', '-o', tmp_path / 'c.npz', *drawn)
+    assert code != 0 and '--draw needs all 21 joints' in said and 'Traceback' not in said, said
+    assert not (tmp_path / 'c.npz').exists() and not (tmp_path / 'a.webm').exists()
+    code, said = run('refine', tmp_path / 'a.npz', '-o', tmp_path / 'c.npz', '--infer-missing', *drawn)
+    assert code == 0 and 'note: 24% of the joints were not measured but inferred' in said, said
+    refined = load_predictions(tmp_path / 'c.npz')
+    assert refined.joints_valid is None and refined.joints_inferred[:, 0].sum(1).tolist() == [5] * 30
 
 
 def test_bad_files_and_names(tmp_path, hands):

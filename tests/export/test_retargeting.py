@@ -1,3 +1,6 @@
+import os
+from pathlib import Path
+
 import numpy as np
 import pytest
 from predicted_hands import make_predictions
@@ -51,3 +54,13 @@ def test_axes(side):
 def test_a_name_of_another_kind(tmp_path):
     with pytest.raises(ExportError, match=r'ends in \.npz'):
         export(make_predictions(2), tmp_path / 'x.pkl', target='dex-retargeting')
+
+
+REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', '')) / 'hand_video' / 'mediapipe_world_landmarks.npz'
+
+
+@pytest.mark.skipif(not REAL.is_file(), reason='needs HANDPOSE_REAL_DATA with hand_video/')
+def test_joints_that_its_detector_wrote_stay_as_they_are():
+    """The recording holds the output of dex-retargeting's own detector, in its wrist frame already."""
+    joints = np.load(REAL)['joints']
+    np.testing.assert_allclose(retargeting_joints(joints, 1), joints - joints[:, :1], atol=1e-6)

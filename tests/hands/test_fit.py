@@ -116,6 +116,23 @@ def test_outliers_and_missing_frames_do_no_harm():
     assert not fit.hand_pose[3].any() and not fit.joints[3].any()
 
 
+def test_missing_joints_do_not_count():
+    """What is marked as missing may hold anything; the hand between the others is found."""
+    for side in (0, 1):
+        *_, joints = random_motion(12, side, reach=0.5)
+        given = torch.rand(12, 21, generator=torch.Generator().manual_seed(side)) < 0.8
+        given[:, 0] = True
+        spoilt = joints.clone()
+        spoilt[~given] = torch.nan
+        fit = fit_hand(MODEL, spoilt, given, side)
+        error = (fit.joints - joints).norm(dim=-1)
+        assert error[given].median() < 1e-3 and error[~given].median() < 6e-3
+        assert fit.error[~given].isnan().all()
+        assert torch.allclose(fit.error[given], error[given].double(), atol=1e-6)
+    complete = fit_hand(MODEL, joints, torch.ones(12, 21, dtype=torch.bool), 1)
+    assert torch.equal(complete.joints, fit_hand(MODEL, joints, all_frames(joints), 1).joints)
+
+
 def test_angles_and_shape_stay_human():
     """Joints of a hand that bends its fingers the wrong way, and of one with far too long fingers."""
     pose, shape, transl, _ = random_motion(4, 1)
@@ -140,6 +157,7 @@ def test_angles_and_shape_stay_human():
         ({'valid': torch.ones(4)}, 'torch.float32'),
         ({'valid': torch.zeros(4, dtype=torch.bool)}, 'no frame with a hand'),
         ({'joints': torch.full((4, 21, 3), torch.nan)}, 'NaN'),
+        ({'valid': torch.arange(21).expand(4, 21) < 3}, 'needs 4 joints in each frame, and frame 0 has fewer'),
         ({'side': 2}, 'side must be 0'),
         ({'model': torch.nn.Identity()}, 'ProceduralHand, got a Identity'),
     ],

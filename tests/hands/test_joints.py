@@ -1,6 +1,11 @@
+import os
+from pathlib import Path
+
+import numpy as np
 import pytest
 import torch
 
+from handpose.hands import ProceduralHand, fit_hand
 from handpose.hands.joints import (
     BONES,
     COMMON_JOINTS,
@@ -93,3 +98,26 @@ def test_wrong_order_and_wrong_count_are_sentences():
         to_common(torch.zeros(21, 3), 'mano')
     with pytest.raises(ValueError, match='common 21'):
         from_common(torch.zeros(16, 3), 'mano')
+
+
+REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', ''))
+
+
+@pytest.mark.parametrize(
+    'order, name, key, factor, step',
+    [
+        ('nyu', 'estimator_outputs/nyu_subject1.npz', 'truth', 1, 80),
+        # Stored in left-handed axes: mirrored, it is the hand that it says.
+        ('mocap_17', 'two_hands_mocap/manipnet_joints_m.npz', 'mug1_rightHand', -1, 160),
+    ],
+)
+def test_recorded_skeletons_are_hands(order, name, key, factor, step):
+    """Joints of real files in a partial order fit a right hand to a few millimetres, and a left one much less well."""
+    if not (REAL / name).is_file():
+        pytest.skip(f'needs HANDPOSE_REAL_DATA with {name}')
+    stored = np.load(REAL / name)[key][::step] * [factor, 1, 1]
+    joints, given = to_common(torch.from_numpy(stored), order)
+    errors = [
+        fit_hand(ProceduralHand(), joints, given.expand(len(joints), 21), side).error[:, given] for side in (0, 1)
+    ]
+    assert errors[1].mean() < 0.0035 and errors[0].mean() > 1.8 * errors[1].mean()

@@ -307,7 +307,9 @@ def test_an_interrupted_video_goes_on_as_if_it_had_not_been(samples, request, tm
     first = session(sample, path, count)
     for frame in frames_of(sample)[:done]:
         first.push(frame)
-    Journal(tmp_path / 'journal', {}).append(first.records())
+    journal = Journal(tmp_path / 'journal', {})
+    journal.load()
+    journal.append(first.records())
 
     second = session(sample, path, count)
     shown = []

@@ -114,3 +114,23 @@ def test_another_model_than_the_default(tmp_path):
     predictions = make_predictions(2, noise=0.0)
     fitted = fit_predictions(predictions, MANO(tmp_path))
     assert fitted.hand_model.name == 'mano' and fitted.residual.shape == (2, 1, 21)
+
+
+def test_a_frame_that_falls_into_another_minimum_is_fitted_again(monkeypatch):
+    """The pose of one frame is spoilt after the first fit: PIP and DIP of the index finger exchange their bends."""
+    real = module.fit_hand
+
+    def spoil(*arguments, **options):
+        fit = real(*arguments, **options)
+        if options.get('start_pose') is None:
+            fit.hand_pose[10, [2, 3]] = fit.hand_pose[10, [3, 2]] + torch.tensor([0.0, 0.0, 0.8]).double()
+            fit.error[10] += 0.002
+        return fit
+
+    predictions = make_predictions(20, noise=0.0)
+    expected = fit_predictions(predictions)
+    monkeypatch.setattr(module, 'fit_hand', spoil)
+    found = fit_predictions(predictions)
+    np.testing.assert_allclose(found.pose[10], expected.pose[10], atol=0.02)
+    np.testing.assert_array_equal(found.pose[:10], expected.pose[:10])
+    np.testing.assert_allclose(found.residual, expected.residual, atol=3e-4)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from handpose.video import SeekableVideo, VideoError, VideoReader, VideoWriter
+from handpose.video.decoders import import_pyav
 
 
 @pytest.fixture(params=['pyav', 'opencv'])
@@ -28,7 +29,8 @@ def test_any_order_gives_the_frames_of_the_whole_file(tmp_path, backend, ending)
     if ending == '.mp4':
         pytest.importorskip('av')
     steps = np.full(299, 1 / 10)
-    if ending != '.avi':  # which has a constant rate
+    variable = ending != '.avi' and import_pyav() is not None
+    if variable:
         steps[[20, 100, 200]] = 1.5, 0.03, 4.0
     path = write(tmp_path / f'a{ending}', np.concatenate([[0], np.cumsum(steps)]))
     frames = list(VideoReader(path, backend))
@@ -40,11 +42,12 @@ def test_any_order_gives_the_frames_of_the_whole_file(tmp_path, backend, ending)
         np.testing.assert_array_equal(video.read(frames[t].time + 0.002), frames[t].image)
     np.testing.assert_array_equal(video.read(1e4), frames[-1].image)
     np.testing.assert_array_equal(video.read(-1.0), frames[0].image)
-    if ending != '.avi':
+    if variable:
         np.testing.assert_array_equal(video.read(frames[20].time + 1.2), frames[20].image)  # on display in the pause
     video.check_times(frames[-1].time)
-    with pytest.raises(VideoError, match=r'lasts \d+\.\d\d s, and the last timestamp is 99.00 s'):
-        video.check_times(99.0)
+    if backend == 'pyav':
+        with pytest.raises(VideoError, match=r'lasts \d+\.\d\d s, and the last timestamp is 99.00 s'):
+            video.check_times(99.0)
     video.close()
 
 

@@ -1,5 +1,6 @@
 """The viewer: what it shows when, without a browser; and the page in a real one, if there is one."""
 
+import importlib
 import socket
 import threading
 from dataclasses import replace
@@ -14,9 +15,8 @@ from handpose.structures import PredictionsError
 from handpose.structures.fitted_hands import fit_predictions
 from handpose.video import SeekableVideo, VideoError, VideoWriter
 
-viewer_module = pytest.importorskip(
-    'handpose.visualization.viewer', reason="needs the extra 'view'", exc_type=ImportError
-)
+pytest.importorskip('viser', reason="needs the extra 'view'")
+viewer_module = importlib.import_module('handpose.visualization.viewer')
 CAMERA = [[400, 0, 160], [0, 400, 120], [0, 0, 1]]
 TIMES = np.cumsum([0, 0.1, 0.1, 0.5, 0.1, 0.1, 0.1, 0.1])
 

@@ -1,6 +1,6 @@
 """Small inputs for the published weights, and what the weights predict for them.
 
-`published/NAME.npz` holds a clip of the built-in test data with its truth, `published/NAME.json` the prediction.
+`published/INPUT.npz` holds clips of the built-in test data with their truth, `published/NAME.json` the predictions.
 To record the predictions again, which is needed for new weights only: python tests/zoo/published_weights.py NAME
 To choose an input again: the same with --input DATA_ROOT, where DATA_ROOT is the data of the weights' config.
 """
@@ -22,9 +22,13 @@ from handpose.structures import HandSequence
 FOLDER = Path(__file__).parent / 'published'
 # Of each input: the config whose test split it is from, items of that split, and their frames.
 INPUTS = {
-    'deformer_synthetic': ('deformer/synthetic', (0, 20), range(10, 14)),
-    'htt_synthetic': ('htt/synthetic', (3,), range(0, 48, 6)),
-    'pdtm_synthetic': ('pdtm/synthetic', (5,), range(20, 50)),
+    'deformer': ('deformer/synthetic', (0, 20), range(10, 14)),
+    'pdtm': ('pdtm/synthetic', (5,), range(20, 50)),
+}
+# Of all weights that ship with the package: their input.
+INPUT_OF = {
+    'deformer_synthetic': 'deformer',
+    'pdtm_synthetic': 'pdtm',
 }
 NOT_STORED = ('extrinsics', 'object_boxes', 'joints_2d', 'joints_2d_valid', 'verb_label') + tuple(
     f'hand_{part}' for part in ('pose', 'shape', 'transl', 'pose_valid')
@@ -33,8 +37,8 @@ DECIMALS = 7
 
 
 def write_input(name: str, data_root: str) -> None:
-    """Stores clips of the test split: fields in one array each, without paths."""
-    config, items, frames = INPUTS[name]
+    """Stores the input of weights: the fields of clips of the test split, without paths."""
+    config, items, frames = INPUTS[INPUT_OF[name]]
     loaded = load_config(config, {'data_root': data_root})
     dataset = DATASETS.build(loaded.test_dataset)
     clips = [dataset[item].select_frames(list(frames)) for item in items]
@@ -46,12 +50,12 @@ def write_input(name: str, data_root: str) -> None:
         if field not in NOT_STORED:
             fields[field] = value.numpy()
     fields['meta'] = np.array(json.dumps(batch.meta))
-    np.savez_compressed(FOLDER / f'{name}.npz', **fields)
+    np.savez_compressed(FOLDER / f'{INPUT_OF[name]}.npz', **fields)
 
 
 def read_input(name: str) -> HandSequence:
-    """The stored batch of clips, inputs and truth."""
-    with np.load(FOLDER / f'{name}.npz') as stored:
+    """The stored batch of clips for weights, inputs and truth."""
+    with np.load(FOLDER / f'{INPUT_OF[name]}.npz') as stored:
         fields = {field: torch.from_numpy(stored[field]) for field in stored.files if field != 'meta'}
         return HandSequence(meta=json.loads(str(stored['meta'])), batched=True, **fields)
 
@@ -80,7 +84,7 @@ def numbers(prediction: dict[str, Tensor]) -> dict[str, list[float]]:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument('name', choices=INPUTS)
+    parser.add_argument('name', choices=INPUT_OF)
     parser.add_argument('--input', metavar='DATA_ROOT')
     arguments = parser.parse_args()
     torch.set_num_threads(1)

@@ -126,10 +126,15 @@ class TrackRecords:
         found = read_npz(path, names, error=ValueError, advice=advice)
         if lacking := [name for name in names if name not in found]:
             raise ValueError(f'{path} lacks {", ".join(lacking)}; {advice}')
+        empty = vars(cls.of_frames([], [], []))
+        form = {name: (array.dtype, array.shape[1:]) for name, array in found.items() if array.ndim}
+        if form != {name: (array.dtype, array.shape[1:]) for name, array in empty.items()}:
+            raise ValueError(f'{path} has arrays of other types or shapes than those of tracked hands; {advice}')
         records = cls(**found)
         count, hands = len(records.times), len(records.frame)
-        lengths = {f.name: len(found[f.name]) for f in fields(cls)}
+        lengths = {name: len(array) for name, array in found.items()}
         expected = {name: count if name in ('times', 'detected') else hands for name in names}
-        if lengths != expected or (hands and not 0 <= records.frame.min() <= records.frame.max() < count):
+        in_order = not hands or (records.frame[0] >= 0 and records.frame[-1] < count)
+        if lengths != expected or not in_order or (np.diff(records.frame) < 0).any():
             raise ValueError(f'{path} is inconsistent: its arrays have the lengths {lengths}; {advice}')
         return records

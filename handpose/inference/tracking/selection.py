@@ -14,6 +14,7 @@ from handpose.structures import Predictions
 MIN_TRACK_TIME = 0.2  # seconds; shorter tracks are dropped, unless the video itself is shorter
 MIN_MEAN_PRESENCE = 0.6
 MAX_COMMON = 0.1  # fraction of a track's images in which its side may be taken already
+MAX_LISTED = 5  # spurious tracks that a note describes
 _NONE = np.zeros(0, np.int64)
 BOX_MARGIN = 0.1  # of the joints' extent, on each side of a box
 
@@ -65,11 +66,12 @@ def select_hands(
     tracks = sorted(_summaries(records, period), key=lambda track: -track.presence * len(track.rows))
     duration = float(records.times[-1] - records.times[0]) + period if len(records) else 0.0
     kept: list[tuple[TrackSummary, NDArray[np.int64]]] = []
+    spurious: list[TrackSummary] = []
     notes: list[str] = []
     taken = np.zeros((2, len(records)), bool)
     for track in tracks:
         if _is_spurious(track, min(MIN_TRACK_TIME, duration)):
-            notes.append(f'{track} was dropped as spurious: {track.seconds:.2f} s, mean presence {track.presence:.2f}')
+            spurious.append(track)
             continue
         frames = records.frame[track.rows]
         common = taken[track.side, frames]
@@ -78,6 +80,8 @@ def select_hands(
             continue
         taken[track.side, frames] = True
         kept.append((track, track.rows[~common]))
+    if spurious:
+        notes.append(_spurious_note(spurious))
     if not kept:
         notes.append(f'no hand was found in {len(records)} frames')
     sides = sorted({track.side for track, _ in kept}) or [Side.RIGHT]
@@ -100,6 +104,14 @@ def _summaries(records: TrackRecords, period: float) -> list[TrackSummary]:
 
 def _is_spurious(track: TrackSummary, min_seconds: float) -> bool:
     return track.seconds < min_seconds - 1e-6 or track.presence < MIN_MEAN_PRESENCE
+
+
+def _spurious_note(tracks: Sequence[TrackSummary]) -> str:
+    """One note for all of them: a long video may have hundreds."""
+    listed = [f'{track}: {track.seconds:.2f} s, mean presence {track.presence:.2f}' for track in tracks[:MAX_LISTED]]
+    more = f'; and {len(tracks) - MAX_LISTED} more' if len(tracks) > MAX_LISTED else ''
+    counted = 'one track was' if len(tracks) == 1 else f'{len(tracks)} tracks were'
+    return f'{counted} dropped as spurious, too short or too uncertain ({"; ".join(listed)}{more})'
 
 
 def to_predictions(

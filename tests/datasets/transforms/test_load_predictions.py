@@ -1,10 +1,13 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
 
 from handpose.datasets.base import DatasetError
+from handpose.datasets.transforms.load_predictions import LoadPredictions
 from handpose.registry import TRANSFORMS
-from handpose.structures import HandSequence, Predictions, PredictionsError, save_predictions
+from handpose.structures import HandSequence, Predictions, PredictionsError, load_predictions, save_predictions
 
 
 def make_clip(sides=(1,), first=2, frames=4):
@@ -67,6 +70,15 @@ def test_sentences(tmp_path):
         write(folder, **options)
         with pytest.raises(DatasetError, match=sentence):
             load(folder, make_clip())
+
+
+def test_missing_joints_are_named(tmp_path):
+    write(tmp_path)
+    path = LoadPredictions(tmp_path).path_of(make_clip())
+    found = load_predictions(path)
+    save_predictions(path, replace(found, joints_valid=found.given_joints() & (np.arange(21) != 8)))
+    with pytest.raises(DatasetError, match=r'lacks index_tip, and refiners are trained with all 21 joints: .*--infer'):
+        load(tmp_path, make_clip())
 
 
 def test_input_comes_before_the_augmentation(tmp_path):
