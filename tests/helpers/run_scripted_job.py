@@ -12,9 +12,9 @@ from handpose.inference.video_job import VideoJob, run_job
 class SlowEstimator(ScriptedEstimator):
     seconds = 0.0
 
-    def estimate(self, image, regions):
+    def estimate(self, frame, regions):
         time.sleep(self.seconds)
-        return super().estimate(image, regions)
+        return super().estimate(frame, regions)
 
 
 if __name__ == '__main__':

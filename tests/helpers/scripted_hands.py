@@ -10,7 +10,7 @@ from functools import cache
 import numpy as np
 
 from handpose.inference.session import Session
-from handpose.inference.tracking.interfaces import HandEstimate
+from handpose.inference.tracking.interfaces import EstimatorInfo, HandEstimate
 from handpose.inference.tracking.tracker import next_region
 from handpose.video import VideoWriter
 
@@ -88,12 +88,17 @@ class ScriptedEstimator:
     script: object
     resets: int = 0
 
-    def estimate(self, image, regions):
-        hands = self.script(number_of(image))
+    info = EstimatorInfo('a script')
+
+    def estimate(self, frame, regions):
+        hands = self.script(number_of(frame.image))
         return [self._estimate(hands, region) for region in regions]
 
-    def reset(self):
+    def reset(self, intrinsics=None):
         self.resets += 1
+
+    def context_start(self, times):
+        return len(times)
 
     def _estimate(self, hands, region):
         def distance(hand):

@@ -18,6 +18,7 @@ from scripted_hands import (
 
 from handpose.hands.sides import Side
 from handpose.inference.session import Session
+from handpose.inference.tracking.interfaces import EstimatorInfo
 from handpose.inference.tracking.tracker import next_region
 from handpose.video import VideoFrame
 
@@ -103,7 +104,7 @@ def test_of_two_right_hands_the_older_track_is_shown():
 class ShiftedEstimator(ScriptedEstimator):
     """Gives other joints than those by which hands are followed, and remembers the ids that it was asked for."""
 
-    def estimate(self, image, regions):
+    def estimate(self, frame, regions):
         self.asked = [region.track_id for region in regions]
         return [estimate_of(Hand(region.x + 3, region.y, 15, presence=0.2, right=0.5)) for region in regions]
 
@@ -127,6 +128,8 @@ def test_joints_of_another_estimator():
 class OneHand:
     """Finds the same hand in every image, quickly."""
 
+    info = EstimatorInfo('one hand')
+
     def __init__(self):
         self.estimate_ = estimate_of(Hand(50, 40))
         self.regions = [next_region(self.estimate_.joints_2d)]
@@ -134,10 +137,10 @@ class OneHand:
     def detect(self, image):
         return self.regions
 
-    def estimate(self, image, regions):
+    def estimate(self, frame, regions):
         return [replace(self.estimate_, joints_2d=self.estimate_.joints_2d.copy()) for _ in regions]
 
-    def reset(self):
+    def reset(self, intrinsics=None):
         pass
 
 
