@@ -182,8 +182,8 @@ def _find_and_save(
                 f'written{notes}'
             )
         raise NoHandError(
-            f'{job.source}: no hand was found in {len(unrefined)} images, so {job.out} was not written{notes}; hands '
-            f'that are small in the image, gloved or interlocked are not found: crop the video to the hands'
+            f'{job.source}: {"; ".join(found.notes)}, so {job.out} was not written; hands that are small in the image, '
+            f'gloved or interlocked are not found: crop the video to the hands'
         )
     if refiner is not None:
         save_predictions(job.unrefined, unrefined)
