@@ -282,6 +282,20 @@ def test_a_session_gives_the_joints_of_the_estimator(samples, deformer, tmp_path
     assert any('DexYCB s0 test' in note and 'can be wrong in every frame' in note for note in found.notes)
 
 
+def test_images_without_a_hand_are_in_the_window_of_whole_images(samples, htt):
+    """A session shows the estimator all images, also those before the first hand."""
+    sample, count = samples[Side.RIGHT], 10
+    points, times = sample.joints_2d[:count, 0, 0].numpy(), np.arange(count) / RATE
+    running = session(sample, htt[1], count, ScriptedTracking(points, times, present=np.arange(count) >= 6))
+    alone = ClipEstimator(htt[1])
+    for t, frame in enumerate(frames_of(sample)[:count]):
+        hands = running.push(frame)
+        expected = alone.estimate(frame, [region(sample, t)] if t >= 6 else [])
+        assert len(hands) == len(expected) == (t >= 6)
+        for hand, estimate in zip(hands, expected, strict=True):
+            np.testing.assert_array_equal(hand.estimate.joints_3d, estimate.joints_3d)
+
+
 @pytest.mark.parametrize('kind', ['deformer', 'htt'])
 def test_an_interrupted_video_goes_on_as_if_it_had_not_been(samples, request, tmp_path, kind):
     """The last window before the interruption is seen again; images before it are not."""
@@ -293,7 +307,9 @@ def test_an_interrupted_video_goes_on_as_if_it_had_not_been(samples, request, tm
     first = session(sample, path, count)
     for frame in frames_of(sample)[:done]:
         first.push(frame)
-    Journal(tmp_path / 'journal', {}).append(first.records())
+    journal = Journal(tmp_path / 'journal', {})
+    journal.load()
+    journal.append(first.records())
 
     second = session(sample, path, count)
     shown = []

@@ -52,6 +52,10 @@ def write_results(path, seed=0, times=TIMES):
     return predictions
 
 
+def full_disk(path, predictions):
+    raise OSError('full')
+
+
 def infer(*arguments):
     return cli.main('infer', list(map(str, arguments)))
 
@@ -87,10 +91,7 @@ def test_an_interrupted_run_remembers_its_estimator(tmp_path, video):
     journal = tmp_path / 'hands.npz.partial'
     job = VideoJob(str(video), tmp_path / 'hands.npz', fps=30, estimator=str(tmp_path / 'a.npz'))
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr('handpose.inference.video_hands.JOURNAL_IMAGES', 3)
-        patch.setattr(
-            'handpose.inference.video_job.save_predictions', lambda *_: (_ for _ in ()).throw(OSError('full'))
-        )
+        patch.setattr('handpose.inference.video_job.save_predictions', full_disk)
         with pytest.raises(OSError, match='full'):
             run_job(job)
     settings = json.loads((journal / 'settings.json').read_text())
@@ -98,10 +99,7 @@ def test_an_interrupted_run_remembers_its_estimator(tmp_path, video):
     assert run_job(job).processed == 0 and not journal.exists()
 
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(
-            'handpose.inference.video_job.save_predictions', lambda *_: (_ for _ in ()).throw(OSError('full'))
-        )
-        patch.setattr('handpose.inference.video_hands.JOURNAL_IMAGES', 3)
+        patch.setattr('handpose.inference.video_job.save_predictions', full_disk)
         with pytest.raises(OSError, match='full'):
             run_job(job)
     write_results(tmp_path / 'a.npz', seed=1)
