@@ -36,6 +36,7 @@ from handpose.inference.session import NETWORKS
 from handpose.inference.sources import is_camera, videos_in
 from handpose.inference.video_job import JobReport, VideoJob, run_job
 from handpose.structures import Predictions
+from handpose.video.decoders import import_pyav
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -125,9 +126,10 @@ def _folder_jobs(arguments: argparse.Namespace, videos: list[Path]) -> list[Vide
     names = [
         stem if stems.count(stem) == 1 and stem not in full else v.name for stem, v in zip(stems, videos, strict=True)
     ]
+    suffix = '.webm' if import_pyav() is None else '.mp4'  # both play in browsers
     jobs = []
     for video, name in zip(videos, names, strict=True):
-        drawn = None if arguments.draw is None else arguments.draw / f'{name}.mp4'
+        drawn = None if arguments.draw is None else arguments.draw / f'{name}{suffix}'
         jobs.append(_job(arguments, str(video), arguments.out / f'{name}.npz', drawn))
     return [job for job in jobs if not job.out.exists() or (job.draw is not None and not job.draw.exists())]
 

@@ -1,5 +1,7 @@
 """`handpose infer` with scripted hands: folders, names, exit codes, what is printed."""
 
+import sys
+
 import numpy as np
 import pytest
 from scripted_hands import moving_right_hand, session_of, two_hands, write_video
@@ -61,6 +63,16 @@ def test_a_folder(tmp_path, capsys):
     infer(folder, '-o', out, '--draw', drawn)
     assert names(drawn) == ['a.mp4', 'b.avi.mp4', 'b.webm.mp4']
     assert len(list(VideoReader(drawn / 'a.mp4'))) == 12
+
+
+def test_drawing_the_videos_of_a_folder_without_pyav(tmp_path, monkeypatch):
+    """OpenCV writes no MP4 that browsers play."""
+    monkeypatch.setitem(sys.modules, 'av', None)
+    folder = tmp_path / 'videos'
+    folder.mkdir()
+    write_video(folder / 'a.avi', 5)
+    infer(folder, '-o', tmp_path / 'hands', '--draw', tmp_path / 'drawn')
+    assert names(tmp_path / 'drawn') == ['a.webm']
 
 
 def test_a_name_that_another_video_would_get(tmp_path):
