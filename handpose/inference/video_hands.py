@@ -70,9 +70,10 @@ def find_hands(
         KeyboardInterrupt: Ctrl-C, for a file; its hands so far are in the journal.
     """
     session = Session() if session is None else session
-    session.reset()  # before anything can fail or be interrupted
+    session.reset()  # before an interruption, which writes what the session has
     live, reader = is_camera(source), open_source(source, fps)
-    frames, notes = prefetch(reader), []
+    frames = prefetch(reader)
+    notes: list[str] = []
     try:
         first = next(frames)
         size = first.image.shape[1], first.image.shape[0]

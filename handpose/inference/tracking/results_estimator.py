@@ -111,6 +111,7 @@ class ResultsEstimator:
 
     def _points(self, row: int, hand: int, scale: float) -> NDArray:
         """(J, 2) pixels of the image; exactly those of the file in images of the same size."""
+        assert self._pixels is not None
         points = self._pixels[row, hand]
         return points if scale == 1 else scale_pixels(points, scale)
 
