@@ -138,7 +138,7 @@ def test_times_are_those_of_the_container(run, trained, tmp_path):
     'arguments, words',
     [
         ([], 'give --checkpoint'),
-        (['--config', 'small.py', '--checkpoint', 'none.pth'], 'no weights none.pth'),
+        (['--config', 'small.py', '--checkpoint', 'none.pth'], 'there is no file with this path'),
         (['--config', 'configs/htt/h2o.py', '--cfg-options', 'data_rot=x'], "Did you mean 'data_root'"),
         (['--checkpoint', 'a.pth', '--intrinsics', 'x', '--field-of-view', '60'], 'not both'),
         (['--checkpoint', 'a.pth', '--draw', 'a.gif'], 'the name of a video must end in'),

@@ -22,7 +22,7 @@ from handpose.zoo.load import read_header
 WEIGHTS = Path(handpose.zoo.__file__).parent / 'weights'
 ENTRIES = {name: entry for name, entry in default_index().items() if entry.kind == 'estimator'}
 MAX_BYTES = 60e6
-TOLERANCE = 1e-5  # metres, and of scores: what another processor changes is less, what a wrong input does is more
+TOLERANCE = 5e-6  # metres, and of scores; other kernels change 1e-7, mistakes at least five times the tolerance
 
 
 @pytest.fixture(autouse=True)
@@ -90,7 +90,7 @@ def change_normalization(estimator):
 def round_statistics(estimator):
     for buffer in estimator.buffers():
         if buffer.is_floating_point():
-            buffer.copy_(buffer.bfloat16())
+            buffer.copy_(buffer.half())
 
 
 def round_parameters(estimator):
