@@ -115,7 +115,8 @@ def run_job(job: VideoJob, progress: Progress | None = None, session: Session | 
     _check_outputs(job)
     refiner = None if job.refine is None else _refiner(job)
     writer = None if job.draw is None else VideoWriter(job.draw, _UNKNOWN_FPS)
-    session = make_session(job.networks, _estimator(job), licence=job.licence) if session is None else session
+    if session is None:
+        session = make_session(job.networks, _estimator(job), licence=job.licence)
     if is_camera(job.source):
         return _run_live(job, session, refiner, writer, progress)
     journal = Journal(Path(f'{job.out}.partial'), _settings(job))
@@ -174,15 +175,15 @@ def _find_and_save(
     if not unrefined.valid.any():
         if journal is not None:
             journal.remove()
+        notes = ''.join(f' ({note})' for note in found.notes)
         if job.estimator is not None:
             raise NoHandError(
                 f'{job.source}: no hand has joints of {job.estimator} in {len(unrefined)} images, so {job.out} was not '
-                f'written; {"; ".join(found.notes)}'
+                f'written{notes}'
             )
-        notes = ''.join(f' ({note})' for note in found.notes)
         raise NoHandError(
-            f'{job.source}: no hand was found in {len(unrefined)} images, so {job.out} was not written{notes}; hands '
-            f'that are small in the image, gloved or interlocked are not found: crop the video to the hands'
+            f'{job.source}: {"; ".join(found.notes)}, so {job.out} was not written; hands that are small in the image, '
+            f'gloved or interlocked are not found: crop the video to the hands'
         )
     if refiner is not None:
         save_predictions(job.unrefined, unrefined)

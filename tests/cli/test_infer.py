@@ -11,7 +11,9 @@ from handpose.video import VideoReader
 
 
 def use_script(monkeypatch, script):
-    monkeypatch.setattr(video_job, 'make_session', lambda networks, licence: session_of(script, licence=licence))
+    monkeypatch.setattr(
+        video_job, 'make_session', lambda networks, estimator, licence: session_of(script, licence=licence)
+    )
 
 
 @pytest.fixture(autouse=True)
@@ -147,7 +149,7 @@ def test_errors_of_the_user(tmp_path, monkeypatch, words, message):
 
 def test_no_hand(tmp_path, monkeypatch):
     use_script(monkeypatch, lambda t: [])
-    with pytest.raises(SystemExit, match=r'error: .*a\.avi: no hand was found in 5 images, so .* was not written'):
+    with pytest.raises(SystemExit, match=r'error: .*a\.avi: no hand was found in 5 frames, so .* was not written'):
         infer(write_video(tmp_path / 'a.avi', 5), '-o', tmp_path / 'a.npz')
 
 

@@ -87,8 +87,7 @@ class ScriptedEstimator:
 
     script: object
     resets: int = 0
-
-    info = EstimatorInfo('a script')
+    info = EstimatorInfo('a scripted estimator', licence='CC0')
 
     def estimate(self, frame, regions):
         hands = self.script(number_of(frame.image))

@@ -82,13 +82,13 @@ def test_drawing(tmp_path):
 
 
 def test_no_hand_at_all(tmp_path, video):
-    with pytest.raises(NoHandError, match=r'video\.avi: no hand was found in 40 images, so .*a\.npz was not written'):
+    with pytest.raises(NoHandError, match=r'video\.avi: no hand was found in 40 frames, so .*a\.npz was not written'):
         infer(video, tmp_path / 'a.npz', lambda t: [], draw=tmp_path / 'b.avi')
     assert names(tmp_path) == ['video.avi']
 
 
 def test_nothing_but_an_uncertain_hand(tmp_path, video):
-    with pytest.raises(NoHandError, match=r'one track was dropped as spurious, .*mean presence 0\.55'):
+    with pytest.raises(NoHandError, match=r'one track was dropped as spurious, .*0\.55\); no hand was found in 40'):
         infer(video, tmp_path / 'a.npz', lambda t: [Hand(50, 40, presence=0.55)])
 
 
