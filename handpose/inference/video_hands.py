@@ -70,7 +70,7 @@ def find_hands(
         KeyboardInterrupt: Ctrl-C, for a file; its hands so far are in the journal.
     """
     session = Session() if session is None else session
-    session.reset()  # before an interruption, which writes what the session has
+    session.reset()  # before anything can fail or be interrupted
     live, reader = is_camera(source), open_source(source, fps)
     frames = prefetch(reader)
     notes: list[str] = []

@@ -109,18 +109,18 @@ class ResultsEstimator:
             )
         return width / stated_width
 
-    def _points(self, row: int, hand: int, scale: float) -> NDArray:
-        """(J, 2) pixels of the image; exactly those of the file in images of the same size."""
-        assert self._pixels is not None
-        points = self._pixels[row, hand]
-        return points if scale == 1 else scale_pixels(points, scale)
+    def _points(self, row: int, hand: int, scale: float) -> NDArray | None:
+        """(J, 2) pixels of the image, exactly those of the file in images of the same size; None without pixels."""
+        if self._pixels is None or scale == 1:
+            return None if self._pixels is None else self._pixels[row, hand]
+        return scale_pixels(self._pixels[row, hand], scale)
 
     def _distance(self, row: int, hand: int, side: Side, tracked_2d: NDArray, scale: float) -> float:
         """Of a result and a tracked hand, in sizes of the hand."""
         same_side = int(self._results.hand_side[hand]) == side
-        if self._pixels is None:
-            return 0.0 if same_side else np.inf
         points = self._points(row, hand, scale)
+        if points is None:
+            return 0.0 if same_side else np.inf
         offset = np.linalg.norm(points - tracked_2d, axis=-1)[self._given[row, hand]]
         distance = float(offset.mean()) / extent(tracked_2d) * (1.0 if same_side else OTHER_SIDE)
         return distance if np.isfinite(distance) else np.inf
@@ -128,7 +128,8 @@ class ResultsEstimator:
     def _estimate(self, row: int, hand: int, tracked_2d: NDArray, scale: float) -> HandEstimate:
         joints, given = self._results.joints[row, hand], self._given[row, hand]
         wrist = np.zeros(3, np.float32) if self._results.frame == 'wrist' else joints[0]
-        points = tracked_2d if self._pixels is None else self._points(row, hand, scale)
+        known = self._points(row, hand, scale)
+        points = tracked_2d if known is None else known
         right = int(self._results.hand_side[hand]) == Side.RIGHT
         valid = given & np.isfinite(joints - wrist).all(-1) & np.isfinite(points).all(-1)
         return HandEstimate(
