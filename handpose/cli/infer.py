@@ -37,6 +37,7 @@ from handpose.inference.session import NETWORKS
 from handpose.inference.sources import is_camera, videos_in
 from handpose.inference.video_job import JobReport, VideoJob, run_job
 from handpose.structures import Predictions
+from handpose.video.writer import preferred_suffix
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -128,7 +129,7 @@ def _folder_jobs(arguments: argparse.Namespace, videos: list[Path]) -> list[Vide
     ]
     jobs = []
     for video, name in zip(videos, names, strict=True):
-        drawn = None if arguments.draw is None else arguments.draw / f'{name}.mp4'
+        drawn = None if arguments.draw is None else arguments.draw / f'{name}{preferred_suffix()}'
         jobs.append(_job(arguments, str(video), arguments.out / f'{name}.npz', drawn))
     return [job for job in jobs if not job.out.exists() or (job.draw is not None and not job.draw.exists())]
 
