@@ -101,6 +101,13 @@ class VideoWriter:
             self._unfinished.unlink(missing_ok=True)
 
 
+def preferred_suffix() -> str:
+    """Returns the suffix of videos that play anywhere: '.mp4' where PyAV can write it, otherwise '.webm'."""
+    av = import_pyav()
+    playable = av is not None and any(codec in av.codecs_available for codec in PYAV_CODECS['.mp4'])
+    return '.mp4' if playable else '.webm'
+
+
 def _choose_codecs(path: Path, backend: str | None) -> tuple[type[PyAVEncoder] | type[OpenCVEncoder], tuple[str, ...]]:
     """The encoder of a file's extension, and the codecs that it may try."""
     if path.suffix not in SUFFIXES:

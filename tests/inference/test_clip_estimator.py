@@ -296,6 +296,27 @@ def test_images_without_a_hand_are_in_the_window_of_whole_images(samples, htt):
             np.testing.assert_array_equal(hand.estimate.joints_3d, estimate.joints_3d)
 
 
+def test_the_camera_file_reaches_the_estimator(samples, htt, tmp_path):
+    sample, count = samples[Side.RIGHT], 4
+    camera = sample.intrinsics[0, 0].double()
+    (tmp_path / 'k.json').write_text(json.dumps(dict(intrinsics=camera.tolist(), image_size=[96, 96])))
+    images = write_images(tmp_path / 'images', sample, count)
+    with_camera = session(sample, htt[1], count)
+    shown = []
+    with_camera.push, push = lambda frame: shown.append(push(frame)) or shown[-1], with_camera.push
+    found = find_hands(images, with_camera, fps=RATE, camera=tmp_path / 'k.json')
+    alone = ClipEstimator(htt[1])
+    alone.reset(camera.numpy())
+    expected = [alone.estimate(frame, [region(sample, t)])[0] for t, frame in enumerate(frames_of(sample)[:count])]
+    for hands, estimate in zip(shown, expected, strict=True):
+        np.testing.assert_array_equal(hands.hands[0].estimate.joints_3d, estimate.joints_3d)
+    assert found.predictions.frame == 'camera' and found.predictions.scale == 'relative'
+    assert not any('field of view' in note for note in found.notes)
+    without = find_hands(images, session(sample, htt[1], count), fps=RATE)
+    assert any('field of view' in note for note in without.notes)
+    assert np.abs(without.predictions.joints[0, 0] - expected[0].joints_3d).max() > 0.01
+
+
 @pytest.mark.parametrize('kind', ['deformer', 'htt'])
 def test_an_interrupted_video_goes_on_as_if_it_had_not_been(samples, request, tmp_path, kind):
     """The last window before the interruption is seen again; images before it are not."""

@@ -254,9 +254,9 @@ def test_weights_of_training_and_published_ones(tmp_path):
 
 
 def test_weights_that_recognise_no_actions(tmp_path):
-    with pytest.raises(ValueError, match='give the config it was trained with'):
-        load_action_recognizer('a.pth')
     torch.save({'state_dict': {}, 'meta': {}}, tmp_path / 'a.pth')
+    with pytest.raises(ValueError, match='give the config it was trained with'):
+        load_action_recognizer(tmp_path / 'a.pth')
     with pytest.raises(ValueError, match='contains weights of Deformer, which recognizes no actions'):
         load_action_recognizer(tmp_path / 'a.pth', ROOT / 'configs' / 'deformer' / 'synthetic.py')
     (tmp_path / 'small.py').write_text(f'model = {model_config()}\n')

@@ -90,7 +90,7 @@ class ClipEstimator:
         if 'intrinsics' in self._reads.fields and self._intrinsics is None:
             notes.append(
                 f'no camera was given: a field of view of {self._field_of_view:g} degrees across is assumed, on which '
-                f'the directions and 2D joints of {self._name} depend'
+                f'the 3D joints of {self._name} depend'
             )
         return EstimatorInfo(self._name, 'relative', self._licence, notes)
 
