@@ -58,6 +58,12 @@ def open_source(source: str | Path | int, fps: float | None = None) -> FrameRead
     return VideoReader(path)
 
 
+def close_source(reader: FrameReader) -> None:
+    """Lets other programs use a camera again; files are closed by their readers."""
+    if isinstance(reader, CameraReader):
+        reader.close()
+
+
 def videos_in(folder: str | Path) -> list[Path]:
     """Lists the videos of a folder, by their suffixes; empty if it holds none."""
     return [path for path in visible_paths(folder) if path.suffix.lower() in VIDEO_SUFFIXES and path.is_file()]

@@ -8,7 +8,7 @@ from pathlib import Path
 from handpose.inference.camera_file import place_in_camera, read_camera
 from handpose.inference.journal import Journal
 from handpose.inference.session import FrameHands, Session
-from handpose.inference.sources import is_camera, open_source
+from handpose.inference.sources import close_source, is_camera, open_source
 from handpose.structures import Predictions
 from handpose.video import VideoError, VideoFrame
 from handpose.video.prefetch import prefetch
@@ -102,6 +102,7 @@ def find_hands(
             raise
     finally:
         frames.close()
+        close_source(reader)
     predictions = session.finish(source=f'{_name(source)}, by {session.name}', licence=session.licence)
     if intrinsics is not None:
         predictions = place_in_camera(predictions, intrinsics)
@@ -128,8 +129,12 @@ def stream(source: str | Path | int, session: Session | None = None, fps: float 
     """
     session = Session(keep=False) if session is None else session
     session.reset()
-    for frame in open_source(source, fps):
-        yield session.push(frame)
+    reader = open_source(source, fps)
+    try:
+        for frame in reader:
+            yield session.push(frame)
+    finally:
+        close_source(reader)
 
 
 def _until_it_breaks_off(frames: Iterable[VideoFrame], notes: list[str]) -> Iterator[VideoFrame]:
