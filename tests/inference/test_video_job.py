@@ -1,6 +1,7 @@
 """Jobs on videos of every kind, good and bad, with scripted hands: what is written, noted or refused."""
 
 import errno
+import gc
 import os
 import struct
 
@@ -419,6 +420,7 @@ class NumberedCapture:
 
     def __init__(self, count, size):
         self.count, self.size, self.grabbed, self.now = count, size, -1, 0.0
+        self.released = False
 
     def __call__(self):  # the clock
         return self.now
@@ -441,7 +443,7 @@ class NumberedCapture:
         return True, numbered_image(self.grabbed, self.size)
 
     def release(self):
-        pass
+        self.released = True
 
 
 @pytest.fixture
@@ -451,10 +453,11 @@ def camera(monkeypatch):
     def plug_in(count, size=(112, 64)):
         def opened(source, fps=None):
             assert source == '0'
-            device = NumberedCapture(count, size)
             return CameraReader(0, open_capture=lambda number: device, clock=device)
 
+        device = NumberedCapture(count, size)
         monkeypatch.setattr(video_hands, 'open_source', opened)
+        return device
 
     return plug_in
 
@@ -467,6 +470,19 @@ def test_a_camera_for_some_seconds(tmp_path, camera):
     assert report.notes == [] and report.files == [tmp_path / 'a.npz', tmp_path / 'drawn.avi']
     assert [number_of(frame.image) for frame in VideoReader(tmp_path / 'drawn.avi')] == list(range(31))
     assert names(tmp_path) == ['a.npz', 'drawn.avi']
+
+
+def test_a_camera_is_released(tmp_path, camera):
+    device = camera(10)
+    infer('0', tmp_path / 'a.npz')
+    assert device.released
+    device = camera(10)
+    for hands in stream('0', session_of(moving_right_hand, keep=False)):
+        if hands.frame.index == 3:
+            break
+    del hands
+    gc.collect()
+    assert device.released
 
 
 def test_a_camera_that_is_unplugged(tmp_path, camera):
