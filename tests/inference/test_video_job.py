@@ -20,8 +20,10 @@ from scripted_hands import (
     write_video,
 )
 
+import handpose
 from handpose.inference import video_hands, video_job
 from handpose.inference.journal import JournalError
+from handpose.inference.session import Session
 from handpose.inference.video_hands import find_hands, stream
 from handpose.inference.video_job import DrawingError, NoHandError, VideoJob, run_job
 from handpose.structures import load_predictions
@@ -538,6 +540,14 @@ def test_a_stream(video):
     found = list(stream(video, session_of(two_hands, keep=False)))
     assert [hands.frame.index for hands in found] == list(range(40))
     assert all([hand.track_id for hand in hands] == [0, 1] for hands in found)
+
+
+def test_the_names_of_the_package(video):
+    assert handpose.Session is Session
+    found = list(handpose.stream(video, session_of(two_hands, keep=False)))
+    assert [len(hands) for hands in found] == [2] * 40
+    with pytest.raises(AttributeError, match="no attribute 'Sesion'"):
+        handpose.Sesion  # noqa: B018
 
 
 def test_a_camera_file_places_the_hands(tmp_path, video):
