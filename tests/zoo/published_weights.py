@@ -28,6 +28,7 @@ INPUTS = {
 # Of all weights that ship with the package: their input.
 INPUT_OF = {
     'deformer_synthetic': 'deformer',
+    'pdtm_dexycb_motion': 'pdtm',
     'pdtm_synthetic': 'pdtm',
 }
 NOT_STORED = ('extrinsics', 'object_boxes', 'joints_2d', 'joints_2d_valid', 'verb_label') + tuple(
