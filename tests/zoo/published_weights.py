@@ -23,12 +23,14 @@ FOLDER = Path(__file__).parent / 'published'
 # Of each input: the config whose test split it is from, items of that split, and their frames.
 INPUTS = {
     'deformer': ('deformer/synthetic', (0, 20), range(10, 14)),
+    'htt': ('htt/synthetic', (3,), range(0, 36, 6)),
     'pdtm': ('pdtm/synthetic', (5,), range(20, 50)),
 }
 # Of all weights that ship with the package: their input.
 INPUT_OF = {
     'deformer_synthetic': 'deformer',
     'pdtm_dexycb_motion': 'pdtm',
+    'htt_synthetic': 'htt',
     'pdtm_synthetic': 'pdtm',
 }
 NOT_STORED = ('extrinsics', 'object_boxes', 'joints_2d', 'joints_2d_valid', 'verb_label') + tuple(
