@@ -33,8 +33,9 @@ class ImageNetwork:
             found = {name: values.size for name, values in self.run(np.zeros((size, size, 3), np.uint8)).items()}
         except cv2.error as error:
             raise NetworkError(
-                f'{path} is not the network that was expected: OpenCV cannot run it '
-                f'({str(error.err).splitlines()[0]}); download it again with `handpose zoo get`'
+                f'{path} is not the network that was expected: OpenCV {cv2.__version__} cannot run it '
+                f'({str(error.err).splitlines()[0]}); download it again with `handpose zoo get`, and use OpenCV 4.10 '
+                'or newer'
             ) from error
         if found != outputs:
             raise NetworkError(f'{path} is not the network that was expected: its outputs are {found}, not {outputs}')
