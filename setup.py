@@ -39,7 +39,7 @@ setup(
         # handpose/engine/compat.py works around bugs of 0.10; check it before a new series is allowed.
         'mmengine>=0.10.7,<0.11',
         'smplx>=0.1.28',
-        'opencv-python>=4.10',  # the first that runs the networks of the model zoo
+        'opencv-python>=4.8',  # `handpose infer` and `live` need 5, and say so
         'safetensors>=0.5',
         'pyyaml>=6',
         'rich>=13',

@@ -12,7 +12,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 import pytest
-from zoo_files import network_or_skip
+from zoo_files import needs_opencv, network_or_skip
 
 from handpose.hands.sides import Side
 from handpose.inference.session import Session
@@ -21,6 +21,7 @@ from handpose.inference.tracking.palm_detector import PalmDetector
 from handpose.video import VideoFrame, VideoReader
 from handpose.video.images import ImageReader
 
+pytestmark = needs_opencv
 REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', 'unset'))
 OFFICIAL = Path(__file__).with_name('official_landmarks.json')
 
