@@ -42,12 +42,14 @@ class FrameHands:
         hands: all hands that are tracked, the oldest track first.
         detected: whether the detector ran on this image.
         scale: of the joints, see `Predictions`.
+        partial: whether joints may be missing, because another estimator gives them.
     """
 
     frame: VideoFrame
     hands: list[TrackedHand]
     detected: bool
     scale: str = 'relative'
+    partial: bool = False
 
     def __len__(self) -> int:
         return len(self.hands)
@@ -60,7 +62,8 @@ class FrameHands:
         records = TrackRecords.of_frames([self.frame.time], [self.detected], [self.hands])
         sides = np.array([hand.side for hand in self.hands], np.int64)
         rows = [np.flatnonzero(sides == side)[:1] for side in Side]
-        return to_predictions(records, list(Side), rows, self.frame.image.shape[1::-1], scale=self.scale)
+        size = self.frame.image.shape[1::-1]
+        return to_predictions(records, list(Side), rows, size, scale=self.scale, partial=self.partial)
 
 
 class Session:
@@ -145,7 +148,7 @@ class Session:
             self._recent.append((time, detected, hands))
             if len(self._recent) >= CHUNK:
                 self._compact()
-        return FrameHands(frame, hands, detected, self.info.scale)
+        return FrameHands(frame, hands, detected, self.info.scale, partial=self.estimator is not None)
 
     def finish(self, source: str = '', licence: str = '') -> Predictions:
         """Ends the video; the next `push` begins another one.

@@ -83,6 +83,7 @@ def test_the_hands_of_one_image():
     points = joints_of(two_hands(2)[0])
     np.testing.assert_array_equal(box, [*points.min(0), *points.max(0)])
     predictions = found.to_predictions()
+    assert predictions.joints_valid is None  # whole hands, which refiners smooth faster
     assert predictions.valid.tolist() == [[True, True]] and predictions.hand_side.tolist() == [0, 1]
     np.testing.assert_array_equal(predictions.joints_2d[0, 1], points)
 

@@ -122,6 +122,7 @@ def to_predictions(
     source: str = '',
     licence: str = '',
     scale: str = 'relative',
+    partial: bool | None = None,
 ) -> Predictions:
     """Makes predictions of chosen rows of records.
 
@@ -133,6 +134,8 @@ def to_predictions(
         source: for the predictions.
         licence: for the predictions.
         scale: of the joints, see `Predictions`.
+        partial: True gives `joints_valid` although no joint is missing, so that the predictions of all images of a
+            video have the same fields; None gives it where a valid hand lacks joints.
 
     Returns:
         Predictions of all images in frame 'wrist'; a hand is valid where at least one of its joints is.
@@ -158,6 +161,10 @@ def to_predictions(
         arrays['confidence'][frames, h] = records.presence[chosen, None]
         arrays['boxes'][frames, h] = np.concatenate([low - margin, high + margin], -1)
         arrays['track_ids'][frames, h] = records.track_id[chosen]
+    if partial is None:
+        partial = not arrays['joints_valid'][valid].all()
+    if not partial:  # refiners smooth whole hands faster than joints that may be missing
+        del arrays['joints_valid']
     return Predictions(
         **arrays,
         valid=valid,
