@@ -5,6 +5,8 @@ from pathlib import Path
 
 import pytest
 
+from handpose.cli import COMMANDS
+
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('tests/*.md'), *ROOT.glob('.github/*.md')])
 # Examples of paths that a reader of the page creates.
@@ -37,3 +39,9 @@ def test_named_files_exist(page):
     text = page.read_text()
     for path in re.findall(r'(?<![\w./-])((?:tools|configs|tests|docs|handpose)/[\w./-]+\.(?:py|sh|md|yml))', text):
         assert path in EXAMPLES or (ROOT / path).exists(), f'{page.name} names {path}, which does not exist'
+
+
+@pytest.mark.parametrize('command', COMMANDS)
+def test_every_command_has_its_page(command):
+    row = rf'\| `handpose {command}` \| {re.escape(COMMANDS[command])} \| \[.*\]\(.*\.md(#.*)?\) \|'
+    assert re.search(row, (ROOT / 'docs' / 'commands.md').read_text())
