@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from handpose.export.motion import HandAnimation, regular_motions
-from handpose.export.source import RELATIVE, ExportReport, ExportSource
+from handpose.export.source import ExportReport, ExportSource
 from handpose.files.atomic import atomic_write
 from handpose.hands import COMMON_JOINTS, FINGERTIPS, MANO_JOINTS, PARENTS_21, ProceduralHand
 from handpose.structures.fitted_hands import FittedHands
@@ -50,7 +50,7 @@ def write_bvh(path: Path, source: ExportSource) -> ExportReport:
         f'lengths are in {source.unit}s{blender}; y is up; {1 / motions[0].period:.4g} frames per second',
         *notes,
         *source.fit_notes(),
-        *([RELATIVE] if fitted.scale == 'relative' else []),
+        *source.scale_notes(),
     ]
     return report
 

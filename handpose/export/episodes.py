@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handpose.export.motion import TimeLine, held_note
-from handpose.export.source import RELATIVE, ExportError, ExportReport, ExportSource
+from handpose.export.source import ExportError, ExportReport, ExportSource
 from handpose.files.atomic import atomic_file, atomic_write
 from handpose.hands import COMMON_JOINTS, SIDE_LABELS
 from handpose.structures import Predictions
@@ -53,7 +53,7 @@ def write_hdf5(path: Path, source: ExportSource) -> ExportReport:
         demo.attrs['hands'], demo.attrs['joints'] = labels, list(COMMON_JOINTS)
         demo['obs/joints'], demo['obs/hand_valid'], demo['obs/timestamps'] = joints, valid, line.times
         demo['actions'] = next_states(state)
-    return ExportReport([path], [*_episode_notes(predictions, line, 'actions'), *notes])
+    return ExportReport([path], [*_episode_notes(source, 'actions'), *notes])
 
 
 def write_lerobot(path: Path, source: ExportSource) -> ExportReport:
@@ -99,7 +99,7 @@ def write_lerobot(path: Path, source: ExportSource) -> ExportReport:
         raise
     files = sorted(file for file in path.rglob('*') if file.is_file())
     notes = [f'LeRobot dataset {FORMAT}, {fps:g} frames per second, task {task!r}, without video', *notes]
-    return ExportReport(files, [*_episode_notes(predictions, line, 'action'), *notes])
+    return ExportReport(files, [*_episode_notes(source, 'action'), *notes])
 
 
 def regular_joints(predictions: Predictions) -> tuple[TimeLine, NDArray, NDArray, list[str]]:
@@ -149,10 +149,8 @@ def next_states(state: NDArray) -> NDArray:
     return np.concatenate([state[1:], state[-1:]])
 
 
-def _episode_notes(predictions: Predictions, line: TimeLine, action: str) -> list[str]:
-    where = 'the wrist, axes parallel to the camera' if predictions.frame == 'wrist' else 'the camera'
-    notes = [f'joints are in metres relative to {where} (x right, y down, z forward); {action}: the next frame']
-    return [*notes, *([RELATIVE] if predictions.scale == 'relative' else [])]
+def _episode_notes(source: ExportSource, action: str) -> list[str]:
+    return [f'joints are in metres relative to {source.origin()}; {action}: the next frame', *source.scale_notes()]
 
 
 def _write_lerobot_files(

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from handpose import __version__
 from handpose.export.bvh import bone_name
 from handpose.export.motion import HandAnimation, regular_motions
-from handpose.export.source import RELATIVE, ExportReport, ExportSource
+from handpose.export.source import ExportReport, ExportSource
 from handpose.files.atomic import atomic_write
 from handpose.geometry.rotations import rotmat_to_quat
 from handpose.hands import COMMON_JOINTS, FINGERTIPS, MANO_JOINTS, PARENTS_21, ProceduralHand, vertex_normals
@@ -56,7 +56,7 @@ def write_glb(path: Path, source: ExportSource) -> ExportReport:
             *(['the camera of the video is in the file, without its principal point'] if has_camera else []),
             *notes,
             *source.fit_notes(),
-            *([RELATIVE] if fitted.scale == 'relative' else []),
+            *source.scale_notes(),
         ],
     )
 

@@ -4,7 +4,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.export.source import RELATIVE, ExportError, ExportReport, ExportSource
+from handpose.export.source import ExportError, ExportReport, ExportSource
 from handpose.files.atomic import atomic_file
 from handpose.hands import MANO, SIDE_LABELS, Side
 
@@ -55,6 +55,6 @@ def write_mano(path: Path, source: ExportSource) -> ExportReport:
         'flat_hand_mean=False; metres, camera axes (x right, y down, z forward)',
         f'{int((~fitted.valid).sum())} of {fitted.valid.size} frames have no hand: valid is False, parameters are 0',
         *source.fit_notes(),
-        *([RELATIVE] if fitted.scale == 'relative' else []),
+        *source.scale_notes(),
     ]
     return report

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handpose.export.source import RELATIVE, ExportReport, ExportSource
+from handpose.export.source import ExportReport, ExportSource
 from handpose.files.atomic import TEMPORARY
 from handpose.hands import BONES, SIDE_LABELS
 from handpose.structures import Predictions
@@ -41,7 +41,7 @@ def write_rerun(path: Path, source: ExportSource) -> ExportReport:
     finally:
         temporary.unlink(missing_ok=True)
     notes = ['lengths are in metres, axes those of the camera (x right, y down, z forward); open it with `rerun FILE`']
-    return ExportReport([path], [*notes, *([RELATIVE] if predictions.scale == 'relative' else [])])
+    return ExportReport([path], [*notes, *source.scale_notes()])
 
 
 def _log(rerun: Any, stream: Any, predictions: Predictions) -> None:

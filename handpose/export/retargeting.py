@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from handpose.export.source import RELATIVE, ExportError, ExportReport, ExportSource
+from handpose.export.source import ExportError, ExportReport, ExportSource
 from handpose.files.atomic import atomic_file
 from handpose.hands import COMMON_JOINTS, SIDE_LABELS, Side
 
@@ -44,7 +44,7 @@ def write_retargeting(path: Path, source: ExportSource) -> ExportReport:
     with atomic_file(path) as file:
         np.savez_compressed(file, **values)
     notes.append('metres relative to the wrist, axes of the robot hands: z along the fingers, x out of the palm')
-    return ExportReport([path], [*notes, *([RELATIVE] if predictions.scale == 'relative' else [])])
+    return ExportReport([path], [*notes, *source.scale_notes()])
 
 
 def retargeting_joints(joints: NDArray, side: int) -> NDArray:

@@ -69,6 +69,15 @@ class ExportSource:
             notes.append(f'{dropped} hands with fewer than four known joints were left out')
         return notes
 
+    def scale_notes(self) -> list[str]:
+        """Says so where lengths are known only up to a factor; a note, or none."""
+        return [RELATIVE] if self.predictions.scale == 'relative' else []
+
+    def origin(self) -> str:
+        """Names what joints are relative to, and their axes."""
+        what = 'the wrist, axes parallel to the camera' if self.predictions.frame == 'wrist' else 'the camera'
+        return f'{what} (x right, y down, z forward)'
+
     def procedural(self, what: str) -> FittedHands:
         """Returns the fitted hands of a format that is made of `ProceduralHand`'s bones.
 

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose.export.source import RELATIVE, ExportReport, ExportSource
+from handpose.export.source import ExportReport, ExportSource
 from handpose.files.atomic import atomic_write
 from handpose.hands import COMMON_JOINTS, SIDE_LABELS
 from handpose.hands.joint_angles import ANGLES, joint_angles
@@ -34,13 +34,11 @@ def write_csv(path: Path, source: ExportSource) -> ExportReport:
     angles = path.with_name(f'{path.stem}_angles{path.suffix}')
     atomic_write(path, joint_table(predictions, source.unit))
     atomic_write(angles, angle_table(predictions))
-    where = 'the wrist, axes parallel to the camera' if predictions.frame == 'wrist' else 'the camera'
     notes = [
-        f'joints are in {source.unit}s relative to {where} (x right, y down, z forward); angles are in degrees',
+        f'joints are in {source.unit}s relative to {source.origin()}; angles are in degrees',
         f'{int((~predictions.valid).sum())} of {predictions.valid.size} rows have no hand: their cells are empty',
+        *source.scale_notes(),
     ]
-    if predictions.scale == 'relative':
-        notes.append(RELATIVE)
     if predictions.joints_inferred is not None and predictions.joints_inferred.any():
         notes.append(f'{int(predictions.joints_inferred.sum())} joints are inferred from others, not observed')
     return ExportReport([path, angles], notes)

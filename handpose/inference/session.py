@@ -76,7 +76,7 @@ class Session:
             hands with their track ids, sides and joints. None keeps those by which hands are followed.
         name: of what finds the hands, for the source of predictions.
         licence: of the hands, for predictions; default that of the `estimator`, as far as it states one.
-        keep: True keeps the hands of all images for `finish` (about 0.5 kB for each hand and image); False is for
+        keep: True keeps the hands of all images for `finish` (about 0.6 kB for each hand and image); False is for
             cameras that run for hours.
     """
 

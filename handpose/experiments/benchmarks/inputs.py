@@ -5,7 +5,7 @@ import shutil
 import subprocess
 import sys
 import tempfile
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +18,9 @@ from mmengine.config import Config
 from handpose.experiments.benchmarks.case import Settings
 from handpose.files.reading import visible_paths
 from handpose.files.yaml_files import read_yaml
+from handpose.hands import ProceduralHand
 from handpose.structures import HandSequence
+from handpose.synthesis import MultiViewOptions
 
 PAPER, SMALL = 'deformer/dexycb', 'deformer/synthetic_paper'
 PROCEDURAL = {'hand_model': dict(type='ProceduralHand', _delete_=True)}
@@ -177,3 +179,38 @@ def training_batches(
         return {name: value.detach().item() for name, value in losses.items()}
 
     return run
+
+
+def grasp_bodies(frames: int, size: int) -> Any:
+    """Makes a scene of the built-in data: a hand takes an object.
+
+    Args:
+        frames: of the scene.
+        size: side of the images of its camera, pixels.
+
+    Returns:
+        `SceneBodies`, for `rendered`.
+    """
+    from handpose.synthesis.layouts.dexycb import DexYCBLayout
+    from handpose.synthesis.rendering.appearance import draw_look
+    from handpose.synthesis.rendering.bodies import SceneBodies
+    from handpose.synthesis.scenes.grasping import build_grasp_scene, draft_block
+
+    options = MultiViewOptions('nowhere', subjects=1, sequences=5, frames=frames, cameras=1, size=size)
+    model = ProceduralHand()
+    scene = build_grasp_scene(DexYCBLayout(options), model, draft_block(options, model, 0, 0)[0])
+    return SceneBodies(scene, draw_look(np.random.default_rng(0), model.num_vertices, len(scene.objects)), model)
+
+
+def rendered(bodies: Any) -> Iterator[Any]:
+    """Renders a scene.
+
+    Args:
+        bodies: of `grasp_bodies`.
+
+    Yields:
+        The frames (`rendering.drawing.Frame`).
+    """
+    from handpose.synthesis.rendering.still_camera import StillCameraRenderer
+
+    yield from StillCameraRenderer(bodies, 0, np.random.default_rng(0)).frames()

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from handpose.hands.sides import SIDE_LABELS, Side
 from handpose.inference.tracking.interfaces import NUM_JOINTS
 from handpose.inference.tracking.records import TrackRecords
+from handpose.inference.tracking.tracker import right_logit
 from handpose.structures import Predictions
 
 MIN_TRACK_TIME = 0.2  # seconds; shorter tracks are dropped, unless the video itself is shorter
@@ -27,7 +28,6 @@ class TrackSummary:
         track_id: its number.
         rows: (n,) of the records.
         side: of the whole track.
-        right: mean probability of a right hand.
         presence: mean.
         seconds: from its first image to the end of its last one.
     """
@@ -35,7 +35,6 @@ class TrackSummary:
     track_id: int
     rows: NDArray[np.int64]
     side: Side
-    right: float
     presence: float
     seconds: float
 
@@ -93,12 +92,11 @@ def _summaries(records: TrackRecords, period: float) -> list[TrackSummary]:
     found = []
     for track_id in np.unique(records.track_id):
         rows = np.flatnonzero(records.track_id == track_id)
-        right = records.right[rows].clip(0.018, 0.982)  # as in the tracker: no single image decides
-        side = Side.RIGHT if np.log(right / (1 - right)).sum() > 0 else Side.LEFT
+        side = Side.RIGHT if right_logit(records.right[rows]).sum() > 0 else Side.LEFT
         times = records.times[records.frame[rows]]
         presence = float(records.presence[rows].mean())
         seconds = float(times[-1] - times[0]) + period
-        found.append(TrackSummary(int(track_id), rows, side, float(right.mean()), presence, seconds))
+        found.append(TrackSummary(int(track_id), rows, side, presence, seconds))
     return found
 
 

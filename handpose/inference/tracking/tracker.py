@@ -187,7 +187,7 @@ class HandTracker:
         tracks = {}
         for track_id, estimate in hands.items():
             before = known.pop(track_id).right_logit if track_id in known else 0.0
-            tracks[track_id] = _Track(track_id, estimate, time, before + _logit(estimate.right))
+            tracks[track_id] = _Track(track_id, estimate, time, before + float(right_logit(estimate.right)))
         self._tracks = tracks
         self._lost = {i: track for i, track in known.items() if time - track.time <= MAX_LOST_TIME}
         if detected:
@@ -252,7 +252,15 @@ def _distance(estimate: HandEstimate, track: _Track) -> float:
     return distance * (2 if other_side else 1)
 
 
-def _logit(probability: float) -> float:
+def right_logit(right: float | NDArray[np.float64]) -> NDArray[np.float64]:
+    """Turns probabilities of a right hand into evidence that adds up over the images of a track.
+
+    Args:
+        right: (...) from 0 to 1.
+
+    Returns:
+        (...) log-odds, limited to `MAX_LOGIT`.
+    """
     limit = 1 / (1 + math.exp(MAX_LOGIT))
-    clipped = min(max(probability, limit), 1 - limit)
-    return math.log(clipped / (1 - clipped))
+    clipped = np.clip(np.asarray(right, np.float64), limit, 1 - limit)
+    return np.log(clipped / (1 - clipped))

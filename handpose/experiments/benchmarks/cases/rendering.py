@@ -9,6 +9,7 @@ import torch
 from numpy.typing import NDArray
 
 from handpose.experiments.benchmarks.case import Settings, Work, case
+from handpose.experiments.benchmarks.inputs import grasp_bodies, rendered
 from handpose.geometry.raster import rasterize, rasterize_exact
 from handpose.hands import ProceduralHand
 from handpose.synthesis import MultiViewOptions, write_dataset
@@ -19,21 +20,8 @@ SIZE = 256
 @case('frame')
 def render_frames(settings: Settings) -> Work:
     """Rendering 256 x 256 frames of one scene: colour, depth, segmentation, occlusion; nothing written."""
-    from handpose.synthesis.layouts.dexycb import DexYCBLayout
-    from handpose.synthesis.rendering.appearance import draw_look
-    from handpose.synthesis.rendering.bodies import SceneBodies
-    from handpose.synthesis.rendering.still_camera import StillCameraRenderer
-    from handpose.synthesis.scenes.grasping import build_grasp_scene, draft_block
-
-    options = MultiViewOptions('nowhere', subjects=1, sequences=5, frames=24, cameras=1, size=SIZE)
-    model = ProceduralHand()
-    scene = build_grasp_scene(DexYCBLayout(options), model, draft_block(options, model, 0, 0)[0])
-    bodies = SceneBodies(scene, draw_look(np.random.default_rng(0), model.num_vertices, len(scene.objects)), model)
-
-    def run() -> int:
-        return sum(1 for _ in StillCameraRenderer(bodies, 0, np.random.default_rng(0)).frames())
-
-    return Work(run, options.frames)
+    bodies = grasp_bodies(24, SIZE)
+    return Work(lambda: sum(1 for _ in rendered(bodies)), 24)
 
 
 @case('frame', when='full')

@@ -6,7 +6,6 @@ not there yet.
 
 import time
 from collections.abc import Sequence
-from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -14,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handpose.experiments.benchmarks.case import Settings, Work, case
-from handpose.hands import ProceduralHand
+from handpose.experiments.benchmarks.inputs import grasp_bodies, rendered
 from handpose.inference.live import LiveHands
 from handpose.inference.refiner import load_refiner
 from handpose.inference.session import Session
@@ -22,7 +21,6 @@ from handpose.inference.tracking.interfaces import HandDetector, HandEstimate, H
 from handpose.inference.tracking.landmark_estimator import LandmarkEstimator
 from handpose.inference.tracking.palm_detector import PalmDetector
 from handpose.inference.video_hands import find_hands
-from handpose.synthesis import MultiViewOptions
 from handpose.video import VideoFrame, VideoReader, VideoWriter
 from handpose.visualization.hand_overlay import draw_predictions
 
@@ -62,24 +60,9 @@ def rendered_video(settings: Settings) -> tuple[Path, int]:
     path = Path(settings.cache) / f'hand_{SIZE}_{count}.webm'
     if not path.exists():
         with VideoWriter(path, FPS) as writer:
-            for image in rendered_images(count):
-                writer.write(image)
+            for frame in rendered(grasp_bodies(count, SIZE)):
+                writer.write(frame.image)
     return path, count
-
-
-@cache
-def rendered_images(count: int) -> list[NDArray[np.uint8]]:
-    from handpose.synthesis.layouts.dexycb import DexYCBLayout
-    from handpose.synthesis.rendering.appearance import draw_look
-    from handpose.synthesis.rendering.bodies import SceneBodies
-    from handpose.synthesis.rendering.still_camera import StillCameraRenderer
-    from handpose.synthesis.scenes.grasping import build_grasp_scene, draft_block
-
-    options = MultiViewOptions('nowhere', subjects=1, sequences=5, frames=count, cameras=1, size=SIZE)
-    model = ProceduralHand()
-    scene = build_grasp_scene(DexYCBLayout(options), model, draft_block(options, model, 0, 0)[0])
-    bodies = SceneBodies(scene, draw_look(np.random.default_rng(0), model.num_vertices, len(scene.objects)), model)
-    return [frame.image for frame in StillCameraRenderer(bodies, 0, np.random.default_rng(0)).frames()]
 
 
 def finding_hands(settings: Settings, refine: bool) -> Work:
