@@ -209,18 +209,35 @@ def _scaled_to(image: NDArray, width: int) -> NDArray:
     return cv2.resize(image, size, interpolation=cv2.INTER_AREA if width < image.shape[1] else cv2.INTER_CUBIC)
 
 
+def image_scale(image: NDArray, image_size: NDArray) -> float | None:
+    """Compares an image with the images that predictions are of, which may have another size.
+
+    Args:
+        image: (h, w, 3).
+        image_size: (width, height) of the predictions.
+
+    Returns:
+        Pixels of the image per pixel of the predictions, or None if the shapes differ by more than rounding explains.
+    """
+    height, width = image.shape[:2]
+    expected_width, expected_height = image_size.tolist()
+    if abs(width / height * expected_height / expected_width - 1) > _SAME_SHAPE + 1 / min(width, height):
+        return None
+    return width / expected_width
+
+
 def _scale_of(image: NDArray, predictions: Predictions) -> float:
-    """The size of an image relative to the images that predictions are of."""
+    """As `image_scale`, 1 where the size is not known; refuses another shape."""
     if predictions.image_size is None:
         return 1.0
-    height, width = image.shape[:2]
-    expected_width, expected_height = predictions.image_size.tolist()
-    if abs(width / height * expected_height / expected_width - 1) > _SAME_SHAPE + 1 / min(width, height):
+    scale = image_scale(image, predictions.image_size)
+    if scale is None:
+        (height, width), (expected_width, expected_height) = image.shape[:2], predictions.image_size
         raise ValueError(
             f'the predictions are of images of {expected_width:g}x{expected_height:g} pixels, and the image to draw on '
             f'has {width}x{height}; is it the same video, not cropped and not rotated?'
         )
-    return width / expected_width
+    return scale
 
 
 def _paint_hand(

@@ -16,7 +16,7 @@ from torch import Tensor
 from handpose.geometry import field_of_view_intrinsics, project_points
 from handpose.hands.sides import Side
 from handpose.inference.tracking.frame_memory import FrameMemory, memory_length, window_length
-from handpose.inference.tracking.interfaces import EstimatorInfo, HandEstimate, HandRegion, missing_hand
+from handpose.inference.tracking.interfaces import EstimatorInfo, HandEstimate, HandRegion, missing_hand, tracked_hand
 from handpose.inference.tracking.model_view import ModelView
 from handpose.models import VideoEstimator
 from handpose.registry import FRAME_ESTIMATORS
@@ -114,7 +114,8 @@ class ClipEstimator:
         rate = self._reads.frame_rate
         position = float(self._count) if rate is None else frame.time * rate
         self._count += 1
-        hands = [_tracked_hand(region) for region in regions]
+        tracked = [tracked_hand(region) for region in regions]
+        hands = [(side, torch.as_tensor(points, dtype=torch.float32)) for side, points in tracked]
         if self._view.crops:
             return self._in_crops(frame.image, position, regions, hands)
         return self._in_whole_image(frame.image, position, hands)
@@ -181,16 +182,6 @@ class ClipEstimator:
         """(H,) of the model's hands: with one hand, a model of whole images has the right one."""
         count = self._reads.num_hands or len(sides)
         return torch.tensor([int(side) for side in sides][-count:], device=self._device)
-
-
-def _tracked_hand(region: HandRegion) -> tuple[Side, Tensor]:
-    """Side and joints (J, 2)."""
-    if region.side is None or region.joints_2d is None:
-        raise ValueError(
-            'ClipEstimator needs regions with side and joints: give it to Session as estimator, not as '
-            'tracking_estimator'
-        )
-    return region.side, torch.as_tensor(region.joints_2d, dtype=torch.float32)
 
 
 def _hand(output: HandSequence, row: int, joints_2d: Tensor, side: Side) -> HandEstimate:

@@ -87,6 +87,26 @@ def missing_hand(right: bool) -> HandEstimate:
     )
 
 
+def tracked_hand(region: HandRegion) -> tuple[Side, NDArray[np.float32]]:
+    """Reads what an estimator needs that cannot follow hands itself.
+
+    Args:
+        region: of a tracked hand.
+
+    Returns:
+        The side, and the joints (J, 2) by which the hand is followed.
+
+    Raises:
+        ValueError: the region has none.
+    """
+    if region.side is None or region.joints_2d is None:
+        raise ValueError(
+            'this estimator needs regions with side and joints: give it to Session as estimator, not as '
+            'tracking_estimator'
+        )
+    return region.side, region.joints_2d
+
+
 @dataclass(frozen=True)
 class EstimatorInfo:
     """What is known of an estimator's joints before there are any.

@@ -10,19 +10,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handpose.hands.sides import Side
-from handpose.inference.tracking.interfaces import EstimatorInfo, HandEstimate, HandRegion, missing_hand
+from handpose.inference.tracking.interfaces import EstimatorInfo, HandEstimate, HandRegion, missing_hand, tracked_hand
 from handpose.inference.tracking.tracker import assign_nearest, extent
 from handpose.registry import FRAME_ESTIMATORS
 from handpose.structures import load_predictions
 from handpose.video import VideoFrame
-from handpose.visualization.hand_overlay import image_points, scale_pixels
+from handpose.visualization.hand_overlay import image_points, image_scale, scale_pixels
 
 SAME_HAND = 0.5  # sizes of the hand: mean distance of the joints of a result and of the hand that it is of
 OTHER_SIDE = 2.0  # factor of this distance where the sides differ: the pixels decide, but the same side comes first
 TIE_BREAK = 1e-6
 SAME_FRAME = 0.49  # frame periods of the file
 SINGLE_FRAME = 1 / 60  # seconds, for a file with a single frame
-SAME_SHAPE = 0.01  # relative difference of aspect ratios that rounding of a size explains
 
 
 class ResultsError(ValueError):
@@ -77,7 +76,7 @@ class ResultsEstimator:
         Raises:
             ResultsError: the file is of images of another shape.
         """
-        tracked = [_tracked_hand(region) for region in regions]
+        tracked = [tracked_hand(region) for region in regions]
         scale = self._scale(frame.image)
         found = [missing_hand(side is Side.RIGHT) for side, _ in tracked]
         row = self._row(frame.time)
@@ -101,13 +100,14 @@ class ResultsEstimator:
         """Pixels of the image per pixel of the file, which may be of the same video in another size."""
         if self._results.image_size is None:
             return 1.0
-        (width, height), (stated_width, stated_height) = image.shape[1::-1], self._results.image_size.tolist()
-        if abs(width / height * stated_height / stated_width - 1) > SAME_SHAPE + 1 / min(width, height):
+        scale = image_scale(image, self._results.image_size)
+        if scale is None:
+            (height, width), (stated_width, stated_height) = image.shape[:2], self._results.image_size
             raise ResultsError(
                 f'{self._path} is of images of {stated_width:g}x{stated_height:g} pixels, and the video has '
                 f'{width}x{height}: give the results of this video, neither cropped nor rotated'
             )
-        return width / stated_width
+        return scale
 
     def _points(self, row: int, hand: int, scale: float) -> NDArray | None:
         """(J, 2) pixels of the image, exactly those of the file in images of the same size; None without pixels."""
@@ -139,13 +139,3 @@ class ResultsEstimator:
             right=float(right),
             joints_valid=valid,
         )
-
-
-def _tracked_hand(region: HandRegion) -> tuple[Side, NDArray]:
-    """Side and joints (J, 2)."""
-    if region.side is None or region.joints_2d is None:
-        raise ValueError(
-            'ResultsEstimator needs regions with side and joints: give it to Session as estimator, not as '
-            'tracking_estimator'
-        )
-    return region.side, region.joints_2d
