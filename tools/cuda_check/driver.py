@@ -172,11 +172,11 @@ def environment(arguments, scratch):
     """The environment of a step: the tree and what was installed for it can be imported."""
     paths = [str(ROOT), str(ROOT / 'tools'), os.environ.get('PYTHONPATH', ''), str(arguments.site.resolve())]
     return {
+        'TORCHINDUCTOR_CACHE_DIR': str(scratch / 'inductor'),  # empty: the first call has the whole compilation
         **os.environ,
         'PYTHONPATH': os.pathsep.join(path for path in paths if path),
         'PYTHONUNBUFFERED': '1',
         'TMPDIR': str(scratch),
-        'TORCHINDUCTOR_CACHE_DIR': str(scratch / 'inductor'),  # empty: the first call has the whole compilation
     }
 
 
