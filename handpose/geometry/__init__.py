@@ -1,6 +1,6 @@
 """Rotations, rigid transforms, pinhole cameras, alignment and boxes: batched, differentiable functions on tensors."""
 
-from handpose.geometry.alignment import procrustes_align
+from handpose.geometry.alignment import fit_rigid, procrustes_align
 from handpose.geometry.boxes import (
     box_iou,
     boxes_from_points,
@@ -22,7 +22,17 @@ from handpose.geometry.camera import (
     transform_intrinsics,
     unproject_points,
 )
-from handpose.geometry.rigid import compose_rigid, invert_rigid, make_rigid, transform_points
+from handpose.geometry.rigid import (
+    accumulate_motions,
+    apply_motions,
+    compose_rigid,
+    invert_rigid,
+    make_rigid,
+    relative_motions,
+    rigid_from_9d,
+    rigid_to_9d,
+    transform_points,
+)
 from handpose.geometry.rotations import (
     geodesic_distance,
     quat_to_rotmat,
@@ -46,7 +56,9 @@ from handpose.geometry.warp import (
 
 __all__ = [
     'ImageWarp',
+    'accumulate_motions',
     'apply_affine',
+    'apply_motions',
     'box_iou',
     'boxes_from_points',
     'boxes_intersect',
@@ -56,6 +68,7 @@ __all__ = [
     'crop_camera',
     'crop_squares',
     'field_of_view_intrinsics',
+    'fit_rigid',
     'geodesic_distance',
     'invert_affine',
     'invert_rigid',
@@ -65,8 +78,11 @@ __all__ = [
     'project_points',
     'quat_to_rotmat',
     'quat_to_rotvec',
+    'relative_motions',
     'resize_affine',
     'resize_image',
+    'rigid_from_9d',
+    'rigid_to_9d',
     'rot6d_to_rotmat',
     'rotate_about_optical_axis',
     'rotmat_to_quat',

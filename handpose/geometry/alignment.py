@@ -3,10 +3,13 @@
 import torch
 from torch import Tensor
 
-from handpose.geometry.rotations import small_matmul
+from handpose.geometry.rigid import make_rigid
+from handpose.geometry.rotations import quat_to_rotmat, small_matmul
 
 # Added to the Frobenius norms, as the FreiHAND, HO3D and DexYCB evaluators do; also what keeps equal points finite.
 _NORM_GUARD = 1e-8
+_EIGENVALUE_SHIFT = 1.001  # just above the size of the least eigenvalue
+_SQUARINGS = 12
 
 
 def procrustes_align(
@@ -44,6 +47,56 @@ def procrustes_align(
     rotmat, trace = _nearest_rotation(covariance, allow_reflection)
     ratio = trace[..., None, None] * target_norm / pred_norm if scale else 1
     return small_matmul(pred - pred_mean, rotmat.transpose(-1, -2)) * ratio + target_mean
+
+
+@torch.no_grad()
+def fit_rigid(source: Tensor, target: Tensor, weights: Tensor | None = None) -> Tensor:
+    """Fits the rigid transform that takes `source` to `target` in the least-squares sense, without scale or reflection.
+
+    It has no gradient. The rotation is the quaternion of Horn (Closed-form solution of absolute orientation using unit
+    quaternions, JOSA A 1987); a batch of small singular value decompositions would take a GPU many times as long.
+
+    Args:
+        source: (..., N, 3), any unit.
+        target: (..., N, 3), the same unit; the leading dims of both broadcast.
+        weights: (..., N), not negative, or a bool mask; None weighs every point the same. Points of weight 0 may hold
+            anything.
+
+    Returns:
+        (..., 4, 4). Finite, but meaningless, where fewer than three points that are not on a line have weight.
+    """
+    dtype = torch.promote_types(torch.promote_types(source.dtype, target.dtype), torch.float32)
+    source, target = torch.broadcast_tensors(source.to(dtype), target.to(dtype))
+    weights = source.new_ones(source.shape[:-1]) if weights is None else weights.to(dtype)
+    weights = weights.unsqueeze(-1)
+    source_mean, source_unit, _ = _normalize(source, weights)
+    target_mean, target_unit, _ = _normalize(target, weights)
+    products = small_matmul((weights * source_unit).transpose(-1, -2), target_unit)
+    rotmat = quat_to_rotmat(_best_quat(products.double())).to(dtype)
+    moved = small_matmul(source_mean, rotmat.transpose(-1, -2))
+    return make_rigid(rotmat, (target_mean - moved).squeeze(-2))
+
+
+def _best_quat(products: Tensor) -> Tensor:
+    """The quaternion (..., 4) whose rotation maximizes the trace with sums of products (..., 3, 3) of unit point sets.
+
+    It is the eigenvector of the largest eigenvalue of Horn's matrix, whose eigenvalues are between -1 and 1. Squaring
+    the matrix, made positive, again and again leaves that eigenvector alone.
+    """
+    (xx, xy, xz), (yx, yy, yz), (zx, zy, zz) = (row.unbind(-1) for row in products.unbind(-2))
+    rows = (
+        (xx + yy + zz, yz - zy, zx - xz, xy - yx),
+        (yz - zy, xx - yy - zz, xy + yx, zx + xz),
+        (zx - xz, xy + yx, yy - xx - zz, yz + zy),
+        (xy - yx, zx + xz, yz + zy, zz - xx - yy),
+    )
+    power = torch.stack([torch.stack(row, -1) for row in rows], -2)
+    power = power + torch.eye(4, dtype=power.dtype, device=power.device) * _EIGENVALUE_SHIFT
+    for _ in range(_SQUARINGS):
+        power = power / power.diagonal(dim1=-2, dim2=-1).sum(-1)[..., None, None]
+        power = power @ power
+    best = power.diagonal(dim1=-2, dim2=-1).argmax(-1)
+    return power.gather(-2, best[..., None, None].expand(*best.shape, 1, 4)).squeeze(-2)
 
 
 def _normalize(points: Tensor, weights: Tensor) -> tuple[Tensor, Tensor, Tensor]:
