@@ -93,6 +93,7 @@ DATASETS = Registry('dataset', parent=mm.DATASETS, scope='handpose', locations=[
 TRANSFORMS = Registry('transform', parent=mm.TRANSFORMS, scope='handpose', locations=['handpose.datasets'])
 SAMPLINGS = Registry('sampling', scope='handpose', locations=['handpose.datasets'])
 METRICS = Registry('metric', parent=mm.METRICS, scope='handpose', locations=['handpose.evaluation'])
+FEATURE_NETWORKS = Registry('feature_network', scope='handpose', locations=['handpose.engine.motion_features'])
 HAND_DETECTORS = Registry('hand_detector', scope='handpose', locations=['handpose.inference.tracking.palm_detector'])
 FRAME_ESTIMATORS = Registry(
     'frame_estimator',

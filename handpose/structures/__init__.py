@@ -2,6 +2,8 @@
 
 from handpose.structures.detection_sources import from_hamer, from_mediapipe, from_wilor
 from handpose.structures.fields import SPECS, SequenceError, sample_name
+from handpose.structures.forecast import Forecast
+from handpose.structures.forecast_file import load_forecast, save_forecast
 from handpose.structures.masked_values import fill_masked_values
 from handpose.structures.meshes import with_true_vertices
 from handpose.structures.missing_joints import infer_missing_joints
@@ -10,14 +12,18 @@ from handpose.structures.prediction_sources import from_interhand, from_joints, 
 from handpose.structures.predictions import Predictions
 from handpose.structures.predictions_file import load_predictions, save_predictions
 from handpose.structures.sequence import HandSequence
+from handpose.structures.text_features import TextFeatures, TextFeaturesError
 from handpose.structures.windows import centred_windows, interleaved_clips, overlapping_windows, strided_windows
 
 __all__ = [
     'SPECS',
+    'Forecast',
     'HandSequence',
     'Predictions',
     'PredictionsError',
     'SequenceError',
+    'TextFeatures',
+    'TextFeaturesError',
     'centred_windows',
     'fill_masked_values',
     'from_hamer',
@@ -28,9 +34,11 @@ __all__ = [
     'from_wilor',
     'infer_missing_joints',
     'interleaved_clips',
+    'load_forecast',
     'load_predictions',
     'overlapping_windows',
     'sample_name',
+    'save_forecast',
     'save_predictions',
     'strided_windows',
     'with_true_vertices',

@@ -24,6 +24,7 @@ SYMBOLS = {
     'V': 'mesh vertices',
     'O': 'object classes',
     'A': 'actions',
+    'E': 'numbers of a text feature',
 }
 """What the letters in the shapes of `SPECS` stand for; a batch of B clips has a leading B in every field."""
 
@@ -121,6 +122,9 @@ class SequenceFields:
     )
     hand_scores: Tensor | None = _declare('T', 'H', predicted=True, meaning='whether the hand is in the image, 0 to 1')
     object_scores: Tensor | None = _declare('T', 'O', predicted=True, meaning='scores of the object classes')
+    object_features: Tensor | None = _declare(
+        'T', 'E', unknown=0.0, predicted=True, meaning='of the object, in the space of the text features of its label'
+    )
     action_scores: Tensor | None = _declare('A', predicted=True, meaning='scores of the actions')
 
     def present(self) -> dict[str, Tensor]:

@@ -1,5 +1,7 @@
 """Numbers under False masks are no data, but a model must be able to compute with them. Legend: `SYMBOLS`."""
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -61,9 +63,8 @@ def _usable(name: str, value: Tensor) -> Tensor:
         return (finite.all(-1).all(-1) & invertible)[..., None, None].expand_as(value)
     if name == 'extrinsics':
         return finite.all(-1, keepdim=True).all(-2, keepdim=True).expand_as(value)
-    if SPECS[name].unknown is not None:
-        return finite | value.isnan()
-    return finite
+    unknown = SPECS[name].unknown
+    return finite | value.isnan() if unknown is not None and math.isnan(unknown) else finite
 
 
 def _neutral(name: str, value: Tensor) -> Tensor:

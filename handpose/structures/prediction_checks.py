@@ -13,6 +13,7 @@ from handpose.text import did_you_mean
 
 FRAMES = ('camera', 'wrist')
 SCALES = ('metric', 'relative')
+FORECAST_FORMAT = 'handpose-forecast'  # of a file that is often mistaken for a predictions file
 UNITS = {'metre': 1.0, 'centimetre': 0.01, 'millimetre': 0.001}
 _SMALLEST, _LARGEST = 0.02, 1.0  # metres, between which the longest side of a hand's box lies
 _AT_ORIGIN = 1e-4  # metres
@@ -40,6 +41,9 @@ class PredictedArrays(Protocol):
     joints_inferred: NDArray | None
     boxes: NDArray | None
     track_ids: NDArray | None
+    object_scores: NDArray | None
+    object_names: NDArray | None
+    object_features: NDArray | None
 
     @property
     def period(self) -> float | None:
@@ -132,6 +136,7 @@ def check_arrays(predictions: PredictedArrays) -> None:
     _check_joint_masks(predictions)
     _check_numbers(predictions)
     _check_pixels(predictions)
+    _check_objects(predictions)
     if frame == 'wrist' and predictions.valid.any():
         off = np.abs(np.where(predictions.valid[..., None], predictions.joints[:, :, 0], 0)).max(-1)
         if off.max() > _AT_ORIGIN:
@@ -291,6 +296,25 @@ def _check_pixels(predictions: PredictedArrays) -> None:
         raise PredictionsError(
             f'track_ids must be 0 or above where a hand is valid, not so in {_where(predictions, t, h)}'
         )
+
+
+def _check_objects(predictions: PredictedArrays) -> None:
+    frames, names, scores = len(predictions.joints), predictions.object_names, predictions.object_scores
+    for name, value in (('object_scores', scores), ('object_features', predictions.object_features)):
+        if value is None:
+            continue
+        if value.ndim != 2 or len(value) != frames or not value.shape[1]:
+            raise PredictionsError(f'{name} must have one row for each of {frames} frames, got shape {value.shape}')
+        if not np.isfinite(value).all():
+            t = np.argwhere(~np.isfinite(value))[0][0]
+            raise PredictionsError(f'{name} are NaN or infinite in frame {t}; give zeros where the object is unknown')
+    if names is None:
+        return
+    if names.ndim != 1 or names.dtype.kind != 'U':
+        raise PredictionsError(f'object_names must be a list of texts, got {names.dtype} of shape {names.shape}')
+    if scores is None or scores.shape[1] != len(names):
+        found = 'no object_scores' if scores is None else f'object_scores of shape {scores.shape}'
+        raise PredictionsError(f'object_names name the columns of object_scores: got {len(names)} names and {found}')
 
 
 def _given(predictions: PredictedArrays) -> NDArray:

@@ -69,6 +69,12 @@ def predicted_arrays(sequence: HandSequence, field: str, with_2d: bool) -> dict[
         arrays['joints_2d'] = taken(sequence.joints_2d[:, 0])
     if with_2d and sequence.boxes is not None:
         arrays['boxes'] = taken(sequence.boxes[:, 0])
+    if sequence.object_features is not None:
+        arrays['object_features'] = taken(sequence.object_features)
+    if sequence.object_scores is not None:
+        arrays['object_scores'] = taken(sequence.object_scores)
+        if 'objects' in sequence.meta:
+            arrays['object_names'] = np.array(sequence.meta['objects'])
     return arrays
 
 
@@ -107,6 +113,12 @@ def as_sequence(predictions: PredictedArrays, name: str) -> HandSequence:
         optional['joints_2d_valid'] = torch.from_numpy(valid).expand(21, 1, *valid.shape).permute(2, 1, 3, 0).clone()
     if predictions.boxes is not None:
         optional['boxes'] = _filled(predictions.boxes, valid)[:, None]
+    if predictions.object_scores is not None:
+        optional['object_scores'] = torch.from_numpy(predictions.object_scores.copy())
+    if predictions.object_names is not None:
+        meta['objects'] = predictions.object_names.tolist()
+    if predictions.object_features is not None:
+        optional['object_features'] = torch.from_numpy(predictions.object_features.copy())
     return HandSequence(
         meta=meta,
         frame=predictions.frame,
@@ -116,6 +128,36 @@ def as_sequence(predictions: PredictedArrays, name: str) -> HandSequence:
         input_joints_3d=_filled(predictions.joints, valid),
         input_valid=torch.from_numpy(valid.copy()),
         **optional,
+    )
+
+
+def joint_clip(predictions: PredictedArrays) -> HandSequence:
+    """Makes a clip whose joints are those of `Predictions`; skeletons may lack joints.
+
+    Args:
+        predictions: of one or two hands.
+
+    Returns:
+        A clip with joints_3d, joints_valid, hand_valid, frame_valid and timestamps.
+    """
+    frames, given = len(predictions.joints), torch.from_numpy(predictions.given_joints())
+    period = predictions.period
+    return HandSequence(
+        meta=dict(
+            dataset='predictions',
+            sequence='predictions',
+            cameras=['camera'],
+            frame_indices=predictions.frame_numbers().tolist(),
+            fps=None if period is None else 1 / period,
+            hand_model=None,
+        ),
+        frame=predictions.frame,
+        frame_valid=torch.ones(frames, dtype=torch.bool),
+        timestamps=torch.from_numpy(predictions.timestamps.copy()),
+        hand_side=torch.from_numpy(predictions.hand_side.copy()),
+        hand_valid=given.any(-1),
+        joints_3d=torch.where(given[..., None], torch.from_numpy(predictions.joints), 0),
+        joints_valid=given,
     )
 
 

@@ -24,12 +24,16 @@ PER_HAND: dict[str, Any] = {
     'track_ids': -1,
 }
 """The fields (T, H, ...) and their value in frames in which the hand is not valid."""
+PER_FRAME = ('object_scores', 'object_features')
+"""The fields (T, ...) of the object in each frame; zeros where it is unknown."""
 _PER_JOINT = ('joints', 'confidence', 'joints_2d', 'joints_inferred')
 _DTYPES: dict[str, type[np.generic]] = {
     'confidence': np.float32,
     'joints_2d': np.float32,
     'boxes': np.float32,
     'intrinsics': np.float64,
+    'object_scores': np.float32,
+    'object_features': np.float32,
 }
 
 
@@ -66,6 +70,9 @@ class Predictions:
         boxes: (T, H, 4) xyxy pixels of the video, or None.
         track_ids: (T, H) int64, at least 0: hands of different tracks are not joined by refining. None means one track
             for each hand.
+        object_scores: (T, O) scores of object classes, or None.
+        object_names: (O,) names of these classes, or None.
+        object_features: (T, E) feature of the object, in the space of the text features of labels, or None.
 
     Raises:
         PredictionsError: an array that does not fit or a number that is none; the message names it.
@@ -87,12 +94,15 @@ class Predictions:
     joints_inferred: NDArray | None = None
     boxes: NDArray | None = None
     track_ids: NDArray | None = None
+    object_scores: NDArray | None = None
+    object_names: NDArray | None = None
+    object_features: NDArray | None = None
 
     def __post_init__(self) -> None:
         self.timestamps = as_numbers('timestamps', self.timestamps, np.float64)
         self.hand_side = sides_as_numbers(self.hand_side)
         self.source, self.licence, self.scale = str(self.source), str(self.licence), str(self.scale)
-        for name in (*PER_HAND, 'intrinsics', 'image_size'):
+        for name in (*PER_HAND, *PER_FRAME, 'intrinsics', 'image_size', 'object_names'):
             value = getattr(self, name)
             if value is not None:
                 value = as_numbers(name, value, _DTYPES[name]) if name in _DTYPES else np.array(value)
@@ -139,6 +149,9 @@ class Predictions:
         joints_inferred: ArrayLike | None = None,
         boxes: Any = None,
         track_ids: Any = None,
+        object_scores: Any = None,
+        object_names: Any = None,
+        object_features: Any = None,
     ) -> 'Predictions':
         """Makes predictions of arrays in any named unit and joint order.
 
@@ -164,6 +177,9 @@ class Predictions:
             joints_inferred: (T, H, J) bool, or None.
             boxes: as in `Predictions`.
             track_ids: as in `Predictions`.
+            object_scores: as in `Predictions`.
+            object_names: as in `Predictions`.
+            object_features: as in `Predictions`.
 
         Returns:
             The predictions.
@@ -195,6 +211,9 @@ class Predictions:
             scale=scale,
             boxes=boxes,
             track_ids=track_ids,
+            object_scores=object_scores,
+            object_names=object_names,
+            object_features=object_features,
             **per_joint,
         )
 
@@ -207,10 +226,10 @@ class Predictions:
         licence: str = '',
         with_2d: bool = True,
     ) -> 'Predictions':
-        """Takes the predictions from a clip.
+        """Takes the predictions from a clip, with its object scores and features, if it has any.
 
         Args:
-            sequence: a clip in frame 'camera' or 'wrist'.
+            sequence: a clip in frame 'camera' or 'wrist'; `meta['objects']` names the object classes.
             field: 'input_joints_3d', what an estimator gave, or 'joints_3d', the output of a refiner or an estimator,
                 with `joints_valid`.
             source: as in `Predictions`.
@@ -269,7 +288,7 @@ class Predictions:
         """
         if not isinstance(frames, slice):
             frames = np.atleast_1d(np.asarray(frames))
-        values = {name: getattr(self, name) for name in ('timestamps', *PER_HAND)}
+        values = {name: getattr(self, name) for name in ('timestamps', *PER_HAND, *PER_FRAME)}
         return replace(self, **{name: value[frames] for name, value in values.items() if value is not None})
 
     def check(self) -> 'Predictions':
@@ -285,7 +304,9 @@ class Predictions:
         return self
 
     def to_sequence(self, name: str = 'predictions') -> HandSequence:
-        """Makes a clip with `input_joints_3d`, `input_valid` and, if given, confidence, camera, 2D joints and boxes.
+        """Makes a clip with `input_joints_3d`, `input_valid` and, if given, the fields below.
+
+        These are confidence, camera, 2D joints, boxes, and scores (with `meta['objects']`) and features of the object.
 
         Args:
             name: becomes `meta['sequence']`.

@@ -3,6 +3,7 @@
 docs/predictions_file.md describes the file for those who write one.
 """
 
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -13,15 +14,16 @@ from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
 from handpose.hands.joints import JOINT_ORDERS
 from handpose.hands.sides import SIDE_LABELS
-from handpose.structures.prediction_checks import FRAMES, UNITS, PredictionsError
-from handpose.structures.predictions import PER_HAND, Predictions
+from handpose.structures.prediction_checks import FORECAST_FORMAT, FRAMES, UNITS, PredictionsError
+from handpose.structures.predictions import PER_FRAME, PER_HAND, Predictions
 from handpose.text import did_you_mean
 
-FORMAT, VERSION = 'handpose-predictions', 2  # version 1 had only the first of the optional keys
+FORMAT, VERSION = 'handpose-predictions', 3  # earlier versions had fewer optional keys
 _REQUIRED = ('joints', 'valid', 'timestamps', 'hand_side', 'joint_order', 'unit', 'frame')
 _TEXTS = ('joint_order', 'unit', 'frame', 'scale', 'source', 'licence')
 _OPTIONAL = (
     *(name for name in PER_HAND if name not in _REQUIRED),
+    *(*PER_FRAME, 'object_names'),
     *('scale', 'intrinsics', 'image_size', 'source', 'licence', 'format', 'version'),
 )
 
@@ -41,9 +43,21 @@ def load_predictions(path: str | Path) -> Predictions:
     """
     found = _read(path)
     try:
-        return _from_file(found).check()
+        return predictions_from_keys(found).check()
     except PredictionsError as error:
         raise PredictionsError(f'{path}: {error}') from error
+
+
+def track_file_name(meta: Mapping[str, Any]) -> str:
+    """Names the predictions file of a track of a dataset, in a folder with one for each track.
+
+    Args:
+        meta: of the clip, with `sequence` and `cameras`.
+
+    Returns:
+        `<sequence>_<camera>.npz`, in which a '/' of the sequence becomes '_'.
+    """
+    return f'{meta["sequence"]}_{meta["cameras"][0]}'.replace('/', '_') + '.npz'
 
 
 def save_predictions(path: str | Path, predictions: Predictions) -> None:
@@ -58,14 +72,25 @@ def save_predictions(path: str | Path, predictions: Predictions) -> None:
     """
     if Path(path).suffix != '.npz':
         raise PredictionsError(f'{path}: a predictions file must end in .npz')
-    predictions.check()
+    values = predictions_to_keys(predictions.check())
+    with atomic_file(path) as file:
+        np.savez_compressed(file, **values)
+
+
+def predictions_to_keys(predictions: Predictions) -> dict[str, Any]:
+    """Makes the content of a predictions file.
+
+    Args:
+        predictions: what is to be written.
+
+    Returns:
+        {key: array, number or text}.
+    """
     values: dict[str, Any] = {
         name: value for name, value in vars(predictions).items() if isinstance(value, np.ndarray) or value
     }
     values['hand_side'] = np.array(SIDE_LABELS)[predictions.hand_side]
-    values |= dict(joint_order='common', unit='metre', format=FORMAT, version=VERSION)
-    with atomic_file(path) as file:
-        np.savez_compressed(file, **values)
+    return values | dict(joint_order='common', unit='metre', format=FORMAT, version=VERSION)
 
 
 def _read(path: str | Path) -> dict[str, NDArray]:
@@ -77,9 +102,25 @@ def _read(path: str | Path) -> dict[str, NDArray]:
     return read_npz(path, error=PredictionsError, advice='docs/predictions_file.md says what it must hold')
 
 
-def _from_file(found: dict[str, NDArray]) -> Predictions:
+def predictions_from_keys(found: dict[str, NDArray]) -> Predictions:
+    """Makes predictions of the content of a predictions file.
+
+    Args:
+        found: {key: array}.
+
+    Returns:
+        The predictions, not yet checked as a track (`Predictions.check`).
+
+    Raises:
+        PredictionsError: a key is missing or unknown, or holds something that cannot be used.
+    """
     known = (*_REQUIRED, *_OPTIONAL)
     form, version = str(found.get('format', FORMAT)), str(found.get('version', VERSION))
+    if form == FORECAST_FORMAT:
+        raise PredictionsError(
+            'it is a forecast file, which holds several futures: take one of them with --sample NUMBER, or in Python '
+            'with load_forecast(path).sample(number)'
+        )
     if form != FORMAT:
         raise PredictionsError(f'format is {form!r}, and that of a predictions file is {FORMAT!r}')
     if not version.isdigit() or int(version) > VERSION:

@@ -28,6 +28,7 @@ def make_clip(frames=3, cameras=2, hands=2):
         hand_transl=torch.ones(frames, hands, 3),
         hand_pose_valid=ones.clone(),
         occlusion=torch.full((frames, cameras, hands), NAN),
+        object_features=torch.ones(frames, 512),
     ).validate()
 
 
@@ -50,11 +51,27 @@ def test_padding_is_filled(number, batched):
     found = found.unstack()[1] if batched else found
     assert torch.equal(found.intrinsics[2], torch.eye(3).expand(2, 3, 3))
     assert torch.equal(found.extrinsics[2], torch.eye(4).expand(2, 4, 4))
-    for name in ('timestamps', 'features', 'boxes', 'joints_3d', 'joints_2d', 'hand_pose', 'hand_transl'):
+    for name in (
+        'timestamps',
+        'features',
+        'boxes',
+        'joints_3d',
+        'joints_2d',
+        'hand_pose',
+        'hand_transl',
+        'object_features',
+    ):
         assert not getattr(found, name)[2].any(), name
         assert torch.equal(getattr(found, name)[:2], getattr(make_clip(), name)[:2]), name
     assert torch.equal(found.intrinsics[:2], clip.intrinsics[:2])
     assert clip.joints_3d[2].isfinite().sum() == 0  # the given clip is as it was
+
+
+def test_an_object_feature_of_nan_is_not_unknown():
+    clip = make_clip()
+    clip.object_features[1, 7] = NAN
+    with pytest.raises(SequenceError, match="field 'object_features' is NaN or infinite in frame 1"):
+        fill_masked_values(clip)
 
 
 def test_each_hand_and_joint_has_its_own_mask():

@@ -9,7 +9,7 @@ from predicted_hands import hand_motion, make_predictions
 from handpose.hands import COMMON_JOINTS, JOINT_ORDERS, from_common
 from handpose.hands.joints import permutation_to_common
 from handpose.structures import Predictions, PredictionsError, load_predictions, save_predictions
-from handpose.structures.predictions import PER_HAND
+from handpose.structures.predictions import PER_FRAME, PER_HAND
 
 PARTIAL = ('mano', 'assembly101', 'nyu', 'icvl', 'mocap_17')
 
@@ -72,6 +72,9 @@ def everything(frames=12, **changes):
         joints_inferred=rng.random((frames, 2, 21)) < 0.3,
         boxes=np.concatenate([corners, corners + 100], -1),
         track_ids=rng.integers(0, 5, (frames, 2)),
+        object_scores=rng.random((frames, 3)),
+        object_names=['milk', 'book', 'spray'],
+        object_features=rng.standard_normal((frames, 512)),
     )
     return make_predictions(frames, ('left', 'right'), missing=[3, (5, 1)], **(known | changes))
 
@@ -83,6 +86,19 @@ def test_a_file_with_every_field_comes_back(tmp_path):
     for name, value in vars(given).items():
         np.testing.assert_array_equal(getattr(back, name), value, err_msg=name)
     assert back.track_ids.dtype == np.int64 and back.joints_2d.dtype == np.float32
+    assert back.object_features.dtype == back.object_scores.dtype == np.float32
+
+
+@pytest.mark.parametrize('version', [1, 2])
+def test_files_of_earlier_versions(tmp_path, version):
+    back = load_predictions(written(tmp_path / 'a.npz', version=version, format='handpose-predictions'))
+    assert len(back) == 10 and back.object_features is back.object_scores is back.object_names is None
+
+
+def test_frames_of_padding_have_no_object():
+    clip = everything(joints_valid=None).to_sequence()
+    clip = clip.replace(frame_valid=torch.arange(12) < 9)
+    assert Predictions.from_sequence(clip).object_features.shape == (9, 512)
 
 
 def test_what_is_not_given_is_empty():
@@ -253,7 +269,24 @@ BAD = {
         "'confidense' is not a key.* Did you mean 'confidence'",
     ),
     'another kind of file': (dict(format='motion'), "format is 'motion'"),
-    'a newer version': (dict(version=3), 'version is 3, and this library reads up to 2: update'),
+    'a newer version': (dict(version=4), 'version is 4, and this library reads up to 3: update'),
+    'object features of one frame': (
+        dict(object_features=np.ones((1, 512))),
+        r'object_features must have one row for each of 10 frames, got shape \(1, 512\)',
+    ),
+    'an object feature that is NaN': (
+        dict(object_features=with_value(np.ones((10, 512)), (4, 7), np.nan)),
+        'object_features are NaN or infinite in frame 4; give zeros where',
+    ),
+    'names for other objects': (
+        dict(object_scores=np.ones((10, 3)), object_names=['milk', 'book']),
+        r'object_names name the columns of object_scores: got 2 names and object_scores of shape \(10, 3\)',
+    ),
+    'names without scores': (dict(object_names=['milk']), 'got 1 names and no object_scores'),
+    'numbers for names': (
+        dict(object_scores=np.ones((10, 2)), object_names=[1, 2]),
+        'object_names must be a list of texts, got int64',
+    ),
 }
 
 
@@ -335,7 +368,9 @@ def test_clips_hold_what_the_image_shows():
     clip = given.to_sequence().validate()
     assert clip.joints_2d.shape == (12, 1, 2, 21, 2) and not clip.joints_2d_valid[3, 0, 0].any()
     back = Predictions.from_sequence(clip)
-    for name in ('joints', 'confidence', 'joints_2d', 'boxes', 'valid'):
+    assert clip.meta['objects'] == ['milk', 'book', 'spray']
+    objects = ('object_scores', 'object_names', 'object_features')
+    for name in ('joints', 'confidence', 'joints_2d', 'boxes', 'valid', *objects):
         np.testing.assert_array_equal(getattr(back, name), getattr(given, name), err_msg=name)
     plain = Predictions.from_sequence(clip, with_2d=False)
     assert plain.joints_2d is None and plain.boxes is None
@@ -377,7 +412,7 @@ def test_the_wrist_frame_has_its_wrist_at_the_origin():
 def test_selected_frames():
     predictions = make_predictions(10, confidence=np.ones((10, 1, 21)), source='a')
     whole = everything()
-    for name in PER_HAND:
+    for name in (*PER_HAND, *PER_FRAME):
         np.testing.assert_array_equal(getattr(whole.select([2, 5]), name), getattr(whole, name)[[2, 5]], err_msg=name)
     one = predictions.select([4])
     assert len(one) == 1 and one.timestamps[0] == predictions.timestamps[4] and one.source == 'a'

@@ -3,7 +3,7 @@ import torch
 
 from handpose.structures import SPECS, HandSequence, SequenceError
 
-SIZES = {'T': 5, 'K': 2, 'H': 2, 'h': 8, 'w': 6, 'C': 7, 'V': 10, 'O': 4, 'A': 3}
+SIZES = {'T': 5, 'K': 2, 'H': 2, 'h': 8, 'w': 6, 'C': 7, 'V': 10, 'O': 4, 'A': 3, 'E': 6}
 
 
 def full_clip(**sizes):
