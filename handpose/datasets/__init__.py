@@ -10,7 +10,8 @@ from typing import Any
 
 from handpose.datasets import transforms
 from handpose.datasets.base import BrokenFrames, DatasetError, Track, VideoDataset
-from handpose.datasets.sampling import ActionClips, ClipSampling, Sampling, Tracks
+from handpose.datasets.dataset_mix import DatasetMix
+from handpose.datasets.sampling import ActionClips, ClipSampling, ForecastSegments, Sampling, Tracks
 from handpose.registry import DATASETS
 from handpose.text import did_you_mean
 
@@ -24,6 +25,8 @@ __all__ = [
     'BrokenFrames',
     'ClipSampling',
     'DatasetError',
+    'DatasetMix',
+    'ForecastSegments',
     'Sampling',
     'Track',
     'Tracks',

@@ -16,6 +16,7 @@ import torch
 from mmengine.logging import print_log
 from torch.utils.data import Dataset
 
+from handpose.datasets.io.action_labels import ActionTaxonomy
 from handpose.datasets.io.errors import BrokenFrames, DatasetError, check_choice
 from handpose.datasets.io.label_frames import mark_padding
 from handpose.datasets.io.packed_frames import open_packed
@@ -96,7 +97,8 @@ class VideoDataset(Dataset):
         """Reads the labels of frames (T,) of a track, which may repeat.
 
         The base adds what it knows: `timestamps`, and in `meta` the dataset, split, sequence, cameras, frame indices,
-        fps and paths of images; padding becomes invalid in every mask. `frame_valid` may be left out.
+        the number of the track's first frame, fps and paths of images; padding becomes invalid in every mask.
+        `frame_valid` may be left out.
         """
         raise NotImplementedError(f'{type(self).__name__} must define read_frames(track, frames)')
 
@@ -115,6 +117,18 @@ class VideoDataset(Dataset):
     def metainfo(self) -> dict[str, Any]:
         """What mmengine shows to metrics and visualisers: the dataset's name and the order of joints."""
         return {'dataset': type(self).__name__, 'joints': list(COMMON_JOINTS)}
+
+    @classmethod
+    def configured_taxonomy(cls, config: Mapping[str, Any]) -> ActionTaxonomy | None:
+        """The actions that a dataset of these options would have, without opening it; None: it has no actions.
+
+        Args:
+            config: the options.
+
+        Raises:
+            DatasetError: a list of actions cannot be read.
+        """
+        return None
 
     @property
     def skipped(self) -> list[str]:
@@ -150,6 +164,7 @@ class VideoDataset(Dataset):
             'sequence': track.sequence,
             'cameras': list(track.cameras),
             'frame_indices': numbers.tolist(),
+            'track_start': track.first_number + track.limits[0],
             'fps': track.fps,
             **dict(clip.meta),
         }
@@ -158,12 +173,13 @@ class VideoDataset(Dataset):
         timestamps = torch.from_numpy(numbers / track.fps)
         return mark_padding(clip.replace(meta=meta, timestamps=timestamps), torch.from_numpy(valid))
 
-    def leave_out(self, messages: Sequence[str], what: str) -> None:
+    def leave_out(self, messages: Sequence[str], what: str, advice: str = 'unpack what is missing or broken') -> None:
         """Keeps account of files that cannot be read, found at opening.
 
         Args:
             messages: one for each.
             what: says what they are, such as 'missing images'.
+            advice: what the user can do about them.
 
         Raises:
             DatasetError: there are some, and `on_broken='error'`.
@@ -172,7 +188,7 @@ class VideoDataset(Dataset):
             return
         summary = f'{len(messages)} {what}; the first: {messages[0]}'
         if self.on_broken == 'error':
-            raise DatasetError(f"{summary}; unpack what is missing or broken, or leave it out by on_broken='skip'")
+            raise DatasetError(f"{summary}; {advice}, or leave it out by on_broken='skip'")
         print_log(f'Skipped: {summary}', logger='current', level=logging.WARNING)
         self._left_out += messages
 

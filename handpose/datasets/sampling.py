@@ -226,6 +226,72 @@ class ActionClips(Sampling):
         return _repeat_last(start, self.num_frames, self.frame_step, stop)
 
 
+@SAMPLINGS.register_module()
+@dataclass(frozen=True)
+class ForecastSegments(Sampling):
+    """Observed frames and what follows them, for forecasting: one sample for each segment of a track.
+
+    A track is cut into consecutive segments of `num_observed` frames from its first frame on, as G-HTT is evaluated
+    (arXiv 2311.17366, section 4.2). A segment that at least `min_future` frames of the track follow gives a sample: the
+    frames of the segment and up to `max_future` frames after it. The transform `SplitFuture` separates the two. Samples
+    near the end of a track are shorter; nothing is repeated there. A frame inside a sample that cannot be read repeats
+    the one before as padding, so that equal steps stay equal times.
+
+    Segments without an annotated frame, or without one among the frames that follow, are left out, and so are those
+    whose last frame cannot be read, since a forecast goes on from there.
+
+    Args:
+        num_observed: frames of a segment.
+        max_future: most frames after it; the paper's 96.
+        min_future: fewest frames after it.
+        frame_step: frames of the track from one position of a sample to the next.
+
+    Raises:
+        DatasetError: numbers below 1, or `min_future` above `max_future`.
+    """
+
+    num_observed: int = 16
+    max_future: int = 96
+    min_future: int = 1
+    frame_step: int = 1
+
+    def __post_init__(self) -> None:
+        _check_counts(self)
+        if self.min_future > self.max_future:
+            raise DatasetError(
+                f'ForecastSegments: min_future must be at most max_future = {self.max_future}, got {self.min_future}'
+            )
+
+    def starts(self, track: Track) -> Frames:
+        """See `Sampling.starts`."""
+        first, stop = track.limits
+        segment, needed = self.num_observed * self.frame_step, (self.num_observed + self.min_future - 1)
+        starts = np.arange(first, max(stop - needed * self.frame_step, first), segment)
+        usable = _usable(track)
+        kept = []
+        for start in starts.tolist():
+            frames = self._positions(track, start)
+            observed, future = usable[frames[: self.num_observed]], usable[frames[self.num_observed :]]
+            last = frames[self.num_observed - 1]
+            if observed.any() and future.any() and (track.readable is None or track.readable[last]):
+                kept.append(start)
+        return np.array(kept, np.int64)
+
+    def frames(self, track: Track, start: int, rng: np.random.Generator) -> tuple[Frames, Mask]:
+        """See `Sampling.frames`."""
+        frames = self._positions(track, start)
+        if track.readable is None:
+            return frames, np.ones(len(frames), bool)
+        readable = track.readable[frames]
+        last = np.maximum.accumulate(np.where(readable, np.arange(len(frames)), -1))
+        return frames[np.where(last < 0, readable.argmax(), last)], readable
+
+    def _positions(self, track: Track, start: int) -> Frames:
+        """The frames (T,) of a sample, readable or not."""
+        most = (self.num_observed + self.max_future) * self.frame_step
+        return np.arange(start, min(start + most, track.limits[1]), self.frame_step)
+
+
 def build_sampling(sampling: Sampling | dict) -> Sampling:
     """Builds a sampling from its config, `dict(type='Tracks')` for example; an object is returned as it is.
 

@@ -30,6 +30,19 @@ def model_config(hands=2, window=4, inputs=('image', 'pose', 'object'), detach=F
     }
 
 
+def frame_config(hands=2, **options):
+    """A small image estimator F of the same images and objects."""
+    return {
+        'type': 'FrameHandObject',
+        'backbone': dict(type='PooledResNet', depth=18, base_channels=4),
+        'pose_head': dict(type='Pose25DHead', num_hands=hands, image_size=(WIDTH, HEIGHT), channels=32),
+        'object_head': dict(type='MLP', in_channels=32, channels=(48, 512), activation='leaky_relu'),
+        'object_names': ['milk', 'book', 'spray', 'chips', 'cocoa'],
+        'loss': dict(type='FrameHandObjectLoss'),
+        **options,
+    }
+
+
 def build(**options):
     torch.manual_seed(0)
     return MODELS.build(model_config(**options))

@@ -106,6 +106,11 @@ def _segment(words: list[str], columns: tuple[str, ...], taxonomy: ActionTaxonom
     return ActionSegment(recording, numbers['id'], action, first, last + 1)
 
 
+def read_camera_pose(path: str | Path) -> NDArray:
+    """Reads a `cam_pose` file: the rigid transform (4, 4) from the camera's frame to the world, metres."""
+    return read_numbers(path, 16, 'the rows of a 4 x 4 matrix, camera to world').reshape(4, 4)
+
+
 def mano_folder(folder: str | Path) -> Path:
     """The folder of MANO parameters in a camera's folder, whose name the release and H2O's player spell differently."""
     for name in MANO_FOLDERS:

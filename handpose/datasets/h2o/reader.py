@@ -12,11 +12,14 @@ from numpy.typing import NDArray
 from handpose.datasets.base import DatasetError
 from handpose.datasets.h2o import layout
 from handpose.datasets.h2o.labels import H2O_ACTIONS
+from handpose.datasets.h2o.poses import H2OPoses
 from handpose.datasets.io.action_videos import ActionSegment, ActionVideos, SegmentLabels
 from handpose.datasets.io.hand_models import HandModelOptions, read_hand_model_name
 from handpose.datasets.io.plausibility import check_intrinsics, check_view, plausible_joints
 from handpose.datasets.io.pose_recordings import RecordedHands, Recording, model_wrist, usable_fits
 from handpose.registry import DATASETS
+
+__all__ = ['H2O', 'H2OPoses']
 
 
 @DATASETS.register_module()

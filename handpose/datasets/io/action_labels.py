@@ -156,6 +156,9 @@ def _triple(entry: Any, where: object) -> tuple[str, str, str | None]:
 
 def taxonomy_of(taxonomy: ActionTaxonomy | str | Path | None, official: ActionTaxonomy) -> ActionTaxonomy:
     """The `ActionTaxonomy` that a reader's option means: None the official one, or the path of a YAML list."""
-    if taxonomy is None:
-        return official
+    return official if taxonomy is None else own_taxonomy(taxonomy)
+
+
+def own_taxonomy(taxonomy: ActionTaxonomy | str | Path) -> ActionTaxonomy:
+    """An `ActionTaxonomy` as it is, or that of the path of a YAML list."""
     return taxonomy if isinstance(taxonomy, ActionTaxonomy) else read_taxonomy(taxonomy)

@@ -5,7 +5,7 @@ Legend: N frames of a segment, T frames of a sample, H hands, A actions, O objec
 """
 
 import os
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, ClassVar, NamedTuple
@@ -103,6 +103,11 @@ class ActionVideos(VideoDataset):
     fps: ClassVar[float] = 30.0
 
     taxonomy: ActionTaxonomy | str | Path | None = None
+
+    @classmethod
+    def configured_taxonomy(cls, config: Mapping[str, Any]) -> ActionTaxonomy | None:
+        """See `VideoDataset.configured_taxonomy`."""
+        return taxonomy_of(config.get('taxonomy'), cls.official_taxonomy)
 
     @property
     def metainfo(self) -> dict[str, Any]:
@@ -255,9 +260,9 @@ def configured_taxonomy(dataset: dict[str, Any] | None) -> ActionTaxonomy | None
     if dataset is None:
         return None
     reader = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else None
-    if not (isinstance(reader, type) and issubclass(reader, ActionVideos)):
+    if not (isinstance(reader, type) and issubclass(reader, VideoDataset)):
         return None
-    return taxonomy_of(dataset.get('taxonomy'), reader.official_taxonomy)
+    return reader.configured_taxonomy(dataset)
 
 
 def numbered_images(folder: str, names: list[str], prefix: str = '') -> dict[int, str]:

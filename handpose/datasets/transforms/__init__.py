@@ -4,25 +4,30 @@ from handpose.datasets.transforms.appearance import ColorJitter, GaussianBlur, M
 from handpose.datasets.transforms.crop import HandCrop
 from handpose.datasets.transforms.estimator_noise import EstimatorNoise
 from handpose.datasets.transforms.frame import ResizeFrames, ShiftFrames
+from handpose.datasets.transforms.gaussian_noise import GaussianJointNoise
 from handpose.datasets.transforms.load import LoadImages
 from handpose.datasets.transforms.load_features import LoadFeatures
 from handpose.datasets.transforms.load_predictions import LoadPredictions
 from handpose.datasets.transforms.motion_augmentation import MotionAugmentation
 from handpose.datasets.transforms.occlude import RandomOcclusion
 from handpose.datasets.transforms.shuffle import ShuffleFrames
+from handpose.datasets.transforms.split_future import ObserveFraction, SplitFuture
 
 __all__ = [
     'ColorJitter',
     'EstimatorNoise',
     'GaussianBlur',
+    'GaussianJointNoise',
     'HandCrop',
     'LoadFeatures',
     'LoadImages',
     'LoadPredictions',
     'MotionAugmentation',
     'MotionBlur',
+    'ObserveFraction',
     'RandomOcclusion',
     'ResizeFrames',
     'ShiftFrames',
     'ShuffleFrames',
+    'SplitFuture',
 ]

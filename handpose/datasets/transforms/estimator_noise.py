@@ -7,6 +7,7 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from handpose.datasets.io.errors import DatasetError, check_choice
 from handpose.datasets.transforms.noise_model import PRESETS, NoiseOptions, simulate_estimate
@@ -23,23 +24,39 @@ class EstimatorNoise:
     The errors are those of docs/noise_model.md. Frames without a hand, and padding, have no estimate. All errors of a
     clip are sampled together and determined by the generator.
 
+    Errors depend on the direction from which a hand is seen. For a clip in the world, which has no camera of its own, a
+    camera is drawn that stands still around the hands and looks at them; the input is in the world again.
+
     Args:
         preset: 'hamer_dexycb', or 'silent', no errors at all.
         changes: {name: value} of `NoiseOptions` that differ from the preset.
+        camera_distance: metres, the shortest and the longest, from such a camera to the middle of the clip's hands;
+            None refuses clips in the world.
 
     Raises:
-        DatasetError: an unknown preset or option.
+        DatasetError: an unknown preset or option, or distances that are not positive and in order.
     """
 
-    def __init__(self, preset: str = 'hamer_dexycb', changes: Mapping[str, Any] | None = None) -> None:
+    def __init__(
+        self,
+        preset: str = 'hamer_dexycb',
+        changes: Mapping[str, Any] | None = None,
+        camera_distance: tuple[float, float] | None = None,
+    ) -> None:
         check_choice('preset', preset, tuple(PRESETS))
         self.options = noise_options(preset, changes)
+        if camera_distance is not None and not 0 < camera_distance[0] <= camera_distance[1] < np.inf:
+            raise DatasetError(
+                f'EstimatorNoise: camera_distance must be the shortest and the longest distance in metres, both above '
+                f'0, got {camera_distance!r}'
+            )
+        self.camera_distance = camera_distance
 
     def __call__(self, sample: HandSequence, rng: np.random.Generator) -> HandSequence:
         """Simulates the input of a clip.
 
         Args:
-            sample: with joints in the camera's frame.
+            sample: with joints in the camera's frame, or, with `camera_distance`, in the world.
             rng: source of the errors.
 
         Returns:
@@ -50,14 +67,20 @@ class EstimatorNoise:
         """
         if sample.joints_3d is None or sample.joints_valid is None:
             raise DatasetError('EstimatorNoise needs joints_3d and joints_valid, which this clip lacks')
-        if sample.frame != 'camera':
+        in_world = sample.frame == 'world'
+        if sample.frame != 'camera' and not (in_world and self.camera_distance):
+            advice = '; in the world, say how far a camera would be: camera_distance=(0.4, 0.8)'
             raise DatasetError(
-                f"EstimatorNoise needs joints in the camera's frame, got frame {sample.frame!r}: errors depend on depth"
+                f"EstimatorNoise needs joints in the camera's frame, got frame {sample.frame!r}: errors depend on "
+                f'depth{advice if in_world else ""}'
             )
         target = sample.joints_3d.double().numpy()
-        present = np.any(sample.joints_valid.numpy(), axis=-1)
-        if sample.frame_valid is not None:
-            present = present & sample.frame_valid.numpy()[:, None]
+        present = present_hands(sample)
+        rotmat, offset = np.eye(3), np.zeros(3)
+        if in_world:
+            annotated = target[sample.joints_valid.numpy() & present[..., None]]
+            rotmat, offset = self._draw_camera(rng, annotated)
+            target = target @ rotmat.T + offset
         fps = float(sample.meta.get('fps') or 30.0)
         joints, valid = np.zeros(target.shape), np.zeros(present.shape, bool)
         confidence = np.zeros(target.shape[:-1])
@@ -71,12 +94,36 @@ class EstimatorNoise:
             joints[:, hand], confidence[:, hand] = simulated.joints, simulated.confidence
         if len(sample.hand_side) == 2:
             _swap_hands(rng, fps, self.options, joints, valid, confidence)
+        if in_world:  # elsewhere nothing may change by rounding
+            joints = (joints - offset) @ rotmat
         joints[~valid], confidence[~valid] = 0, 0
         return sample.replace(
             input_joints_3d=torch.from_numpy(joints.astype(np.float32)),
             input_valid=torch.from_numpy(valid),
             input_confidence=torch.from_numpy(confidence.astype(np.float32)),
         )
+
+    def _draw_camera(self, rng: np.random.Generator, points: NDArray) -> tuple[NDArray, NDArray]:
+        """Draws a camera that looks at the middle of points (N, 3): its rotation (3, 3) and translation (3,)."""
+        assert self.camera_distance is not None
+        rotmat = Rotation.from_quat(rng.standard_normal(4)).as_matrix()  # uniform
+        distance = rng.uniform(*self.camera_distance)
+        centre = points.mean(0) if len(points) else np.zeros(3)
+        return rotmat, np.array([0, 0, distance]) - rotmat @ centre
+
+
+def present_hands(sample: HandSequence) -> NDArray[np.bool_]:
+    """Finds the hands that an estimator would see.
+
+    Args:
+        sample: a clip with joints_valid.
+
+    Returns:
+        (T, H): annotated, and the frame is no padding.
+    """
+    assert sample.joints_valid is not None
+    present = np.any(sample.joints_valid.numpy(), axis=-1)
+    return present if sample.frame_valid is None else present & sample.frame_valid.numpy()[:, None]
 
 
 def noise_options(preset: str = 'hamer_dexycb', changes: Mapping[str, Any] | None = None) -> NoiseOptions:

@@ -6,7 +6,7 @@ from torch import Tensor
 from handpose.geometry.camera import apply_affine
 from handpose.geometry.rotations import rotmat_to_rotvec, rotvec_to_rotmat
 from handpose.geometry.warp import transform_boxes
-from handpose.structures import HandSequence
+from handpose.structures import HandSequence, SequenceError
 
 
 def warp_labels(sample: HandSequence, affine: Tensor) -> dict[str, Tensor]:
@@ -42,7 +42,15 @@ def rotate_cameras(sample: HandSequence, rotation: Tensor) -> HandSequence:
 
     Returns:
         The clip with other 3D labels or extrinsics; its images and 2D labels are not changed.
+
+    Raises:
+        SequenceError: the clip has a future, which would not be rotated with it.
     """
+    if sample.future is not None:
+        raise SequenceError(
+            'cameras were to be rotated under a clip whose future is split off already; place SplitFuture after the '
+            'transform that rotates'
+        )
     rigid = torch.eye(4)
     rigid[:3, :3] = rotation
     if sample.frame == 'world':

@@ -13,6 +13,8 @@ from handpose.hands import SIDE_LABELS
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence, load_predictions
 from handpose.structures.prediction_orders import missing_joints
+from handpose.structures.predictions import PER_FRAME
+from handpose.structures.predictions_file import track_file_name
 
 _load = lru_cache(maxsize=256)(load_predictions)
 
@@ -21,9 +23,13 @@ _load = lru_cache(maxsize=256)(load_predictions)
 class LoadPredictions:
     """Fills `input_joints_3d`, `input_valid` and `input_confidence` from `<folder>/<sequence>_<camera>.npz`.
 
-    The files are predictions files (docs/predictions_file.md); in the name, a '/' of the sequence becomes '_'. Frames
-    are matched by time: a frame of the clip gets the prediction nearest in time, if that is nearer than half a frame
-    period, and has none otherwise. Hands are matched by their side. Without confidence in the file it is 1.
+    The files are predictions files (docs/predictions_file.md); in the name, a '/' of the sequence becomes '_'.
+    `handpose test CONFIG --results FOLDER` writes them where `results_file` of the config is `PredictionsFolder`.
+
+    Frames are matched by time: a frame of the clip gets the prediction nearest in time, if that is nearer than half a
+    frame period, and has none otherwise. Hands are matched by their side. Without confidence it is 1. Scores and
+    features of the object, if the file has them, become `object_scores` and `object_features`, zeros in frames without
+    a prediction.
 
     `MotionAugmentation` comes after it, so that the ground truth and the input are changed in the same way.
 
@@ -85,10 +91,16 @@ class LoadPredictions:
         joints = np.where(valid[..., None, None], found.joints[nearest][:, hands], 0)
         confidence = np.ones(found.joints.shape[:-1]) if found.confidence is None else found.confidence
         confidence = np.where(valid[..., None], confidence[nearest][:, hands], 0)
+        objects = {
+            name: torch.from_numpy(np.where(in_time[:, None], values[nearest], 0).astype(np.float32))
+            for name in PER_FRAME
+            if (values := vars(found)[name]) is not None
+        }
         return sample.replace(
             input_joints_3d=torch.from_numpy(joints.astype(np.float32)),
             input_valid=torch.from_numpy(valid),
             input_confidence=torch.from_numpy(confidence.astype(np.float32)),
+            **objects,
         )
 
     def path_of(self, sample: HandSequence) -> Path:
@@ -100,5 +112,4 @@ class LoadPredictions:
         Returns:
             The path.
         """
-        name = f'{sample.meta["sequence"]}_{sample.meta["cameras"][0]}'
-        return inside_root(self.folder, f'{name.replace("/", "_")}.npz', 'the clip', error=DatasetError)
+        return inside_root(self.folder, track_file_name(sample.meta), 'the clip', error=DatasetError)

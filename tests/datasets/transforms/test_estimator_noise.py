@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 from motions import hand_joints, make_motion
+from scipy.spatial.transform import Rotation
 
 from handpose.datasets import ClipSampling, MotionClips, Tracks
 from handpose.datasets.base import DatasetError
@@ -267,3 +268,64 @@ def test_calibration_on_dexycb(tmp_path, split):
     assert 9 - about <= found.mpjpe <= 11 + about
     assert 11 - about <= found.acceleration <= 15 + about
     assert max(found.improvement(31), found.improvement(found.best_window)) <= 0.06 + about / 50
+
+
+def world_clip(frames=40):
+    """Both hands of a recording that lies anywhere in the world, one of them lost in some frames."""
+    clip = make_clip((0, 1), frames=12)
+    repeat = np.arange(frames) % 12
+    clip = clip.select_frames(repeat.tolist())
+    joints = clip.joints_3d.double().numpy() + (3, -2, 5) + 0.004 * np.arange(frames)[:, None, None, None]
+    valid = clip.joints_valid.clone()
+    valid[5:9, 1] = False
+    return clip.replace(
+        frame='world', joints_3d=torch.from_numpy(joints).float(), joints_valid=valid, hand_valid=valid.any(-1)
+    ).validate()
+
+
+def test_no_errors_in_the_world_give_the_truth():
+    clip = world_clip()
+    with pytest.raises(DatasetError, match=r"got frame 'world'.*camera_distance=\(0.4, 0.8\)"):
+        EstimatorNoise()(clip, np.random.default_rng(0))
+    noisy = EstimatorNoise('silent', camera_distance=(0.4, 0.8))(clip, np.random.default_rng(0)).validate()
+    assert torch.equal(noisy.input_valid, clip.hand_valid)
+    difference = (noisy.input_joints_3d - clip.joints_3d)[clip.hand_valid]
+    assert difference.abs().max() < 1e-5 and (noisy.input_joints_3d[~clip.hand_valid] == 0).all()
+
+
+def test_errors_in_the_world_are_those_of_the_camera(monkeypatch):
+    """The same clip moved to the camera beforehand gets the same errors, all of them switched on."""
+    rotmat = Rotation.from_rotvec([0.3, -1.2, 0.8]).as_matrix()
+    offset = np.array([0, 0, 0.6]) - rotmat @ (3.1, -2, 5.8)
+    monkeypatch.setattr(EstimatorNoise, '_draw_camera', lambda self, rng, points: (rotmat, offset))
+    clip = world_clip()
+    moved = torch.from_numpy(clip.joints_3d.double().numpy() @ rotmat.T + offset).float()
+    seen = EstimatorNoise()(clip.replace(frame='camera', joints_3d=moved), np.random.default_rng(7))
+    noisy = EstimatorNoise(camera_distance=(0.4, 0.8))(clip, np.random.default_rng(7)).validate()
+    assert torch.equal(noisy.input_valid, seen.input_valid) and 0 < noisy.input_valid.sum() < 80
+    expected = (seen.input_joints_3d.double().numpy() - offset) @ rotmat
+    difference = (noisy.input_joints_3d.double().numpy() - expected)[seen.input_valid]
+    assert np.abs(difference).max() < 1e-5
+    assert torch.allclose(noisy.input_confidence, seen.input_confidence, atol=1e-5)
+    assert (noisy.input_joints_3d - clip.joints_3d)[noisy.input_valid].norm(dim=-1).mean() > 0.005
+
+
+def test_cameras_of_the_world_are_anywhere_around_the_hands():
+    noise, rng = EstimatorNoise(camera_distance=(0.5, 0.7)), np.random.default_rng(0)
+    points = np.random.default_rng(1).normal(3, 0.1, (50, 3))
+    cameras, distances = [], []
+    for _ in range(500):
+        rotmat, offset = noise._draw_camera(rng, points)
+        np.testing.assert_allclose(rotmat @ rotmat.T, np.eye(3), atol=1e-12)
+        assert np.linalg.det(rotmat) > 0
+        middle = rotmat @ points.mean(0) + offset
+        np.testing.assert_allclose(middle[:2], 0, atol=1e-12)
+        distances.append(middle[2])
+        cameras.append(rotmat[2])
+    assert 0.5 <= min(distances) < 0.52 and 0.68 < max(distances) <= 0.7
+    assert (
+        np.abs(np.mean(cameras, 0)).max() < 0.1 and np.abs(np.cov(np.transpose(cameras)) - np.eye(3) / 3).max() < 0.06
+    )
+    for wrong in ((0, 1), (0.8, 0.4), (0.4, float('nan'))):
+        with pytest.raises(DatasetError, match='camera_distance must be the shortest and the longest'):
+            EstimatorNoise(camera_distance=wrong)

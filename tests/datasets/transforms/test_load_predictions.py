@@ -51,6 +51,22 @@ def test_without_confidence_it_is_one(tmp_path):
     assert (found.input_confidence[0] == 1).all() and not found.input_confidence[3].any()
 
 
+def test_objects_are_found_by_their_time(tmp_path):
+    features, scores = np.arange(5.0)[:, None] + np.ones(512), np.arange(10.0).reshape(5, 2)
+    path = LoadPredictions(tmp_path).path_of(make_clip())
+    save_predictions(path, replace(write(tmp_path), object_features=features, object_scores=scores))
+    found = load(tmp_path, make_clip()).validate()
+    np.testing.assert_array_equal(found.object_features[:, 0], [3, 4, 5, 0])  # frame 5 is beyond the file
+    np.testing.assert_array_equal(found.object_scores, [[4, 5], [6, 7], [8, 9], [0, 0]])
+    without = tmp_path / 'without'
+    without.mkdir()
+    write(without)
+    alone = load(without, make_clip())
+    assert alone.object_features is None
+    both = HandSequence.stack([found, alone.replace(object_scores=found.object_scores)])
+    assert not both.object_features[1].any()  # unknown
+
+
 def test_padding_has_no_estimate(tmp_path):
     write(tmp_path)
     clip = make_clip().replace(frame_valid=torch.tensor([True, True, False, False]))

@@ -1,0 +1,1 @@
+"""Assembly101: reader and file layout."""

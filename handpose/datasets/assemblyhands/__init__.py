@@ -1,0 +1,1 @@
+"""AssemblyHands (Ohkawa et al., CVPR 2023) in its official layout."""
