@@ -6,6 +6,7 @@ from handpose.synthesis.options import (
     EgocentricOptions,
     MultiViewOptions,
     RecordedOptions,
+    RecordingOptions,
     options_from_dict,
 )
 from handpose.synthesis.writer import Summary, write_dataset
@@ -15,6 +16,7 @@ __all__ = [
     'EgocentricOptions',
     'MultiViewOptions',
     'RecordedOptions',
+    'RecordingOptions',
     'Summary',
     'contact_sheet',
     'options_from_dict',

@@ -9,6 +9,7 @@ from handpose.text import did_you_mean
 
 SEQUENCES_PER_BLOCK = 5  # DexYCB's split s0 takes every fifth sequence of a subject for testing
 POSE_LAYOUTS = ('interhand', 'reinterhand', 'hanco')
+RECORDING_LAYOUTS = ('assembly101',)
 INTERHAND_SUBJECTS = 3  # one for each split
 _Options = TypeVar('_Options', bound='DatasetOptions')
 
@@ -57,7 +58,7 @@ class DatasetOptions:
     @property
     def has_images(self) -> bool:
         """Whether the data has images."""
-        return self.layout not in POSE_LAYOUTS
+        return self.layout not in (*POSE_LAYOUTS, *RECORDING_LAYOUTS)
 
     def check(self) -> None:
         """Checks the layout and the whole numbers.
@@ -201,6 +202,44 @@ class EgocentricOptions(DatasetOptions):
 
 
 @dataclass(frozen=True)
+class RecordingOptions(DatasetOptions):
+    """Options of the two-hand pose sequences: recordings of several actions in a row, without images.
+
+    Args:
+        root: folder to write; made if missing.
+        layout: whose folder structure: 'assembly101'.
+        subjects: people, 3 to 999. The last fifth (at least one) is tested, the tenth before them validated.
+        repetitions: of every action by each person, at least.
+        recording_actions: how many actions a recording has.
+        actions: names of those that are made; none: all that there are.
+        seed: decides everything; same options and seed, same bytes.
+        workers: processes; 0 takes one per CPU core. Does not change the data.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    root: str
+    layout: str = 'assembly101'
+    subjects: int = 20
+    repetitions: int = 7
+    recording_actions: int = 8
+    actions: tuple[str, ...] = ()
+    seed: int = 0
+    workers: int = 0
+
+    kind = 'the two-hand pose sequences'
+    layouts = RECORDING_LAYOUTS
+    ranges = DatasetOptions.ranges | {
+        'subjects': (3, 999), 'repetitions': (1, 1000), 'recording_actions': (1, 100),
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, 'actions', tuple(self.actions))
+        self.check()
+
+
+@dataclass(frozen=True)
 class RecordedOptions(DatasetOptions):
     """Options of rendering recorded motion, in DexYCB's folder structure.
 
@@ -239,8 +278,8 @@ class RecordedOptions(DatasetOptions):
                 raise ValueError(f'serials must differ, got {serial!r} twice')
 
 
-OPTIONS: tuple[type[DatasetOptions], ...] = (MultiViewOptions, EgocentricOptions, RecordedOptions)
-LAYOUTS = MultiViewOptions.layouts + EgocentricOptions.layouts
+OPTIONS: tuple[type[DatasetOptions], ...] = (MultiViewOptions, EgocentricOptions, RecordingOptions, RecordedOptions)
+LAYOUTS = MultiViewOptions.layouts + EgocentricOptions.layouts + RecordingOptions.layouts
 
 
 def options_from_dict(values: Mapping[str, Any]) -> DatasetOptions:
@@ -255,7 +294,7 @@ def options_from_dict(values: Mapping[str, Any]) -> DatasetOptions:
     if 'motion' in values:
         return RecordedOptions.from_dict(values)
     layout = values.get('layout', MultiViewOptions.layout)
-    for options in (MultiViewOptions, EgocentricOptions):
+    for options in (MultiViewOptions, EgocentricOptions, RecordingOptions):
         if layout in options.layouts:
             return options.from_dict(values)
     raise ValueError(

@@ -7,6 +7,7 @@ from functools import lru_cache
 from typing import Any, NamedTuple
 
 from handpose.files.yaml_files import read_yaml
+from handpose.synthesis.layouts.assembly101 import Assembly101Layout
 from handpose.synthesis.layouts.base import RECORD, Layout
 from handpose.synthesis.layouts.dexycb import DexYCBLayout
 from handpose.synthesis.layouts.files import write_yaml
@@ -24,6 +25,7 @@ from handpose.synthesis.scenes.egocentric import EgocentricScenes
 from handpose.synthesis.scenes.grasping import GraspScenes
 from handpose.synthesis.scenes.poses import PoseScenes
 from handpose.synthesis.scenes.recorded import RecordedScenes
+from handpose.synthesis.scenes.recordings import RecordingScenes
 
 # Layout: its files, and where its scenes come from.
 DATASETS: dict[str, tuple[Callable[[Any], Layout], Callable[[Any], SceneSource]]] = {
@@ -34,6 +36,7 @@ DATASETS: dict[str, tuple[Callable[[Any], Layout], Callable[[Any], SceneSource]]
     'hanco': (HanCoLayout, PoseScenes),
     'h2o': (H2OLayout, EgocentricScenes),
     'fpha': (FPHALayout, EgocentricScenes),
+    'assembly101': (Assembly101Layout, RecordingScenes),
     'recorded': (RecordedLayout, RecordedScenes),
 }
 
@@ -60,7 +63,7 @@ def write_dataset(options: DatasetOptions, progress: Callable[[int, int], None] 
     """Writes built-in data; what an interrupted run with the same options left is kept.
 
     Args:
-        options: MultiViewOptions, EgocentricOptions or RecordedOptions.
+        options: MultiViewOptions, EgocentricOptions, RecordingOptions or RecordedOptions.
         progress: called as progress(sequences done, all sequences) at the start and after every job.
 
     Raises:
@@ -108,7 +111,7 @@ def _write_job(job: tuple[DatasetOptions, Job]) -> tuple[int, int, float]:
         for place, scene, render in scenes.make(job[1]):
             layout.write(scene, *place, render)
             layout.move_to_place(*place)
-            frames += len(scene.joints) * len(scene.intrinsics)
+            frames += len(scene.joints) * max(1, len(scene.intrinsics))  # poses have no cameras
     return len(job[1]), frames, time.process_time() - start
 
 

@@ -2,7 +2,7 @@ import argparse
 
 import pytest
 
-from handpose.synthesis import EgocentricOptions, MultiViewOptions, RecordedOptions
+from handpose.synthesis import EgocentricOptions, MultiViewOptions, RecordedOptions, RecordingOptions
 from handpose.synthesis.arguments import add_arguments, options_from_arguments
 from handpose.synthesis.options import OPTIONS
 
@@ -30,6 +30,11 @@ def test_every_option_is_documented():
             ['--layout', 'fpha', '--actions', 'open_milk', 'close_milk'],
             None,
             EgocentricOptions('data/synthetic_fpha', 'fpha', 6, 3, 3, actions=('open_milk', 'close_milk')),
+        ),
+        (
+            ['--layout', 'assembly101', '--subjects', '5', '--actions', 'pour milk'],
+            None,
+            RecordingOptions('data/synthetic_assembly101', subjects=5, actions=('pour milk',)),
         ),
         (['--motion', 'm.npz'], {'root': 'x', 'subjects': 3}, RecordedOptions('x', 'm.npz')),
         (['--motion', 'm.npz', '--serials', 'a', 'b'], None, RecordedOptions('data/recorded', 'm.npz', 2, ('a', 'b'))),
