@@ -12,8 +12,16 @@ from handpose.models.estimators.constant_hand import ConstantHand, fit_constant_
 from handpose.models.estimators.deformer import Deformer, DeformerOutput
 from handpose.models.estimators.deformer_loss import DeformerLoss
 from handpose.models.estimators.dstformer import DSTformer
+from handpose.models.estimators.flat_motion_vae import FlatMotionVAE
+from handpose.models.estimators.forecaster import Forecaster
+from handpose.models.estimators.frame_hand_object import FrameHandObject, FrameHandObjectOutput
+from handpose.models.estimators.frame_hand_object_loss import FrameHandObjectLoss
+from handpose.models.estimators.ghtt import GHTT
+from handpose.models.estimators.ghtt_blocks import GHTTActionBlock, GHTTPoseBlock
+from handpose.models.estimators.ghtt_pose import GHTTPose
 from handpose.models.estimators.htt import HTT, HTTOutput
 from handpose.models.estimators.htt_loss import HTTLoss
+from handpose.models.estimators.motion_action_transformer import MotionActionTransformer
 from handpose.models.estimators.motion_filters import (
     GaussianFilter,
     InputMotion,
@@ -23,29 +31,49 @@ from handpose.models.estimators.motion_filters import (
     StillHand,
 )
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
+from handpose.models.estimators.motion_tokenizer import MotionTokenizer
 from handpose.models.estimators.pdtm import PDTM
+from handpose.models.estimators.pose_vqvae import PoseVQVAE
+from handpose.models.estimators.posegpt import PoseGPT
 from handpose.models.estimators.refinement_loss import RefinementLoss
 from handpose.models.estimators.running_action import RunningAction, running_action
+from handpose.models.estimators.simple_forecasters import ConstantVelocity, DampedVelocity, LastPose
 from handpose.models.estimators.smoothnet import SmoothNet
 
 __all__ = [
+    'GHTT',
     'HTT',
     'PDTM',
     'ConstantHand',
+    'ConstantVelocity',
     'DSTformer',
+    'DampedVelocity',
     'Deformer',
     'DeformerLoss',
     'DeformerOutput',
     'EncodedFrames',
     'Estimator',
+    'FlatMotionVAE',
+    'Forecaster',
+    'FrameHandObject',
+    'FrameHandObjectLoss',
+    'FrameHandObjectOutput',
+    'GHTTActionBlock',
+    'GHTTPose',
+    'GHTTPoseBlock',
     'GaussianFilter',
     'Gives',
     'HTTLoss',
     'HTTOutput',
     'InputMotion',
+    'LastPose',
+    'MotionActionTransformer',
     'MotionFilter',
     'MotionRefiner',
+    'MotionTokenizer',
     'OneEuroFilter',
+    'PoseGPT',
+    'PoseVQVAE',
     'Reads',
     'RefinedMotion',
     'RefinementLoss',

@@ -9,7 +9,12 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from handpose.models.estimators.action_targets import action_target, valid_frames
+from handpose.models.estimators.action_targets import (
+    action_target,
+    predicted_hands,
+    single_view_inputs,
+    valid_frames,
+)
 from handpose.models.estimators.base import FRAMES_AT_ONCE, EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
 from handpose.models.estimators.htt_components import (
     ActionClassifier,
@@ -22,7 +27,7 @@ from handpose.models.estimators.htt_components import (
 from handpose.models.layers.checks import check_option
 from handpose.models.losses.targets import ActionTarget
 from handpose.registry import MODELS
-from handpose.structures import HandSequence, SequenceError, fill_masked_values, interleaved_clips, sample_name
+from handpose.structures import HandSequence, SequenceError, fill_masked_values, interleaved_clips
 
 VOTES = ('sum', 'majority')
 TIE_BREAK = 1e-3  # what probabilities count beside votes
@@ -70,6 +75,9 @@ class HTT(VideoEstimator):
         frame_step: frames of the video from one frame of such a clip to the next (published: 2, at 30 per second).
         frame_rate: frames per second of the videos that it is trained on, to which `frame_step` refers; videos of
             another rate are resampled by `ActionRecognizer`.
+        feature_projection: config of a module from the features of a frame to those of the blocks, (..., C') to
+            (..., C), such as `MLP`, or None where they have one size. With it, HTT stands on all that
+            `FrameHandObject` says of an image (G-HTT's baseline: Wen et al., arXiv 2311.17366, section 4.3).
         vote: how the clips of a video decide on its action: 'sum' of their probabilities (the published code), or
             'majority' of their votes (the paper's word; probabilities break ties).
 
@@ -92,6 +100,7 @@ class HTT(VideoEstimator):
         frame_step: int = 2,
         vote: str = 'sum',
         frame_rate: float = 30.0,
+        feature_projection: dict | None = None,
     ) -> None:
         super().__init__()
         check_option('vote', vote, VOTES)
@@ -112,6 +121,8 @@ class HTT(VideoEstimator):
         self.tokenizer: FrameTokenizer | None = MODELS.build(tokenizer) if cascaded else None
         self.action_head: ActionClassifier = MODELS.build(action_head)
         self.loss_function: nn.Module | None = None if loss is None else MODELS.build(loss)
+        projection = None if feature_projection is None else MODELS.build(feature_projection)
+        self.feature_projection: nn.Module | None = projection
         self.num_frames, self.frame_step, self.vote, self.frame_rate = num_frames, frame_step, vote, frame_rate
 
     @property
@@ -178,6 +189,8 @@ class HTT(VideoEstimator):
         self, features: Tensor, intrinsics: Tensor, frame_valid: Tensor | None = None, return_attention: bool = False
     ) -> HTTOutput:
         """Reasons over time: features (B, T, C) of clips -> `HTTOutput`. Other arguments as in `forward`."""
+        if self.feature_projection is not None:
+            features = self.feature_projection(features)
         attended, pose_attention = features, None
         if self.pose_block is not None:
             attended, pose_attention = self.pose_block(features, frame_valid, return_attention)  # (B, T, C)
@@ -304,43 +317,13 @@ class HTT(VideoEstimator):
 
     def _to_sequence(self, video: _Video, valid: Tensor, side: Tensor | None) -> HandSequence:
         """A batch of the predictions (B, T, ...) of videos, with frame_valid (B, T) and hand_side (B, H) or None."""
-        if side is None:
-            hands = torch.arange(2 - self.pose_head.num_hands, 2, device=valid.device)
-            side = hands.expand(len(valid), -1).contiguous()
-        joints_valid = valid[..., None, None].expand(video.joints.shape[:-1]).contiguous()
-        return HandSequence(
-            frame='camera',
-            batched=True,
-            frame_valid=valid,
-            hand_side=side,
-            hand_valid=joints_valid[..., 0].contiguous(),
-            joints_3d=video.joints,
-            joints_valid=joints_valid,
-            joints_2d=video.uv[:, :, None],
-            joints_2d_valid=joints_valid[:, :, None],
-            object_scores=video.objects,
-            action_scores=video.action,
-        )
+        hands = predicted_hands(video.joints, video.uv, valid, side)
+        return hands.replace(object_scores=video.objects, action_scores=video.action)
 
     def _inputs(self, batch: HandSequence) -> tuple[Tensor, Tensor]:
         """Images (B, T, 3, h, w), or features (B, T, C) without a backbone, and intrinsics (B, T, 3, 3)."""
-        where = sample_name(batch.meta[0])
-        what = 'images' if self.backbone is not None else 'features'
-        seen = batch.images if self.backbone is not None else batch.features
-        if seen is None or batch.intrinsics is None:
-            raise SequenceError(f'{where}: HTT needs {what} and intrinsics; the pipeline must load the {what}')
-        if seen.shape[2] != 1:
-            raise SequenceError(f'{where}: HTT sees one camera, got {seen.shape[2]}; choose one')
-        width, height = self.pose_head.image_size
-        if what == 'images' and seen.shape[-2:] != (height, width):
-            got = f'{seen.shape[-1]} x {seen.shape[-2]}'
-            raise SequenceError(f'{where}: the pose head was built for images of {width} x {height}, got {got}; resize')
-        num_hands = self.pose_head.num_hands
-        for name, field, axis in (('hand_side', batch.hand_side, 1), ('joints_3d', batch.joints_3d, 2)):
-            hands = num_hands if field is None else field.shape[axis]
-            if hands != num_hands:
-                raise SequenceError(f'{where}: the pose head was built for {num_hands} hands, got {hands} in {name!r}')
-        return seen[:, :, 0], batch.intrinsics[:, :, 0]
+        field = 'features' if self.backbone is None else 'images'
+        return single_view_inputs(batch, field, self.pose_head.num_hands, self.pose_head.image_size, 'HTT')
 
 
 def _per_frame(values: Tensor, index: Tensor, present: Tensor, num_frames: int) -> Tensor:

@@ -5,19 +5,15 @@ Legend: B clips, T frames, H hands, J = 21 joints, O objects, A actions.
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional as F
 
-from handpose.geometry import project_points
 from handpose.models.estimators.base import TrainingStep
 from handpose.models.estimators.htt import HTTOutput
 from handpose.models.layers.checks import check_option
-from handpose.models.layers.precision import without_autocast
-from handpose.models.losses.masking import masked_difference
+from handpose.models.losses.single_frames import joints_25d_error, label_error
 from handpose.models.losses.targets import ActionTarget
 from handpose.registry import MODELS
 
 AVERAGES = ('clip', 'batch')
-NEAREST = 0.01  # metres; a joint that is nearer to the camera's plane, or behind it, has no place in the image
 
 
 @MODELS.register_module()
@@ -60,7 +56,7 @@ class HTTLoss(nn.Module):
         Returns:
             Scalars by name.
         """
-        error, has_hand = self._hand_error(output, target)
+        error, has_hand = joints_25d_error(output.uv, output.depth, target, self.depth_weight)
         object_error, has_object = label_error(output.object_logits, target.object_label)
         action_error, has_action = label_error(output.action_logits, target.action_label)
         return {
@@ -69,40 +65,9 @@ class HTTLoss(nn.Module):
             'loss_action': self.action_weight * action_error.sum() / has_action.sum().clamp_min(1),
         }
 
-    def _hand_error(self, output: HTTOutput, target: ActionTarget) -> tuple[Tensor, Tensor]:
-        """Eq. 2 of every frame (B, T), the mean over the joints annotated, and whether there are any (B, T)."""
-        if target.joints is None or target.joints_valid is None:
-            nothing = torch.zeros_like(target.frame_valid)
-            return 0.0 * (output.uv.sum((2, 3, 4)) + output.depth.sum((2, 3))), nothing
-        valid, depth = target.joints_valid, target.joints[..., 2]  # (B, T, H, J)
-        with without_autocast(output.uv):
-            uv = project_points(target.joints, target.intrinsics[:, :, None])
-            error = masked_difference(output.uv, uv, valid & (depth > NEAREST)).abs().sum(-1)
-            depth_error = masked_difference(output.depth, depth, valid).abs()
-            error = (error + self.depth_weight * depth_error).sum((2, 3)) / valid.sum((2, 3)).clamp_min(1)
-        return error, valid.any(-1).any(-1)
-
     def _mean(self, values: Tensor, valid: Tensor) -> Tensor:
         """Of (B, T) values over the frames that are `valid` (B, T): see `average`."""
         values = torch.where(valid, values, torch.zeros_like(values))
         if self.average == 'batch':
             return values.sum() / valid.sum().clamp_min(1)
         return (values.sum(1) / valid.sum(1).clamp_min(1)).sum() / valid.any(1).sum().clamp_min(1)
-
-
-def label_error(logits: Tensor, labels: Tensor | None) -> tuple[Tensor, Tensor]:
-    """Cross entropy where there is a label.
-
-    Args:
-        logits: (..., N).
-        labels: (...) int, below N; -1 where unknown; None means nowhere known.
-
-    Returns:
-        The cross entropy (...), zero where no label is known, and where one is, bool.
-    """
-    if labels is None:
-        labels = torch.full(logits.shape[:-1], -1, device=logits.device)
-    known = labels >= 0
-    error = F.cross_entropy(logits.float().flatten(0, -2), labels.clamp_min(0).flatten(), reduction='none')
-    error = error.reshape(labels.shape)
-    return torch.where(known, error, torch.zeros_like(error)), known

@@ -78,10 +78,33 @@ class Pose25DHead(nn.Module):
         Returns:
             raw (..., H, J, 3), uv (..., H, J, 2) pixels, depth (..., H, J) metres.
         """
+        return self.decode(self.regress(features), intrinsics)
+
+    def regress(self, features: Tensor) -> Tensor:
+        """Regresses the raw numbers, which do not depend on the camera.
+
+        Args:
+            features: (..., C).
+
+        Returns:
+            (..., H, J, 3), without unit.
+        """
         with without_autocast(features):  # half precision would round positions to pixels
-            raw = self.mlp(features.to(next(self.mlp.parameters()).dtype)).unflatten(
+            return self.mlp(features.to(next(self.mlp.parameters()).dtype)).unflatten(
                 -1, (self.num_hands, NUM_JOINTS, 3)
             )
+
+    def decode(self, raw: Tensor, intrinsics: Tensor) -> Pose25D:
+        """Gives raw numbers their units.
+
+        Args:
+            raw: (..., H, J, 3), from `regress`.
+            intrinsics: (..., 3, 3), of the image as the network sees it.
+
+        Returns:
+            raw as it is, uv (..., H, J, 2) pixels, depth (..., H, J) metres.
+        """
+        with without_autocast(raw):
             uv = self.pixel_scale * raw[..., :2] + raw.new_tensor(self.image_size) / 2
             focal = intrinsics[..., 0, 0].to(raw.dtype)[..., None, None]
             depth = focal * self.depth_scale * raw[..., 2] + self.depth_offset

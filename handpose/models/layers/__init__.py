@@ -1,6 +1,7 @@
 """Layers and functions that several components share."""
 
 from handpose.models.layers.deformable_sampling import deformable_sample_1d
+from handpose.models.layers.feature_normalizer import FeatureNormalizer
 from handpose.models.layers.fused_attention import BranchFusion, FeedForward, FusedSelfAttention
 from handpose.models.layers.images import ImageNormalizer
 from handpose.models.layers.missing_frames import fill_missing, mean_over_frames
@@ -21,20 +22,27 @@ from handpose.models.layers.pre_norm_transformer import AttendedTokens, PreNormE
 from handpose.models.layers.roi_align import roi_align
 from handpose.models.layers.soft_argmax import soft_argmax_2d
 from handpose.models.layers.transformer import MultiHeadAttention, QueryDecoder, TransformerEncoder
+from handpose.models.layers.two_hand_motion import TwoHandFeatures, TwoHandMotion
+from handpose.models.layers.vector_quantizer import QuantizedFeatures, VectorQuantizer
 
 __all__ = [
     'MLP',
     'ROTATION_SPACES',
     'AttendedTokens',
     'BranchFusion',
+    'FeatureNormalizer',
     'FeedForward',
     'FusedSelfAttention',
     'ImageNormalizer',
     'MotionEmbedding',
     'MultiHeadAttention',
     'PreNormEncoder',
+    'QuantizedFeatures',
     'QueryDecoder',
     'TransformerEncoder',
+    'TwoHandFeatures',
+    'TwoHandMotion',
+    'VectorQuantizer',
     'apply_motion',
     'deform_poses',
     'deformable_sample_1d',

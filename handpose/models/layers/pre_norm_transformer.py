@@ -12,7 +12,7 @@ from handpose.models.layers.position import sine_position_1d
 from handpose.models.layers.transformer import MultiHeadAttention
 from handpose.registry import MODELS
 
-POSITIONS = ('per_layer', 'input')
+POSITIONS = ('per_layer', 'input', 'none')
 
 
 class AttendedTokens(NamedTuple):
@@ -33,8 +33,10 @@ class PreNormEncoder(nn.Module):
         feedforward_channels: hidden size of the layers.
         dropout: dropout of attention weights, residuals and the feed-forward layer.
         position: 'per_layer' adds the encoding to queries and keys at every layer, never to values (the published
-            code); 'input' adds it once to the tokens (the original transformer).
+            code); 'input' adds it once to the tokens (the original transformer); 'none' adds nothing, for tokens that
+            hold their positions already.
         final_norm: normalises the output.
+        causal: a token attends to itself and those before it alone.
 
     Raises:
         ValueError: an unknown position, or channels that are odd or not a multiple of num_heads.
@@ -49,6 +51,7 @@ class PreNormEncoder(nn.Module):
         dropout: float = 0.0,
         position: str = 'per_layer',
         final_norm: bool = True,
+        causal: bool = False,
     ) -> None:
         super().__init__()
         check_option('position', position, POSITIONS)
@@ -56,8 +59,9 @@ class PreNormEncoder(nn.Module):
             raise ValueError(f'a sine position encoding needs an even number of channels, got {channels}')
         self.channels = channels
         self.position = position
+        self.causal = causal
         self.layers = nn.ModuleList(
-            _PreNormLayer(channels, num_heads, feedforward_channels, dropout) for _ in range(num_layers)
+            _PreNormLayer(channels, num_heads, feedforward_channels, dropout, causal) for _ in range(num_layers)
         )
         self.norm = nn.LayerNorm(channels) if final_norm else nn.Identity()
 
@@ -67,17 +71,19 @@ class PreNormEncoder(nn.Module):
         Args:
             tokens: (B, S, C).
             valid: (B, S) bool; tokens where it is False are not attended to. Their own output, and that of a row
-                without any valid token, is finite and meaningless.
+                without any valid token, is finite and meaningless. A causal encoder takes None.
             return_attention: also returns the attention weights of the last layer, for which its scores are computed
-                a second time.
+                a second time. A causal encoder has none to return.
 
         Returns:
             features (B, S, C), and attention (B, heads, S, S) or None.
 
         Raises:
             TypeError: the mask is not bool.
-            ValueError: shapes that do not fit.
+            ValueError: shapes that do not fit, or a mask or attention weights asked of a causal encoder.
         """
+        if self.causal and (valid is not None or return_attention):
+            raise ValueError('a causal encoder takes no mask (put padding at the end) and returns no attention weights')
         check_features('tokens', tokens, 'B S C', self.channels)
         check_mask('valid', valid, tokens.shape[:2], 'B S')
         # In the precision of the weights, which under autocast is higher than that of the incoming tokens.
@@ -96,8 +102,11 @@ class PreNormEncoder(nn.Module):
 class _PreNormLayer(nn.Module):
     recomputable = ('forward',)  # under activation checkpointing
 
-    def __init__(self, channels: int, num_heads: int, feedforward_channels: int, dropout: float) -> None:
+    def __init__(
+        self, channels: int, num_heads: int, feedforward_channels: int, dropout: float, causal: bool = False
+    ) -> None:
         super().__init__()
+        self.causal = causal
         self.attention_norm = nn.LayerNorm(channels)
         self.attention = MultiHeadAttention(channels, num_heads, dropout)
         self.dropout = nn.Dropout(dropout)
@@ -115,5 +124,5 @@ class _PreNormLayer(nn.Module):
         normed = self.attention_norm(tokens)
         positioned = normed if encoding is None else normed + encoding
         weights = self.attention.weights(positioned, positioned, valid) if with_weights else None
-        tokens = tokens + self.dropout(self.attention(positioned, positioned, normed, valid))
+        tokens = tokens + self.dropout(self.attention(positioned, positioned, normed, valid, self.causal))
         return tokens + self.feedforward(tokens), weights

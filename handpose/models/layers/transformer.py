@@ -42,7 +42,9 @@ class MultiHeadAttention(nn.Module):
         for layer in (self.query, self.key, self.value, self.out):
             nn.init.xavier_uniform_(layer.weight)
 
-    def forward(self, query: Tensor, key: Tensor, value: Tensor, key_valid: Tensor | None = None) -> Tensor:
+    def forward(
+        self, query: Tensor, key: Tensor, value: Tensor, key_valid: Tensor | None = None, causal: bool = False
+    ) -> Tensor:
         """Attends.
 
         Args:
@@ -51,20 +53,23 @@ class MultiHeadAttention(nn.Module):
             value: (B, S, C).
             key_valid: (B, S) bool; keys where it is False are not attended to. A row without any valid key attends to
                 all of them, so that its output is finite; the caller ignores it.
+            causal: query i attends to keys 0 to i alone; takes no key_valid, since padding at the end is out of sight.
 
         Returns:
             (B, L, C).
 
         Raises:
             TypeError: the mask is not bool.
-            ValueError: shapes that do not fit.
+            ValueError: shapes that do not fit, or causal attention with key_valid.
         """
         check_features('value', value, 'B S C', self.channels)
+        if causal and key_valid is not None:
+            raise ValueError('causal attention takes no key_valid: put padding at the end, and ignore its output')
         mask = self._attention_mask(query, key, key_valid)
         q, k, v = (
             self._split_heads(layer, x) for layer, x in ((self.query, query), (self.key, key), (self.value, value))
         )
-        out = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0)
+        out = F.scaled_dot_product_attention(q, k, v, mask, self.dropout if self.training else 0.0, is_causal=causal)
         return self.out(out.transpose(1, 2).flatten(2))
 
     def weights(self, query: Tensor, key: Tensor, key_valid: Tensor | None = None) -> Tensor:

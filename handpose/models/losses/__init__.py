@@ -5,6 +5,8 @@ whatever the invalid targets hold, so that every parameter gets a (zero) gradien
 """
 
 from handpose.models.losses.adversarial import discriminator_loss, generator_adversarial_loss
+from handpose.models.losses.contrastive_action import ContrastiveActionLoss
+from handpose.models.losses.gaussian_kl import GaussianKLLoss
 from handpose.models.losses.hand_parameter import HandPoseLoss, HandShapeLoss
 from handpose.models.losses.joints_2d import Joints2DLoss
 from handpose.models.losses.keypoints import AccelerationLoss, SmoothL1KeypointLoss
@@ -12,9 +14,12 @@ from handpose.models.losses.max_mse import MaxMSELoss
 from handpose.models.losses.motion import MotionLoss
 from handpose.models.losses.point_mse import PointMSELoss
 from handpose.models.losses.smoothness import SmoothnessLoss
+from handpose.models.losses.trajectory import TrajectoryLoss
 
 __all__ = [
     'AccelerationLoss',
+    'ContrastiveActionLoss',
+    'GaussianKLLoss',
     'HandPoseLoss',
     'HandShapeLoss',
     'Joints2DLoss',
@@ -23,6 +28,7 @@ __all__ = [
     'PointMSELoss',
     'SmoothL1KeypointLoss',
     'SmoothnessLoss',
+    'TrajectoryLoss',
     'discriminator_loss',
     'generator_adversarial_loss',
 ]

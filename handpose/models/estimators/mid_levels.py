@@ -1,0 +1,111 @@
+"""Mid-level features of whole recordings, computed once by G-HTT's block P, which is frozen while block A trains.
+
+Legend: B recordings, T frames, t = 16 frames of a clip, n clips, C channels.
+"""
+
+from collections.abc import Hashable, Mapping
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from handpose.models.estimators.forecaster import TwoHands
+from handpose.models.estimators.ghtt_blocks import GHTTPoseBlock
+
+CLIPS_AT_ONCE = 512
+
+
+class MidLevelCache:
+    """Keeps the mid-level features of recordings that come again in every epoch.
+
+    A recording is known by its dataset, split, sequence and frames. One whose motion is augmented at random, or that
+    does not say what it is, is encoded anew each time.
+    """
+
+    def __init__(self) -> None:
+        self._kept: dict[Hashable, tuple[Tensor, Tensor]] = {}
+
+    def __len__(self) -> int:
+        return len(self._kept)
+
+    def clear(self) -> None:
+        """Forgets all recordings, since other weights of block P give other features."""
+        self._kept.clear()
+
+    def encode(
+        self, block: GHTTPoseBlock, hands: TwoHands, frame_valid: Tensor, meta: list[Mapping[str, Any]], least: float
+    ) -> tuple[Tensor, Tensor]:
+        """The mid-level features mu^P of the clips of recordings.
+
+        Args:
+            block: block P.
+            hands: of B recordings of T frames.
+            frame_valid: (B, T) bool.
+            meta: of the recordings.
+            least: see `encode_clips`.
+
+        Returns:
+            Features (B, n, C) and which clips are valid (B, n).
+        """
+        keys = [_key(entry, int(mask.sum())) for entry, mask in zip(meta, frame_valid, strict=True)]
+        new = [b for b, key in enumerate(keys) if key is None or key not in self._kept]
+        found: dict[int, tuple[Tensor, Tensor]] = {}
+        if new:
+            features, valid = encode_clips(block, hands.joints[new], hands.valid[new], frame_valid[new], least)
+            for row, b in enumerate(new):
+                found[b] = features[row], valid[row]
+                if keys[b] is not None:
+                    count = int(valid[row].nonzero().max()) + 1 if valid[row].any() else 0
+                    self._kept[keys[b]] = features[row, :count].cpu(), valid[row, :count].cpu()
+        device = hands.joints.device
+        rows = [found[b] if b in found else self._kept[key] for b, key in enumerate(keys)]
+        count = max(len(valid) for _, valid in rows)
+        padded = torch.zeros(len(rows), count, block.channels, device=device)
+        mask = torch.zeros(len(rows), count, dtype=torch.bool, device=device)
+        for b, (features, valid) in enumerate(rows):
+            padded[b, : len(valid)], mask[b, : len(valid)] = features.to(device), valid.to(device)
+        return padded, mask
+
+
+@torch.no_grad()
+def encode_clips(
+    block: GHTTPoseBlock, joints: Tensor, valid: Tensor, frame_valid: Tensor, least: float
+) -> tuple[Tensor, Tensor]:
+    """Cuts recordings into clips of t frames from their beginning, and encodes each.
+
+    Args:
+        block: block P.
+        joints: (B, T, 2, J, 3).
+        valid: (B, T, 2, J) bool.
+        frame_valid: (B, T) bool, False in padding.
+        least: share of a clip's frames that must show a hand; clips with fewer are not valid, so that the end of a
+            recording is a clip where it is long enough.
+
+    Returns:
+        mu^P (B, n, C), zero where not valid, and which clips are valid (B, n).
+    """
+    size = block.num_frames
+    count = -(-joints.shape[1] // size)
+    missing = count * size - joints.shape[1]
+    if missing:
+        joints = torch.cat([joints, joints[:, -1:].expand(-1, missing, -1, -1, -1)], 1)
+        valid = torch.cat([valid, torch.zeros_like(valid[:, :1]).expand(-1, missing, -1, -1)], 1)
+        frame_valid = torch.cat([frame_valid, torch.zeros_like(frame_valid[:, :1]).expand(-1, missing)], 1)
+    joints, valid = joints.unflatten(1, (count, size)), valid.unflatten(1, (count, size))
+    valid = valid & frame_valid.unflatten(1, (count, size))[..., None, None]
+    usable = valid.any(-1).any(-1).sum(-1) >= least * size  # (B, n)
+    result = joints.new_zeros(*usable.shape, block.channels)
+    chosen = usable.nonzero(as_tuple=True)
+    parts = zip(joints[chosen].split(CLIPS_AT_ONCE), valid[chosen].split(CLIPS_AT_ONCE), strict=True)
+    means = [block.encode(block.motion(j, v)).latent.mean for j, v in parts if len(j)]
+    if means:
+        result[chosen] = torch.cat(means).to(result.dtype)
+    return result, usable
+
+
+def _key(meta: Mapping[str, Any], num_frames: int) -> Hashable:
+    numbers = meta.get('frame_indices')
+    if not numbers or 'sequence' not in meta or 'motion_augmentation' in meta:
+        return None
+    names = tuple(str(meta.get(name)) for name in ('dataset', 'split', 'sequence', 'cameras'))
+    return (*names, int(numbers[0]), num_frames)
