@@ -20,6 +20,7 @@ BoolArray: TypeAlias = NDArray[np.bool_]
 Alignment: TypeAlias = Callable[[FloatArray, FloatArray, BoolArray], tuple[FloatArray, FloatArray, BoolArray]]
 
 WRIST, MIDDLE_KNUCKLE = 0, 9
+FINGER_KNUCKLES = [5, 9, 13, 17]  # index to little: the bones from the wrist to them are those of the palm
 JOINT_ALIGNMENTS = ('wrist', 'wrist_bone_scaled')  # of meshes: computed from the joints
 _SHORTEST_BONE = 1e-6  # a predicted bone of no length must give a huge error, not a NaN that no mean would count
 _LARGEST_COORDINATE = 1e100  # the squares of larger ones overflow in float64
@@ -48,6 +49,14 @@ def _wrist_bone_scaled(
     return scale * prediction, target, valid & valid[..., MIDDLE_KNUCKLE, None]
 
 
+def _wrist_palm_scaled(
+    prediction: FloatArray, target: FloatArray, valid: BoolArray
+) -> tuple[FloatArray, FloatArray, BoolArray]:
+    prediction, target, valid = _wrist(prediction, target, valid)
+    scale = palm_ratio(prediction, target, valid)[..., None, None]
+    return scale * prediction, target, valid & valid[..., FINGER_KNUCKLES].any(-1, keepdims=True)
+
+
 def _procrustes(
     prediction: FloatArray, target: FloatArray, valid: BoolArray, allow_reflection: bool = True
 ) -> tuple[FloatArray, FloatArray, BoolArray]:
@@ -70,6 +79,7 @@ ALIGNMENTS: dict[str, Alignment] = {
     'none': _unaligned,
     'wrist': _wrist,
     'wrist_bone_scaled': _wrist_bone_scaled,
+    'wrist_palm_scaled': _wrist_palm_scaled,
     'procrustes': _procrustes,
     'procrustes_rotation': _procrustes_rotation,
 }
@@ -82,6 +92,8 @@ def align_pair(
 
     Alignments: 'none'; 'wrist' subtracts point 0 from both; 'wrist_bone_scaled' also scales the prediction so that its
     bone from wrist to middle knuckle (points 0 and 9) is as long as the target's (as in InterHand2.6M's evaluation);
+    'wrist_palm_scaled' scales it so that its palm bones, from wrist to the four finger knuckles (points 5, 9, 13, 17),
+    are on average as long as the target's, those that are valid (G-HTT, arXiv 2311.17366, section 4.2);
     'procrustes' fits scale, rotation or reflection, and translation, as the evaluators of FreiHAND, HO3D and DexYCB
     do; 'procrustes_rotation' fits without reflection.
 
@@ -150,6 +162,25 @@ def bone_ratio(prediction: FloatArray, target: FloatArray) -> FloatArray:
         for joints in (prediction, target)
     )
     return true_length / np.maximum(length, _SHORTEST_BONE)
+
+
+def palm_ratio(prediction: FloatArray, target: FloatArray, valid: BoolArray) -> FloatArray:
+    """True over predicted mean length of the bones from the wrist to the knuckles of the four fingers.
+
+    Args:
+        prediction: predicted joints (..., 21, 3).
+        target: true joints (..., 21, 3).
+        valid: (..., 21) bool; bones to knuckles that are not valid do not count.
+
+    Returns:
+        (...) ratios; 0 for a hand without such a bone.
+    """
+    counted = valid[..., FINGER_KNUCKLES]
+    length, true_length = (
+        (np.linalg.norm(joints[..., FINGER_KNUCKLES, :] - joints[..., [WRIST], :], axis=-1) * counted).sum(-1)
+        for joints in (prediction, target)
+    )
+    return np.asarray(true_length / np.maximum(length, _SHORTEST_BONE))
 
 
 def check_points(

@@ -2,8 +2,9 @@
 
 Names of the numbers state how the prediction was aligned before comparing: `cam` not at all (camera coordinates),
 `ra_wrist` both relative to their wrists, `ra_wrist_bone_scaled` also scaled to the true length of the bone from wrist
-to middle knuckle, `pa` Procrustes with reflection allowed (as the official evaluators), `pa_..._rotation` Procrustes
-without reflection. Numbers in camera coordinates are absent for predictions relative to the wrist.
+to middle knuckle, `ra_wrist_palm_scaled` to the true mean length of the bones from wrist to finger knuckles, `pa`
+Procrustes with reflection allowed (as the official evaluators), `pa_..._rotation` Procrustes without reflection.
+Numbers in camera coordinates are absent for predictions relative to the wrist.
 """
 
 from collections.abc import Mapping, Sequence
@@ -29,6 +30,7 @@ POSE_ALIGNMENTS = {
     'ra_wrist_bone_scaled': 'wrist_bone_scaled',
     'cam': 'none',
 }
+PALM_SCALED = 'ra_wrist_palm_scaled'
 HAND_COUNT = MetricSpec.counting('num_samples', 'hands')
 _error = partial(MetricSpec, unit='mm', lower_is_better=True, count=HAND_COUNT.name)
 _share = partial(MetricSpec, lower_is_better=False, digits=4, count=HAND_COUNT.name)
@@ -39,6 +41,9 @@ MPJPE = {
     'ra_wrist_bone_scaled': _error('mpjpe_ra_wrist_bone_scaled_mm', 'wrist-aligned, bone-scaled MPJPE'),
     'cam': _error('mpjpe_cam_mm', 'MPJPE in camera space', table_breakdowns=('side',), curve_max=100),
 }
+MPJPE_PALM_SCALED = _error(
+    f'mpjpe_{PALM_SCALED}_mm', 'wrist-aligned, palm-scaled MPJPE', headline=True, table_breakdowns=('side',)
+)
 ACCELERATION = _error('accel_error_mm_per_frame2', 'acceleration error', unit='mm/frame²', headline=True)
 ACCELERATION_CAM = _error('accel_error_cam_mm_per_frame2', 'acceleration error in camera space', unit='mm/frame²')
 
@@ -63,6 +68,9 @@ class HandPoseMetric(HandMetric):
         pck_thresholds: mm.
         count_wrist: False leaves the wrist, whose error is zero after wrist alignment, out of the `ra_wrist` numbers,
             which are then named `ra_wrist_20_joints` (HTT's protocol, which also reports each side).
+        palm_scaled: also reports `mpjpe_ra_wrist_palm_scaled_mm`, as a headline: wrist-aligned, after the mean length
+            of the palm's bones was made equal to the true one, the MPJPE-RA of G-HTT (arXiv 2311.17366, section 4.2).
+            Procrustes alignment fits the scale anyway, so its MPJPE-PA is `pa_mpjpe_mm`.
         breakdowns: among 'side', 'occlusion' and 'joint'.
         keep_records: path of an .npz file for the numbers of each sample, for paired comparisons; None writes none.
         collect_device: 'cpu' or 'gpu', how processes exchange their results.
@@ -84,6 +92,7 @@ class HandPoseMetric(HandMetric):
         auc_ranges: Mapping[str, AucRange] = DEXYCB_AUC,
         pck_thresholds: Sequence[float] = (20,),
         count_wrist: bool = True,
+        palm_scaled: bool = False,
         breakdowns: Sequence[str] = tuple(BREAKDOWNS),
         keep_records: str | Path | None = None,
         collect_device: str = 'cpu',
@@ -91,6 +100,7 @@ class HandPoseMetric(HandMetric):
         super().__init__(auc_ranges, breakdowns, keep_records, collect_device)
         self.pck_thresholds = tuple(pck_thresholds)
         self.count_wrist = count_wrist
+        self.palm_scaled = palm_scaled
 
     @property
     def specs(self) -> tuple[MetricSpec, ...]:
@@ -100,7 +110,8 @@ class HandPoseMetric(HandMetric):
     def score_specs(self) -> list[MetricSpec]:
         """See `HandMetric.score_specs`."""
         sides = () if self.count_wrist else ('side',)
-        specs = [*MPJPE.values(), ACCELERATION, ACCELERATION_CAM]
+        palm_scaled = [MPJPE_PALM_SCALED] if self.palm_scaled else []
+        specs = [*MPJPE.values(), *palm_scaled, ACCELERATION, ACCELERATION_CAM]
         for label, (low, high, _) in self.auc_ranges.items():
             title = f'AUC of {MPJPE[label].title}, {low:g} to {high:g} mm'
             specs.append(_share(auc_name(label, low, high), title, table_breakdowns=sides))
@@ -129,6 +140,8 @@ class HandPoseMetric(HandMetric):
             if columns['absolute'] or label != 'cam'
         }
         scores = {MPJPE[label].name: error for label, error in errors.items()}
+        if self.palm_scaled:
+            scores[MPJPE_PALM_SCALED.name] = point_errors(prediction, target, columns['valid'], 'wrist_palm_scaled')
         for label, (low, high, steps) in self.auc_ranges.items():
             if label in errors:
                 scores[auc_name(label, low, high)] = auc_scores(errors[label], low, high, steps)

@@ -31,6 +31,7 @@ def registered(tmp_path):
     """Every metric of the package with default options."""
     (tmp_path / 'evaluation.txt').write_text('')
     needed = {'path': str(tmp_path / 'out.json'), 'version': 3, 'data_root': str(tmp_path)}
+    needed['features'] = dict(type='TrainedMotionFeatures', weights='classifier.safetensors')  # of MotionFID
     METRICS.import_from_location()
     for name, metric in METRICS.module_dict.items():
         if metric.__module__.startswith('handpose.'):
