@@ -1,6 +1,6 @@
 """Drawing: overlays on images, videos, and figures of results."""
 
-from handpose.visualization.action_figures import attention_strip, confusion_matrix
+from handpose.visualization.action_figures import accuracy_by_fraction, attention_strip, confusion_matrix
 from handpose.visualization.draw import (
     add_caption,
     contact_sheet,
@@ -11,6 +11,8 @@ from handpose.visualization.draw import (
     side_by_side,
 )
 from handpose.visualization.figures import confidence_strip, error_by_occlusion_bar, error_per_joint_hand, pck_curve
+from handpose.visualization.future_figures import future_strip, motion_row
+from handpose.visualization.future_video import FutureVideo, write_future_video
 from handpose.visualization.hand_overlay import draw_hands, draw_predictions
 from handpose.visualization.images import save_contact_sheet, save_image
 from handpose.visualization.overlays import draw_clip, draw_frames
@@ -18,6 +20,8 @@ from handpose.visualization.spectrum import motion_spectrum, spectrum_figure
 from handpose.visualization.timeline import error_timeline
 
 __all__ = [
+    'FutureVideo',
+    'accuracy_by_fraction',
     'add_caption',
     'attention_strip',
     'confidence_strip',
@@ -33,6 +37,8 @@ __all__ = [
     'error_by_occlusion_bar',
     'error_per_joint_hand',
     'error_timeline',
+    'future_strip',
+    'motion_row',
     'motion_spectrum',
     'pck_curve',
     'put_label',
@@ -40,4 +46,5 @@ __all__ = [
     'save_image',
     'side_by_side',
     'spectrum_figure',
+    'write_future_video',
 ]

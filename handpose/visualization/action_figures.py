@@ -3,13 +3,13 @@
 Every function returns an RGB image (h, w, 3) uint8.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import cv2
 import numpy as np
 
-from handpose.visualization.figures import figure_image
+from handpose.visualization.figures import figure_image, figure_with_axes
 
 _CELL = 0.31  # inches
 _INK, _ATTENTION = '0.15', '#e8833a'
@@ -147,3 +147,45 @@ def _tile(frame: np.ndarray, width: int = 200) -> np.ndarray:
     tile = cv2.resize(frame, (width, height), interpolation=method)
     tile[:, :1] = tile[:, -1:] = 20
     return tile
+
+
+def accuracy_by_fraction(
+    accuracies: Mapping[str, Mapping[float, Sequence[float]]],
+    title: str = 'how early an action is recognised',
+    ylabel: str = 'action accuracy (%)',
+) -> np.ndarray:
+    """Curves of accuracy against the fraction of an action that is observed, one for each model.
+
+    A line is the mean over seeds, and the band around it reaches from the smallest to the largest.
+
+    Args:
+        accuracies: {model: {fraction from 0 to 1: accuracy from 0 to 1 of each seed}}.
+        title: above the plot.
+        ylabel: name and unit of the accuracy.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+
+    Raises:
+        ValueError: no model, a model without a value, or numbers that are not from 0 to 1.
+    """
+    if not accuracies or not all(accuracies.values()):
+        raise ValueError('accuracy_by_fraction needs at least one model, and a fraction with an accuracy of each')
+    figure, axes = figure_with_axes(title)
+    seeds = set()
+    for i, (name, curve) in enumerate(accuracies.items()):
+        fractions = np.array(sorted(curve))
+        values = [np.asarray(curve[fraction], float) for fraction in fractions]
+        if not all(v.size and ((v >= 0) & (v <= 1)).all() for v in (fractions, *values)):
+            raise ValueError(f'{name}: fractions and accuracies must be from 0 to 1, got {dict(curve)}')
+        seeds |= {len(v) for v in values}
+        x, marker = 100 * fractions, 'osD^vP'[i % 6]
+        axes.plot(x, [100 * v.mean() for v in values], color=f'C{i}', lw=2, marker=marker, ms=6, label=name)
+        low, high = [100 * v.min() for v in values], [100 * v.max() for v in values]
+        axes.fill_between(x, low, high, color=f'C{i}', alpha=0.18, lw=0)
+    axes.set(xlabel='observed part of the action (%)', ylabel=ylabel, xlim=(0, 103), ylim=(0, 103))
+    if seeds != {1}:
+        note = f'mean and range over {"up to " * (len(seeds) > 1)}{max(seeds)} seeds'
+        axes.annotate(note, (1, 0), (-6, 6), 'axes fraction', 'offset points', ha='right', size=8, color='0.35')
+    figure.legend(loc='outside lower center', ncols=min(3, len(accuracies)), frameon=False)
+    return figure_image(figure)

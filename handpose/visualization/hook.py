@@ -16,6 +16,8 @@ from handpose.video import save_clip_video
 from handpose.visualization.action_overlays import action_story, draw_attention, under_frames
 from handpose.visualization.draw import contact_sheet
 from handpose.visualization.figures import confidence_strip
+from handpose.visualization.future_figures import HORIZONS, future_strip
+from handpose.visualization.future_video import write_future_video
 from handpose.visualization.images import save_image
 from handpose.visualization.overlays import draw_clip
 
@@ -29,7 +31,7 @@ class DrawClipsHook(Hook):
     Args:
         folder: where the images go: `<clip>.webm`, `<clip>.png`; for estimators that fuse frames
             `<clip>_confidence.png`; for those that recognize actions `<clip>_attention.png`, and the running action
-            below the frames.
+            below the frames; for forecasters the futures, `<clip>_<last frame>_future.png` and a video.
         num_clips: how many clips.
     """
 
@@ -64,8 +66,21 @@ class DrawClipsHook(Hook):
         save_clip_video(self.folder / f'{name}.webm', frames, target.meta['fps'])
         shown = np.linspace(0, len(frames) - 1, min(SHEET_FRAMES, len(frames))).astype(int)
         save_image(self.folder / f'{name}.png', contact_sheet([frames[i] for i in shown], columns=1))
+        if prediction.future is not None and target.future is not None:
+            last = target.meta['frame_indices'][-1]
+            _draw_future(self.folder / f'{name}_{last:06d}_future', prediction, target)
         if prediction.frame_confidence is not None:
             save_image(self.folder / f'{name}_confidence.png', _strip(prediction, target, estimator))
+
+
+def _draw_future(path: Path, prediction: HandSequence, target: HandSequence) -> None:
+    """Draws the sampled futures of a clip as a strip and a video."""
+    future, truth = prediction.future, target.future
+    assert future is not None and truth is not None
+    last = float(future.require('timestamps')[0, -1] - prediction.require('timestamps')[-1])
+    horizons = [horizon for horizon in HORIZONS if horizon <= last] or [last]
+    save_image(path.with_name(f'{path.name}.png'), future_strip(prediction, future, truth, horizons))
+    write_future_video(path.with_name(f'{path.name}.webm'), prediction, future, truth)
 
 
 def _strip(prediction: HandSequence, target: HandSequence, estimator: Estimator) -> np.ndarray:

@@ -55,3 +55,19 @@ def test_input_prediction_and_truth_are_drawn_side_by_side():
     assert len(frames) == 6
     assert all(len(np.unique(panel.reshape(-1, 3), axis=0)) > 10 for panel in panels)  # something is drawn in each
     assert not np.array_equal(panels[0][:, :300], panels[2][:, :300])  # the input is not the truth
+
+
+def test_hands_in_the_world_are_seen_by_a_virtual_camera():
+    """Wherever the world's origin and axes are; a prediction is drawn through the same camera."""
+    turn = torch.linalg.qr(torch.randn(3, 3, generator=torch.Generator().manual_seed(0)))[0]
+    joints = (moving_clip().joints_3d - torch.tensor([0.0, 0.0, 0.6])) @ turn - 3
+    world = moving_clip(joints_3d=joints, frame='world', input_joints_3d=joints + 0.01)
+    clip = with_blank_images(world).validate()
+    assert clip.images.shape == (6, 1, 3, SIZE, SIZE) and (clip.extrinsics == clip.extrinsics[0]).all()
+    rotation = clip.extrinsics[0, 0, :3, :3]
+    torch.testing.assert_close(rotation @ rotation.T, torch.eye(3), atol=1e-5, rtol=0)
+    assert torch.linalg.det(rotation) == pytest.approx(1, abs=1e-5)
+    seen = joints @ rotation.T + clip.extrinsics[0, 0, :3, 3]
+    assert seen[..., 2].min() >= 1 - 1e-4 and seen[..., 0].std() > seen[..., 2].std()
+    frames = draw_clip(world, world)
+    assert len(frames) == 6 and len({frame.shape for frame in frames}) == 1
