@@ -3,6 +3,7 @@
 import argparse
 
 from handpose.engine.options import OptionsAction
+from handpose.structures import Predictions, load_forecast, load_predictions
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -29,3 +30,25 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch'], default='none', help='pytorch: this is one of several processes'
     )
+
+
+def add_sample(parser: argparse.ArgumentParser) -> None:
+    """Adds which sample of a forecast file a subcommand takes, as `sample`."""
+    parser.add_argument('--sample', type=int, metavar='NUMBER', help='of a forecast file: the sample to take, from 0')
+
+
+def read_predictions(arguments: argparse.Namespace) -> Predictions:
+    """Reads the predictions file, or the chosen sample of the forecast file.
+
+    Args:
+        arguments: with `predictions` and what `add_sample` adds.
+
+    Returns:
+        The predictions; those of a sample begin with the observed frames.
+
+    Raises:
+        PredictionsError: the file cannot be used, or has no such sample.
+    """
+    if arguments.sample is None:
+        return load_predictions(arguments.predictions)
+    return load_forecast(arguments.predictions).sample(arguments.sample)

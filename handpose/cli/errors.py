@@ -22,6 +22,8 @@ EXTRAS = {
     'h5py': 'hdf5',
     'supervision': 'supervision',
     'viser': 'view',
+    'open_clip': 'openclip',
+    'transformers': 'transformers',
 }
 
 

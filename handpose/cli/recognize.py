@@ -1,16 +1,18 @@
-"""Finds the hands and the action of a video.
+"""Finds the hands and the action of a video, or the action of a predictions file.
 
     handpose recognize pour.mp4 -o pour.npz --checkpoint htt_synthetic
+    handpose recognize hands.npz --checkpoint ghtt_synthetic
 
-Writes a predictions file with the hands of every frame (docs/predictions_file.md) and, beside it, pour_actions.json:
-the action, the objects, and how the action looked while the video went on (docs/your_own_actions.md).
+For a video, writes a predictions file with the hands of every frame (docs/predictions_file.md) and, beside it,
+pour_actions.json: the action, the objects, and how the action looked while the video went on
+(docs/your_own_actions.md). For a predictions file, writes hands_actions.json alone.
 """
 
 import argparse
+import itertools
 import time
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from rich import box
@@ -24,21 +26,30 @@ from handpose.cli.errors import UsageError, UserError
 from handpose.engine import load_config
 from handpose.hands import SIDE_LABELS
 from handpose.inference import action_record, load_action_recognizer, save_actions, uncertainty_reasons
-from handpose.inference.action_file import CAVEATS, MIN_SCORE, display_threshold
+from handpose.inference.action_file import CAVEATS, MIN_SCORE, MOTION_CAVEATS, display_threshold
+from handpose.inference.motion_clips import MAX_OBSERVED
+from handpose.inference.motion_recognizer import load_motion_recognizer
 from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS, ActionRecognizer, EncodedVideo
-from handpose.structures import HandSequence, Predictions, save_predictions
+from handpose.models.estimators.running_action import RunningAction
+from handpose.structures import HandSequence, Predictions, load_predictions, save_predictions
 from handpose.video import VideoFrames, VideoWriter
 from handpose.visualization.action_banner import ActionBanner
 from handpose.visualization.hand_overlay import draw_hands, visible_pixels
 
 SHOWN = 5  # actions in the table
 WIDTH = 960  # pixels of the drawn video
+EVERY = 16  # frames of hand motion from one prediction of the running action to the next
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
-    parser.add_argument('video', help='the video file')
-    parser.add_argument('-o', '--out', required=True, metavar='OUT', help='the predictions file, .npz')
+    parser.add_argument('recording', help='the video file, or a predictions file, .npz')
+    parser.add_argument(
+        '-o',
+        '--out',
+        metavar='OUT',
+        help='of a video the predictions file, .npz; of a predictions file the actions file, .json (default beside it)',
+    )
     parser.add_argument(
         '--checkpoint', metavar='WEIGHTS', help='a file, or a name in the zoo (default: the newest of the config)'
     )
@@ -55,7 +66,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         '--hands',
         choices=HANDS,
         default='both',
-        help='which hands the video shows; the model does not tell (default both)',
+        help='the hands that the video shows, which the model does not tell, or those that count (default both)',
     )
     parser.add_argument(
         '--min-score',
@@ -64,13 +75,28 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='SCORE',
         help=f'name no action with a lower score, from 0 to 1 (default {MIN_SCORE:g})',
     )
+    parser.add_argument(
+        '--object', metavar='NAME', help='of a predictions file: what the hands hold (default: unknown)'
+    )
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
     parser.add_argument('--draw', metavar='VIDEO.mp4', help='draw the hands and the running action (or .webm)')
 
 
 def _check_usage(arguments: argparse.Namespace) -> None:
-    if Path(arguments.out).suffix != '.npz':
+    if _is_motion(arguments):
+        for_videos = ('intrinsics', 'field_of_view', 'draw')
+        if any(vars(arguments)[name] is not None for name in for_videos):
+            raise UsageError(
+                '--intrinsics, --field-of-view and --draw go with a video, and not with a predictions file'
+            )
+        if arguments.out and Path(arguments.out).suffix != '.json':
+            raise UsageError(f'{arguments.out}: the actions file of a predictions file must end in .json')
+    elif not arguments.out:
+        raise UsageError('give -o OUT.npz, the predictions file that is written for a video')
+    elif Path(arguments.out).suffix != '.npz':
         raise UsageError(f'{arguments.out}: a predictions file must end in .npz')
+    elif arguments.object is not None:
+        raise UsageError('--object goes with a predictions file; in a video the model finds the object itself')
     if arguments.intrinsics and arguments.field_of_view is not None:
         raise UsageError('give --intrinsics or --field-of-view, not both')
     if not 0 <= arguments.min_score <= 1:
@@ -79,21 +105,71 @@ def _check_usage(arguments: argparse.Namespace) -> None:
         raise UsageError('give --checkpoint (published weights, or a name in the zoo), or --config of a trained model')
 
 
+def _is_motion(arguments: argparse.Namespace) -> bool:
+    """Whether the recording is a predictions file, and not a video."""
+    return Path(arguments.recording).suffix == '.npz'
+
+
 def run(arguments: argparse.Namespace) -> None:
-    """Recognizes the hands and the action of a video.
+    """Recognizes the hands and the action of a video, or the action of a predictions file.
 
     Args:
         arguments: those of `add_arguments`.
     """
     _check_usage(arguments)
     console = Console(highlight=False)
+    if _is_motion(arguments):
+        _recognize_motion(console, arguments)
+    else:
+        _recognize_video(console, arguments)
+
+
+def _checkpoint(arguments: argparse.Namespace) -> str:
+    """The weights that were asked for, or the newest of the config."""
+    if arguments.checkpoint:
+        return arguments.checkpoint
+    return require_checkpoint(load_config(arguments.config, arguments.cfg_options), arguments.config)
+
+
+def _recognize_motion(console: Console, arguments: argparse.Namespace) -> None:
+    predictions = load_predictions(arguments.recording)
+    recognizer = load_motion_recognizer(
+        _checkpoint(arguments), arguments.config, arguments.cfg_options, arguments.device
+    )
+    start, recording = time.perf_counter(), Path(arguments.recording)
+    sequence = recognizer.predict(predictions, arguments.hands, arguments.object, recording.stem)
+    running = recognizer.running_action(predictions, arguments.hands, arguments.object, EVERY)
+    seconds = time.perf_counter() - start
+    for note in sequence.meta['notes']:
+        console.print(f'note: {note}', markup=False)
+    title = f'{recognizer.name}, {len(predictions)} frames, in {seconds:.1f} s'
+    _report_action(console, sequence, title, arguments.min_score)
+    if len(running.frames) * EVERY > MAX_OBSERVED:
+        _report_running(console, sequence, running, arguments.min_score)
+    for caveat in MOTION_CAVEATS:
+        console.print(f'caution: {caveat}', markup=False)
+    out = arguments.out or recording.with_name(f'{recording.stem}_actions.json')
+    save_actions(out, action_record(sequence, running, recognizer.name, arguments.min_score, MOTION_CAVEATS))
+    console.print(f'actions: {out}', markup=False)
+
+
+def _report_running(console: Console, sequence: HandSequence, running: RunningAction, min_score: float) -> None:
+    """Prints which action the recording shows when."""
+    times, actions = sequence.require('timestamps').tolist(), sequence.meta['actions']
+    moments = zip(running.frames.tolist(), running.scores, strict=True)
+    named = ((t, actions[int(row.argmax())] if row.max() >= min_score else 'uncertain') for t, row in moments)
+    for name, group in itertools.groupby(named, lambda moment: moment[1]):
+        frames = [t for t, _ in group]
+        console.print(f'{times[frames[0]]:8.2f} to {times[frames[-1]]:.2f} s: {name}', markup=False)
+
+
+def _recognize_video(console: Console, arguments: argparse.Namespace) -> None:
     out = Path(arguments.out)
     # What cannot be drawn is said before anything is read; the rate is that of the video, known later.
     writer = VideoWriter(arguments.draw, 30) if arguments.draw else None
-    checkpoint = arguments.checkpoint
-    if not checkpoint:
-        checkpoint = require_checkpoint(load_config(arguments.config, arguments.cfg_options), arguments.config)
-    recognizer = load_action_recognizer(checkpoint, arguments.config, arguments.cfg_options, arguments.device)
+    recognizer = load_action_recognizer(
+        _checkpoint(arguments), arguments.config, arguments.cfg_options, arguments.device
+    )
     start = time.perf_counter()
     encoded = _read(console, recognizer, arguments)
     sequence, running = recognizer.predict(encoded, hands=arguments.hands), recognizer.running_action(encoded)
@@ -106,7 +182,7 @@ def run(arguments: argparse.Namespace) -> None:
     save_actions(actions, action_record(sequence, running, recognizer.name, arguments.min_score))
     if not sequence.require('hand_valid').any():
         raise UserError(
-            f'no frame of {arguments.video} has a plausible hand, so {out} was not written; actions: {actions}'
+            f'no frame of {arguments.recording} has a plausible hand, so {out} was not written; actions: {actions}'
         )
     source = f'{encoded.name}, by {recognizer.name}, hands: {arguments.hands}; {CAVEATS[1]}'
     hands = Predictions.from_sequence(sequence, 'joints_3d', source=source)
@@ -116,7 +192,7 @@ def run(arguments: argparse.Namespace) -> None:
     console.print(f'hands: {out}; actions: {actions}', markup=False)
     if writer:
         writer.fps = encoded.fps or writer.fps
-        _draw(console, arguments.video, sequence, running, writer, display_threshold(sequence, arguments.min_score))
+        _draw(console, arguments.recording, sequence, running, writer, display_threshold(sequence, arguments.min_score))
 
 
 def _read(console: Console, recognizer: ActionRecognizer, arguments: argparse.Namespace) -> EncodedVideo:
@@ -128,12 +204,24 @@ def _read(console: Console, recognizer: ActionRecognizer, arguments: argparse.Na
         def show(done: float, duration: float | None) -> None:
             progress.update(task, completed=done, total=None if duration is None else max(duration, done))
 
-        return recognizer.encode(arguments.video, arguments.intrinsics, arguments.field_of_view, show)
+        return recognizer.encode(arguments.recording, arguments.intrinsics, arguments.field_of_view, show)
 
 
 def _report(console: Console, sequence: HandSequence, title: str, min_score: float) -> None:
     """Prints the highest scores, the hands that were found, and how reliable both are."""
-    table = Table(title=title, box=box.SIMPLE, title_justify='left')
+    _report_action(console, sequence, title, min_score)
+    for h, side in enumerate(sequence.require('hand_side').tolist()):
+        valid = sequence.require('hand_valid')[:, h]
+        name = SIDE_LABELS[side]
+        console.print(f'{name} hand: plausible in {int(valid.sum())} of {len(valid)} frames', markup=False)
+    for caveat in CAVEATS:
+        console.print(f'caution: {caveat}', markup=False)
+
+
+def _report_action(console: Console, sequence: HandSequence, title: str, min_score: float) -> None:
+    """Prints the highest scores, and the action if it is certain enough."""
+    console.print(title, markup=False)
+    table = Table(box=box.SIMPLE)
     table.add_column('action')
     table.add_column('score', justify='right')
     scores, actions = sequence.require('action_scores'), sequence.meta['actions']
@@ -143,19 +231,13 @@ def _report(console: Console, sequence: HandSequence, title: str, min_score: flo
     reasons = uncertainty_reasons(sequence, min_score)
     named = f'uncertain: {"; ".join(reasons)}' if reasons else actions[int(scores.argmax())]
     console.print(f'action: {named}', markup=False)
-    for h, side in enumerate(sequence.require('hand_side').tolist()):
-        valid = sequence.require('hand_valid')[:, h]
-        name = SIDE_LABELS[side]
-        console.print(f'{name} hand: plausible in {int(valid.sum())} of {len(valid)} frames', markup=False)
-    for caveat in CAVEATS:
-        console.print(f'caution: {caveat}', markup=False)
 
 
 def _draw(
     console: Console,
     video: str,
     sequence: HandSequence,
-    running: Any,
+    running: RunningAction,
     writer: VideoWriter,
     min_score: float,
 ) -> None:

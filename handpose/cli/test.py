@@ -46,7 +46,11 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         metavar='N',
         help='draw N clips and the N worst sequences (0: nothing; default 2)',
     )
-    parser.add_argument('--results', metavar='FILE', help="also write the model's results in the dataset's own format")
+    parser.add_argument(
+        '--results',
+        metavar='FILE',
+        help="also write the model's results, in the form that results_file of the config names",
+    )
     shared.add_cfg_options(parser)
     shared.add_launcher(parser)
 

@@ -1,6 +1,7 @@
-"""Shows a predictions file in a browser.
+"""Shows a predictions file, or a sample of a forecast file, in a browser.
 
     handpose view hands.npz --video video.mp4 --refined refined.npz
+    handpose view future.npz --sample 3
 
 The page has the frame of the video, the skeletons and the mesh of a fitted hand in 3D, a slider and a play button
 (docs/view.md). It is served to this machine only, until Ctrl-C.
@@ -15,6 +16,7 @@ from typing import TYPE_CHECKING
 
 from rich.console import Console
 
+from handpose.cli import arguments as shared
 from handpose.cli.errors import UsageError
 from handpose.structures import Predictions, PredictionsError, load_predictions
 from handpose.structures.fitted_hands import fit_predictions
@@ -28,7 +30,8 @@ PORT = 8080
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
-    parser.add_argument('predictions', help='the predictions file, .npz')
+    parser.add_argument('predictions', help='the predictions file, or a forecast file, .npz')
+    shared.add_sample(parser)
     parser.add_argument('--video', metavar='FILE', help='the video that the predictions are of')
     parser.add_argument('--refined', metavar='REFINED', help='the refined predictions, .npz: shows before and after')
     parser.add_argument('--no-mesh', action='store_true', help='fit no hand model')
@@ -52,7 +55,7 @@ def run(arguments: argparse.Namespace) -> None:
     # Browsers open connections in advance and drop them; each would be logged with a traceback.
     logging.getLogger('websockets.server').setLevel(logging.CRITICAL)
     console = Console(highlight=False, soft_wrap=True)
-    before = load_predictions(arguments.predictions)
+    before = shared.read_predictions(arguments)
     after = load_predictions(arguments.refined) if arguments.refined else None
     video = SeekableVideo(arguments.video) if arguments.video else None
     title = Path(arguments.predictions).name

@@ -1,4 +1,4 @@
-"""The actions file: what a recognizer predicts for a video, as JSON; docs/your_own_actions.md describes it."""
+"""The actions file: what a recognizer predicts for a recording, as JSON; docs/your_own_actions.md describes it."""
 
 import itertools
 import json
@@ -18,6 +18,7 @@ CAVEATS = (
     'scores are not calibrated: the model chooses among its own actions and objects, even if a video shows none',
     'the presence of hands was not measured: valid marks hands of a plausible size and position',
 )
+MOTION_CAVEATS = ('scores are not calibrated: the model chooses among its own actions, even if none of them was done',)
 DIGITS = 4
 
 
@@ -25,7 +26,7 @@ def uncertainty_reasons(sequence: HandSequence, min_score: float = MIN_SCORE) ->
     """Finds the reasons why no action is reported.
 
     Args:
-        sequence: output of `ActionRecognizer.predict`.
+        sequence: output of `ActionRecognizer.predict` or `MotionRecognizer.predict`.
         min_score: the score that the best action needs at least.
 
     Returns:
@@ -51,22 +52,27 @@ def display_threshold(sequence: HandSequence, min_score: float = MIN_SCORE) -> f
 
 
 def action_record(
-    sequence: HandSequence, running: RunningAction, source: str = '', min_score: float = MIN_SCORE
+    sequence: HandSequence,
+    running: RunningAction,
+    source: str = '',
+    min_score: float = MIN_SCORE,
+    caveats: Sequence[str] = CAVEATS,
 ) -> dict[str, Any]:
     """Creates the content of the file.
 
     Args:
-        sequence: output of `ActionRecognizer.predict`.
-        running: output of `ActionRecognizer.running_action` for the same video.
+        sequence: output of `ActionRecognizer.predict` or `MotionRecognizer.predict`.
+        running: output of `running_action` of the same recognizer for the same recording.
         source: name of the recognizer.
         min_score: no action or object with a lower score is reported.
+        caveats: limitations of the numbers.
 
     Returns:
         Built-in types: format, version, video, source, reader (the library that read the video), frames, fps (typical,
         or None), `action` (None if uncertain), `uncertain_because`, `best`, `min_score`, `scores` {action: score,
         descending}, `running` [{time, action, best, score}], the scores so far; `objects` [{start, end, object, best,
-        score}], intervals with one most probable object, and its mean score there; times in seconds; `notes`,
-        `caveats`.
+        score}], intervals with one most probable object, and its mean score there (none without object scores); times
+        in seconds; `notes`, `caveats`.
     """
     meta, scores, times = sequence.meta, sequence.action_scores, sequence.timestamps.tolist()
     actions, order = meta['actions'], scores.argsort(descending=True, stable=True).tolist()
@@ -91,7 +97,7 @@ def action_record(
         'running': moments,
         'objects': list(_object_intervals(sequence, threshold)),
         'notes': meta['notes'],
-        'caveats': list(CAVEATS),
+        'caveats': list(caveats),
     }
 
 
@@ -123,6 +129,8 @@ def _best(key: str, names: Sequence[str], scores: Tensor, threshold: float) -> d
 
 def _object_intervals(sequence: HandSequence, threshold: float) -> Iterator[dict[str, Any]]:
     """Intervals with one most probable object; the last frame is shown for a typical frame period."""
+    if sequence.object_scores is None:
+        return
     best, start = sequence.object_scores.argmax(-1).tolist(), 0
     times, fps = sequence.timestamps.tolist(), sequence.meta['fps']
     times.append(times[-1] + (1 / fps if fps else 0))

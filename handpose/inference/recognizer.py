@@ -62,16 +62,43 @@ def load_action_recognizer(
     """
     checkpoint = find_weights(checkpoint)
     estimator = MODELS.build(model_config(checkpoint, config, options))
-    if not isinstance(estimator, VideoEstimator) or 'actions' not in estimator.gives.classes:
+    if 'actions' not in estimator.gives.classes:
         raise ValueError(
             f'{checkpoint} contains weights of {type(estimator).__name__}, which recognizes no actions; '
             f'give weights of a model that recognizes actions'
+        )
+    if not isinstance(estimator, VideoEstimator):
+        raise ValueError(
+            f'{checkpoint} contains weights of {type(estimator).__name__}, which recognizes actions from the motion of '
+            f'hands and reads no images: give it a predictions file (.npz), which `handpose infer VIDEO -o hands.npz` '
+            f'makes'
         )
     if 'images' not in estimator.reads.fields:
         raise ValueError(
             f'{checkpoint} was trained on features and has no backbone; give weights of a model that processes images'
         )
     load_weights(estimator, checkpoint)
+    classes = class_names(checkpoint, config, options)
+    name = f'{type(estimator).__name__} ({Path(checkpoint).name})'
+    return ActionRecognizer(estimator.to(device), classes['actions'], classes['objects'], name)
+
+
+def class_names(
+    checkpoint: str | Path, config: str | Path | None = None, options: Mapping[str, Any] | None = None
+) -> dict[str, list[str]]:
+    """Finds the names of the classes that weights were trained on.
+
+    Args:
+        checkpoint: path of the weights.
+        config: path of the config that the checkpoint was trained with; None means that the file names them itself.
+        options: {key: value} that override the config.
+
+    Returns:
+        {'actions': names, 'objects': names}, and 'verbs'.
+
+    Raises:
+        ValueError: neither names the actions.
+    """
     if config is not None:
         taxonomy = configured_taxonomy(load_config(config, options).get('test_dataset'))
         classes = None if taxonomy is None else taxonomy.metainfo()
@@ -79,8 +106,7 @@ def load_action_recognizer(
         classes = read_header(checkpoint).get('classes')
     if classes is None:
         raise ValueError(f'{config or checkpoint} does not name the actions; give a config whose test_dataset does')
-    name = f'{type(estimator).__name__} ({Path(checkpoint).name})'
-    return ActionRecognizer(estimator.to(device), classes['actions'], classes['objects'], name)
+    return classes
 
 
 @dataclass

@@ -33,7 +33,7 @@ from handpose.models.layers.hand_motion import frame_positions
 from handpose.registry import MODELS
 from handpose.structures import Predictions, PredictionsError
 from handpose.structures.prediction_orders import missing_joints
-from handpose.structures.predictions import PER_HAND
+from handpose.structures.predictions import PER_FRAME, PER_HAND
 from handpose.text import did_you_mean
 from handpose.zoo.find import find_weights
 
@@ -354,7 +354,8 @@ class Refiner:
                 f'{last.hand_side.tolist()} in {last.frame!r}; a hand that is not detected stays, with valid False, '
                 f'and reset() begins a new track'
             )
-        optional = [[name for name in PER_HAND if getattr(one, name) is not None] for one in (last, frame)]
+        names = (*PER_HAND, *PER_FRAME)
+        optional = [[name for name in names if getattr(one, name) is not None] for one in (last, frame)]
         if optional[0] != optional[1]:
             raise PredictionsError(
                 f'a frame has {", ".join(optional[1])}, and the one before it {", ".join(optional[0])}: all frames of '

@@ -61,3 +61,23 @@ def test_features_are_those_of_the_images(options, trained, tmp_path, capsys):
 def test_models_without_a_backbone(options, trained):
     with pytest.raises(SystemExit, match=r'HTT of configs/htt/synthetic_features\.py has no backbone'):
         extract(FEATURES, 'x.npz', trained[1], options)
+
+
+def test_htt_on_all_that_the_image_estimator_says(options, tmp_path, monkeypatch):
+    """G-HTT's baseline: the image feature with the hands and the object of F."""
+    images, features = 'configs/ghtt/synthetic_image.py', 'configs/ghtt/synthetic_htt.py'
+    small = {**BACKBONE, **options, 'num_frames': 1, 'window': 1}
+    estimator = MODELS.build(load_config(images, small).model).eval()
+    torch.save({'state_dict': estimator.state_dict(), 'meta': {}}, tmp_path / 'f.pth')
+    extract(images, tmp_path / 'features.npz', tmp_path / 'f.pth', small)
+    config = load_config(
+        features, {**options, 'features': str(tmp_path / 'features.npz'), 'feature_size': 32 + 126 + 512}
+    )
+    video = DATASETS.build(config.test_dataloader.dataset)[0]
+    seen = DATASETS.build(load_config(images, small).test_dataloader.dataset)[0]
+    expected = estimator.encode_frames(seen.images[:, 0]).features
+    torch.testing.assert_close(video.features[:, 0], expected, atol=1e-4, rtol=1e-4)
+    model = MODELS.build(config.model)
+    sum(model.loss(HandSequence.stack([video]), TrainingStep()).values()).backward()
+    assert model.feature_projection[0].weight.grad.any()
+    assert model.eval().predict(HandSequence.stack([video])).joints_3d.isfinite().all()

@@ -402,6 +402,14 @@ def test_refiners_run(cases, settings):
     assert counts == [1, 1]
 
 
+def test_forecasts_run(cases, settings):
+    """Samples drawn together are as many as those drawn one by one, and go on from the same frames."""
+    together, apart = both(cases, 'forecast_samples', settings)
+    assert together.joints.shape == (20, 96, 2, 21, 3) and together.joints_valid.all() and len(apart) == 20
+    assert apart[0].joints.shape == (1, 96, 2, 21, 3)
+    np.testing.assert_array_equal(together.observed.joints, apart[7].observed.joints)
+
+
 def test_htt_runs(cases, settings):
     """Its windows are what makes the difference to one window; recomputing activations makes none; lengths agree."""
     joints, features = both(cases, 'htt_paper_inference', settings)
