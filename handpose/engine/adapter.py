@@ -31,7 +31,8 @@ def collate(samples: list[HandSequence]) -> dict[str, HandSequence]:
     batch = HandSequence.stack(samples)
     if get_worker_info() is not None:
         # Left to itself, the loader moves them in a thread whose errors are lost: the main process would wait for ever.
-        for value in batch.present().values():
+        parts = [batch] if batch.future is None else [batch, batch.future]
+        for value in (value for part in parts for value in part.present().values()):
             value.share_memory_()
     return {'batch': batch}
 

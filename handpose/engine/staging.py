@@ -2,7 +2,8 @@
 
 The keys of a config:
 
-    init_from: [(file, prefix), ...], the submodule `prefix` of the estimator starts from the weights in `file`.
+    init_from: [(file, prefix), ...], the submodule `prefix` of the estimator starts from the weights in `file`, or in
+        the newest checkpoint of the folder `file`.
     freeze: [prefix, ...], the submodules stay as they are.
 
 The optimizer does not hold frozen parameters, and frozen submodules stay in evaluation mode while the rest trains, so
@@ -11,12 +12,14 @@ that dropout is off and batch norm keeps its statistics. Checkpoints and publish
 
 import logging
 from collections.abc import Mapping, Sequence
+from pathlib import Path
 from typing import Any
 
 from mmengine.logging import print_log
 from mmengine.optim import OptimWrapper
 from torch import Tensor, nn
 
+from handpose.engine.checkpoints import checkpoint_in
 from handpose.models.estimators.base import Estimator
 from handpose.text import did_you_mean
 from handpose.zoo.find import find_weights
@@ -103,15 +106,15 @@ def initialize_submodules(estimator: Estimator, init_from: Sequence[tuple[str, s
 
     Args:
         estimator: the system, changed in place.
-        init_from: pairs of a file (a checkpoint or published weights, or their name in the zoo) and the dotted name of
-            a submodule.
+        init_from: pairs of a file (a checkpoint or published weights, or their name in the zoo), or the folder of a
+            training, whose newest checkpoint is taken, and the dotted name of a submodule.
 
     Raises:
         ValueError: a file cannot be used (see `handpose.zoo.load`), or its weights do not fit the submodule.
     """
     for file, prefix in init_from:
         module = find_submodule(estimator, prefix, 'init_from')
-        _, state = read_weights(find_weights(file))
+        _, state = read_weights(checkpoint_in(file) if Path(file).is_dir() else find_weights(file))
         part = _select(state, prefix, module, file)
         own = module.state_dict()
         check_tensors(f'{prefix} of {type(estimator).__name__}', own, part, sorted(set(own) - set(part)), file)

@@ -267,14 +267,15 @@ def check_tensors(
     if missing or extra:
         example = missing[0] if missing else extra[0]
         raise ValueError(
-            f'{filename} holds weights of another model than {name}: {len(missing)} of its tensors '
-            f'are missing and {len(extra)} are unknown, e.g. {example!r}; use the config that the file was trained with'
+            f'{filename} holds weights of another model than {name}: {len(missing)} of its tensors are missing and '
+            f'{len(extra)} are unknown, e.g. {example!r}; give {name} the options of the config that the file was '
+            f'trained with'
         )
     for key, value in own.items():
         if key in state and value.shape != state[key].shape:
             raise ValueError(
-                f'{filename}: tensor {key!r} has shape {tuple(state[key].shape)}, this model needs '
-                f'{tuple(value.shape)}; use the config that the file was trained with'
+                f'{filename}: tensor {key!r} has shape {tuple(state[key].shape)}, and {name} needs '
+                f'{tuple(value.shape)}; give {name} the options of the config that the file was trained with'
             )
     for key, value in state.items():
         if value.is_floating_point() and not value.isfinite().all():
