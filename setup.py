@@ -59,6 +59,9 @@ setup(
         'lerobot': ['pyarrow>=17'],
         'hdf5': ['h5py>=3.11'],
         'supervision': ['supervision>=0.31.2'],
+        # Text models of `handpose text-features`.
+        'openclip': ['open_clip_torch>=2.24'],
+        'transformers': ['transformers>=4.40'],
         'test': [
             'av>=14.2',
             'h5py>=3.11',

@@ -10,7 +10,7 @@ from handpose.cli import COMMANDS
 ROOT = Path(__file__).parents[1]
 PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('tests/*.md'), *ROOT.glob('.github/*.md')])
 # Examples of paths that a reader of the page creates.
-EXAMPLES = {'configs/htt/kitchen.py'}
+EXAMPLES = {'configs/htt/kitchen.py', 'configs/ghtt/kitchen_pose.py', 'configs/ghtt/kitchen_action.py'}
 
 
 def without_code(text):

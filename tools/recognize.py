@@ -1,4 +1,4 @@
-"""Recognizes hands and the action of a video; the same as `handpose recognize`."""
+"""Recognizes the action of a video or of a predictions file; the same as `handpose recognize`."""
 
 from handpose.cli import main
 

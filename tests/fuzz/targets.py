@@ -6,6 +6,7 @@ import json
 from collections import namedtuple
 from pathlib import Path
 
+import assembly101_files
 import cv2
 import dexycb_files
 import fpha_files
@@ -19,6 +20,8 @@ import yaml
 
 from handpose.cli import convert
 from handpose.cli.errors import UserError
+from handpose.datasets.assembly101 import layout as assembly101_layout
+from handpose.datasets.assembly101.labels import listed_taxonomy
 from handpose.datasets.dexycb import layout as dexycb_layout
 from handpose.datasets.dexycb.index import open_index
 from handpose.datasets.fpha import layout as fpha_layout
@@ -42,7 +45,7 @@ from handpose.evaluation.summary import load_records
 from handpose.experiments.ablation.table import read_table
 from handpose.hands import ProceduralHand
 from handpose.hands.mano_file import load_mano_file
-from handpose.structures import PredictionsError, load_predictions
+from handpose.structures import Forecast, PredictionsError, load_forecast, load_predictions, save_forecast
 from handpose.video import VideoReader, VideoWriter
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADER_KEY, _read_published, read_header
@@ -55,7 +58,7 @@ Target = namedtuple('Target', 'name files read checked', defaults=(False,))
 
 def make_targets(root):
     """Writes the files below `root`; a list of `Target`."""
-    datasets = (_dexycb, _ho3d, _h2o, _fpha, _hanco, _interhand, _reinterhand)
+    datasets = (_dexycb, _ho3d, _h2o, _fpha, _hanco, _interhand, _reinterhand, _assembly101)
     makers = (*datasets, _own_files, _results, _weights, _pictures, _conversions, _videos)
     return [target for make in makers for target in make(root / make.__name__.strip('_'))]
 
@@ -151,6 +154,23 @@ def _hanco(root):
     yield Target('HanCo MANO', files[2:], lambda: hanco_layout.read_mano(root, 0, [0], np.array([True])))
 
 
+def _assembly101(root):
+    joints = assembly101_files.true_joints(3)
+    assembly101_files.write_root(root, assembly101_files.pose_list(joints))
+    found = put(root / 'found' / 'poses.json', assembly101_files.pose_dict(joints))
+    listed = next((root / 'poses@60fps').iterdir())
+    for name, path in (('list', listed), ('dictionary', found)):
+        yield Target(f'Assembly101 poses, {name}', [path], lambda path=path: _without_nan(path))
+    segments, actions = (root / 'fine-grained-annotations' / name for name in ('train.csv', 'actions.csv'))
+    yield Target('Assembly101 segments', [segments], lambda: assembly101_layout.read_segments(segments))
+    yield Target('Assembly101 actions', [actions], lambda: listed_taxonomy(root))
+
+
+def _without_nan(path):
+    """Poses that can be compared: NaN stands for joints that are not there."""
+    return [np.nan_to_num(array, nan=-1) for array in assembly101_layout.read_poses(path)]
+
+
 def _interhand(root):
     points = [[10.0 * j, 20, 600] for j in range(42)]
     joints = {'0': {str(n): {'world_coord': points, 'joint_valid': [[1]] * 42, 'hand_type': 'interacting', 'seq': 's'}
@@ -206,6 +226,12 @@ def _own_files(root):
     table = Path(__file__).parents[2] / 'docs' / 'ablations'
     table = put(root / 'table.yml', sorted(table.glob('*.yml'))[0].read_text())
     predictions = root / 'predictions.npz'
+    forecast, observed = root / 'forecast.npz', load_predictions(predictions)
+    future = np.broadcast_to(observed.joints[-1], (2, 4, 1, 21, 3))
+    scores = {'pour': 0.5, 'wave': 0.25}
+    given, times = np.ones(future.shape[:4], bool), 1 + np.arange(4) / 30
+    save_forecast(forecast, Forecast(observed, future, given, times, seed=0, action_scores=scores))
+    yield Target('forecast', [forecast], lambda: vars(load_forecast(forecast)))
     yield Target('predictions', [predictions], lambda: vars(load_predictions(predictions)))
     yield Target('motion file', [root / 'motion.npz'], lambda: vars(read_motion(root / 'motion.npz')))
     read = load_features.__wrapped__

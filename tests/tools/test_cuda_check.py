@@ -70,6 +70,32 @@ def test_failures_are_reported_and_do_not_stop_it(arguments, monkeypatch):
     assert found['last']['status'] == 'passed' and not report['skipped']
 
 
+def test_models_in_one_process(tmp_path, arguments, monkeypatch):
+    """Each has its record as soon as it is done; one that fails does not stop the others, one that crashes does."""
+    names = ['install', 'inference_pdtm_fp32', 'training_pdtm_fp32', 'inference_pdtm_bf16', 'training_pdtm_bf16']
+    assert driver.groups(names, together=True) == [names[:1], names[1:]]
+    assert driver.groups(names, together=False) == [[name] for name in names]
+    (tmp_path / 'sitecustomize.py').write_text(
+        'import os\n'
+        'import cuda_check.models as models\n'
+        'def measure(task, model, precision, device, small):\n'
+        "    if precision == 'bf16':\n"
+        "        os.abort() if task == 'inference' else None\n"
+        "    assert task == 'inference', 'not finite'\n"
+        '    return {"frames": 3}\n'
+        'models.measure = measure\n'
+    )
+    monkeypatch.setenv('PYTHONPATH', f'{tmp_path}')
+    arguments.together = True
+    report = driver.run(arguments, names[1:])
+    found = report['steps']
+    assert found[names[1]]['figures'] == {'frames': 3}
+    assert found[names[2]]['message'] == 'AssertionError: not finite' and 'Traceback' in found[names[2]]['output']
+    assert found[names[3]]['message'].startswith('ended by SIGABRT')
+    assert found[names[4]] == {'status': 'skipped', 'message': 'the process ended in inference_pdtm_bf16'}
+    assert report['failed'] == names[2:4] and report['skipped'] == names[4:]
+
+
 def test_what_the_budget_leaves_no_time_for_is_listed(arguments, monkeypatch):
     names = scripts(monkeypatch, first='pass', second='pass')
     arguments.budget = driver.LEAST  # the first second of it is over before the first step begins

@@ -21,24 +21,15 @@ from cuda_check.wheels import ROOT
 MODELS = ('deformer', 'htt', 'pdtm')
 PRECISIONS = ('fp32', 'bf16', 'compiled')
 # In this order: what is most likely to tell something first, compiling last.
-STEPS = (
-    'install',
-    'environment',
-    'nccl',
-    'resume',
-    *(
-        f'{task}_{model}_{precision}'
-        for precision in PRECISIONS[:2]
-        for task in ('inference', 'training')
-        for model in MODELS
-    ),
-    'tests',
-    *(f'{task}_{model}_compiled' for task in ('inference', 'training') for model in MODELS),
-)
+PLAIN = tuple(f'{t}_{m}_{p}' for p in PRECISIONS[:2] for t in ('inference', 'training') for m in MODELS)
+COMPILED = tuple(f'{task}_{model}_compiled' for task in ('inference', 'training') for model in MODELS)
+MEASURED = {*PLAIN, *COMPILED}
+STEPS = ('install', 'environment', 'nccl', 'resume', *PLAIN, 'tests', *COMPILED)
 BUDGET = 690.0  # seconds of the whole, of the 12 minutes that it may take
 LIMITS = {'tests': 240.0}  # seconds of a step, so that one that hangs leaves time to the others
 LIMIT = 150.0
 LEAST = 5.0  # seconds that must be left for a step to begin
+POLL = 0.2  # seconds between looks for the records of models in one process
 TAIL = 4000  # characters of a failed step's output that are kept
 
 
@@ -49,6 +40,9 @@ def parse_arguments(words=None):
     parser.add_argument('--small', action='store_true', help='small models and inputs, to try the script out')
     parser.add_argument('--budget', type=float, default=BUDGET, help=f'seconds of the whole (default {BUDGET:g})')
     parser.add_argument('--only', nargs='+', metavar='PATTERN', help='these steps alone, e.g. "training_*"')
+    parser.add_argument(
+        '--together', action='store_true', help='the models in one process, where starting a process takes long'
+    )
     parser.add_argument('--list', action='store_true', help='list the steps and stop')
     parser.add_argument('--wheels', type=Path, default=ROOT / 'build' / 'cuda_check' / 'wheels')
     parser.add_argument('--site', type=Path, default=ROOT / 'build' / 'cuda_check' / 'site')
@@ -87,24 +81,41 @@ def run(arguments, steps):
         'small': arguments.small,
         'budget_s': arguments.budget,
         'environment': {},
-        'steps': {step: {'status': 'skipped', 'message': 'the run ended before this step'} for step in steps},
+        'steps': {step: skipped('the run ended before this step') for step in steps},
     }
     summarize(report, 0)
     write(arguments.out, report)
     with tempfile.TemporaryDirectory(prefix='cuda_check_') as scratch:
-        for step in steps:
+        for group in groups(steps, arguments.together):
             left = arguments.budget - (time.monotonic() - started)
             if left < LEAST:
-                report['steps'][step] = {
-                    'status': 'skipped',
-                    'message': f'{max(left, 0):.0f} s of the budget were left',
-                }
+                records = {step: skipped(f'{max(left, 0):.0f} s of the budget were left') for step in group}.items()
+            elif len(group) == 1:
+                records = [(group[0], run_step(group[0], arguments, Path(scratch), left))]
             else:
-                report['steps'][step] = run_step(step, arguments, Path(scratch), left)
-            summarize(report, time.monotonic() - started)
-            write(arguments.out, report)
-            print(line(step, report['steps'][step]), flush=True)
+                records = run_together(group, arguments, Path(scratch), left)
+            for step, record in records:
+                report['steps'][step] = record
+                summarize(report, time.monotonic() - started)
+                write(arguments.out, report)
+                print(line(step, record), flush=True)
     return report
+
+
+def groups(steps, together):
+    """The steps of each process: one, or with `together` models that follow one another."""
+    found = []
+    for step in steps:
+        if together and step in MEASURED and found and found[-1][-1] in MEASURED:
+            found[-1].append(step)
+        else:
+            found.append([step])
+    return found
+
+
+def skipped(message):
+    """The record of a step that was not run."""
+    return {'status': 'skipped', 'message': message}
 
 
 def summarize(report, seconds):
@@ -132,22 +143,13 @@ def run_step(step, arguments, scratch, left):
     limit = min(left, LIMITS.get(step, LIMIT))
     figures, output = scratch / f'{step}.json', scratch / f'{step}.txt'
     started = time.monotonic()
-    with output.open('w') as words:
-        process = subprocess.Popen(
-            command(step, arguments, figures),
-            cwd=ROOT,
-            env=environment(arguments, scratch),
-            stdin=subprocess.DEVNULL,
-            stdout=words,
-            stderr=subprocess.STDOUT,
-            start_new_session=True,
-        )
-        try:
-            code = process.wait(limit)
-        except subprocess.TimeoutExpired:
-            code = None
-        finally:
-            kill_group(process)
+    process = start(command(step, arguments, figures), arguments, output)
+    try:
+        code = process.wait(limit)
+    except subprocess.TimeoutExpired:
+        code = None
+    finally:
+        kill_group(process)
     record = {'status': 'passed', 'seconds': round(time.monotonic() - started, 1)}
     if figures.exists():  # failed tests have figures too
         record['figures'] = json.loads(figures.read_text())
@@ -157,6 +159,57 @@ def run_step(step, arguments, scratch, left):
         record['message'] = f'no end after {limit:.0f} s' if code is None else reason(code, text)
         record['output'] = text[-TAIL:]
     return record
+
+
+def run_together(steps, arguments, scratch, left):
+    """Runs the steps of models in one process.
+
+    Args:
+        steps: their names.
+        arguments: the command's.
+        scratch: a folder for what they write.
+        left: seconds that are left of the budget.
+
+    Yields:
+        each step with its record, as `run_step` returns it, as soon as it is there; the first step that a crash or
+        the budget ended has failed or timed out, and those after it are skipped.
+    """
+    folder, output = scratch / f'from_{steps[0]}', scratch / f'from_{steps[0]}.txt'
+    folder.mkdir()
+    words = ['cuda_check.together', *steps, '--device', arguments.device, '--out', str(folder)]
+    process = start([sys.executable, '-m', *words, *(['--small'] if arguments.small else [])], arguments, output)
+    started, waiting, ended = time.monotonic(), list(steps), False
+    try:
+        while waiting and not ended:
+            ended = process.poll() is not None or time.monotonic() - started > left
+            while waiting and (folder / f'{waiting[0]}.json').exists():
+                yield waiting[0], json.loads((folder / f'{waiting.pop(0)}.json').read_text())
+            time.sleep(POLL)
+        code = process.poll()
+    finally:
+        kill_group(process)
+    for i, step in enumerate(waiting):
+        if i:
+            yield step, skipped(f'the process ended in {waiting[0]}')
+            continue
+        text = output.read_text(errors='replace').strip()
+        status = 'timed out' if code is None else 'failed'
+        message = f'no end after {left:.0f} s' if code is None else reason(code, text)
+        yield step, {'status': status, 'message': message, 'output': text[-TAIL:]}
+
+
+def start(words, arguments, output):
+    """Starts a process in a group of its own that writes to a file."""
+    with output.open('w') as stream:
+        return subprocess.Popen(
+            words,
+            cwd=ROOT,
+            env=environment(arguments, output.parent),
+            stdin=subprocess.DEVNULL,
+            stdout=stream,
+            stderr=subprocess.STDOUT,
+            start_new_session=True,
+        )
 
 
 def command(step, arguments, figures):
