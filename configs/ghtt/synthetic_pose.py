@@ -7,6 +7,7 @@ synthetic_data = dict(root='$data_root', layout='assembly101', subjects=20, repe
 batch_size = 64
 num_workers = 1
 clip_step = 24
+segments = dict(segment_step=5)  # test every fifth segment of an action
 
 sizes = dict(channels=128, num_layers=3, num_heads=4, feedforward_channels=256, dropout=0.0)
 # In the palm's own frame the network need not learn that motion is the same wherever the camera stands.
