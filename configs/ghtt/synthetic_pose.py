@@ -14,7 +14,7 @@ segments = dict(segment_step=5)  # test every fifth segment of an action
 sizes = dict(channels=128, num_layers=3, num_heads=4, feedforward_channels=256, dropout=0.0)
 # In the palm's own frame the network need not learn that motion is the same wherever the camera stands.
 pose_block = dict(**sizes, motion_frame='local', residual=True)
-pose = dict(joint_weight=1e3)
+pose = dict(joint_weight=3e3)
 model = '$pose'
 actions = objects = []  # block A reads them
 num_actions = 24
@@ -24,7 +24,7 @@ train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=4)
 val_cfg, test_cfg = dict(), dict()
 val_evaluator = [dict(type='ForecastMetric')]
 test_evaluator = [dict(type='ForecastMetric')]
-optim_wrapper = dict(optimizer=dict(lr=1e-3))
+optim_wrapper = dict(optimizer=dict(lr=1.5e-3))
 param_scheduler = [
     dict(type='LinearLR', start_factor=0.1, by_epoch=False, begin=0, end=100),
     dict(type='CosineAnnealingLR', T_max='$epochs', by_epoch=True, begin=0, end='$epochs', convert_to_iter_based=True),

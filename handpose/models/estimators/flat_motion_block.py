@@ -8,7 +8,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from handpose.models.estimators.ghtt_blocks import CONTEXTS, PoseCode, frame_inputs, resting_frame
+from handpose.models.estimators.ghtt_blocks import CONTEXTS, PoseCode, coasting_frames, frame_inputs
 from handpose.models.layers.checks import check_features, check_option
 from handpose.models.layers.feature_normalizer import FeatureNormalizer
 from handpose.models.layers.mlp import MLP
@@ -45,7 +45,7 @@ class FlatMotionBlock(nn.Module):
         max_frames: frames, observed and predicted together, that the position encodings cover.
         skip: the decoder attends to the features of observed frames too.
         motion_frame: see `TwoHandMotion`.
-        context: see `PoseBlock`.
+        context: see `GHTTPoseBlock`.
         residual: see `PoseBlock`.
         normalizer_batches: training batches that the mean and deviation of the features are taken from.
     """
@@ -120,7 +120,7 @@ class FlatMotionBlock(nn.Module):
         queries = self._positions(frame).to(latent.dtype)
         memory, memory_valid = (code.latent.features, code.memory_valid) if self.skip else (None, None)
         future = self.head(self.decoder(latent, queries, frame_valid, memory, memory_valid))
-        return future + resting_frame(code.refined[:, -1]) if self.residual else future
+        return future + coasting_frames(code.refined[:, -1], frame) if self.residual else future
 
     def embed_actions(self, text: Tensor) -> Tensor:
         """The embeddings of action labels: (A, E) -> (A, C)."""

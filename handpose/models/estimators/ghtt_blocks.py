@@ -20,6 +20,7 @@ from handpose.registry import MODELS
 
 CONTEXTS = {'none': 0, 'orientation': 12, 'pose': 18}  # numbers that each context adds to a frame
 _MOTIONS = slice(120, 138)  # of the features: palm motions
+FADING = 6.0  # frames after which the motion that future frames are compared with has faded to 1 / e
 
 
 def frame_inputs(features: TwoHandFeatures, values: Tensor, context: str) -> Tensor:
@@ -43,11 +44,19 @@ def frame_inputs(features: TwoHandFeatures, values: Tensor, context: str) -> Ten
     return torch.cat(parts, -1)
 
 
-def resting_frame(last: Tensor) -> Tensor:
-    """What residual blocks add future frames to: the last frame with the mean palm motion, (B, D) -> (B, 1, D)."""
-    base = last.clone()
-    base[:, _MOTIONS] = 0
-    return base[:, None]
+def coasting_frames(last: Tensor, frame: Tensor) -> Tensor:
+    """What residual blocks add future frames to: the pose of the last frame, and its palm motion, which fades.
+
+    Args:
+        last: (B, D), normalized.
+        frame: (F,), numbers of future frames, from 0.
+
+    Returns:
+        (B, F, D), normalized.
+    """
+    frames = last[:, None].repeat(1, len(frame), 1)
+    frames[..., _MOTIONS] *= torch.exp(-(frame + 1) / FADING).to(last.dtype)[:, None]
+    return frames
 
 
 class PoseCode(NamedTuple):
@@ -77,7 +86,7 @@ class GHTTPoseBlock(nn.Module):
         motion_frame: see `TwoHandMotion`.
         context: what a frame's token holds beside its 147 features, in the axes of the input: 'none' (the paper),
             'orientation' of both palms, or their 'pose', which assumes that the scene stays where it is.
-        residual: predicts the observed frames as corrections of the input, and the joints of future frames as
+        residual: predicts the observed frames as corrections of the input, and future frames as
             differences from the last frame; the paper does not say.
         normalizer_batches: training batches that the mean and deviation of the features are taken from.
     """
@@ -105,6 +114,13 @@ class GHTTPoseBlock(nn.Module):
         self.encoder = MotionVAEEncoder(*sizes)
         self.decoder = MotionVAEDecoder(*sizes)
         self.head = MLP(channels, [channels, NUM_FEATURES])  # MLP_1, of refined and of predicted frames
+        self.correction = None
+        if residual:
+            # Corrections begin near zero. Else their loss, small where the input is good, is first reduced by making all
+            # tokens alike, from which nothing can be predicted.
+            self.correction = MLP(channels, [channels, NUM_FEATURES])
+            nn.init.normal_(self.correction[-1].weight, std=1e-3)
+            nn.init.zeros_(self.correction[-1].bias)
 
     def encode(self, features: TwoHandFeatures) -> PoseCode:
         """Encodes observed frames.
@@ -126,8 +142,9 @@ class GHTTPoseBlock(nn.Module):
         visible = features.palm_valid.any(-1)
         tokens = tokens + self._positions(tokens)
         latent = self.encoder(tokens, visible)
-        refined = self.head(latent.features)
-        return PoseCode(latent, values + refined if self.residual else refined, visible)
+        if self.correction is None:
+            return PoseCode(latent, self.head(latent.features), visible)
+        return PoseCode(latent, values + self.correction(latent.features), visible)
 
     def decode(
         self, latent: Tensor, last: Tensor, memory: Tensor | None = None, memory_valid: Tensor | None = None
@@ -145,7 +162,9 @@ class GHTTPoseBlock(nn.Module):
         """
         queries = self._positions(latent).expand(len(latent), -1, -1)
         future = self.head(self.decoder(latent, queries, None, memory, memory_valid))
-        return future + resting_frame(last) if self.residual else future
+        if not self.residual:
+            return future
+        return future + coasting_frames(last, torch.arange(self.num_frames, device=last.device))
 
     def _positions(self, like: Tensor) -> Tensor:
         return sine_position_1d(self.num_frames, self.channels, like.device).to(like.dtype)

@@ -13,6 +13,7 @@ from handpose.models.layers.pre_norm_transformer import PreNormEncoder
 from handpose.models.layers.transformer import MultiHeadAttention
 from handpose.registry import MODELS
 
+INITIAL_LOG_VARIANCE = -5.0
 MAX_LOG_VARIANCE = 10.0  # either way, so that exp stays finite in half precision
 
 
@@ -63,6 +64,8 @@ class MotionVAEEncoder(nn.Module):
         self.distribution_tokens = nn.Parameter(torch.randn(2, channels) * 0.02)
         self.encoder = PreNormEncoder(channels, num_layers, num_heads, feedforward_channels, dropout, position='none')
         self.log_variance = nn.Linear(channels, channels)
+        # At a deviation of 1, noise hides the small means of an untrained encoder, and decoders learn to ignore both.
+        nn.init.constant_(self.log_variance.bias, INITIAL_LOG_VARIANCE)
         self.mean = nn.Linear(channels, channels)
 
     def forward(self, tokens: Tensor, valid: Tensor | None = None) -> LatentDistribution:
