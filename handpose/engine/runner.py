@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from handpose.engine import checkpoints, compat, epochs, progress, resume  # noqa: F401  (they register their hooks)
 from handpose.engine.adapter import EstimatorAdapter, TrainingStepHook, collate, unwrap_model
-from handpose.engine.guards import WorkDirLock
+from handpose.engine.guards import WorkDirLock, check_class_names
 from handpose.engine.staging import exclude_frozen, freeze_submodules, initialize_submodules, staging_options
 from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
 from handpose.models.estimators.base import Estimator
@@ -30,6 +30,15 @@ from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 from handpose.zoo.find import find_weights
 from handpose.zoo.load import load_weights
+
+
+@runtime_checkable
+class NamedClasses(Protocol):
+    """A dataset that says what its labels count: the lists 'actions' and 'objects' of `metainfo`."""
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """See `VideoDataset.metainfo`."""
 
 
 class HandposeRunner(Runner):
@@ -156,6 +165,9 @@ def build_runner(
         cfg=config,
         **arguments,
     )
+    for loader in (arguments.get(f'{name}_dataloader') for name in ('train', 'val', 'test')):
+        if isinstance(loader, DataLoader) and isinstance(loader.dataset, NamedClasses):
+            check_class_names(estimator, loader.dataset.metainfo)
     runner.work_dir_lock = lock
     runner.init_from = init_from
     runner.schedule_settings = copy.deepcopy(settings.get('param_scheduler'))
