@@ -20,9 +20,12 @@ epochs = 200
 train_cfg = dict(val_interval=20)
 val_dataloader = dict(dataset='$val_actions')
 val_evaluator = [dict(type='ActionMetric')]
-# FID (Tables 2 to 4) needs the network whose features it compares, trained first with model=$action_transformer:
-# dict(type='MotionFID', ...), see docs/forecast_metrics.md.
-test_evaluator = [
-    dict(type='ForecastMetric', min_seconds=(0, 1, 2)),
-    dict(type='APDMetric', min_seconds=(1, 2)),
-]
+forecast_errors = dict(type='ForecastMetric', min_seconds=(0, 1, 2))
+apd = dict(type='APDMetric', min_seconds=(1, 2))
+test_evaluator = ['$forecast_errors', '$apd']
+# Tables 2 to 4: test_evaluator=$with_fid. The features of FID are those of a network that is trained first, by
+# model=$action_transformer, and published (docs/forecast_metrics.md).
+feature_weights = 'work_dirs/action_transformer.safetensors'
+features = dict(type='TrainedMotionFeatures', weights='$feature_weights')
+fid = dict(type='MotionFID', features='$features', min_seconds=(1, 2))
+with_fid = ['$forecast_errors', '$apd', '$fid']

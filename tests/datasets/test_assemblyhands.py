@@ -1,6 +1,5 @@
 """AssemblyHands' joints in files of the official layout, written here by hand; actions of Assembly101."""
 
-
 import assembly101_files as actions
 import numpy as np
 import pytest
@@ -9,6 +8,7 @@ from assemblyhands_files import ABSENT, FRAMES, MISSING, sequence_of, true_joint
 from handpose.datasets import AssemblyHandsPoses, DatasetError
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence
+
 
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):

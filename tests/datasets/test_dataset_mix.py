@@ -156,7 +156,8 @@ def test_all_datasets_of_the_config_number_actions_alike(config):
         if name != 'h2o_val':
             assert DATASETS.build(config[name]).metainfo['actions'] == names
     labels = {
-        s.meta['sequence']: names[int(s.action_label)] for s in map(DATASETS.build(config.train_actions).__getitem__, range(5))
+        s.meta['sequence']: names[int(s.action_label)]
+        for s in map(DATASETS.build(config.train_actions).__getitem__, range(5))
     }
     assert {name.split('/')[-1]: action for name, action in labels.items()} == {
         '000000-000047': 'screw cab',

@@ -18,6 +18,8 @@ def write_roots(folder):
     """
     write_assembly101(folder / 'assembly101')
     root = h2o.write_root(folder / 'h2o', absent=ABSENT)
+    for split, recording in (('val', 'subject3/k2/0'), ('test', 'subject4/h1/0')):
+        h2o.write_list(root / 'label_split' / f'action_{split}.txt', [(recording, 36, 0, 29)], labels=split == 'val')
     for camera in root.glob('subject*/*/*/cam4'):
         (camera / 'cam_pose').mkdir()
         for frame in range(30):

@@ -136,7 +136,7 @@ class GHTT(PoseForecaster):
     @property
     def gives(self) -> Gives:
         """See `Estimator.gives`."""
-        return Gives(frame=None, classes={'actions': len(self.action_names), 'objects': len(self.object_names)})
+        return Gives(frame=None, classes={'actions': len(self.action_names)})
 
     def init_weights(self) -> None:
         """Reads the table of text features of lists of names; see `read_label_text`."""
