@@ -1,5 +1,5 @@
-# The data of G-HTT (Wen et al., section 4.1): poses of Assembly101, H2O and AssemblyHands together, in the world's frame
-# at 30 a second; one list of actions, Assembly101's 1,380 and H2O's 36.
+# The data of G-HTT (Wen et al., section 4.1): poses of Assembly101, H2O and AssemblyHands together, in the world's
+# frame at 30 a second; one list of actions, Assembly101's 1,380 and H2O's 36.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 _expects_ = [
     'assembly101_root',  # folder of Assembly101

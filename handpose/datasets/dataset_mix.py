@@ -44,9 +44,11 @@ class MixMember(Protocol):
     def read(self, index: int) -> HandSequence:
         """See `VideoDataset.read`."""
 
-    def __len__(self) -> int: ...
+    def __len__(self) -> int:
+        """How many samples there are."""
 
-    def __getitem__(self, index: int) -> HandSequence: ...
+    def __getitem__(self, index: int) -> HandSequence:
+        """Sample `index`, after the transforms."""
 
 
 @DATASETS.register_module()
@@ -146,7 +148,8 @@ class DatasetMix(Dataset):
 
     def _joint_labels(self, dataset: MixMember) -> dict[str, Tensor]:
         """{field: the joint label of each of a dataset's}, with -1 at the end, where label -1 finds it."""
-        tables, info = {}, dataset.metainfo
+        tables: dict[str, Tensor] = {}
+        info = dataset.metainfo
         for field, kind in _LABELS.items():
             joint = {name: place for place, name in enumerate(self.metainfo.get(kind, []))}
             names = info.get(kind, [])

@@ -145,9 +145,11 @@ def build_runner(
         prepare_estimator(estimator, options)
         leave_cores_to_workers(settings.train_dataloader.get('num_workers', 0))
         arguments = _train_arguments(settings, options)
+        _check_names(estimator, arguments)
         lock = _lock_work_dir(settings)
     else:
         adapter, arguments = EstimatorAdapter(estimator), _test_arguments(settings)
+        _check_names(estimator, arguments)
     runner = HandposeRunner(
         model=adapter,
         work_dir=settings.work_dir,
@@ -165,13 +167,17 @@ def build_runner(
         cfg=config,
         **arguments,
     )
-    for loader in (arguments.get(f'{name}_dataloader') for name in ('train', 'val', 'test')):
-        if isinstance(loader, DataLoader) and isinstance(loader.dataset, NamedClasses):
-            check_class_names(estimator, loader.dataset.metainfo)
     runner.work_dir_lock = lock
     runner.init_from = init_from
     runner.schedule_settings = copy.deepcopy(settings.get('param_scheduler'))
     return runner
+
+
+def _check_names(estimator: Estimator, arguments: Mapping[str, Any]) -> None:
+    """Refuses datasets whose labels the estimator takes for other names; see `check_class_names`."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if name in arguments and isinstance(arguments[name].dataset, NamedClasses):
+            check_class_names(estimator, arguments[name].dataset.metainfo)
 
 
 def _own_hooks() -> list[Hook]:

@@ -61,6 +61,7 @@ def ghtt_batch(seed: int, num_frames: int) -> HandSequence:
 
 POSE_METRIC = dict(type='HandPoseMetric', breakdowns=('side', 'occlusion'))
 MESH_METRIC = dict(type='HandMeshMetric')
+ACTIONS = [f'action {n}' for n in range(6)]
 GHTT_BLOCK = {
     'pose_block.channels': 16,
     'pose_block.num_layers': 1,
@@ -145,6 +146,8 @@ SYSTEMS = {
             'action_block.num_layers': 1,
             'action_block.num_heads': 2,
             'action_block.feedforward_channels': 32,
+            'actions': ACTIONS,
+            'objects': ['milk', 'book', 'spray', 'chips', 'cocoa'],
             'test_samples': 2,
             'std_scale': 1.0,
         },
@@ -155,7 +158,7 @@ SYSTEMS = {
         metrics=(POSE_METRIC, dict(type='ForecastMetric'), dict(type='ActionMetric')),
     ),
 }
-DATASET_META = {'actions': [f'action {n}' for n in range(6)], 'action_verb': [0, 0, 1, 1, 2, 2]}
+DATASET_META = {'actions': ACTIONS, 'action_verb': [0, 0, 1, 1, 2, 2]}
 
 
 @contextmanager

@@ -61,7 +61,7 @@ def test_one_table_for_lists_of_names(name, tables):
     torch.testing.assert_close(model.action_text, rows(tables['all'], ACTIONS))
     torch.testing.assert_close(model.object_text, rows(tables['all'], OBJECTS))
     assert model.loss(smooth_batch(2, 32), TrainingStep())
-    with pytest.raises(TextFeaturesError, match="has no 'pour milks'. Did you mean 'pour milk'"):
+    with pytest.raises(TextFeaturesError, match=r"has no 'pour milks'\. Did you mean 'pour milk'"):
         MODELS.build({**settings, 'actions': ['stir', 'pour milks']}).init_weights()
 
 
