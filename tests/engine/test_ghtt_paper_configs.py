@@ -44,7 +44,7 @@ def two_steps(config):
     torch.manual_seed(0)
     model = MODELS.build(config.model)
     model.init_weights()
-    freeze_submodules(model, config.freeze)
+    freeze_submodules(model, config['freeze'])
     trained = {name: p for name, p in model.train().named_parameters() if p.requires_grad}
     settings = config.optim_wrapper.optimizer
     optimizer = torch.optim.AdamW(trained.values(), lr=settings.lr, weight_decay=settings.weight_decay)

@@ -30,6 +30,12 @@ def tables(tmp_path):
     return paths
 
 
+def published(model, settings, folder):
+    (folder / 'mine.py').write_text(f'model = {settings!r}\n')
+    header = make_header(model, Config.fromfile(folder / 'mine.py'), 'CC0')
+    return publish(model, header, folder / 'a.safetensors')[0]
+
+
 def rows(path, names):
     return torch.from_numpy(TextFeatures.load(path).select(names).features)
 
@@ -72,8 +78,7 @@ def test_published_weights_need_no_table(name, one_table, tables, tmp_path):
     settings = {**CONFIGS[name], **(lists if one_table else {k: tables[k] for k in ('actions', 'objects')})}
     model = MODELS.build(settings)
     model.init_weights()
-    config = Config(dict(model=settings), filename='mine.py')
-    path, _ = publish(model, make_header(model, config, 'CC0'), tmp_path / 'a.safetensors')
+    path = published(model, settings, tmp_path)
     load_weights(MODELS.build(settings), path, settings)
     for table in tables.values():
         (tmp_path / table).unlink()
@@ -90,8 +95,7 @@ def test_published_weights_need_no_table(name, one_table, tables, tmp_path):
 def test_names_of_a_file_are_compared_with_those_of_a_config(tables, tmp_path):
     settings = dict(**CONFIGS['GHTT'], actions=tables['actions'], objects=tables['objects'])
     model = MODELS.build(settings)
-    config = Config(dict(model=settings), filename='mine.py')
-    path, _ = publish(model, make_header(model, config, 'CC0'), tmp_path / 'a.safetensors')
+    path = published(model, settings, tmp_path)
     other = {**settings, 'actions': ACTIONS[::-1]}
     differences = []
     for changed in (settings, other):
