@@ -8,6 +8,7 @@ import threading
 import warnings
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
+from itertools import zip_longest
 from pathlib import Path
 from typing import IO, Any
 
@@ -15,6 +16,8 @@ import torch
 from torch import Tensor
 
 from handpose.files.atomic import remove_unfinished
+from handpose.models.estimators.base import Estimator
+from handpose.models.estimators.forecaster import Forecaster
 from handpose.structures import HandSequence, sample_name
 
 try:
@@ -140,6 +143,32 @@ class StopSignal:
         )  # print may be busy just now
         if self.at_once:
             self.raise_if_requested()
+
+
+def check_class_names(estimator: Estimator, metainfo: Mapping[str, Any]) -> None:
+    """Refuses a forecaster whose names of actions or objects are not those that a dataset's labels count.
+
+    Args:
+        estimator: any; only a `Forecaster` names its classes.
+        metainfo: of the dataset.
+
+    Raises:
+        ValueError: lists that differ; names the first place where they do.
+    """
+    if not isinstance(estimator, Forecaster):
+        return
+    for kind, own in (('actions', estimator.action_names), ('objects', estimator.object_names)):
+        names = metainfo.get(kind, [])
+        if not own or not names or list(own) == list(names):
+            continue
+        pairs = zip_longest(own, names, fillvalue=None)
+        place, (mine, theirs) = next((n, pair) for n, pair in enumerate(pairs) if pair[0] != pair[1])
+        raise ValueError(
+            f"the model's {kind} must be those of {metainfo.get('dataset')}, in its order, because labels are numbers: "
+            f'{kind[:-1]} {place} is {mine!r} in the model (of {len(own)}) and {theirs!r} in the data (of '
+            f"{len(names)}); give the model's option {kind!r} the names of the data, or a table that `handpose "
+            f'text-features --config CONFIG --only {kind}` made'
+        )
 
 
 class NonFiniteLoss(ValueError):

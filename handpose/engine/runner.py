@@ -6,7 +6,7 @@ import os
 import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from mmengine.config import Config, ConfigDict
@@ -22,7 +22,7 @@ from torch.utils.data import DataLoader
 
 from handpose.engine import checkpoints, compat, epochs, progress, resume  # noqa: F401  (they register their hooks)
 from handpose.engine.adapter import EstimatorAdapter, TrainingStepHook, collate, unwrap_model
-from handpose.engine.guards import WorkDirLock
+from handpose.engine.guards import WorkDirLock, check_class_names
 from handpose.engine.staging import exclude_frozen, freeze_submodules, initialize_submodules, staging_options
 from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
 from handpose.models.estimators.base import Estimator
@@ -30,6 +30,15 @@ from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 from handpose.zoo.find import find_weights
 from handpose.zoo.load import load_weights
+
+
+@runtime_checkable
+class NamedClasses(Protocol):
+    """A dataset that says what its labels count: the lists 'actions' and 'objects' of `metainfo`."""
+
+    @property
+    def metainfo(self) -> dict[str, Any]:
+        """See `VideoDataset.metainfo`."""
 
 
 class HandposeRunner(Runner):
@@ -136,9 +145,11 @@ def build_runner(
         prepare_estimator(estimator, options)
         leave_cores_to_workers(settings.train_dataloader.get('num_workers', 0))
         arguments = _train_arguments(settings, options)
+        _check_names(estimator, arguments)
         lock = _lock_work_dir(settings)
     else:
         adapter, arguments = EstimatorAdapter(estimator), _test_arguments(settings)
+        _check_names(estimator, arguments)
     runner = HandposeRunner(
         model=adapter,
         work_dir=settings.work_dir,
@@ -160,6 +171,13 @@ def build_runner(
     runner.init_from = init_from
     runner.schedule_settings = copy.deepcopy(settings.get('param_scheduler'))
     return runner
+
+
+def _check_names(estimator: Estimator, arguments: Mapping[str, Any]) -> None:
+    """Refuses datasets whose labels the estimator takes for other names; see `check_class_names`."""
+    for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
+        if name in arguments and isinstance(arguments[name].dataset, NamedClasses):
+            check_class_names(estimator, arguments[name].dataset.metainfo)
 
 
 def _own_hooks() -> list[Hook]:

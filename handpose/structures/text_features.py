@@ -11,6 +11,7 @@ from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import ClassVar
 
 import numpy as np
 from numpy.typing import NDArray
@@ -41,9 +42,14 @@ class TextFeatures:
         model: the text model that made them, such as 'openclip:ViT-B-32/laion2b_s34b_b79k'.
         kind: 'clip', a text model trained with images, or 'compositional'.
 
+    Attributes:
+        width: numbers of a feature.
+
     Raises:
         TextFeaturesError: no name, one twice, another shape, numbers that are not finite or not of unit length.
     """
+
+    width: ClassVar[int] = WIDTH
 
     names: tuple[str, ...]
     features: NDArray[np.float32]

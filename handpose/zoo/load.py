@@ -64,7 +64,7 @@ def load_weights(
         parts = ', '.join(sorted({'.'.join(key.split('.')[:2]) for key in in_losses}))
         _warn(f'{filename} is published without {parts}, which only training needs: it starts from its initial values')
     if published and model_config is not None:
-        for difference in model_differences(meta['model'], model_config):
+        for difference in model_differences(meta['model'], estimator.published_config(model_config)):
             _warn(f'{filename} was made with another model config: {difference}')
     return meta
 

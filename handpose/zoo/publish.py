@@ -69,7 +69,7 @@ def make_header(
         'config': config_name(config.filename),
         'config_options': plain(options or {}),
         'estimator': type(estimator).__name__,
-        'model': plain(config.model),
+        'model': plain(estimator.published_config(config.model)),
         'hand_model': None if hand_model is None else hand_model.name,
         'image_mean': None if reads.image_mean is None else list(reads.image_mean),
         'image_std': None if reads.image_std is None else list(reads.image_std),
@@ -173,8 +173,12 @@ def config_name(path: str | Path) -> str:
 def data_name(config: Config) -> str | None:
     """What a config is tested on: 'DexYCB s0 test, from the folder synthetic_dexycb'; None without a test set."""
     test = config.get('test_dataset')
-    if test is None:
-        return None
+    return None if test is None else _describe_dataset(test)
+
+
+def _describe_dataset(test: Mapping[str, Any]) -> str:
+    if 'datasets' in test:
+        return ' and '.join(map(_describe_dataset, test['datasets']))
     words = [str(test[key]) for key in ('type', 'setup', 'split') if key in test]
     folder = f', from the folder {Path(test["data_root"]).name}' if 'data_root' in test else ''
     return ' '.join(words) + folder

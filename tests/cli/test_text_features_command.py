@@ -3,8 +3,10 @@
 import sys
 
 import pytest
+import three_datasets
 
 from handpose.cli import main
+from handpose.datasets.h2o.labels import H2O_ACTIONS
 from handpose.structures import TextFeatures
 
 
@@ -55,8 +57,30 @@ def test_error_messages(tmp_path, monkeypatch, words, message):
     assert not (tmp_path / 'table.npz').exists()
 
 
-@pytest.mark.parametrize('words', [[], ['names.txt', '--taxonomy', 'h2o']])
-def test_names_or_a_taxonomy(words, capsys):
+def test_names_of_a_config(tmp_path):
+    """In the order of its training dataset, of which only the list of actions is there."""
+    three_datasets.write_assembly101(tmp_path / 'data')
+    for poses in (tmp_path / 'data').glob('poses*/*'):
+        poses.unlink()
+    for kind, names in (
+        ('actions', ('pick up wheel', 'screw cab', 'pick up cab', *H2O_ACTIONS.actions)),
+        ('objects', ('cab', 'wheel', *H2O_ACTIONS.objects)),
+    ):
+        options = ['--cfg-options', f'assembly101_root={tmp_path / "data"}']
+        out = str(tmp_path / 'table.npz')
+        main('text-features', ['--config', 'ghtt/action', '--only', kind, '-o', out, *options])
+        assert TextFeatures.load(out).names == names
+    main('text-features', ['--taxonomy', 'h2o', '--only', 'objects', '-o', out])
+    assert TextFeatures.load(out).names == H2O_ACTIONS.objects
+    with pytest.raises(SystemExit, match='the training dataset of ghtt/dexycb_motion has no actions'):
+        main('text-features', ['--config', 'ghtt/dexycb_motion', '-o', out])
+
+
+@pytest.mark.parametrize('words', [[], ['names.txt', '--taxonomy', 'h2o'], ['--taxonomy', 'h2o', '--config', 'x']])
+def test_names_or_a_taxonomy_or_a_config(words, capsys):
     with pytest.raises(SystemExit) as stopped:
         main('text-features', [*words, '-o', 'table.npz'])
-    assert stopped.value.code == 2 and 'give NAMES.txt or --taxonomy FILE, and not both' in capsys.readouterr().err
+    assert (
+        stopped.value.code == 2
+        and 'give one of NAMES.txt, --taxonomy FILE and --config CONFIG' in capsys.readouterr().err
+    )

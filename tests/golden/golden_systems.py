@@ -5,11 +5,13 @@ from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from golden_batches import make_batch, with_inputs
 from golden_files import tensor_digest
 from torch import Tensor, nn
 
+from handpose.datasets.transforms import SplitFuture
 from handpose.engine import load_config
 from handpose.hands import ProceduralHand, Side
 from handpose.models import Estimator, TrainingStep
@@ -45,8 +47,27 @@ def pdtm_batch(seed: int, num_frames: int) -> HandSequence:
     return with_inputs(make_batch(seed, [[Side.LEFT, Side.RIGHT]] * 2, num_frames, (32, 32)), seed)
 
 
+def ghtt_batch(seed: int, num_frames: int) -> HandSequence:
+    """Of the seed of the test: clips of `num_frames` observed frames, and their futures of 40 frames."""
+    ahead = 40 if seed == TEST_SEED else 0
+    size = num_frames + ahead
+    batch = make_batch(seed, [[Side.LEFT, Side.RIGHT]] * 2, size, (8, 8), num_objects=5, num_actions=6)
+    batch = with_inputs(batch.replace(images=None), seed)
+    if not ahead:
+        return batch
+    split = SplitFuture(num_observed=num_frames)
+    return HandSequence.stack([split(clip, np.random.default_rng(0)) for clip in batch.unstack()])
+
+
 POSE_METRIC = dict(type='HandPoseMetric', breakdowns=('side', 'occlusion'))
 MESH_METRIC = dict(type='HandMeshMetric')
+ACTIONS = [f'action {n}' for n in range(6)]
+GHTT_BLOCK = {
+    'pose_block.channels': 16,
+    'pose_block.num_layers': 1,
+    'pose_block.num_heads': 2,
+    'pose_block.feedforward_channels': 32,
+}
 SYSTEMS = {
     'deformer': System(
         config='deformer/synthetic_paper.py',
@@ -109,8 +130,35 @@ SYSTEMS = {
         lr=5e-4,
         metrics=(POSE_METRIC, MESH_METRIC),
     ),
+    'ghtt_pose': System(
+        config='ghtt/synthetic_pose.py',
+        options={**GHTT_BLOCK, 'test_samples': 2, 'std_scale': 1.0},
+        batch=ghtt_batch,
+        train_frames=32,
+        test_frames=24,
+        lr=1e-4,
+        metrics=(POSE_METRIC, dict(type='ForecastMetric')),
+    ),
+    'ghtt': System(
+        config='ghtt/synthetic_action.py',
+        options={
+            **GHTT_BLOCK,
+            'action_block.num_layers': 1,
+            'action_block.num_heads': 2,
+            'action_block.feedforward_channels': 32,
+            'actions': ACTIONS,
+            'objects': ['milk', 'book', 'spray', 'chips', 'cocoa'],
+            'test_samples': 2,
+            'std_scale': 1.0,
+        },
+        batch=ghtt_batch,
+        train_frames=70,
+        test_frames=40,
+        lr=1e-4,
+        metrics=(POSE_METRIC, dict(type='ForecastMetric'), dict(type='ActionMetric')),
+    ),
 }
-DATASET_META = {'actions': [f'action {n}' for n in range(6)], 'action_verb': [0, 0, 1, 1, 2, 2]}
+DATASET_META = {'actions': ACTIONS, 'action_verb': [0, 0, 1, 1, 2, 2]}
 
 
 @contextmanager
@@ -151,9 +199,17 @@ def run_system(name: str, threads: int = 1, perturbation: float = 0.0) -> dict[s
             'losses': losses,
             'gradient_norms': gradient_norms,
             'parameters': parameters_digest(estimator),
-            'prediction': {field: tensor_digest(value) for field, value in prediction.present().items()},
+            'prediction': {field: tensor_digest(value) for field, value in predicted_fields(prediction).items()},
             'metrics': evaluate(system.metrics, prediction, batch),
         }
+
+
+def predicted_fields(prediction: HandSequence) -> dict[str, Tensor]:
+    """{name: value} of a prediction, and of the futures where it has some."""
+    if prediction.future is None:
+        return prediction.present()
+    futures = {f'future.{field}': value for field, value in prediction.future.present().items()}
+    return {**prediction.present(), **futures}
 
 
 def loss_of(estimator: Estimator, batch: HandSequence, step: int) -> dict[str, Tensor]:

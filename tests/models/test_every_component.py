@@ -18,7 +18,7 @@ B, T = 2, 4
 SIZES = dict(channels=8, num_layers=2, num_heads=2, feedforward_channels=16)
 POINTS = (B, T, 21, 3)
 
-# name: (arguments, shapes of the inputs)
+# name: (arguments, shapes of the inputs; None leaves one out)
 COMPONENTS = {
     'ImageNormalizer': ({}, [(B, T, 3, 8, 8)]),
     'MLP': (dict(in_channels=8, channels=(6, 4)), [(B, 8)]),
@@ -36,6 +36,10 @@ COMPONENTS = {
     'SpatialTransformer': (SIZES, [(B, 8, 4, 4)]),
     'TemporalTransformer': (SIZES, [(B, T, 8)]),
     'WindowedTransformer': (dict(window=3, **SIZES), [(B, T, 8)]),
+    'MotionVAEEncoder': (SIZES, [(B, T, 8)]),
+    'MotionVAEDecoder': (SIZES, [(B, 8), (B, 3, 8), None, (B, T, 8)]),
+    'ObjectAggregator': (SIZES, [(B, T, 8)]),
+    'FeatureNormalizer': (dict(num_features=8), [(B, T, 8)]),
     'HandRegressionHead': (dict(in_channels=8, hidden_channels=(16, 12)), [(B, T, 8)]),
     'DynamicFusionHead': (dict(in_channels=8, hidden_channels=(16, 12), distance_discount=True), [(B, T, 8)]),
     'MotionDiscriminator': (dict(in_channels=8, hidden_channels=16), [(B, T, 8)]),
@@ -63,6 +67,8 @@ COMPONENTS = {
     'PointMSELoss': ({}, [POINTS, POINTS]),
     'MotionLoss': (dict(base=dict(type='MaxMSELoss')), [POINTS, POINTS, POINTS]),
     'SmoothnessLoss': ({}, [POINTS]),
+    'GaussianKLLoss': ({}, [(B, 8), (B, 8)]),
+    'TrajectoryLoss': ({}, [(B, T, 2, 4, 4), (B, T, 2, 4, 4)]),
 }
 
 
@@ -98,11 +104,14 @@ def test_forward_and_backward(name):
     with torch.no_grad():  # the last layers of some branches start at zero
         for p in component.parameters():
             p.add_(0.01 * torch.randn_like(p))
-    inputs = [torch.rand(shape, requires_grad=True) for shape in shapes]
+    inputs = [None if shape is None else torch.rand(shape, requires_grad=True) for shape in shapes]
     outputs = component(inputs) if name == 'BranchFusion' else component(*inputs)
     outputs = [outputs] if torch.is_tensor(outputs) else [x for x in outputs if x is not None]
     sum((x * torch.randn_like(x)).sum() for x in outputs).backward()
-    for label, x in [*component.named_parameters(), *((f'input {i}', x) for i, x in enumerate(inputs))]:
+    for label, x in [
+        *component.named_parameters(),
+        *((f'input {i}', x) for i, x in enumerate(inputs) if x is not None),
+    ]:
         assert x.grad is not None, label
         assert x.grad.isfinite().all(), label
         assert x.grad.abs().max() > 1e-9, label

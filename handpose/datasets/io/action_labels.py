@@ -113,6 +113,24 @@ def make_taxonomy(
     )
 
 
+def join_taxonomies(taxonomies: Sequence[ActionTaxonomy]) -> ActionTaxonomy:
+    """Joins lists of actions: those of the first, then those of the second that the first lacks, and so on.
+
+    Actions of equal names are one action, with the verb and the object that the first list gives it.
+
+    Args:
+        taxonomies: at least one.
+    """
+    triples: dict[str, tuple[str, str, str | None]] = {}
+    for one in taxonomies:
+        for action, verb, place in zip(one.actions, one.action_verb, one.action_object, strict=True):
+            triples.setdefault(action, (action, one.verbs[verb], None if place < 0 else one.objects[place]))
+    verbs = dict.fromkeys(verb for one in taxonomies for verb in one.verbs)
+    objects = dict.fromkeys(thing for one in taxonomies for thing in one.objects)
+    name = ' and '.join(dict.fromkeys(one.name for one in taxonomies))
+    return make_taxonomy(name, list(triples.values()), verbs, objects)
+
+
 def read_taxonomy(path: str | Path) -> ActionTaxonomy:
     """Reads a list of own actions: YAML with `actions`, a list of `{name, verb, object}` in the order of their numbers.
 

@@ -8,7 +8,7 @@ import os
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, ClassVar, NamedTuple
+from typing import Any, ClassVar, NamedTuple, Protocol, runtime_checkable
 
 import numpy as np
 import torch
@@ -35,6 +35,15 @@ from handpose.text import did_you_mean
 
 SUFFIXES = ('.png', '.jpg', '.jpeg')
 Size = tuple[int, int]  # width, height
+
+
+@runtime_checkable
+class KnowsActions(Protocol):
+    """A dataset's class that can say which actions it would have, without opening it."""
+
+    @classmethod
+    def configured_taxonomy(cls, config: Mapping[str, Any]) -> ActionTaxonomy | None:
+        """See `VideoDataset.configured_taxonomy`."""
 
 
 class ActionSegment(NamedTuple):
@@ -251,7 +260,7 @@ class ActionVideos(VideoDataset):
         return decode_image(data, path).shape[1::-1]
 
 
-def configured_taxonomy(dataset: dict[str, Any] | None) -> ActionTaxonomy | None:
+def configured_taxonomy(dataset: Mapping[str, Any] | None) -> ActionTaxonomy | None:
     """The actions that a dataset's config means, without opening the dataset; None where it has no actions.
 
     Raises:
@@ -260,7 +269,7 @@ def configured_taxonomy(dataset: dict[str, Any] | None) -> ActionTaxonomy | None
     if dataset is None:
         return None
     reader = DATASETS.get(dataset['type']) if isinstance(dataset.get('type'), str) else None
-    if not (isinstance(reader, type) and issubclass(reader, VideoDataset)):
+    if not (isinstance(reader, type) and issubclass(reader, KnowsActions)):
         return None
     return reader.configured_taxonomy(dataset)
 

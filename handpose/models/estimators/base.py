@@ -7,7 +7,7 @@ from abc import abstractmethod
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from inspect import getattr_static
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -169,6 +169,17 @@ class Estimator(nn.Module):
 
     def init_weights(self) -> None:
         """Starts components from the pretrained weights that their configs name; by default there are none."""
+
+    def published_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """The config that published weights hold, which needs no file that the weights make unnecessary.
+
+        Args:
+            config: that the estimator was built from.
+
+        Returns:
+            By default the config as it is.
+        """
+        return dict(config)
 
     def _refuse_samples(self, num_samples: int | None) -> None:
         """Raises ValueError where several samples are asked of an estimator that is deterministic."""

@@ -4,6 +4,8 @@ Legend: B clips, S samples, T observed frames, F future frames, D = 147 features
 E text channels.
 """
 
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import torch
@@ -21,9 +23,9 @@ from handpose.models.estimators.forecaster import (
     last_frames,
     two_hands,
 )
-from handpose.models.estimators.ghtt import Names, text_features
 from handpose.models.estimators.ghtt_blocks import PoseCode
 from handpose.models.estimators.joint_clips import check_still_frame
+from handpose.models.estimators.label_text import Names, check_label_text, label_text, read_label_text, with_names
 from handpose.models.estimators.motion_decoding import (
     anchor_hands,
     decode_joints,
@@ -56,6 +58,7 @@ class FlatMotionVAE(Forecaster):
         block: config of `FlatMotionBlock`.
         actions: see `GHTT`.
         objects: see `GHTT`.
+        text_features: see `GHTT`.
         frame_rate: frames per second of the motion it is trained on.
         min_observed: observed frames that a forecast needs, and least that are observed in training.
         max_observed: frames that are observed at most; of longer clips the last ones (paper: 256).
@@ -85,6 +88,7 @@ class FlatMotionVAE(Forecaster):
         block: dict[str, Any],
         actions: Names,
         objects: Names,
+        text_features: str | Path | None = None,
         frame_rate: float = 30.0,
         min_observed: int = 16,
         max_observed: int = 256,
@@ -112,8 +116,9 @@ class FlatMotionVAE(Forecaster):
         self.max_future, self.component_weight, self.object_drop = max_future, component_weight, object_drop
         self.random_start, self.phase_frames, self.joint_weight = random_start, phase_frames, joint_weight
         self.mirror_single_hands, self.std_scale = mirror_single_hands, std_scale
-        self.action_names, action_text = text_features(actions)
-        self.object_names, object_text = text_features(objects)
+        self.text_features = text_features
+        self.action_names, action_text = label_text(actions, text_features)
+        self.object_names, object_text = label_text(objects, text_features)
         self.register_buffer('action_text', action_text)
         self.register_buffer('object_text', object_text)
         sizes = {'text_channels': action_text.shape[1], **block}
@@ -133,8 +138,19 @@ class FlatMotionVAE(Forecaster):
         """See `Estimator.gives`."""
         return Gives(frame=None, classes={'actions': len(self.action_names)})
 
+    def init_weights(self) -> None:
+        """Reads the table of text features of lists of names; see `read_label_text`."""
+        if self.text_features is not None:
+            read_label_text(self.action_text, self.action_names, self.text_features)
+            read_label_text(self.object_text, self.object_names, self.text_features)
+
+    def published_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Estimator.published_config`: names in place of the tables that they came from."""
+        return with_names(config, {'actions': self.action_names, 'objects': self.object_names})
+
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """Losses of a batch of whole actions; see `Estimator.loss`. Outside training the first half is observed."""
+        check_label_text(self.action_text, self.text_features)
         batch, block = fill_masked_values(batch), self.block
         check_still_frame(batch)
         truth, side = batch.require('joints_3d'), batch.require('hand_side')

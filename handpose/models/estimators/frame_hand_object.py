@@ -4,9 +4,9 @@ Legend: N images, B clips, T frames, h w image size, C image feature, H hands, J
 feature, O objects, D = C + 3 H J + E.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import torch
 from torch import Tensor, nn
@@ -19,11 +19,11 @@ from handpose.models.estimators.action_targets import (
 )
 from handpose.models.estimators.base import FRAMES_AT_ONCE, EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
 from handpose.models.estimators.htt_components import FeatureBackbone
+from handpose.models.estimators.label_text import check_label_text, label_text, read_label_text, with_names
 from handpose.models.heads import Pose25D
 from handpose.models.losses.contrastive_action import cosine_logits
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, fill_masked_values
-from handpose.structures.text_features import TextFeatures
 
 
 class FrameHandObjectOutput(NamedTuple):
@@ -114,10 +114,9 @@ class FrameHandObject(VideoEstimator):
         self.pose_head: FramePoseHead = MODELS.build(pose_head)
         self.object_head: nn.Module = MODELS.build(object_head)
         self.loss_function: nn.Module | None = None if loss is None else MODELS.build(loss)
-        self.object_names, self.tau = list(object_names), tau
-        self.text_features_file = text_features
-        table = torch.from_numpy(TextFeatures.compositional(self.object_names).features)
-        self.register_buffer('text_features', table if text_features is None else torch.zeros_like(table))
+        self.tau, self.text_features_file = tau, text_features
+        self.object_names, text = label_text(list(object_names), text_features)
+        self.register_buffer('text_features', text)
 
     @property
     def reads(self) -> Reads:
@@ -145,8 +144,11 @@ class FrameHandObject(VideoEstimator):
         """
         self.backbone.init_weights()
         if self.text_features_file is not None:
-            found = TextFeatures.load(self.text_features_file).select(self.object_names).features
-            self.text_features.copy_(torch.from_numpy(found))
+            read_label_text(self.text_features, self.object_names, self.text_features_file)
+
+    def published_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Estimator.published_config`: weights contain the text features."""
+        return with_names(config, {'object_names': self.object_names})
 
     def forward(self, images: Tensor, intrinsics: Tensor) -> FrameHandObjectOutput:
         """Runs the whole network.
@@ -186,10 +188,7 @@ class FrameHandObject(VideoEstimator):
                 'this FrameHandObject was built without a loss; give its config one, e.g. '
                 'dict(type="FrameHandObjectLoss")'
             )
-        if not self.text_features.any():
-            raise ValueError(
-                f'the text features of {self.text_features_file} are not read yet: call init_weights(), or load weights'
-            )
+        check_label_text(self.text_features, self.text_features_file)
         batch = fill_masked_values(batch)
         images, intrinsics = self._inputs(batch)
         target = action_target(batch, len(self.object_names), None)

@@ -7,7 +7,8 @@ Legend: B clips, S samples, t = 16 frames of a clip of P, n observed clips, m fu
 A actions, O objects, E = 512 text channels.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping
+from pathlib import Path
 from typing import Any
 
 import torch
@@ -17,16 +18,16 @@ from torch.nn import functional as F
 from handpose.models.estimators.base import Gives, TrainingStep
 from handpose.models.estimators.forecaster import TwoHands, last_frames, two_hands
 from handpose.models.estimators.ghtt_blocks import ActionCode, GHTTActionBlock
+from handpose.models.estimators.label_text import Names, check_label_text, label_text, read_label_text, with_names
 from handpose.models.estimators.mid_levels import MidLevelCache, encode_clips
 from handpose.models.estimators.pose_forecaster import PoseForecaster
 from handpose.models.layers.checks import check_option
 from handpose.models.losses.contrastive_action import cosine_logits
 from handpose.registry import MODELS
-from handpose.structures import HandSequence, SequenceError, TextFeatures, fill_masked_values, sample_name
+from handpose.structures import HandSequence, SequenceError, fill_masked_values, sample_name
 
 PATHS = ('P.a', 'P.b')
 RECOGNITIONS = ('cosine', 'l1')
-Names = Sequence[str] | str
 
 
 @MODELS.register_module()
@@ -40,9 +41,11 @@ class GHTT(PoseForecaster):
     Args:
         pose_block: config of `GHTTPoseBlock`.
         action_block: config of `GHTTActionBlock`; its channels are those of P.
-        actions: names of the actions, for which compositional text features are made, or the file of a table of text
-            features (`handpose text-features`).
+        actions: names of the actions, as the dataset numbers them; or the file of a table of text features
+            (`handpose text-features`) that has these names alone, in this order.
         objects: the same of objects.
+        text_features: the file of a table that has the names of lists of actions and objects; `init_weights` reads it
+            when training starts, and weights contain its rows. None means `TextFeatures.compositional`.
         frame_rate: frames per second of the motion it is trained on.
         path: how futures are predicted: 'P.b', by A and P; 'P.a', by P alone.
         skip: along P.a the decoder of P attends to the features of observed frames.
@@ -80,6 +83,7 @@ class GHTT(PoseForecaster):
         action_block: dict[str, Any],
         actions: Names,
         objects: Names,
+        text_features: str | Path | None = None,
         frame_rate: float = 30.0,
         path: str = 'P.b',
         skip: bool = True,
@@ -113,8 +117,9 @@ class GHTT(PoseForecaster):
                 f'action_block has {action_block["channels"]} channels, but the mid-level features of pose_block have '
                 f'{channels}: give both the same number'
             )
-        self.action_names, action_text = text_features(actions)
-        self.object_names, object_text = text_features(objects)
+        self.text_features = text_features
+        self.action_names, action_text = label_text(actions, text_features)
+        self.object_names, object_text = label_text(objects, text_features)
         self.register_buffer('action_text', action_text)
         self.register_buffer('object_text', object_text)
         sizes = {'text_channels': action_text.shape[1], **action_block, 'channels': channels}
@@ -131,7 +136,17 @@ class GHTT(PoseForecaster):
     @property
     def gives(self) -> Gives:
         """See `Estimator.gives`."""
-        return Gives(frame=None, classes={'actions': len(self.action_names), 'objects': len(self.object_names)})
+        return Gives(frame=None, classes={'actions': len(self.action_names)})
+
+    def init_weights(self) -> None:
+        """Reads the table of text features of lists of names; see `read_label_text`."""
+        if self.text_features is not None:
+            read_label_text(self.action_text, self.action_names, self.text_features)
+            read_label_text(self.object_text, self.object_names, self.text_features)
+
+    def published_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Estimator.published_config`: names in place of the tables that they came from."""
+        return with_names(config, {'actions': self.action_names, 'objects': self.object_names})
 
     def train(self, mode: bool = True) -> 'GHTT':
         """Sets the mode, that of block P always to evaluation: it is not trained here.
@@ -146,6 +161,7 @@ class GHTT(PoseForecaster):
 
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """L_A of a batch of whole actions; see `Estimator.loss`."""
+        check_label_text(self.action_text, self.text_features)
         batch, block = fill_masked_values(batch), self.action_block
         truth, truth_valid = batch.require('joints_3d'), batch.require('joints_valid')
         frame_valid = truth_valid.any(-1).any(-1) if batch.frame_valid is None else batch.frame_valid
@@ -375,16 +391,3 @@ class GHTT(PoseForecaster):
             x[:, -1:].expand(-1, count, *x.shape[2:]) for x in self._objects(batch, int(observed.max()))
         )
         return self.action_block.encode(clips, clip_valid, phase, objects, object_valid), ahead
-
-
-def text_features(names: Names) -> tuple[list[str], Tensor]:
-    """Reads what G-HTT and its flattened baseline know of their labels.
-
-    Args:
-        names: of N labels, for which compositional features are made, or the file of a table.
-
-    Returns:
-        The names, and text features (N, E).
-    """
-    table = TextFeatures.load(names) if isinstance(names, str) else TextFeatures.compositional(list(names))
-    return list(table.names), torch.from_numpy(table.features.copy())

@@ -5,6 +5,7 @@ paper; the licence of the published code allows no other use.
 Legend: B clips, S samples, T frames, L steps, F future frames, t frames of a step, G codebooks, D = 147 numbers.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -22,8 +23,8 @@ from handpose.models.estimators.forecaster import (
     last_frames,
     two_hands,
 )
-from handpose.models.estimators.ghtt import Names, text_features
 from handpose.models.estimators.joint_clips import check_still_frame, random_crops, two_hand_clips, whole_steps
+from handpose.models.estimators.label_text import Names, label_text
 from handpose.models.estimators.motion_decoding import anchor_hands, decode_joints, restore_joint_flags
 from handpose.models.estimators.motion_tokenizer import MotionTokenizer
 from handpose.models.necks.code_transformer import CodeTransformer
@@ -76,7 +77,7 @@ class PoseGPT(Forecaster):
     ) -> None:
         super().__init__(test_samples, seed)
         self.tokenizer: MotionTokenizer = MODELS.build({'type': 'MotionTokenizer', **tokenizer})
-        self.action_names = text_features(actions)[0]
+        self.action_names = label_text(actions, None)[0]
         settings = {'type': 'CodeTransformer', 'num_actions': len(self.action_names), **transformer}
         self.transformer: CodeTransformer = MODELS.build(settings)
         quantizer = self.tokenizer.vqvae.quantizer
@@ -97,6 +98,10 @@ class PoseGPT(Forecaster):
         self.temperature, self.top_k, self.join_time = temperature, top_k, join_time
         self.mirror_single_hands = mirror_single_hands
         self.tokenizer.requires_grad_(False).eval()
+
+    def published_config(self, config: Mapping[str, Any]) -> dict[str, Any]:
+        """See `Estimator.published_config`: names in place of the table that they came from."""
+        return {**config, 'actions': list(self.action_names)}
 
     def train(self, mode: bool = True) -> 'PoseGPT':
         """Sets training mode everywhere but in the tokenizer."""

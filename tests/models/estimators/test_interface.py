@@ -36,6 +36,7 @@ def motion_batch():
 HAND = dict(type='ProceduralHand')
 REFINER = {**motion_clips.SIZES, 'loss': motion_clips.LOSS}
 BLOCK = dict(channels=16, num_layers=1, num_heads=2, feedforward_channels=16)
+ACTION_BLOCK = dict(num_layers=1, num_heads=2, feedforward_channels=16)
 TOKENIZER = dict(vqvae=dict(code_channels=8, num_codes=8, **BLOCK))
 # Arguments of the constructors that have no defaults, or whose defaults are large: config, and a batch.
 ARGUMENTS = {
@@ -57,6 +58,11 @@ ARGUMENTS = {
     ),
     'FlatMotionVAE': (
         lambda: dict(block=BLOCK, actions=('stir', 'pour'), objects=('cup', 'jug')),
+        smooth_clips.smooth_batch,
+    ),
+    'GHTTPose': (lambda: dict(pose_block=BLOCK), smooth_clips.smooth_batch),
+    'GHTT': (
+        lambda: dict(pose_block=BLOCK, action_block=ACTION_BLOCK, actions=('stir', 'pour'), objects=('cup', 'jug')),
         smooth_clips.smooth_batch,
     ),
     'LastPose': (dict, smooth_clips.smooth_batch),
