@@ -245,6 +245,7 @@ class ForecastSegments(Sampling):
         max_future: most frames after it; the paper's 96.
         min_future: fewest frames after it.
         frame_step: frames of the track from one position of a sample to the next.
+        segment_step: segments of the track from that of one sample to that of the next; above 1 a test is shorter.
 
     Raises:
         DatasetError: numbers below 1, or `min_future` above `max_future`.
@@ -254,6 +255,7 @@ class ForecastSegments(Sampling):
     max_future: int = 96
     min_future: int = 1
     frame_step: int = 1
+    segment_step: int = 1
 
     def __post_init__(self) -> None:
         _check_counts(self)
@@ -265,7 +267,8 @@ class ForecastSegments(Sampling):
     def starts(self, track: Track) -> Frames:
         """See `Sampling.starts`."""
         first, stop = track.limits
-        segment, needed = self.num_observed * self.frame_step, (self.num_observed + self.min_future - 1)
+        segment = self.num_observed * self.frame_step * self.segment_step
+        needed = self.num_observed + self.min_future - 1
         starts = np.arange(first, max(stop - needed * self.frame_step, first), segment)
         usable = _usable(track)
         kept = []

@@ -15,16 +15,17 @@ from torch import Tensor
 
 import handpose
 from handpose.engine import load_config
-from handpose.models import Estimator
+from handpose.models import Estimator, Forecaster
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence
 
 FOLDER = Path(__file__).parent / 'published'
-# Of each input: the config whose test split it is from, items of that split, and their frames.
+# Of each input: the config and the dataset of it that it is from, items of that dataset, and their frames.
 INPUTS = {
-    'deformer': ('deformer/synthetic', (0, 20), range(10, 14)),
-    'htt': ('htt/synthetic', (3,), range(0, 36, 6)),
-    'pdtm': ('pdtm/synthetic', (5,), range(20, 50)),
+    'deformer': ('deformer/synthetic', 'test_dataset', (0, 20), range(10, 14)),
+    'htt': ('htt/synthetic', 'test_dataset', (3,), range(0, 36, 6)),
+    'pdtm': ('pdtm/synthetic', 'test_dataset', (5,), range(20, 50)),
+    'ghtt': ('ghtt/synthetic_action', 'test_actions', (0, 300), range(40)),
 }
 # Of all weights that ship with the package: their input.
 INPUT_OF = {
@@ -32,18 +33,20 @@ INPUT_OF = {
     'pdtm_dexycb_motion': 'pdtm',
     'htt_synthetic': 'htt',
     'pdtm_synthetic': 'pdtm',
+    'ghtt_synthetic': 'ghtt',
+    'ghtt_pose_dexycb': 'ghtt',
 }
 NOT_STORED = ('extrinsics', 'object_boxes', 'joints_2d', 'joints_2d_valid', 'verb_label') + tuple(
     f'hand_{part}' for part in ('pose', 'shape', 'transl', 'pose_valid')
 )
 DECIMALS = 7
+FUTURE_FRAMES = 40
 
 
 def write_input(name: str, data_root: str) -> None:
     """Stores the input of weights: the fields of clips of the test split, without paths."""
-    config, items, frames = INPUTS[INPUT_OF[name]]
-    loaded = load_config(config, {'data_root': data_root})
-    dataset = DATASETS.build(loaded.test_dataset)
+    config, split, items, frames = INPUTS[INPUT_OF[name]]
+    dataset = DATASETS.build(load_config(config, {'data_root': data_root})[split])
     clips = [dataset[item].select_frames(list(frames)) for item in items]
     fields = {}
     for clip in clips:
@@ -64,13 +67,21 @@ def read_input(name: str) -> HandSequence:
 
 
 def predict(name: str, estimator: Estimator, batch: HandSequence) -> dict[str, Tensor]:
-    """What an estimator predicts for a stored batch: joints (B, T, H, 21, 3) in metres, and scores of HTT."""
+    """What an estimator predicts for a stored batch: joints (B, T, H, 21, 3) in metres, scores, and sampled futures."""
     with torch.no_grad():
         if name.startswith('htt'):  # the stored frames are one clip of the network, not a video that is cut into clips
             output = estimator.eval()(batch.images[:, :, 0], batch.intrinsics[:, :, 0])
             objects, actions = output.object_logits.softmax(-1), output.action_logits.softmax(-1)
             return {'joints_3d': output.joints, 'object_scores': objects, 'action_scores': actions}
-        return {'joints_3d': estimator.eval().predict(batch).require('joints_3d')}
+        prediction = estimator.eval().predict(batch)
+        found = {'joints_3d': prediction.require('joints_3d')}
+        if prediction.action_scores is not None:
+            found['action_scores'] = prediction.action_scores
+        if isinstance(estimator, Forecaster):
+            generator = torch.Generator().manual_seed(0)
+            samples = estimator.forecast(batch, FUTURE_FRAMES, num_samples=2, generator=generator)
+            found['samples'] = samples.require('joints_3d')[:, -1]
+        return found
 
 
 def numbers(prediction: dict[str, Tensor]) -> dict[str, list[float]]:

@@ -32,9 +32,11 @@ class EstimatorNoise:
         changes: {name: value} of `NoiseOptions` that differ from the preset.
         camera_distance: metres, the shortest and the longest, from such a camera to the middle of the clip's hands;
             None refuses clips in the world.
+        probability: share of the clips that have errors; the input of the others is the truth.
 
     Raises:
-        DatasetError: an unknown preset or option, or distances that are not positive and in order.
+        DatasetError: an unknown preset or option, distances that are not positive and in order, or a probability out
+            of 0 to 1.
     """
 
     def __init__(
@@ -42,8 +44,12 @@ class EstimatorNoise:
         preset: str = 'hamer_dexycb',
         changes: Mapping[str, Any] | None = None,
         camera_distance: tuple[float, float] | None = None,
+        probability: float = 1.0,
     ) -> None:
         check_choice('preset', preset, tuple(PRESETS))
+        if not 0 <= probability <= 1:
+            raise DatasetError(f'EstimatorNoise: probability must be from 0 to 1, got {probability!r}')
+        self.probability = probability
         self.options = noise_options(preset, changes)
         if camera_distance is not None and not 0 < camera_distance[0] <= camera_distance[1] < np.inf:
             raise DatasetError(
@@ -74,6 +80,8 @@ class EstimatorNoise:
                 f"EstimatorNoise needs joints in the camera's frame, got frame {sample.frame!r}: errors depend on "
                 f'depth{advice if in_world else ""}'
             )
+        if self.probability < 1 and rng.random() >= self.probability:
+            return _perfect_input(sample)
         target = sample.joints_3d.double().numpy()
         present = present_hands(sample)
         rotmat, offset = np.eye(3), np.zeros(3)
@@ -124,6 +132,18 @@ def present_hands(sample: HandSequence) -> NDArray[np.bool_]:
     assert sample.joints_valid is not None
     present = np.any(sample.joints_valid.numpy(), axis=-1)
     return present if sample.frame_valid is None else present & sample.frame_valid.numpy()[:, None]
+
+
+def _perfect_input(sample: HandSequence) -> HandSequence:
+    """The clip with its true joints as the input."""
+    joints, known = sample.require('joints_3d'), sample.require('joints_valid')
+    valid = known.any(-1)
+    if sample.frame_valid is not None:
+        valid = valid & sample.frame_valid[:, None]
+    there = valid[..., None] & known
+    return sample.replace(
+        input_joints_3d=torch.where(there[..., None], joints, 0), input_valid=valid, input_confidence=there.float()
+    )
 
 
 def noise_options(preset: str = 'hamer_dexycb', changes: Mapping[str, Any] | None = None) -> NoiseOptions:

@@ -134,10 +134,15 @@ class GHTT(PoseForecaster):
         return Gives(frame=None, classes={'actions': len(self.action_names), 'objects': len(self.object_names)})
 
     def train(self, mode: bool = True) -> 'GHTT':
-        """Sets the mode; going into training mode forgets mid-level features that other weights may have given."""
+        """Sets the mode, that of block P always to evaluation: it is not trained here.
+
+        Going into training mode forgets mid-level features that other weights may have given.
+        """
         if mode and not self.training and self._cache is not None:
             self._cache.clear()
-        return super().train(mode)
+        super().train(mode)
+        self.pose_block.eval()
+        return self
 
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """L_A of a batch of whole actions; see `Estimator.loss`."""
