@@ -219,10 +219,10 @@ def action_transition(
 
 
 def other_action(names: Sequence[str], own: int) -> int:
-    """The action that a transition leads to: of those with the most words in common, the next one in the list.
+    """The action that a transition leads to: the next one in the list with the same last word, which is the object.
 
-    So 'place milk' leads to another action with milk. A name that has all words of the other, as 'slowly pour milk' has
-    those of 'pour milk', counts as the same action.
+    If there is none, the next one in the list. A name that has all words of the other, as 'slowly pour milk' has those
+    of 'pour milk', counts as the same action.
 
     Args:
         names: of at least two actions.
@@ -239,7 +239,7 @@ def other_action(names: Sequence[str], own: int) -> int:
     different = [i for i in order if not (words[i] <= words[own] or words[own] <= words[i])]
     if not different:
         raise FigureError(f'a transition needs a second action, and the model knows {", ".join(names) or "none"}')
-    return max(different, key=lambda i: len(words[i] & words[own]))
+    return next((i for i in different if names[i].split()[-1:] == names[own].split()[-1:]), different[0])
 
 
 def accuracies_at_fraction(

@@ -149,6 +149,7 @@ def test_a_transition_to_an_action_that_is_asked_for(root):
 def test_the_other_action_has_the_same_object():
     names = ['grab milk', 'read book', 'pour milk', 'slowly pour milk', 'open milk', 'wave']
     assert names[figures.other_action(names, 2)] == 'open milk' and names[figures.other_action(names, 4)] == 'grab milk'
+    assert names[figures.other_action(names, 3)] == 'open milk'
     assert names[figures.other_action(names, 1)] == 'pour milk'  # none with a book: the next one
     with pytest.raises(figures.FigureError, match='needs a second action, and the model knows pour milk, slowly pour'):
         figures.other_action(['pour milk', 'slowly pour milk'], 0)
