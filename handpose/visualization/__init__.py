@@ -11,8 +11,8 @@ from handpose.visualization.draw import (
     side_by_side,
 )
 from handpose.visualization.figures import confidence_strip, error_by_occlusion_bar, error_per_joint_hand, pck_curve
-from handpose.visualization.future_figures import future_strip, motion_row
-from handpose.visualization.future_video import FutureVideo, write_future_video
+from handpose.visualization.future_figures import future_rows, future_strip, motion_row
+from handpose.visualization.future_video import FutureVideo, write_future_video, write_motion_video
 from handpose.visualization.hand_overlay import draw_hands, draw_predictions
 from handpose.visualization.images import save_contact_sheet, save_image
 from handpose.visualization.overlays import draw_clip, draw_frames
@@ -37,6 +37,7 @@ __all__ = [
     'error_by_occlusion_bar',
     'error_per_joint_hand',
     'error_timeline',
+    'future_rows',
     'future_strip',
     'motion_row',
     'motion_spectrum',
@@ -47,4 +48,5 @@ __all__ = [
     'side_by_side',
     'spectrum_figure',
     'write_future_video',
+    'write_motion_video',
 ]

@@ -3,7 +3,8 @@
 Every function returns an RGB image (h, w, 3) uint8. Plots use Matplotlib, without its global state.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -11,16 +12,13 @@ import numpy as np
 from handpose.structures import HandSequence
 from handpose.visualization.figures import figure_image
 from handpose.visualization.future_scene import (
-    VIEWS,
     FutureScene,
     Plane,
     Points,
     future_scene,
-    joint_positions,
     limits_of,
+    motion_scene,
     skeleton_segments,
-    to_plane,
-    view_plane,
 )
 
 HORIZONS = (0.25, 0.5, 1.0, 2.0)  # seconds
@@ -57,7 +55,36 @@ def future_strip(
     Raises:
         ValueError: no horizon is within the futures, `num_observed` is below 1, or the clips do not fit together.
     """
-    scene = future_scene(observed, future, truth, view)
+    return future_rows(observed, {'': future}, truth, horizons, num_observed, title, view)
+
+
+def future_rows(
+    observed: HandSequence,
+    futures: Mapping[str, HandSequence],
+    truth: HandSequence | None = None,
+    horizons: Sequence[float] = HORIZONS,
+    num_observed: int = 3,
+    title: str = '',
+    view: str = 'auto',
+) -> np.ndarray:
+    """Film strips of different futures of one clip below each other, such as those for two actions; see `future_strip`.
+
+    Args:
+        observed: a clip with joints_3d and timestamps.
+        futures: {title of the row: sampled futures, a batch of S clips}; all have the same frames.
+        truth: what followed, a batch of one clip; it is drawn in the first row.
+        horizons: seconds after the last observed frame; those beyond the futures are left out.
+        num_observed: how many observed frames are shown, evenly spread, the last one among them.
+        title: above all.
+        view: see `handpose.visualization.future_scene.future_scene`.
+
+    Raises:
+        ValueError: no futures, no horizon within them, `num_observed` is below 1, or the clips do not fit together.
+    """
+    if not futures:
+        raise ValueError('future_rows needs at least one row of futures')
+    together = HandSequence.stack([clip for future in futures.values() for clip in future.unstack()])
+    scene = future_scene(observed, together, truth, view)  # one plane and one scale for all rows
     last = float(scene.seconds[-1])
     reached = [horizon for horizon in horizons if 0 < horizon <= last + 0.5 * _period(scene)]
     if not reached or num_observed < 1:
@@ -69,14 +96,19 @@ def future_strip(
     if num_observed == 1:
         shown = np.array([len(scene.observed) - 1])
     limits = scene.limits(_MARGIN, int(shown[0]), scene.frame_at(reached[-1]))
-    figure, panels = _panels(len(shown) + len(reached), limits, scene.plane, title)
-    for axes, t in zip(panels, shown, strict=False):
-        _add_hands(axes, scene.observed[t], scene.hand_side, lw=1.8, alpha=1.0)
-        axes.set_title(f'observed, {scene.observed_seconds[t]:.2f} s'.replace('-', '−'), fontsize=10)
-    for axes, horizon in zip(panels[len(shown) :], reached, strict=True):
-        _add_fan(axes, scene, scene.frame_at(horizon))
-        axes.set_title(f'+{horizon:g} s', fontsize=10, fontweight='bold')
-    _add_legend(figure, scene)
+    figure, rows = _panels(list(futures), len(shown) + len(reached), limits, scene.plane, title)
+    first = 0
+    for number, (panels, future) in enumerate(zip(rows, futures.values(), strict=True)):
+        samples = scene.samples[first : first + len(future.meta)]
+        first += len(samples)
+        row = replace(scene, samples=samples, truth=None if number else scene.truth)
+        for axes, t in zip(panels, shown, strict=False):
+            _add_hands(axes, scene.observed[t], scene.hand_side, lw=1.8, alpha=1.0)
+            axes.set_title(f'observed, {scene.observed_seconds[t]:.2f} s'.replace('-', '−'), fontsize=10)
+        for axes, horizon in zip(panels[len(shown) :], reached, strict=True):
+            _add_fan(axes, row, scene.frame_at(horizon))
+            axes.set_title(f'+{horizon:g} s', fontsize=10, fontweight='bold')
+    _add_legend(figure, scene, len(samples))
     return figure_image(figure)
 
 
@@ -98,25 +130,10 @@ def motion_row(
     Raises:
         ValueError: no motion, another number of labels, fewer than two poses, an unknown view, or no hand to draw.
     """
-    if (
-        not motions.batched
-        or not motions.meta
-        or len(labels) != len(motions.meta)
-        or num_poses < 2
-        or view not in VIEWS
-    ):
-        found = f'{len(motions.meta)} motions' if motions.batched else 'a clip'
-        raise ValueError(
-            f'motion_row needs a batch of motions, a label for each, at least 2 poses and a view among {VIEWS}; got '
-            f'{found}, {len(labels)} labels, num_poses={num_poses} and {view!r}'
-        )
-    positions = joint_positions(motions)
-    if np.isnan(positions).all():
-        raise ValueError('motion_row: no hand is valid in any of the motions')
-    started = positions[:, 0] if np.isfinite(positions[:, 0]).any() else positions
-    plane = view_plane([positions], started, motions.frame, view)
-    points = to_plane(positions, plane)
-    figure, panels = _panels(len(points), limits_of(points, _MARGIN), plane, title)
+    if num_poses < 2:
+        raise ValueError(f'motion_row needs at least 2 poses, got num_poses={num_poses}')
+    points, plane = motion_scene(motions, labels, view)
+    figure, (panels,) = _panels([''], len(points), limits_of(points, _MARGIN), plane, title)
     side = motions.require('hand_side')[0].cpu().numpy()
     for axes, motion, label in zip(panels, points, labels, strict=True):
         given = np.flatnonzero(np.isfinite(motion).any((1, 2, 3)))
@@ -134,24 +151,28 @@ def _period(scene: FutureScene) -> float:
     return float(scene.seconds[0])
 
 
-def _panels(count: int, limits: Points, plane: Plane, title: str) -> tuple[Any, list[Any]]:
-    """A figure with a row of panels of one scale."""
+def _panels(rows: Sequence[str], count: int, limits: Points, plane: Plane, title: str) -> tuple[Any, list[list[Any]]]:
+    """A figure with rows of `count` panels of one scale, each row below its title."""
     from matplotlib.figure import Figure
 
     width, height = limits[:, 1] - limits[:, 0]
     scale = _PANEL / max(width, height)
     wide, tall = max(width * scale, 1.5), max(height * scale, 1.5)
-    figure = Figure(
-        figsize=(count * (wide + 0.18) + 0.8, tall + 1.15 + 0.3 * bool(title)), dpi=110, layout='constrained'
-    )
-    panels = list(figure.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0])
-    for axes in panels:
-        axes.set(aspect='equal', xlim=limits[0], ylim=limits[1][::-1] if plane.inverted else limits[1])
-        axes.set_xlabel(plane.labels[0], fontsize=9)
-        axes.tick_params(labelsize=8)
-        axes.grid(alpha=0.25)
-        axes.set_axisbelow(True)
-    panels[0].set_ylabel(plane.labels[1], fontsize=9)
+    titles = 0.3 * sum(bool(name) for name in (title, *rows))
+    size = (count * (wide + 0.18) + 0.8, len(rows) * (tall + 0.8) + 0.35 + titles)
+    figure = Figure(figsize=size, dpi=110, layout='constrained')
+    panels = []
+    for name, part in zip(rows, figure.subfigures(len(rows), 1, squeeze=False)[:, 0], strict=True):
+        panels.append(list(part.subplots(1, count, sharex=True, sharey=True, squeeze=False)[0]))
+        for axes in panels[-1]:
+            axes.set(aspect='equal', xlim=limits[0], ylim=limits[1][::-1] if plane.inverted else limits[1])
+            axes.set_xlabel(plane.labels[0], fontsize=9)
+            axes.tick_params(labelsize=8)
+            axes.grid(alpha=0.25)
+            axes.set_axisbelow(True)
+        panels[-1][0].set_ylabel(plane.labels[1], fontsize=9)
+        if name:
+            part.suptitle(name, fontsize=10.5)
     if title:
         figure.suptitle(title, fontsize=11)
     return figure, panels
@@ -199,10 +220,10 @@ def _hand_handles(sides: np.ndarray, words: str = '') -> list[Any]:
     return [Line2D([], [], color=HAND_COLORS[side], lw=2.4, label=f'{names[side]}{words}') for side in sides]
 
 
-def _add_legend(figure: Any, scene: FutureScene) -> None:
+def _add_legend(figure: Any, scene: FutureScene, count: int) -> None:
+    """Explains the lines of fans of `count` samples."""
     from matplotlib.lines import Line2D
 
-    count = len(scene.samples)
     handles = _hand_handles(scene.hand_side, f', mean of {count} samples' if count > 1 else '')
     if count > 1:
         handles.append(Line2D([], [], color='0.45', lw=0.9, alpha=0.7, label='samples and paths of the wrists'))

@@ -3,6 +3,7 @@
 Legend: S samples, T frames, H hands, J = 21 joints. Joints that are not given are NaN.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import NamedTuple
 
@@ -128,6 +129,35 @@ def future_scene(
         hand_side=observed.require('hand_side').cpu().numpy(),
         plane=plane,
     )
+
+
+def motion_scene(motions: HandSequence, labels: Sequence[str], view: str = 'auto') -> tuple[Points, Plane]:
+    """Projects several motions onto one plane.
+
+    Args:
+        motions: a batch of N clips with joints_3d.
+        labels: N names of the motions.
+        view: see `future_scene`.
+
+    Returns:
+        Joints (N, T, H, J, 2) in centimetres, NaN where they are not given, and the plane, its origin at the middle of
+        the first frame's hands.
+
+    Raises:
+        ValueError: no motion, another number of labels, an unknown view, or no hand to draw.
+    """
+    if not motions.batched or not motions.meta or len(labels) != len(motions.meta) or view not in VIEWS:
+        found = f'{len(motions.meta)} motions' if motions.batched else 'a clip'
+        raise ValueError(
+            f'expected a batch of motions, a label for each, and a view among {VIEWS}; got {found}, {len(labels)} '
+            f'labels and {view!r}'
+        )
+    positions = joint_positions(motions)
+    if np.isnan(positions).all():
+        raise ValueError('no hand is valid in any of the motions, so there is nothing to draw')
+    started = positions[:, 0] if np.isfinite(positions[:, 0]).any() else positions
+    plane = view_plane([positions], started, motions.frame, view)
+    return to_plane(positions, plane), plane
 
 
 def joint_positions(sequence: HandSequence) -> Points:

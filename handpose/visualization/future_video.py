@@ -1,6 +1,6 @@
-"""Videos of forecasts: the observed frames, then all sampled futures at once."""
+"""Videos of forecasts: the observed frames, then all sampled futures at once; and several motions side by side."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import cv2
@@ -8,12 +8,11 @@ import numpy as np
 
 from handpose.structures import HandSequence
 from handpose.video.writer import VideoWriter
-from handpose.visualization.draw import BACKGROUND, TRUE_COLOR, Color, add_caption, put_label
-from handpose.visualization.future_scene import FutureScene, Points, future_scene, skeleton_segments
+from handpose.visualization.draw import TRUE_COLOR, add_caption, put_label, side_by_side
+from handpose.visualization.future_scene import FutureScene, future_scene, limits_of, motion_scene
+from handpose.visualization.hand_canvas import HandCanvas
 
-HAND_COLORS: tuple[Color, Color] = ((90, 160, 255), (255, 145, 80))  # left, right
-_GRID = (44, 47, 53)
-_SHIFT = 4  # sub-pixel bits that OpenCV gets
+_MARGIN = 0.1
 _HOLD = 0.8  # seconds that the last frame is shown
 
 
@@ -43,17 +42,7 @@ class FutureVideo:
     ) -> None:
         self.scene = future_scene(observed, future, truth, view)
         self.title = title
-        limits = self.scene.limits(0.1)
-        width, height = limits[:, 1] - limits[:, 0]
-        self._scale = size / max(width, height)
-        self._low = limits[:, 0]
-        # Narrow motions get some room, or the captions would be too small to read.
-        self._size = (
-            max(round(width * self._scale), round(0.6 * size)),
-            max(round(height * self._scale), round(0.6 * size)),
-        )
-        self._margin = (np.array(self._size) / self._scale - (width, height)) / 2
-        self._paper = self._grid()
+        self._canvas = HandCanvas(self.scene.limits(_MARGIN), size, self.scene.hand_side, self.scene.plane.inverted)
         self.times = np.concatenate([self.scene.observed_seconds, self.scene.seconds])
 
     def __len__(self) -> int:
@@ -69,9 +58,9 @@ class FutureVideo:
             (h, w, 3) uint8 RGB.
         """
         observed, scene = len(self.scene.observed), self.scene
-        image = self._paper.copy()
+        image = self._canvas.empty()
         if index < observed:
-            self._hands(image, scene.observed[index], 3)
+            self._canvas.draw_hands(image, scene.observed[index], 3)
             caption = f'observed, {self.times[index]:+.2f} s'
         else:
             t = index - observed
@@ -84,50 +73,18 @@ class FutureVideo:
         return add_caption(image, f'{self.title}: {caption}' if self.title else caption)
 
     def _fan(self, image: np.ndarray, scene: FutureScene, t: int) -> None:
+        canvas = self._canvas
         if len(scene.samples) > 1:
             # Each sample is blended in by itself, so that the image is brightest where samples agree.
             strength = float(np.clip(3 / len(scene.samples), 0.18, 0.7))
             for sample in scene.samples:
                 layer = image.copy()
-                self._path(layer, np.concatenate([scene.observed[-1:, :, 0], sample[: t + 1, :, 0]]))
-                self._hands(layer, sample[t], 2)
+                canvas.draw_path(layer, np.concatenate([scene.observed[-1:, :, 0], sample[: t + 1, :, 0]]))
+                canvas.draw_hands(layer, sample[t], 2)
                 cv2.addWeighted(layer, strength, image, 1 - strength, 0, dst=image)
-        self._hands(image, scene.mean[t], 3)
+        canvas.draw_hands(image, scene.mean[t], 3)
         if scene.truth is not None:  # thin and above the mean, so that both can be seen where they agree
-            self._hands(image, scene.truth[t], 1, TRUE_COLOR)
-
-    def _hands(self, image: np.ndarray, hands: Points, width: int, color: Color | None = None) -> None:
-        """Draws hands (H, J, 2)."""
-        for hand, side in zip(hands, self.scene.hand_side, strict=True):
-            for start, end in self._pixels(skeleton_segments(hand)).tolist():
-                cv2.line(image, start, end, color or HAND_COLORS[side], width, cv2.LINE_AA, _SHIFT)
-
-    def _path(self, image: np.ndarray, wrists: Points) -> None:
-        """Draws the paths of the wrists (T, H, 2)."""
-        for h, side in enumerate(self.scene.hand_side):
-            given = wrists[:, h][np.isfinite(wrists[:, h]).all(-1)]
-            cv2.polylines(image, [self._pixels(given)], False, HAND_COLORS[side], 1, cv2.LINE_AA, _SHIFT)
-
-    def _pixels(self, points: Points) -> np.ndarray:
-        """Points (..., 2) in centimetres as OpenCV's fixed-point pixels."""
-        places = (points - self._low + self._margin) * self._scale
-        if not self.scene.plane.inverted:
-            places[..., 1] = self._size[1] - places[..., 1]
-        return np.round(places * (1 << _SHIFT)).astype(np.int32)
-
-    def _grid(self) -> np.ndarray:
-        """The empty image: a grid of 5 cm about the origin."""
-        width, height = self._size
-        image = np.full((height, width, 3), BACKGROUND, np.uint8)
-        spans = np.stack([self._low - self._margin, self._low - self._margin + np.array(self._size) / self._scale])
-        for axis in range(2):
-            first, last = np.ceil(spans[0, axis] / 5), np.floor(spans[1, axis] / 5)
-            for line in np.arange(first, last + 1) * 5:
-                point = np.zeros(2)
-                point[axis] = line
-                place = int(self._pixels(point)[axis]) >> _SHIFT
-                image[(slice(None), place) if axis == 0 else (place,)] = _GRID
-        return image
+            canvas.draw_hands(image, scene.truth[t], 1, TRUE_COLOR)
 
     def frames(self) -> Iterator[np.ndarray]:
         """All frames in order."""
@@ -163,4 +120,49 @@ def write_future_video(
         for frame in video.frames():
             writer.write(frame)
         for _ in range(round(_HOLD / period)):
+            writer.write(frame)
+
+
+def write_motion_video(
+    path: str | Path,
+    motions: HandSequence,
+    labels: Sequence[str],
+    title: str = '',
+    view: str = 'auto',
+    size: int = 300,
+    fps: float = 15.0,
+    repeats: int = 3,
+) -> None:
+    """Writes a video of several motions side by side, in one scale; the video of `motion_row`.
+
+    Args:
+        path: `.mp4`, `.webm` or `.avi`, see `VideoWriter`.
+        motions: a batch of N clips with joints_3d.
+        labels: N captions.
+        title: above the image.
+        view: 'auto', 'front', 'side' or 'principal', see `handpose.visualization.future_scene.future_scene`.
+        size: of the longer side of each panel, pixels.
+        fps: frames per second of the video; half of those of the motion plays it slowly.
+        repeats: how often the motions are played; each time the last frame is held for a moment.
+
+    Raises:
+        ValueError: no motion or no hand to draw, another number of labels, no repeat, or the video cannot be written.
+    """
+    if repeats < 1:
+        raise ValueError(f'repeats must be at least 1, got {repeats}')
+    points, plane = motion_scene(motions, labels, view)
+    side = motions.require('hand_side')[0].cpu().numpy()
+    canvas = HandCanvas(limits_of(points, _MARGIN), size, side, plane.inverted)
+    frames = []
+    for t in range(points.shape[1]):
+        panels = []
+        for motion, label in zip(points, labels, strict=True):
+            image = canvas.empty()
+            canvas.draw_path(image, motion[: t + 1, :, 0])
+            canvas.draw_hands(image, motion[t], 2)
+            panels.append(add_caption(image, label))
+        row = side_by_side(panels)
+        frames.append(add_caption(row, title) if title else row)
+    with VideoWriter(path, fps) as writer:
+        for frame in [*frames, *frames[-1:] * round(_HOLD * fps)] * repeats:
             writer.write(frame)

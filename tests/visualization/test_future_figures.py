@@ -12,7 +12,15 @@ from handpose.hands.joints import BONES
 from handpose.models.estimators.simple_forecasters import LastPose
 from handpose.structures import HandSequence
 from handpose.video import VideoReader
-from handpose.visualization import FutureVideo, accuracy_by_fraction, future_strip, motion_row, write_future_video
+from handpose.visualization import (
+    FutureVideo,
+    accuracy_by_fraction,
+    future_rows,
+    future_strip,
+    motion_row,
+    write_future_video,
+    write_motion_video,
+)
 from handpose.visualization.future_figures import HAND_COLORS, TRUTH_COLOR
 from handpose.visualization.future_scene import future_scene, joint_positions, skeleton_segments
 from handpose.visualization.hook import DrawClipsHook
@@ -86,6 +94,20 @@ def test_a_strip_shows_observed_frames_samples_and_truth():
     assert near(one, HAND_COLORS[1]).sum() > 300
 
 
+def test_rows_of_futures_have_one_scale_and_the_truth_is_in_the_first():
+    observed, future, truth = forecast()
+    far = future.replace(joints_3d=future.joints_3d + torch.tensor([0.3, 0, 0]))
+    rows = future_rows(observed, {'near': future, 'far': far}, truth, horizons=(0.5, 1), num_observed=2, title='t')
+    half = len(rows) // 2
+    assert near(rows[:half], TRUTH_COLOR).sum() > 100 > near(rows[half:-80], TRUTH_COLOR).sum()
+    for color in HAND_COLORS:
+        upper, lower = (near(part, color).sum() for part in (rows[:half], rows[half:]))
+        assert 0.5 < upper / lower < 2
+    assert len(rows) > 1.5 * len(future_strip(observed, future, truth, (0.5, 1), 2))
+    with pytest.raises(ValueError, match='at least one row'):
+        future_rows(observed, {})
+
+
 def test_gaps_are_not_drawn():
     observed, future, _ = forecast()
     both = future_strip(observed, future, num_observed=1, horizons=(1,))
@@ -115,6 +137,16 @@ def test_a_video_plays_observed_frames_and_all_samples(tmp_path):
     assert len(frames) == 36 + 24
     single = FutureVideo(clips[0], HandSequence.stack(clips[1].unstack()[:1]), size=240)
     assert single.draw(35).any()
+
+
+def test_a_video_of_motions_plays_them_side_by_side(tmp_path):
+    motions = HandSequence.stack([clip_of(moving_hands(8, seed=seed)) for seed in (0, 1)])
+    write_motion_video(tmp_path / 'm.avi', motions, ['one', 'two'], 't', size=200, fps=10, repeats=2)
+    assert len(list(VideoReader(tmp_path / 'm.avi'))) == 2 * (8 + 8)
+    for wrong, words in ((dict(labels=['one']), 'a label for each'), (dict(repeats=0), 'repeats must be at least 1')):
+        with pytest.raises(ValueError, match=words):
+            write_motion_video(tmp_path / 'x.avi', motions, **{'labels': ['one', 'two'], **wrong})
+    assert not (tmp_path / 'x.avi').exists()
 
 
 @pytest.mark.parametrize('frames', [15, 5])
@@ -159,7 +191,7 @@ def test_what_does_not_fit_together_is_refused():
     with pytest.raises(ValueError, match=r'horizon from 0 to the 1.20 s .* got \[2\]'):
         future_strip(observed, future, horizons=[2])
     for changes in (dict(labels=['a']), dict(num_poses=1), dict(view='top')):
-        with pytest.raises(ValueError, match='motion_row needs'):
+        with pytest.raises(ValueError, match=r'expected a batch of motions|motion_row needs at least 2 poses'):
             motion_row(future, **{'labels': list('abcdef'), **changes})
     with pytest.raises(ValueError, match='no hand is valid'):
         motion_row(future.replace(joints_valid=future.joints_valid & False), list('abcdef'))

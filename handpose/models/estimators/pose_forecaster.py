@@ -3,6 +3,7 @@
 Legend: B clips, t = 16 frames of a clip, T frames of a track, W windows, F future frames, D = 147 features, C channels.
 """
 
+from collections.abc import Sequence
 from typing import Any, NamedTuple
 
 import torch
@@ -247,6 +248,46 @@ class PoseForecaster(Forecaster, abstract=True):
             clip, end = self.next_clip(end, latent, *memory)
             clips.append(clip)
         return torch.cat(clips, 1), end
+
+    @torch.no_grad()
+    def blend(self, first: HandSequence, second: HandSequence, shares: Sequence[float]) -> HandSequence:
+        """Decodes blends of the mid-level features of two observed clips (paper, section 4.5, "mid-level regularity").
+
+        A motion is decoded from m = (1 - s) m_1 + s m_2 alone, the means of the last t frames of each clip, without the
+        skip connection. Each of them goes on from where the first clip ends, in pose and place, so that they differ by
+        what the mid-level feature says only. Share 0 is the plain decoding of the first clip, share 1 that of the
+        second one's mid-level feature. A block P that was trained without `skip_drop` never learned to decode so.
+
+        Args:
+            first: a clip of at least t observed frames, with the fields that `forecast` reads of a batch.
+            second: another one, with hands of the same sides. Its coordinate frame may be another.
+            shares: s of each blend, from 0 to 1.
+
+        Returns:
+            Batch of len(shares) futures of t frames in the frame of the first clip, whose timestamps go on from it.
+            Joints that one of the clips lacks are not valid.
+
+        Raises:
+            ValueError: batches, clips that are too short or of other hands, or no share or one that is not from 0 to 1.
+        """
+        if not shares or not all(0 <= share <= 1 for share in shares):
+            raise ValueError(f'shares must be numbers from 0 to 1, at least one, got {list(shares)}')
+        if first.batched or second.batched:
+            raise ValueError('blend takes two clips, got a batch: call it with one of its unstack()')
+        batches = [fill_masked_values(HandSequence.stack([clip.replace(future=None)])) for clip in (first, second)]
+        sides = [clip.require('hand_side').tolist() for clip in (first, second)]
+        if sides[0] != sides[1]:
+            raise ValueError(f'blend needs clips of the same hands, got the sides {sides[0]} and {sides[1]}')
+        size = self.pose_block.num_frames
+        (hands, known), (others, known_too) = (self.forecast_inputs(batch, size, None) for batch in batches)
+        seen, other = (
+            self.observe(*last_frames(given.joints, given.valid, batch.frame_valid, size))
+            for given, batch in zip((hands, others), batches, strict=True)
+        )
+        means = seen.code.latent.mean, other.code.latent.mean
+        share = means[0].new_tensor(shares)[:, None]
+        joints, _ = self.next_clip(seen.end.repeat(len(shares)), (1 - share) * means[0] + share * means[1])
+        return self.give_future(batches[0], hands, joints, known & known_too)
 
     def forecast_inputs(self, batch: HandSequence, num_frames: int, num_samples: int | None) -> tuple[TwoHands, Tensor]:
         """Checks a request; gives the hands and which joints (B, 2, J) the future has: those that are observed."""

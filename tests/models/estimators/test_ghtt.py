@@ -266,3 +266,54 @@ def test_bad_labels_and_sizes_are_refused():
         ValueError, match='action_block has 16 channels, but the mid-level features of pose_block have 32'
     ):
         GHTT(dict(SIZES), dict(SIZES, channels=16), ACTIONS, OBJECTS)
+
+
+def plainly_decoded(model, first, second):
+    """The clip after `first` by block P's own parts: from the mean mid-level feature of the end of `second` alone."""
+    block = model.pose_block
+
+    def end(clip):
+        return block.motion(clip.joints_3d[None, -16:], clip.joints_valid[None, -16:])
+
+    code, features = block.encode(end(first)), end(first)
+    _, seen = model.refine_clips(first.joints_3d[None, -16:], features, code)
+    values = block.normalizer.denormalize(block.decode(block.encode(end(second)).latent.mean, code.refined[:, -1]))
+    palms = block.motion.move_palms(values, seen.end.palms, features.origin)
+    return block.motion.to_joints(values, palms, seen.end.thumb_base)[0]
+
+
+@pytest.mark.parametrize('options', [{}, dict(motion_frame='local', residual=True)])
+def test_blends_of_mid_level_features_reach_from_one_clip_to_the_other(options):
+    model = pose_block(**options).eval()
+    first, second = clips(B=2, T=20).unstack()
+    motions = model.blend(first, second, (0, 0.5, 1)).validate()
+    assert motions.joints_3d.shape == (3, 16, 2, 21, 3) and motions.joints_valid.all()
+    torch.testing.assert_close(motions.timestamps[0], (torch.arange(20, 36) / 30).double())
+    with torch.no_grad():
+        for row, other in ((0, first), (2, second)):
+            torch.testing.assert_close(motions.joints_3d[row], plainly_decoded(model, first, other))
+    model.skip = False
+    alone = model.forecast(HandSequence.stack([first]), 16)
+    torch.testing.assert_close(motions.joints_3d[:1], alone.joints_3d)
+    assert not torch.allclose(motions.joints_3d[0], motions.joints_3d[2], atol=1e-4)
+    torch.testing.assert_close(model.blend(first, second, [0.5]).joints_3d, motions.joints_3d[1:2])
+
+
+def test_a_hand_that_one_of_two_blended_clips_lacks_is_not_predicted():
+    model = whole_system().eval()
+    first, second = clips(B=2, T=16).unstack()
+    hidden = second.joints_valid.clone()
+    hidden[:, 0] = False  # the left hand
+    motions = model.blend(first, second.replace(joints_valid=hidden, hand_valid=hidden.any(-1)), (0.0, 1.0))
+    assert not motions.joints_valid[:, :, 0].any() and motions.joints_valid[:, :, 1].all()
+    assert motions.joints_3d.isfinite().all()
+    left, right = clips(B=2, T=16, H=1).unstack()
+    for arguments, words in (
+        ((left, right, (0, 1)), r'the same hands, got the sides \[0\] and \[1\]'),
+        ((first, clips(), (0, 1)), 'takes two clips, got a batch'),
+        ((first, second, ()), 'numbers from 0 to 1, at least one'),
+        ((first, second, (0, 1.5)), r'numbers from 0 to 1, at least one, got \[0, 1.5\]'),
+        ((first, second.select_frames(range(9)), (0, 1)), 'needs at least 16 observed frames, got 9'),
+    ):
+        with pytest.raises(ValueError, match=words):
+            model.blend(*arguments)
