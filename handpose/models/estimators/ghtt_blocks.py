@@ -116,8 +116,8 @@ class GHTTPoseBlock(nn.Module):
         self.head = MLP(channels, [channels, NUM_FEATURES])  # MLP_1, of refined and of predicted frames
         self.correction = None
         if residual:
-            # Corrections begin near zero. Else their loss, small where the input is good, is first reduced by making all
-            # tokens alike, from which nothing can be predicted.
+            # Corrections begin near zero. Else training first makes all tokens alike, which lowers this loss where the
+            # input is good, and nothing can be predicted from such tokens.
             self.correction = MLP(channels, [channels, NUM_FEATURES])
             nn.init.normal_(self.correction[-1].weight, std=1e-3)
             nn.init.zeros_(self.correction[-1].bias)

@@ -199,7 +199,7 @@ def test_mid_level_features_are_kept_for_the_next_epoch():
     assert sum(calls) == 3 * 4  # 70 frames: four clips, and six frames more, which are too few
     again = model.loss(batch, TrainingStep(1))
     assert sum(calls) == 3 * 4
-    assert again['loss_mid'] == pytest.approx(first['loss_mid'].item(), rel=0.2)
+    assert again['loss_mid'].item() == pytest.approx(first['loss_mid'].item(), rel=0.2)
     model.eval()
     model.train()
     model.loss(batch, TrainingStep(1))
