@@ -114,13 +114,14 @@ class GHTTPoseBlock(nn.Module):
         self.encoder = MotionVAEEncoder(*sizes)
         self.decoder = MotionVAEDecoder(*sizes)
         self.head = MLP(channels, [channels, NUM_FEATURES])  # MLP_1, of refined and of predicted frames
-        self.correction = None
+        self.correction: nn.Module | None = None
         if residual:
             # Corrections begin near zero. Else training first makes all tokens alike, which lowers this loss where the
             # input is good, and nothing can be predicted from such tokens.
-            self.correction = MLP(channels, [channels, NUM_FEATURES])
-            nn.init.normal_(self.correction[-1].weight, std=1e-3)
-            nn.init.zeros_(self.correction[-1].bias)
+            last = nn.Linear(channels, NUM_FEATURES)
+            nn.init.normal_(last.weight, std=1e-3)
+            nn.init.zeros_(last.bias)
+            self.correction = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), last)
 
     def encode(self, features: TwoHandFeatures) -> PoseCode:
         """Encodes observed frames.
