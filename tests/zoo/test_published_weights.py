@@ -14,6 +14,7 @@ from handpose.engine import load_config
 from handpose.evaluation import build_metrics, specs_of
 from handpose.evaluation.functional import mpjpe
 from handpose.hands import COMMON_JOINTS
+from handpose.models.estimators.pose_forecaster import PoseForecaster
 from handpose.zoo.fetch import get
 from handpose.zoo.find import find_weights
 from handpose.zoo.index import default_index
@@ -84,7 +85,8 @@ def test_predictions(name):
 
 
 def change_normalization(estimator):
-    estimator.normalizer.mean += 2
+    normalizer = estimator.pose_block.normalizer if isinstance(estimator, PoseForecaster) else estimator.normalizer
+    normalizer.mean += 2
 
 
 def round_statistics(estimator):
