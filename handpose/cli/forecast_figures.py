@@ -235,7 +235,7 @@ def _draw_accuracy(
         'split': settings.get('split'),
         'tracks': tracks,
         'checkpoints': [model.name for model in models],
-        'action_accuracy': {f'{fraction:g}': values for fraction, values in accuracies.items()},
+        'accuracy': {f'{fraction:g}': values for fraction, values in accuracies.items()},
     }
     atomic_write(folder / 'accuracy.json', json.dumps(record, indent=1) + '\n')
     for fraction, values in accuracies.items():

@@ -259,7 +259,7 @@ def accuracies_at_fraction(
         report: is called after each batch.
 
     Returns:
-        `action_accuracy` of each model as `ActionMetric` has it, and the number of tracks that it is of.
+        The accuracy of each model as `ActionMetric` has it, and the number of tracks that it is of.
 
     Raises:
         FigureError: no track has an action label.

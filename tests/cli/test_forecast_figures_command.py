@@ -81,8 +81,8 @@ def test_all_figures_of_the_whole_system(run, tmp_path):
     assert len(list(VideoReader(folder / 'fan_1.webm'))) >= 16 + 21
     record = json.loads((folder / 'accuracy.json').read_text())
     assert record['tracks'] == 2 and record['checkpoints'] == ['GHTT_0.pth', 'GHTT_1.pth']
-    assert list(record['action_accuracy']) == ['0.25', '0.5', '0.75', '1']
-    assert all(len(values) == 2 and set(values) <= {0, 0.5, 1} for values in record['action_accuracy'].values())
+    assert list(record['accuracy']) == ['0.25', '0.5', '0.75', '1']
+    assert all(len(values) == 2 and set(values) <= {0, 0.5, 1} for values in record['accuracy'].values())
     assert len(re.findall('% of 2 test actions', said)) == 4
 
 

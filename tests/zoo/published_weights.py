@@ -34,7 +34,6 @@ INPUT_OF = {
     'htt_synthetic': 'htt',
     'pdtm_synthetic': 'pdtm',
     'ghtt_synthetic': 'ghtt',
-    'ghtt_pose_dexycb': 'ghtt',
 }
 NOT_STORED = ('extrinsics', 'object_boxes', 'joints_2d', 'joints_2d_valid', 'verb_label') + tuple(
     f'hand_{part}' for part in ('pose', 'shape', 'transl', 'pose_valid')

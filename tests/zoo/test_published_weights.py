@@ -120,7 +120,8 @@ def test_joints_are_in_the_common_order(name):
     swapped = list(range(1, 5)) + list(range(17, 21))
     other = joints.clone()
     other[..., swapped, :] = joints[..., swapped[4:] + swapped[:4], :]
-    valid = batch.joints_valid.all(-1)
-
-    errors = [1e3 * mpjpe(j[valid], batch.joints_3d[valid], alignment='procrustes') for j in (joints, other)]
+    known = batch.joints_valid.flatten(0, -2).any(0)  # Assembly101 has no base of the thumb
+    valid = batch.joints_valid[..., known].all(-1)
+    truth = batch.joints_3d[valid][:, known]
+    errors = [1e3 * mpjpe(j[valid][:, known], truth, alignment='procrustes') for j in (joints, other)]
     assert errors[0] < bound < errors[1]

@@ -120,7 +120,9 @@ class FlatMotionBlock(nn.Module):
         queries = self._positions(frame).to(latent.dtype)
         memory, memory_valid = (code.latent.features, code.memory_valid) if self.skip else (None, None)
         future = self.head(self.decoder(latent, queries, frame_valid, memory, memory_valid))
-        return future + coasting_frames(code.refined[:, -1], frame) if self.residual else future
+        if not self.residual:
+            return future
+        return future + coasting_frames(code.refined[:, -1], torch.arange(frame.shape[1], device=frame.device))
 
     def embed_actions(self, text: Tensor) -> Tensor:
         """The embeddings of action labels: (A, E) -> (A, C)."""
