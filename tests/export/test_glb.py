@@ -147,7 +147,7 @@ new GLTFLoader().load('x.glb', gltf => {
 
 @pytest.mark.skipif(not CHROMIUM, reason='needs Chromium')
 @pytest.mark.skipif(
-    not (THREE / 'build').is_dir(), reason='needs HANDPOSE_THREE_JS, the folder of the npm package three'
+    not (THREE / 'examples' / 'jsm').is_dir(), reason='needs HANDPOSE_THREE_JS, the folder of the npm package three'
 )
 def test_a_browser_shows_the_hands_where_the_video_has_them(tmp_path, local_server):
     cv2 = pytest.importorskip('cv2')
