@@ -25,8 +25,8 @@ test_samples = 20
 # Block A learns from true motion, with noise on its mid-level features.
 train_actions = dict(pipeline=[])
 train_dataloader = dict(dataset='$train_actions')
-epochs = 80
-train_cfg = dict(val_interval=20)
+epochs = 50
+train_cfg = dict(val_interval=25)
 val_dataloader = dict(dataset='$val_actions')
 val_evaluator = [dict(type='ActionMetric')]
 test_evaluator = [

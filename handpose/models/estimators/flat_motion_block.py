@@ -31,9 +31,9 @@ class FlatInputs(NamedTuple):
 class FlatMotionBlock(nn.Module):
     """All observed frames and the object to one latent, the action; and from it all future frames at once.
 
-    It is made of the components of `PoseBlock` and `ActionBlock`. With the layers of both in one encoder and one
-    decoder it lacks three linear layers of theirs, 3 C^2 weights; with 3 C / (4 num_layers) more feedforward_channels
-    it is as large as both together.
+    It is made of the components of `GHTTPoseBlock` and `GHTTActionBlock`. With the layers of both in one encoder and
+    one decoder it lacks three linear layers of theirs, 3 C^2 weights; with 3 C / (4 num_layers) more
+    feedforward_channels it is as large as both together.
 
     Args:
         channels: C, of the latent too.
@@ -46,7 +46,7 @@ class FlatMotionBlock(nn.Module):
         skip: the decoder attends to the features of observed frames too.
         motion_frame: see `TwoHandMotion`.
         context: see `GHTTPoseBlock`.
-        residual: see `PoseBlock`.
+        residual: see `GHTTPoseBlock`.
         normalizer_batches: training batches that the mean and deviation of the features are taken from.
     """
 

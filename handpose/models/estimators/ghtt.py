@@ -15,6 +15,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from handpose.models.estimators.action_targets import check_labels
 from handpose.models.estimators.base import Gives, TrainingStep
 from handpose.models.estimators.forecaster import TwoHands, last_frames, two_hands
 from handpose.models.estimators.ghtt_blocks import ActionCode, GHTTActionBlock
@@ -232,13 +233,14 @@ class GHTT(PoseForecaster):
     def _label_objects(self, batch: HandSequence, count: int) -> tuple[Tensor, Tensor]:
         """omega (B, n, E) of clips from the names of labelled objects, and where there are any (B, n)."""
         size = self.pose_block.num_frames
+        check_labels(batch, batch.object_label, len(self.object_names), 'object')
         if batch.object_label is None:
             shape = (len(batch.meta), count)
             return self.object_text.new_zeros(*shape, self.object_text.shape[1]), self.object_text.new_zeros(shape) > 0
         # The label of a clip is that of its first frame; of padding, that of the last frame there is.
         index = (torch.arange(count, device=self.object_text.device) * size).clamp_max(batch.object_label.shape[1] - 1)
         labels = batch.object_label[:, index]
-        return self.object_text[labels.clamp(0, len(self.object_text) - 1)], labels >= 0
+        return self.object_text[labels.clamp_min(0)], labels >= 0
 
     def _aggregated_objects(self, batch: HandSequence) -> tuple[Tensor, Tensor] | None:
         """omega (B, n, E) from the object features of images, and clips that have them; None for batches without."""
@@ -387,7 +389,9 @@ class GHTT(PoseForecaster):
         begun = torch.tensor([int(meta.get('phase', 0)) for meta in batch.meta], device=clips.device)
         ahead = begun + observed
         phase = (ahead[:, None] - count + torch.arange(count, device=clips.device)).clamp_min(0)
-        objects, object_valid = (
-            x[:, -1:].expand(-1, count, *x.shape[2:]) for x in self._objects(batch, int(observed.max()))
-        )
+        objects, object_valid = self._objects(batch, int(observed.max()))
+        # The latest object that is known: a recording is taken to show one.
+        latest = torch.where(object_valid, torch.arange(object_valid.shape[1], device=clips.device), 0).amax(1)
+        objects = objects[torch.arange(len(clips)), latest][:, None].expand(-1, count, -1)
+        object_valid = object_valid.any(1, keepdim=True).expand(-1, count)
         return self.action_block.encode(clips, clip_valid, phase, objects, object_valid), ahead

@@ -12,8 +12,9 @@ from torch import Tensor
 from handpose.models.estimators.base import TrainingStep
 from handpose.models.estimators.forecaster import TwoHands, input_joints, last_frames, two_hands
 from handpose.models.estimators.ghtt_blocks import PoseCode
+from handpose.models.estimators.motion_decoding import joint_distance
 from handpose.models.estimators.pose_forecaster import PoseForecaster
-from handpose.models.layers.two_hand_motion import THUMB_BASE, TwoHandFeatures
+from handpose.models.layers.two_hand_motion import TwoHandFeatures
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, fill_masked_values
 
@@ -116,14 +117,11 @@ class GHTTPose(PoseForecaster):
         return self.trajectory_loss(predicted, true, valid)
 
     def _joint_error(self, future: Tensor, target: TwoHandFeatures, true: TwoHands, origin: Tensor) -> Tensor:
-        """Mean L1 distance of future joints in metres, the palms going on from the true last frame."""
-        motion, last = self.pose_block.motion, self.pose_block.num_frames - 1
-        values = self.pose_block.normalizer.denormalize(future)
-        joints = motion.to_joints(values, motion.move_palms(values, target.palms[:, last], origin))
+        """`joint_distance` of future joints, the palms going on from the true last frame."""
+        block, last = self.pose_block, self.pose_block.num_frames - 1
         valid = true.valid[:, last + 1 :] & target.palm_valid[:, last : last + 1, :, None]
-        valid = valid & (torch.arange(valid.shape[-1], device=valid.device) != THUMB_BASE)
-        error = torch.where(valid[..., None], joints - true.joints[:, last + 1 :], 0).abs().sum(-1)
-        return error.sum() / valid.sum().clamp_min(1)
+        values = block.normalizer.denormalize(future)
+        return joint_distance(block.motion, values, target.palms[:, last], origin, true.joints[:, last + 1 :], valid)
 
     @torch.no_grad()
     def forecast(

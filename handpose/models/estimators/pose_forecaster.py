@@ -22,6 +22,8 @@ from handpose.models.estimators.forecaster import (
     two_hands,
 )
 from handpose.models.estimators.ghtt_blocks import GHTTPoseBlock, PoseCode
+from handpose.models.estimators.joint_clips import check_still_frame
+from handpose.models.estimators.motion_decoding import restore_joint_flags
 from handpose.models.layers.two_hand_motion import PALM_JOINTS, THUMB_BASE, TwoHandFeatures
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, fill_masked_values, overlapping_windows
@@ -96,8 +98,8 @@ class PoseForecaster(Forecaster, abstract=True):
 
     def hands_of(self, batch: HandSequence) -> TwoHands:
         """The input of a batch in two slots."""
-        joints, valid = input_joints(batch)
-        return two_hands(joints, valid, batch.require('hand_side'), self.mirror_single_hands)
+        check_still_frame(batch)
+        return two_hands(*input_joints(batch), batch.require('hand_side'), self.mirror_single_hands)
 
     @torch.no_grad()
     def observed(self, batch: HandSequence) -> HandSequence:
@@ -126,14 +128,17 @@ class PoseForecaster(Forecaster, abstract=True):
         total, count = torch.zeros_like(joints), joints.new_zeros(len(joints), 2)
         for rows, inside in zip(index.split(WINDOWS_AT_ONCE), present.split(WINDOWS_AT_ONCE), strict=True):
             features = self.pose_block.motion(joints[rows], valid[rows] & inside[..., None, None])
-            refined, _ = self.refine_clips(joints[rows], features, self.pose_block.encode(features))
+            shown = valid[rows] & inside[..., None, None]
+            refined, _ = self.refine_clips(joints[rows], shown, features, self.pose_block.encode(features))
             known = features.palm_valid.any(1, keepdim=True) & inside[..., None]  # (W, t, 2)
             weights = known[inside].to(joints.dtype)
             total.index_add_(0, rows[inside], refined[inside].to(joints.dtype) * weights[..., None, None])
             count.index_add_(0, rows[inside], weights)
         return total / count.clamp_min(1)[..., None, None], count > 0
 
-    def refine_clips(self, joints: Tensor, features: TwoHandFeatures, code: PoseCode) -> tuple[Tensor, ObservedClip]:
+    def refine_clips(
+        self, joints: Tensor, valid: Tensor, features: TwoHandFeatures, code: PoseCode
+    ) -> tuple[Tensor, ObservedClip]:
         """The refined joints of clips of t frames.
 
         Palms follow the refined motions from a first pose that fits all observed palms in the least-squares sense, so
@@ -141,6 +146,7 @@ class PoseForecaster(Forecaster, abstract=True):
 
         Args:
             joints: (B, t, 2, J, 3), the input.
+            valid: (B, t, 2, J) bool.
             features: of the input.
             code: of the features.
 
@@ -152,8 +158,8 @@ class PoseForecaster(Forecaster, abstract=True):
         motions = self._motions_from_first(values)
         palms = self._fit_palms(motions, features)
         local = transform_points(joints[..., THUMB_BASE : THUMB_BASE + 1, :], invert_rigid(features.palms))[..., 0, :]
-        seen = features.palm_valid[..., None].to(local.dtype)
-        thumb_base = (local * seen).sum(1) / seen.sum(1).clamp_min(1)
+        seen = (features.palm_valid & valid[..., THUMB_BASE])[..., None]
+        thumb_base = torch.where(seen, local, 0).sum(1) / seen.sum(1).clamp_min(1)
         end = ClipEnd(code.refined[:, -1], palms[:, -1], features.origin, thumb_base)
         return block.motion.to_joints(values, palms, thumb_base), ObservedClip(code, end)
 
@@ -190,7 +196,7 @@ class PoseForecaster(Forecaster, abstract=True):
             valid: (B, t, 2, J).
         """
         features = self.pose_block.motion(joints, valid)
-        return self.refine_clips(joints, features, self.pose_block.encode(features))[1]
+        return self.refine_clips(joints, valid, features, self.pose_block.encode(features))[1]
 
     def next_clip(
         self, end: ClipEnd, latent: Tensor, memory: Tensor | None = None, memory_valid: Tensor | None = None
@@ -305,6 +311,5 @@ class PoseForecaster(Forecaster, abstract=True):
         """The futures (B * S, F, 2, J, 3) of hands that are known (B, 2, J), as `forecast` returns them."""
         count = len(joints) // len(known)
         repeated = TwoHands(*(x.repeat_interleave(count, 0) for x in hands))
-        valid = known.repeat_interleave(count, 0)
-        valid = repeated.restore_hands(valid.transpose(1, 2)).transpose(1, 2)  # (B * S, H, J)
+        valid = restore_joint_flags(repeated, known.repeat_interleave(count, 0))  # (B * S, H, J)
         return future_batch(batch, repeated.restore(joints), valid, self.frame_rate)

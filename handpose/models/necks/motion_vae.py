@@ -64,7 +64,7 @@ class MotionVAEEncoder(nn.Module):
         self.distribution_tokens = nn.Parameter(torch.randn(2, channels) * 0.02)
         self.encoder = PreNormEncoder(channels, num_layers, num_heads, feedforward_channels, dropout, position='none')
         self.log_variance = nn.Linear(channels, channels)
-        # At a deviation of 1, noise hides the small means of an untrained encoder, and decoders learn to ignore both.
+        # At a deviation of 1, noise would hide the small means of an untrained encoder.
         nn.init.constant_(self.log_variance.bias, INITIAL_LOG_VARIANCE)
         self.mean = nn.Linear(channels, channels)
 

@@ -260,6 +260,8 @@ def test_longer_recordings_than_a_covers_are_recognized_in_parts():
 
 
 def test_bad_labels_and_sizes_are_refused():
+    with pytest.raises(SequenceError, match='object label 2, but the network knows 2 objects'):
+        whole_system().loss(actions(object_label=torch.full((3, 70), 2)), TrainingStep())
     with pytest.raises(SequenceError, match='action label 3, but the table of text features has 3 actions'):
         whole_system().loss(actions(action_label=torch.tensor([0, 3, 1])), TrainingStep())
     with pytest.raises(
@@ -276,7 +278,7 @@ def plainly_decoded(model, first, second):
         return block.motion(clip.joints_3d[None, -16:], clip.joints_valid[None, -16:])
 
     code, features = block.encode(end(first)), end(first)
-    _, seen = model.refine_clips(first.joints_3d[None, -16:], features, code)
+    _, seen = model.refine_clips(first.joints_3d[None, -16:], first.joints_valid[None, -16:], features, code)
     values = block.normalizer.denormalize(block.decode(block.encode(end(second)).latent.mean, code.refined[:, -1]))
     palms = block.motion.move_palms(values, seen.end.palms, features.origin)
     return block.motion.to_joints(values, palms, seen.end.thumb_base)[0]
@@ -317,3 +319,15 @@ def test_a_hand_that_one_of_two_blended_clips_lacks_is_not_predicted():
     ):
         with pytest.raises(ValueError, match=words):
             model.blend(*arguments)
+
+
+def test_the_thumb_base_comes_from_the_frames_that_show_it():
+    model, batch = pose_block().eval(), clips(T=16)
+    batch.joints_valid[:, :10, :, 1] = False
+    hidden = batch.replace(joints_3d=torch.where(batch.joints_valid[..., None], batch.joints_3d, 9.0))
+    torch.testing.assert_close(model.predict(hidden).joints_3d, model.predict(batch).joints_3d)
+
+
+def test_joints_relative_to_the_wrist_are_refused():
+    with pytest.raises(SequenceError, match='joints in a frame that stands still'):
+        pose_block().eval().predict(clips(T=16).replace(frame='wrist'))
