@@ -13,7 +13,7 @@ from torch import Tensor
 
 from handpose.datasets import VideoDataset
 from handpose.evaluation import ActionMetric
-from handpose.evaluation.actions import ACTION
+from handpose.evaluation.actions import ACTION, VIDEOS
 from handpose.models.estimators.forecaster import Forecaster
 from handpose.models.estimators.pose_forecaster import PoseForecaster
 from handpose.registry import DATASETS
@@ -282,7 +282,7 @@ def accuracies_at_fraction(
     numbers = [metric.reduce(metric.results) for metric in metrics]
     if not all(ACTION.name in found for found in numbers):
         raise FigureError('no track of the test split has an action label, so there is no accuracy to draw')
-    return [found[ACTION.name] for found in numbers], int(numbers[0]['num_videos'])
+    return [found[ACTION.name] for found in numbers], int(numbers[0][VIDEOS.name])
 
 
 def action_label(clip: HandSequence) -> int:
