@@ -27,5 +27,5 @@ test_evaluator = ['$forecast_errors', '$apd']
 # model=$action_transformer, and published (docs/forecast_metrics.md).
 feature_weights = 'work_dirs/action_transformer.safetensors'
 features = dict(type='TrainedMotionFeatures', weights='$feature_weights')
-fid = dict(type='MotionFID', features='$features', min_seconds=(1, 2))
-with_fid = ['$forecast_errors', '$apd', '$fid']
+motion_fid = dict(type='MotionFID', features='$features', min_seconds=(1, 2))
+with_fid = ['$forecast_errors', '$apd', '$motion_fid']
