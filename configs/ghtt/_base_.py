@@ -26,6 +26,7 @@ pose_block = dict(
     dropout=0.1,
     motion_frame='world',  # or 'local', in the palm's own frame
     context='none',  # or 'orientation', 'pose' of the palms, for cameras that stand still
+    difference_gain=0.0,  # 10 for small networks: how frames differ from the last one is part of the input
     residual=False,  # True: corrections of the input, and differences from the last frame
 )
 pose = dict(

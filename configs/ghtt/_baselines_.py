@@ -79,6 +79,7 @@ flat = dict(
         skip=True,
         motion_frame='world',  # this, context and residual: as those of pose_block
         context='none',
+        difference_gain=0.0,
         residual=False,
     ),
     actions='$actions',

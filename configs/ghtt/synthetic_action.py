@@ -12,7 +12,8 @@ objects = ['milk', 'book', 'lotion', 'cocoa', 'letter', 'spray', 'sponge']
 
 action_block = dict(num_layers=3, num_heads=4, feedforward_channels=256, dropout=0.1)
 # The baselines at the same size: `model=$flat init_from=[] freeze=[]` and so on.
-block = dict(channels=128, num_layers=6, num_heads=4, feedforward_channels=272, motion_frame='local', residual=True)
+block = dict(channels=128, num_layers=6, num_heads=4, feedforward_channels=272, motion_frame='local')
+block.update(difference_gain=10.0, residual=True)
 flat = dict(block='$block', max_observed=128, joint_weight=1e3)
 pose_vqvae = dict(component_weight=0.2, joint_weight=1e3)  # else the codes tell little of the palms' paths
 vqvae = dict(channels=128, num_layers=3, num_heads=4, feedforward_channels=256, code_channels=64, num_codes=128)

@@ -8,19 +8,19 @@ batch_size = 64
 # Two of five training clips have the errors of an estimator, so that P refines these and forecasts true motion well.
 train_pipeline = [dict(type='EstimatorNoise', camera_distance=(0.4, 0.8), probability=0.4)]
 num_workers = 1
-clip_step = 24
+clip_step = 8
 segments = dict(segment_step=5)  # test every fifth segment of an action
 
 sizes = dict(channels=128, num_layers=3, num_heads=4, feedforward_channels=256, dropout=0.0)
 # In the palm's own frame the network need not learn that motion is the same wherever the camera stands.
-pose_block = dict(**sizes, motion_frame='local', residual=True)
+pose_block = dict(**sizes, motion_frame='local', difference_gain=10.0, residual=True)
 pose = dict(joint_weight=3e3)
 model = '$pose'
 actions = objects = []  # block A reads them
 num_actions = 24
 
-epochs = 10
-train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=4)
+epochs = 4
+train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=2)
 val_cfg, test_cfg = dict(), dict()
 val_evaluator = [dict(type='ForecastMetric')]
 test_evaluator = [dict(type='ForecastMetric')]

@@ -8,7 +8,14 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from handpose.models.estimators.ghtt_blocks import CONTEXTS, PoseCode, coasting_frames, frame_inputs
+from handpose.models.estimators.ghtt_blocks import (
+    CONTEXTS,
+    PoseCode,
+    coasting_frames,
+    correction_head,
+    frame_inputs,
+    num_inputs,
+)
 from handpose.models.layers.checks import check_features, check_option
 from handpose.models.layers.feature_normalizer import FeatureNormalizer
 from handpose.models.layers.mlp import MLP
@@ -46,6 +53,7 @@ class FlatMotionBlock(nn.Module):
         skip: the decoder attends to the features of observed frames too.
         motion_frame: see `TwoHandMotion`.
         context: see `GHTTPoseBlock`.
+        difference_gain: see `GHTTPoseBlock`.
         residual: see `GHTTPoseBlock`.
         normalizer_batches: training batches that the mean and deviation of the features are taken from.
     """
@@ -62,21 +70,23 @@ class FlatMotionBlock(nn.Module):
         skip: bool = True,
         motion_frame: str = 'world',
         context: str = 'none',
+        difference_gain: float = 0.0,
         residual: bool = False,
         normalizer_batches: int = 100,
     ) -> None:
         super().__init__()
         check_option('context', context, tuple(CONTEXTS))
         self.channels, self.text_channels, self.max_frames = channels, text_channels, max_frames
-        self.skip, self.context, self.residual = skip, context, residual
+        self.skip, self.context, self.difference_gain = skip, context, difference_gain
         sizes = (channels, num_layers, num_heads, feedforward_channels, dropout)
         self.motion = TwoHandMotion(motion_frame)
         self.normalizer = FeatureNormalizer(NUM_FEATURES, normalizer_batches)
-        self.embedding = nn.Linear(NUM_FEATURES + 5 + CONTEXTS[context], channels)
+        self.embedding = nn.Linear(num_inputs(context, difference_gain), channels)
         self.object_embedding = nn.Identity() if text_channels == channels else nn.Linear(text_channels, channels)
         self.encoder = MotionVAEEncoder(*sizes)
         self.decoder = MotionVAEDecoder(*sizes)
         self.head = MLP(channels, [channels, NUM_FEATURES])  # of observed and of predicted frames
+        self.correction = correction_head(channels) if residual else None
         self.action_embedding = nn.Linear(text_channels, channels)
 
     def encode(self, inputs: FlatInputs) -> PoseCode:
@@ -95,15 +105,16 @@ class FlatMotionBlock(nn.Module):
         check_features('features', features.values, 'B T D', NUM_FEATURES)
         check_features('objects', inputs.objects, 'B E', self.text_channels)
         values = torch.where(features.valid, self.normalizer(features.values), 0)
-        tokens = self.embedding(frame_inputs(features, values, self.context))
+        tokens = self.embedding(frame_inputs(features, values, self.context, self.difference_gain))
         tokens = tokens + self._positions(inputs.frame).to(tokens.dtype)
         thing = self.object_embedding(inputs.objects.to(tokens.dtype))[:, None]
         visible = features.palm_valid.any(-1)
         valid = torch.cat([visible, inputs.object_valid[:, None]], 1)
         latent = self.encoder(torch.cat([tokens, thing], 1), valid)
         latent = latent._replace(features=latent.features[:, :-1])
-        refined = self.head(latent.features)
-        return PoseCode(latent, values + refined if self.residual else refined, visible)
+        if self.correction is None:
+            return PoseCode(latent, self.head(latent.features), visible)
+        return PoseCode(latent, values + self.correction(latent.features), visible)
 
     def decode(self, latent: Tensor, frame: Tensor, code: PoseCode, frame_valid: Tensor | None = None) -> Tensor:
         """Predicts future frames.
@@ -120,7 +131,7 @@ class FlatMotionBlock(nn.Module):
         queries = self._positions(frame).to(latent.dtype)
         memory, memory_valid = (code.latent.features, code.memory_valid) if self.skip else (None, None)
         future = self.head(self.decoder(latent, queries, frame_valid, memory, memory_valid))
-        if not self.residual:
+        if self.correction is None:
             return future
         return future + coasting_frames(code.refined[:, -1], torch.arange(frame.shape[1], device=frame.device))
 

@@ -23,25 +23,40 @@ _MOTIONS = slice(120, 138)  # of the features: palm motions
 FADING = 6.0  # frames after which the motion that future frames are compared with has faded to 1 / e
 
 
-def frame_inputs(features: TwoHandFeatures, values: Tensor, context: str) -> Tensor:
+def frame_inputs(features: TwoHandFeatures, values: Tensor, context: str, difference_gain: float = 0.0) -> Tensor:
     """What a network sees of each frame.
 
     Args:
         features: of B clips of t frames.
         values: (B, t, D), their normalized values, zero where not valid.
         context: one of `CONTEXTS`, see `GHTTPoseBlock`.
+        difference_gain: see `GHTTPoseBlock`.
 
     Returns:
-        (B, t, D + 5 + CONTEXTS[context]): values; a flag for each part of them that is valid, which are both hands'
-        joints, both palm motions and the relative palm pose; and the context.
+        (B, t, `num_inputs(context, difference_gain)`): values; a flag for each part of them that is valid, which are
+        both hands' joints, both palm motions and the relative palm pose; the differences from the last frame; and the
+        context.
     """
     flags = torch.stack([features.valid[..., part].any(-1) for part in _PARTS], -1)
     parts, palms, valid = [values, flags.to(values.dtype)], features.palms, features.palm_valid[..., None]
+    if difference_gain:
+        both = features.valid & features.valid[:, -1:]
+        parts.append(torch.where(both, difference_gain * (values - values[:, -1:]), 0))
     if context != 'none':
         parts.append(torch.where(valid, rotmat_to_rot6d(palms[..., :3, :3]), 0).flatten(2))
     if context == 'pose':
         parts.append(torch.where(valid, palms[..., :3, 3], 0).flatten(2))
     return torch.cat(parts, -1)
+
+
+def num_inputs(context: str, difference_gain: float) -> int:
+    """How many numbers of a frame `frame_inputs` gives.
+
+    Args:
+        context: see `GHTTPoseBlock`.
+        difference_gain: see `GHTTPoseBlock`.
+    """
+    return NUM_FEATURES * (1 + bool(difference_gain)) + len(_PARTS) + CONTEXTS[context]
 
 
 def coasting_frames(last: Tensor, frame: Tensor) -> Tensor:
@@ -57,6 +72,21 @@ def coasting_frames(last: Tensor, frame: Tensor) -> Tensor:
     frames = last[:, None].repeat(1, len(frame), 1)
     frames[..., _MOTIONS] *= torch.exp(-(frame + 1) / FADING).to(last.dtype)[:, None]
     return frames
+
+
+def correction_head(channels: int) -> nn.Module:
+    """The head (.., C) -> (.., D) of residual blocks for observed frames, which are corrections of the input.
+
+    They begin near zero. Else training first makes all tokens alike, which lowers this loss where the input is good,
+    and nothing can be predicted from such tokens.
+
+    Args:
+        channels: C.
+    """
+    last = nn.Linear(channels, NUM_FEATURES)
+    nn.init.normal_(last.weight, std=1e-3)
+    nn.init.zeros_(last.bias)
+    return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), last)
 
 
 class PoseCode(NamedTuple):
@@ -86,6 +116,9 @@ class GHTTPoseBlock(nn.Module):
         motion_frame: see `TwoHandMotion`.
         context: what a frame's token holds beside its 147 features, in the axes of the input: 'none' (the paper),
             'orientation' of both palms, or their 'pose', which assumes that the scene stays where it is.
+        difference_gain: a frame's token also holds how its normalized features differ from those of the last frame,
+            times this; 0 leaves this out (the paper). Within half a second a hand changes little, and without this
+            small networks take far longer to tell the frames of a clip apart.
         residual: predicts the observed frames as corrections of the input, and future frames as
             differences from the last frame; the paper does not say.
         normalizer_batches: training batches that the mean and deviation of the features are taken from.
@@ -101,27 +134,22 @@ class GHTTPoseBlock(nn.Module):
         dropout: float = 0.1,
         motion_frame: str = 'world',
         context: str = 'none',
+        difference_gain: float = 0.0,
         residual: bool = False,
         normalizer_batches: int = 100,
     ) -> None:
         super().__init__()
         check_option('context', context, tuple(CONTEXTS))
-        self.num_frames, self.channels, self.context, self.residual = num_frames, channels, context, residual
+        self.num_frames, self.channels = num_frames, channels
+        self.context, self.difference_gain = context, difference_gain
         sizes = (channels, num_layers, num_heads, feedforward_channels, dropout)
         self.motion = TwoHandMotion(motion_frame)
         self.normalizer = FeatureNormalizer(NUM_FEATURES, normalizer_batches)
-        self.embedding = nn.Linear(NUM_FEATURES + 5 + CONTEXTS[context], channels)
+        self.embedding = nn.Linear(num_inputs(context, difference_gain), channels)
         self.encoder = MotionVAEEncoder(*sizes)
         self.decoder = MotionVAEDecoder(*sizes)
         self.head = MLP(channels, [channels, NUM_FEATURES])  # MLP_1, of refined and of predicted frames
-        self.correction: nn.Module | None = None
-        if residual:
-            # Corrections begin near zero. Else training first makes all tokens alike, which lowers this loss where the
-            # input is good, and nothing can be predicted from such tokens.
-            last = nn.Linear(channels, NUM_FEATURES)
-            nn.init.normal_(last.weight, std=1e-3)
-            nn.init.zeros_(last.bias)
-            self.correction = nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), last)
+        self.correction = correction_head(channels) if residual else None
 
     def encode(self, features: TwoHandFeatures) -> PoseCode:
         """Encodes observed frames.
@@ -139,7 +167,7 @@ class GHTTPoseBlock(nn.Module):
         if features.values.shape[1] != self.num_frames:
             raise ValueError(f'expected clips of {self.num_frames} frames, got {features.values.shape[1]}')
         values = torch.where(features.valid, self.normalizer(features.values), 0)
-        tokens = self.embedding(frame_inputs(features, values, self.context))
+        tokens = self.embedding(frame_inputs(features, values, self.context, self.difference_gain))
         visible = features.palm_valid.any(-1)
         tokens = tokens + self._positions(tokens)
         latent = self.encoder(tokens, visible)
@@ -163,7 +191,7 @@ class GHTTPoseBlock(nn.Module):
         """
         queries = self._positions(latent).expand(len(latent), -1, -1)
         future = self.head(self.decoder(latent, queries, None, memory, memory_valid))
-        if not self.residual:
+        if self.correction is None:
             return future
         return future + coasting_frames(last, torch.arange(self.num_frames, device=last.device))
 
