@@ -17,10 +17,15 @@ from torch.nn import functional as F
 
 from handpose.models.estimators.action_targets import check_labels
 from handpose.models.estimators.base import Gives, TrainingStep
-from handpose.models.estimators.forecaster import TwoHands, last_frames, two_hands
+from handpose.models.estimators.forecaster import TwoHands, input_joints, last_frames, two_hands
 from handpose.models.estimators.ghtt_blocks import ActionCode, GHTTActionBlock
 from handpose.models.estimators.label_text import Names, check_label_text, label_text, read_label_text, with_names
-from handpose.models.estimators.mid_levels import MidLevelCache, encode_clips
+from handpose.models.estimators.mid_levels import (
+    MidLevelCache,
+    encode_clips,
+    encode_input_clips,
+    split_actions,
+)
 from handpose.models.estimators.pose_forecaster import PoseForecaster
 from handpose.models.layers.checks import check_option
 from handpose.models.losses.contrastive_action import cosine_logits
@@ -37,7 +42,8 @@ class GHTT(PoseForecaster):
 
     A config of this training starts P from its weights and keeps it: `init_from=[(file, 'pose_block')]` and
     `freeze=['pose_block']`. Training minimizes L_A = L_mid + 0.1 L_action + 1e-5 L_KL (Eq. 4 to 6) on whole trimmed
-    actions, each divided at random into observed and future clips.
+    actions, each divided at random into observed and future clips. Observed clips are the input's, which may have
+    errors, and future ones the true ones.
 
     Args:
         pose_block: config of `GHTTPoseBlock`.
@@ -172,15 +178,18 @@ class GHTT(PoseForecaster):
         clips, clip_valid = self._mid_levels(hands, frame_valid, batch)
         if self.training:
             block.normalizer.update(clips, clip_valid[..., None].expand_as(clips))
+        observed, usable = self._input_levels(hands, frame_valid, batch, (clips, clip_valid))
         clips = torch.where(clip_valid[..., None], block.normalizer(clips), 0)
-        seen, later = self._split(clip_valid, generator)
+        observed = torch.where(usable[..., None], block.normalizer(observed), 0)
+        random_start = self.random_start if self.training else None
+        seen, later = split_actions(clip_valid, random_start, generator)
         noise = torch.randn(clips.shape, generator=generator, device=clips.device) * self.mid_noise * self.training
         objects, object_valid = self._label_objects(batch, clips.shape[1])
         if self.training:
             shown = torch.rand(len(clips), 1, generator=generator, device=clips.device) >= self.object_drop
             object_valid = object_valid & shown
         phase = torch.arange(clips.shape[1], device=clips.device).expand(clips.shape[:2])
-        code = block.encode(clips + noise, seen, phase, objects, object_valid)
+        code = block.encode(observed + noise, seen & usable, phase, objects, object_valid)
         alpha = code.latent.sample(1.0 if self.training else 0.0, generator)
         predicted = block.decode(alpha, phase, later, code)
         error = torch.where(later[..., None], predicted.float() - clips, 0).abs()
@@ -199,23 +208,14 @@ class GHTT(PoseForecaster):
             return encode_clips(self.pose_block, hands.joints, hands.valid, frame_valid, self.least_clip)
         return self._cache.encode(self.pose_block, hands, frame_valid, batch.meta, self.least_clip)
 
-    def _split(self, clip_valid: Tensor, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-        """Observed and future clips (B, n) of each action: at least one of each where there are two.
-
-        Outside training the first half is observed.
-        """
-        device, count = clip_valid.device, clip_valid.shape[1]
-        numbers = torch.arange(count, device=device)
-        length = torch.where(clip_valid, numbers + 1, 0).amax(1)
-        draws = torch.full((3, len(length)), 0.5, device=device)
-        if self.training:
-            draws = torch.rand(draws.shape, generator=generator, device=device)
-        split = 1 + (draws[0] * (length - 1).clamp_min(1)).long()  # 1 to length - 1
-        split = torch.minimum(split, (length - 1).clamp_min(1))
-        late = (draws[1] < self.random_start) & self.training
-        start = torch.where(late, (draws[2] * split).long(), 0)
-        seen = clip_valid & (numbers >= start[:, None]) & (numbers < split[:, None])
-        return seen, clip_valid & (numbers >= split[:, None])
+    def _input_levels(
+        self, hands: TwoHands, frame_valid: Tensor, batch: HandSequence, true_levels: tuple[Tensor, Tensor]
+    ) -> tuple[Tensor, Tensor]:
+        """The same of the input, which may have errors."""
+        if batch.input_joints_3d is None:
+            return true_levels
+        given = two_hands(*input_joints(batch), batch.require('hand_side'), self.mirror_single_hands)
+        return encode_input_clips(self.pose_block, given, hands, frame_valid, true_levels, self.least_clip)
 
     def _labels(self, batch: HandSequence) -> Tensor:
         """Action labels (B,), -1 where unknown; refuses one outside the table."""

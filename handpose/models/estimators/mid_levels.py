@@ -103,6 +103,64 @@ def encode_clips(
     return result, usable
 
 
+def encode_input_clips(
+    block: GHTTPoseBlock,
+    given: TwoHands,
+    truth: TwoHands,
+    frame_valid: Tensor,
+    true_levels: tuple[Tensor, Tensor],
+    least: float,
+) -> tuple[Tensor, Tensor]:
+    """Encodes what an estimator saw of recordings; nothing is kept, since each epoch draws other errors.
+
+    Args:
+        block: block P.
+        given: the input of B recordings of T frames.
+        truth: the true motion.
+        frame_valid: (B, T) bool.
+        true_levels: mid-level features of `truth` and which clips are valid; of recordings without errors they are
+            taken as they are.
+        least: see `encode_clips`.
+
+    Returns:
+        mu^P (B, n, C) and which clips are valid (B, n), as long as `true_levels`.
+    """
+    levels, usable = true_levels
+    differs = ((given.joints != truth.joints).any(-1) & truth.valid) | (given.valid != truth.valid)
+    rows = (differs.any(-1).any(-1) & frame_valid).any(-1).nonzero()[:, 0]
+    if not len(rows):
+        return levels, usable
+    features, valid = encode_clips(block, given.joints[rows], given.valid[rows], frame_valid[rows], least)
+    count = levels.shape[1]  # clips after the last valid one may be missing
+    return levels.index_copy(0, rows, features[:, :count]), usable.index_copy(0, rows, valid[:, :count])
+
+
+def split_actions(clip_valid: Tensor, random_start: float | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
+    """Divides actions into observed and future clips: at least one of each where there are two.
+
+    Args:
+        clip_valid: (B, n) bool.
+        random_start: share of the actions of which observation begins at a later clip than the action; None draws
+            nothing, and the first half of each is observed.
+        generator: source of the random numbers.
+
+    Returns:
+        Observed clips and future ones, (B, n) bool each.
+    """
+    device, count = clip_valid.device, clip_valid.shape[1]
+    numbers = torch.arange(count, device=device)
+    length = torch.where(clip_valid, numbers + 1, 0).amax(1)
+    draws = torch.full((3, len(length)), 0.5, device=device)
+    if random_start is not None:
+        draws = torch.rand(draws.shape, generator=generator, device=device)
+    split = 1 + (draws[0] * (length - 1).clamp_min(1)).long()  # 1 to length - 1
+    split = torch.minimum(split, (length - 1).clamp_min(1))
+    late = draws[1] < (random_start or 0)
+    start = torch.where(late, (draws[2] * split).long(), 0)
+    seen = clip_valid & (numbers >= start[:, None]) & (numbers < split[:, None])
+    return seen, clip_valid & (numbers >= split[:, None])
+
+
 def _key(meta: Mapping[str, Any], num_frames: int) -> Hashable:
     numbers = meta.get('frame_indices')
     if not numbers or 'sequence' not in meta or 'motion_augmentation' in meta:

@@ -4,7 +4,8 @@ import pytest
 import torch
 
 from handpose.models import GHTT, GHTTPose, TrainingStep
-from handpose.models.estimators.forecaster import last_frames, two_hands
+from handpose.models.estimators.forecaster import input_joints, last_frames, two_hands
+from handpose.models.estimators.mid_levels import encode_clips, encode_input_clips, split_actions
 from handpose.models.layers.two_hand_motion import KEPT_JOINTS
 from handpose.structures import HandSequence, SequenceError
 
@@ -37,7 +38,11 @@ def clips(B=3, T=32, H=2, seed=0, **fields):
 
 def pose_block(**options):
     torch.manual_seed(0)
-    block = {name: options.pop(name) for name in ('motion_frame', 'context', 'residual') if name in options}
+    block = {
+        name: options.pop(name)
+        for name in ('motion_frame', 'context', 'difference_gain', 'residual')
+        if name in options
+    }
     return GHTTPose({**SIZES, **block}, **options)
 
 
@@ -51,7 +56,9 @@ def actions(T=70, **changes):
     return clips(T=T, **labels).replace(**changes)
 
 
-@pytest.mark.parametrize('options', [{}, dict(motion_frame='local', context='pose', residual=True, joint_weight=1.0)])
+@pytest.mark.parametrize(
+    'options', [{}, dict(motion_frame='local', context='pose', difference_gain=10.0, residual=True, joint_weight=1.0)]
+)
 def test_every_parameter_of_p_learns(options):
     model = pose_block(**options)
     losses = model.loss(clips(), TrainingStep(3))
@@ -207,15 +214,39 @@ def test_mid_level_features_are_kept_for_the_next_epoch():
 
 
 def test_observed_and_future_clips_never_overlap():
-    model = whole_system()
     valid = torch.tensor([[True] * 6, [True] * 2 + [False] * 4, [True] + [False] * 5])
     for seed in range(50):
-        seen, later = model._split(valid, torch.Generator().manual_seed(seed))
+        seen, later = split_actions(valid, 0.5, torch.Generator().manual_seed(seed))
         assert not (seen & later).any()
         assert seen.any(1).all()
         assert later[:2].any(1).all()
         assert not later[2].any()
         assert not ((seen | later) & ~valid).any()
+
+
+def test_the_input_is_observed_and_the_truth_predicted():
+    model, batch = whole_system(mid_noise=0.0).train(), actions()
+    truth = batch.require('joints_3d')
+    given = truth.clone()
+    given[1] += 0.02 * torch.randn(given[1].shape, generator=torch.Generator().manual_seed(0))
+    valid = batch.require('joints_valid').any(-1)
+    noisy = batch.replace(input_joints_3d=given, input_valid=valid)
+    levels = encode_clips(model.pose_block, truth, batch.require('joints_valid'), valid.any(-1), 0.5)
+    hands = two_hands(truth, batch.require('joints_valid'), batch.require('hand_side'), True)
+    seen = encode_input_clips(
+        model.pose_block, two_hands(*input_joints(noisy), batch.require('hand_side'), True), hands, valid.any(-1),
+        levels, 0.5,
+    )  # fmt: skip
+    alone = encode_clips(model.pose_block, given, batch.require('joints_valid'), valid.any(-1), 0.5)
+    assert torch.equal(seen[0][0], levels[0][0]) and torch.equal(seen[1], levels[1])
+    assert torch.allclose(seen[0][1], alone[0][1], atol=1e-5) and not torch.allclose(
+        seen[0][1], levels[0][1], atol=1e-2
+    )
+
+    # Predictions of zero: the loss is that of the truth, whatever the input.
+    model.action_block.decode = lambda alpha, phase, later, code: torch.zeros(*phase.shape, alpha.shape[1])
+    expected = model.loss(batch, TrainingStep(1))['loss_mid'].item()
+    assert model.loss(noisy, TrainingStep(1))['loss_mid'].item() == pytest.approx(expected, rel=1e-6)
 
 
 @pytest.mark.parametrize('path', ['P.a', 'P.b'])
