@@ -27,6 +27,7 @@ pose_block = dict(
     motion_frame='world',  # or 'local', in the palm's own frame
     context='none',  # or 'orientation', 'pose' of the palms, for cameras that stand still
     difference_gain=0.0,  # 10 for small networks: how frames differ from the last one is part of the input
+    linear_shortcut=False,  # True for small networks: adds a linear function of the mid-level feature to the future
     residual=False,  # True: corrections of the input, and differences from the last frame
 )
 pose = dict(

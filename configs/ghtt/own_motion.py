@@ -8,7 +8,9 @@ num_workers = 0
 clip_step = 4
 
 sizes = dict(channels=128, num_layers=3, num_heads=4, feedforward_channels=256, dropout=0.1)
-pose_block = dict(**sizes, motion_frame='local', context='pose', difference_gain=10.0, residual=True)
+pose_block = dict(
+    **sizes, motion_frame='local', context='pose', difference_gain=10.0, residual=True, linear_shortcut=True
+)
 pose = dict(joint_weight=1e3)
 model = '$pose'
 actions = objects = []  # block A reads them

@@ -83,10 +83,20 @@ def correction_head(channels: int) -> nn.Module:
     Args:
         channels: C.
     """
-    last = nn.Linear(channels, NUM_FEATURES)
-    nn.init.normal_(last.weight, std=1e-3)
-    nn.init.zeros_(last.bias)
-    return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), last)
+    return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), small_linear(channels, NUM_FEATURES))
+
+
+def small_linear(inputs: int, outputs: int) -> nn.Linear:
+    """A linear layer whose output begins near zero.
+
+    Args:
+        inputs: channels in.
+        outputs: channels out.
+    """
+    layer = nn.Linear(inputs, outputs)
+    nn.init.normal_(layer.weight, std=1e-3)
+    nn.init.zeros_(layer.bias)
+    return layer
 
 
 class PoseCode(NamedTuple):
@@ -121,6 +131,8 @@ class GHTTPoseBlock(nn.Module):
             small networks take far longer to tell the frames of a clip apart.
         residual: predicts the observed frames as corrections of the input, and future frames as
             differences from the last frame; the paper does not say.
+        linear_shortcut: future frames are also a linear function of the mid-level feature, to which the decoder adds
+            what is not linear; the paper has the decoder alone. Small networks learn several times faster with it.
         normalizer_batches: training batches that the mean and deviation of the features are taken from.
     """
 
@@ -136,6 +148,7 @@ class GHTTPoseBlock(nn.Module):
         context: str = 'none',
         difference_gain: float = 0.0,
         residual: bool = False,
+        linear_shortcut: bool = False,
         normalizer_batches: int = 100,
     ) -> None:
         super().__init__()
@@ -150,6 +163,11 @@ class GHTTPoseBlock(nn.Module):
         self.decoder = MotionVAEDecoder(*sizes)
         self.head = MLP(channels, [channels, NUM_FEATURES])  # MLP_1, of refined and of predicted frames
         self.correction = correction_head(channels) if residual else None
+        self.shortcut: nn.Module | None = None
+        if linear_shortcut:
+            self.shortcut = nn.Sequential(
+                small_linear(channels, num_frames * NUM_FEATURES), nn.Unflatten(-1, (num_frames, NUM_FEATURES))
+            )
 
     def encode(self, features: TwoHandFeatures) -> PoseCode:
         """Encodes observed frames.
@@ -191,6 +209,8 @@ class GHTTPoseBlock(nn.Module):
         """
         queries = self._positions(latent).expand(len(latent), -1, -1)
         future = self.head(self.decoder(latent, queries, None, memory, memory_valid))
+        if self.shortcut is not None:
+            future = future + self.shortcut(latent)
         if self.correction is None:
             return future
         return future + coasting_frames(last, torch.arange(self.num_frames, device=last.device))

@@ -40,7 +40,7 @@ def pose_block(**options):
     torch.manual_seed(0)
     block = {
         name: options.pop(name)
-        for name in ('motion_frame', 'context', 'difference_gain', 'residual')
+        for name in ('motion_frame', 'context', 'difference_gain', 'residual', 'linear_shortcut')
         if name in options
     }
     return GHTTPose({**SIZES, **block}, **options)
@@ -57,7 +57,18 @@ def actions(T=70, **changes):
 
 
 @pytest.mark.parametrize(
-    'options', [{}, dict(motion_frame='local', context='pose', difference_gain=10.0, residual=True, joint_weight=1.0)]
+    'options',
+    [
+        {},
+        dict(
+            motion_frame='local',
+            context='pose',
+            difference_gain=10.0,
+            residual=True,
+            linear_shortcut=True,
+            joint_weight=1.0,
+        ),
+    ],
 )
 def test_every_parameter_of_p_learns(options):
     model = pose_block(**options)
