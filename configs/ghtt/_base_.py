@@ -71,6 +71,7 @@ action = dict(
     mid_noise=0.1,
     object_drop=0.1,  # share of the actions whose object is hidden
     random_start=0.5,
+    whole_actions=0.0,  # share of the actions that are observed to their end
     stride=8,
     std_scale='$std_scale',
     test_samples='$test_samples',

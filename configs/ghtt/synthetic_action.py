@@ -10,7 +10,14 @@ actions += ['squeeze lotion', 'slowly squeeze lotion', 'spray spray', 'slowly sp
 actions += ['slowly knead sponge', 'flip sponge', 'slowly flip sponge', 'read book', 'hold letter']
 objects = ['milk', 'book', 'lotion', 'cocoa', 'letter', 'spray', 'sponge']
 
-action_block = dict(num_layers=3, num_heads=4, feedforward_channels=256, dropout=0.1)
+# Futures depend on the action feature alone, so that samples of it differ.
+action_block = dict(num_layers=3, num_heads=4, feedforward_channels=256, dropout=0.1, skip=False)
+action = dict(
+    mid_weight=0.01,  # of a sum over clips and channels
+    whole_actions=0.25,
+    action_loss=dict(distance_weight=0.02),
+    kl_loss=dict(reduction='batch_mean', loss_weight=2e-4),
+)
 # The baselines at the same size: `model=$flat init_from=[] freeze=[]` and so on.
 block = dict(channels=128, num_layers=6, num_heads=4, feedforward_channels=272, motion_frame='local')
 block.update(difference_gain=10.0, residual=True)
@@ -23,11 +30,13 @@ action_transformer = dict(channels=128, feedforward_channels=512)
 model = '$action'
 test_samples = 20
 
-# Block A learns from true motion, with noise on its mid-level features.
-train_actions = dict(pipeline=[])
+# Every other action is observed with the errors of an estimator.
+train_actions = dict(pipeline=[dict(type='EstimatorNoise', camera_distance=(0.4, 0.8), probability=0.5)])
 train_dataloader = dict(dataset='$train_actions')
-epochs = 50
-train_cfg = dict(val_interval=25)
+batch_size = 32
+epochs = 24
+train_cfg = dict(val_interval=12)
+optim_wrapper = dict(optimizer=dict(lr=2e-3))
 val_dataloader = dict(dataset='$val_actions')
 val_evaluator = [dict(type='ActionMetric')]
 test_evaluator = [

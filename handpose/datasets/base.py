@@ -73,7 +73,7 @@ class VideoDataset(Dataset):
             check_choice(option, getattr(self, option), choices)
         self.root = Path(self.data_root)
         self.sampling = self._sampling = build_sampling(self.sampling)
-        self.pipeline = [TRANSFORMS.build(step) if isinstance(step, dict) else step for step in self.pipeline]
+        self.pipeline = [_transform(step) for step in self.pipeline]
         # Shared memory: data loader workers, which hold a copy of the dataset, read the epoch and report what broke.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._left_out: list[str] = []
@@ -225,10 +225,21 @@ class VideoDataset(Dataset):
         raise DatasetError(f'every one of the {len(self)} samples is broken; the log names the first files')
 
     def _transform(self, sample: HandSequence, index: int) -> HandSequence:
-        epoch = 0 if self._sampling.whole_tracks else int(self._epoch)
-        rng = np.random.default_rng([self.seed, epoch, index])
+        rng = np.random.default_rng([self.seed, int(self._epoch), index])
         if self.packed is not None:
             sample = sample.replace(meta={**dict(sample.meta), 'packed': str(self.packed), 'data_root': str(self.root)})
         for transform in self.pipeline:
             sample = transform(sample, rng)
         return sample
+
+
+def _transform(step: Any) -> Any:
+    """Builds a step of a pipeline, unless it is a transform already."""
+    if isinstance(step, dict):
+        return TRANSFORMS.build(step)
+    if not callable(step):
+        raise DatasetError(
+            f'pipeline: expected transforms or dicts such as {{"type": "LoadImages"}}, got {step!r}; on the command '
+            'line, a dict is written as in Python, with its keys in quotes'
+        )
+    return step

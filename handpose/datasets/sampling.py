@@ -63,7 +63,7 @@ class Track:
 class Sampling(ABC):
     """Cuts samples from tracks. A sample is given by its start, a frame of the track."""
 
-    whole_tracks: ClassVar[bool] = False  # samples are tracks: one may lose frames, and draws ignore the epoch
+    whole_tracks: ClassVar[bool] = False  # samples are tracks: one may lose frames
 
     @abstractmethod
     def starts(self, track: Track) -> Frames:

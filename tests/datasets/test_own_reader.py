@@ -71,3 +71,8 @@ def test_it_has_all_that_the_base_gives(reader, root, tmp_path):
             reader(root, **options)
     with pytest.raises(TypeError, match=r"TinyHands has no argument 'frame_rate' \(it takes: data_root, split, samp"):
         DATASETS.build(dict(type='TinyHands', data_root=str(root), frame_rate=30))
+
+
+def test_a_step_of_the_pipeline_that_is_no_transform(reader, root):
+    with pytest.raises(DatasetError, match='expected transforms or dicts'):
+        reader(root, pipeline=["dict(type='LoadImages')"])

@@ -15,6 +15,7 @@ from handpose.models.estimators.ghtt_blocks import (
     correction_head,
     frame_inputs,
     num_inputs,
+    unit_variance,
 )
 from handpose.models.layers.checks import check_features, check_option
 from handpose.models.layers.feature_normalizer import FeatureNormalizer
@@ -107,7 +108,7 @@ class FlatMotionBlock(nn.Module):
         values = torch.where(features.valid, self.normalizer(features.values), 0)
         tokens = self.embedding(frame_inputs(features, values, self.context, self.difference_gain))
         tokens = tokens + self._positions(inputs.frame).to(tokens.dtype)
-        thing = self.object_embedding(inputs.objects.to(tokens.dtype))[:, None]
+        thing = self.object_embedding(unit_variance(inputs.objects).to(tokens.dtype))[:, None]
         visible = features.palm_valid.any(-1)
         valid = torch.cat([visible, inputs.object_valid[:, None]], 1)
         latent = self.encoder(torch.cat([tokens, thing], 1), valid)
@@ -137,7 +138,7 @@ class FlatMotionBlock(nn.Module):
 
     def embed_actions(self, text: Tensor) -> Tensor:
         """The embeddings of action labels: (A, E) -> (A, C)."""
-        return self.action_embedding(text)
+        return self.action_embedding(unit_variance(text))
 
     def _positions(self, frame: Tensor) -> Tensor:
         """Sine codes (B, T, C) of frames (B, T); those beyond the last one get its code."""

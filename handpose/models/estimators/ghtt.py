@@ -69,6 +69,7 @@ class GHTT(PoseForecaster):
             standard deviations; the paper gives no number.
         object_drop: share of the training clips whose object is hidden, so that it need not be given.
         random_start: share of the training clips of which observation begins at a later clip than the action.
+        whole_actions: share of the training actions that are observed to their end, and train recognition alone.
         least_clip: share of a clip's frames that must show a hand.
         cache: keeps the mid-level features of recordings while training.
         stride: see `PoseForecaster`.
@@ -104,6 +105,7 @@ class GHTT(PoseForecaster):
         mid_noise: float = 0.1,
         object_drop: float = 0.1,
         random_start: float = 0.5,
+        whole_actions: float = 0.0,
         least_clip: float = 0.5,
         cache: bool = True,
         stride: int = 8,
@@ -117,7 +119,7 @@ class GHTT(PoseForecaster):
         check_option('recognition', recognition, RECOGNITIONS)
         self.path, self.skip, self.recognition, self.max_observed = path, skip, recognition, max_observed
         self.mid_weight, self.mid_noise, self.object_drop = mid_weight, mid_noise, object_drop
-        self.random_start, self.least_clip = random_start, least_clip
+        self.random_start, self.whole_actions, self.least_clip = random_start, whole_actions, least_clip
         channels = self.pose_block.channels
         if action_block.get('channels', channels) != channels:
             raise ValueError(
@@ -182,7 +184,7 @@ class GHTT(PoseForecaster):
         clips = torch.where(clip_valid[..., None], block.normalizer(clips), 0)
         observed = torch.where(usable[..., None], block.normalizer(observed), 0)
         random_start = self.random_start if self.training else None
-        seen, later = split_actions(clip_valid, random_start, generator)
+        seen, later = split_actions(clip_valid, random_start, self.whole_actions, generator)
         noise = torch.randn(clips.shape, generator=generator, device=clips.device) * self.mid_noise * self.training
         objects, object_valid = self._label_objects(batch, clips.shape[1])
         if self.training:

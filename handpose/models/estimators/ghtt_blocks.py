@@ -86,6 +86,15 @@ def correction_head(channels: int) -> nn.Module:
     return nn.Sequential(nn.Linear(channels, channels), nn.ReLU(), small_linear(channels, NUM_FEATURES))
 
 
+def unit_variance(text: Tensor) -> Tensor:
+    """Text features (..., E) of unit length as numbers of unit variance, like all else in a token.
+
+    Args:
+        text: (..., E).
+    """
+    return text * text.shape[-1] ** 0.5
+
+
 def small_linear(inputs: int, outputs: int) -> nn.Linear:
     """A linear layer whose output begins near zero.
 
@@ -230,8 +239,9 @@ class ActionCode(NamedTuple):
 class GHTTActionBlock(nn.Module):
     """The long-term block A: mid-level features of observed clips to an action feature, and to those of future clips.
 
-    Mid-level features are normalized inside, in and out. Text features that are as wide as the tokens are the tokens of
-    objects, as in the paper; a narrower block maps them by a linear layer.
+    Mid-level features are normalized inside, in and out. Text features have unit length, and are scaled to unit
+    variance. Those that are as wide as the tokens are the tokens of objects, as in the paper; a narrower block maps
+    them by a linear layer.
 
     Args:
         channels: C, that of the mid-level features (paper: 512).
@@ -292,7 +302,7 @@ class GHTTActionBlock(nn.Module):
         """
         check_features('clips', clips, 'B n C', self.channels)
         codes = self._phases(phase).to(clips.dtype)
-        motion, things = clips + codes, self.object_embedding(objects.to(clips.dtype)) + codes
+        motion, things = clips + codes, self.object_embedding(unit_variance(objects).to(clips.dtype)) + codes
         if self.types is not None:
             motion, things = motion + self.types[0], things + self.types[1]
         latent = self.encoder(torch.cat([motion, things], 1), torch.cat([clip_valid, object_valid & clip_valid], 1))
@@ -320,7 +330,7 @@ class GHTTActionBlock(nn.Module):
 
     def embed_actions(self, text: Tensor) -> Tensor:
         """The embeddings a = FC_1(text) of action labels: (A, text_channels) -> (A, C)."""
-        return self.action_embedding(text)
+        return self.action_embedding(unit_variance(text))
 
     def _phases(self, phase: Tensor) -> Tensor:
         """Sine codes (B, n, C) of phases (B, n); those beyond the last one get its code."""

@@ -135,13 +135,17 @@ def encode_input_clips(
     return levels.index_copy(0, rows, features[:, :count]), usable.index_copy(0, rows, valid[:, :count])
 
 
-def split_actions(clip_valid: Tensor, random_start: float | None, generator: torch.Generator) -> tuple[Tensor, Tensor]:
-    """Divides actions into observed and future clips: at least one of each where there are two.
+def split_actions(
+    clip_valid: Tensor, random_start: float | None, whole: float, generator: torch.Generator
+) -> tuple[Tensor, Tensor]:
+    """Divides actions into observed and future clips: at least one of each where there are two, unless all is observed.
 
     Args:
         clip_valid: (B, n) bool.
         random_start: share of the actions of which observation begins at a later clip than the action; None draws
             nothing, and the first half of each is observed.
+        whole: share of the actions that are observed to their end.
+        whole: share of the actions that are observed to their end.
         generator: source of the random numbers.
 
     Returns:
@@ -150,11 +154,15 @@ def split_actions(clip_valid: Tensor, random_start: float | None, generator: tor
     device, count = clip_valid.device, clip_valid.shape[1]
     numbers = torch.arange(count, device=device)
     length = torch.where(clip_valid, numbers + 1, 0).amax(1)
-    draws = torch.full((3, len(length)), 0.5, device=device)
+    draws = torch.full((4, len(length)), 0.5, device=device)
     if random_start is not None:
         draws = torch.rand(draws.shape, generator=generator, device=device)
     split = 1 + (draws[0] * (length - 1).clamp_min(1)).long()  # 1 to length - 1
     split = torch.minimum(split, (length - 1).clamp_min(1))
+    if random_start is not None:
+        split = torch.where(draws[3] < whole, length, split)
+    if random_start is not None:
+        split = torch.where(draws[3] < whole, length, split)
     late = draws[1] < (random_start or 0)
     start = torch.where(late, (draws[2] * split).long(), 0)
     seen = clip_valid & (numbers >= start[:, None]) & (numbers < split[:, None])

@@ -227,12 +227,14 @@ def test_mid_level_features_are_kept_for_the_next_epoch():
 def test_observed_and_future_clips_never_overlap():
     valid = torch.tensor([[True] * 6, [True] * 2 + [False] * 4, [True] + [False] * 5])
     for seed in range(50):
-        seen, later = split_actions(valid, 0.5, torch.Generator().manual_seed(seed))
+        seen, later = split_actions(valid, 0.5, 0.0, torch.Generator().manual_seed(seed))
         assert not (seen & later).any()
         assert seen.any(1).all()
         assert later[:2].any(1).all()
         assert not later[2].any()
         assert not ((seen | later) & ~valid).any()
+        seen, later = split_actions(valid, 0.0, 1.0, torch.Generator().manual_seed(seed))
+        assert torch.equal(seen, valid) and not later.any()
 
 
 def test_the_input_is_observed_and_the_truth_predicted():
