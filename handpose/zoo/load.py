@@ -214,6 +214,8 @@ def _check_kinds(header: dict[str, Any], filename: str | Path) -> None:
 
 
 def _check_normalisation(header: dict[str, Any], state: dict[str, Tensor], filename: str | Path) -> None:
+    if header['image_mean'] is None and header['image_std'] is None:
+        return  # it reads no images: a normalizer is one of something else
     for name in ('mean', 'std'):
         tensor, stated = state.get(f'normalizer.{name}'), header[f'image_{name}']
         stored = None if tensor is None else tensor.flatten().tolist()

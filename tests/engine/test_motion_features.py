@@ -90,3 +90,15 @@ def test_other_files_are_refused(tmp_path):
     torch.save({}, tmp_path / 'checkpoint.pth')
     with pytest.raises(ValueError, match='publish the checkpoint'):
         TrainedMotionFeatures(tmp_path / 'checkpoint.pth')
+
+
+def test_the_network_of_the_library_is_published_and_loaded(tmp_path):
+    config = dict(type='MotionActionTransformer', num_actions=3, channels=16, num_layers=1, feedforward_channels=16)
+    model = MODELS.build(config).eval()
+    (tmp_path / 'real.py').write_text(f'model = {config!r}\n')
+    header = make_header(model, Config.fromfile(tmp_path / 'real.py'), 'CC0')
+    file = publish(model, header, tmp_path / 'real.safetensors')[0]
+    network = FEATURE_NETWORKS.build(dict(type='TrainedMotionFeatures', weights=file))
+    joints = torch.stack([torch.from_numpy(moving_hands(20, seed=seed)) for seed in range(2)])
+    clip = joints, torch.ones(joints.shape[:-1], dtype=torch.bool), torch.ones(2, 20, dtype=torch.bool)
+    assert torch.allclose(network(*clip), model.features(*clip), atol=1e-6)
