@@ -135,7 +135,7 @@ class MVExoNet(Estimator):
     @property
     def reads(self) -> Reads:
         """See `Estimator.reads`."""
-        fields = _CAMERA_FIELDS
+        fields: tuple[str, ...] = _CAMERA_FIELDS
         if self.first_centre == 'input_joints':
             fields = (*fields, 'input_joints_3d', 'input_valid')
         return Reads(

@@ -143,6 +143,8 @@ def test_size_of_the_paper():
         model = MODELS.build(config)
     reductions = (40 + 112 + 320) * 32 + 3 * 32
     assert sum(p.numel() for p in model.parameters()) == 3_595_388 + reductions + 11_939_925 == 15_550_513
+    assert model.encode(torch.empty(8, 3, 256, 256, device='meta')).shape == (8, 32, 32, 32)
+    assert model.volume_network(torch.empty(1, 32, 64, 64, 64, device='meta')).shape == (1, 21, 64, 64, 64)
 
 
 def test_masked_views_have_no_part():
@@ -238,6 +240,7 @@ def test_rounds_take_boxes_and_centres_from_the_round_before(monkeypatch):
 
 def test_a_hand_that_leaves_the_views_keeps_its_boxes(monkeypatch):
     model, batch = build(), multi_view_batch(clips=1, frames=1)
+    batch = batch.replace(boxes=scale_boxes(batch.boxes, 1.4))
     far = batch.joints_3d[0].flatten(0, 1).clone()
     far[0] += 5.0  # what the network says of the left hand is out of all images
     seen = known_joints(model, monkeypatch, far)
@@ -324,7 +327,7 @@ def test_training_draws_depend_on_the_step(monkeypatch):
     truth = batch.joints_3d[..., MCP, :].flatten(0, 2)
     for name, options in {'noisy': {}, 'exact': dict(centre_noise=0.0, max_rotation=0.0)}.items():
         model = build(**options)
-        monkeypatch.setattr(model, 'loss_function', lambda output, target, step: {'loss': output.cubes})
+        monkeypatch.setattr(model.loss_function, 'forward', lambda output, target, step: {'loss': output.cubes})
         cubes[name] = [model.loss(batch, TrainingStep(i))['loss'] for i in (0, 0, 1)]
     first, again, other = cubes['noisy']
     assert torch.equal(first.centres, again.centres) and torch.equal(first.rotmat, again.rotmat)
@@ -339,6 +342,7 @@ def test_hands_without_labels_are_left_out():
     model, batch = build(centre_noise=0.0, max_rotation=0.0).eval(), multi_view_batch()
     batch.hand_valid[0, 0, 0] = False
     batch.joints_valid[0, 1, 1, MCP] = False
+    batch.joints_valid[0, 0, 0] = False
     batch.joints_3d[0, 0, 0] = torch.nan
     batch.boxes[1, 0, 1:, 0] = 0
     losses = model.loss(batch, TrainingStep())
@@ -352,18 +356,18 @@ def test_hands_without_labels_are_left_out():
 
 
 def test_it_learns_where_the_joints_are():
-    """A few steps on two frames: the joints come much nearer than the cube's centre and its mean pose are."""
+    """A few steps on two frames, with a strong cross entropy, which learns faster, and noisy centres."""
     batch = multi_view_batch(clips=1, frames=2, cameras=3, hands=1)
-    model = build(centre_noise=0.01, max_rotation=0.3)
-    optimizer = torch.optim.Adam(model.parameters(), lr=3e-3)
+    model = build(centre_noise=0.01, max_rotation=0.0, loss=dict(type='MVExoNetLoss', volume_weight=0.3))
+    optimizer = torch.optim.Adam(model.parameters(), lr=1e-2)
     history = []
-    for i in range(40):
+    for i in range(36):
         losses = model.train().loss(batch, TrainingStep(i))
         optimizer.zero_grad()
         summed(losses).backward()
         optimizer.step()
         history.append(losses['loss_joints'].item())
-    assert np.mean(history[-5:]) < 0.5 * np.mean(history[:3])
+    assert np.mean(history[-4:]) < 0.5 * np.mean(history[:4])
 
 
 @pytest.mark.parametrize(
