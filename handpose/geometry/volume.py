@@ -5,9 +5,11 @@ is the centre of its cell, as a pixel is of its own: `voxels[..., i, j, k, :]` i
 j-th along y and the k-th along z.
 """
 
+from typing import Any
+
 import torch
 from torch import Tensor
-from torch.autograd.function import FunctionCtx, once_differentiable
+from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from handpose.geometry.rotations import small_matmul
@@ -217,7 +219,7 @@ class _FusedViews(torch.autograd.Function):
 
     @staticmethod
     def forward(
-        ctx: FunctionCtx,
+        ctx: Any,
         features: Tensor,
         voxels: Tensor,
         projections: Tensor,
@@ -236,7 +238,7 @@ class _FusedViews(torch.autograd.Function):
 
     @staticmethod
     @once_differentiable
-    def backward(ctx: FunctionCtx, grad_fused: Tensor) -> tuple[Tensor | None, ...]:
+    def backward(ctx: Any, grad_fused: Tensor) -> tuple[Tensor | None, ...]:
         features, voxels, projections, view_valid, fused, log_normalizer = ctx.saved_tensors
         inputs = [features, voxels, projections]
         needed = [index for index in range(3) if ctx.needs_input_grad[index]]
@@ -246,7 +248,8 @@ class _FusedViews(torch.autograd.Function):
             leaves = [features[:, view : view + 1], voxels, projections[:, view : view + 1]]
             with torch.enable_grad():
                 leaves = [leaf.detach().requires_grad_(i in needed) for i, leaf in enumerate(leaves)]
-                values, seen = _masked_view(*leaves, view_valid[:, view : view + 1], ctx.image_size, 0)
+                maps, points, cameras = leaves
+                values, seen = _masked_view(maps, points, cameras, view_valid[:, view : view + 1], ctx.image_size, 0)
             with torch.no_grad():
                 weights = torch.where(seen, (values - torch.where(seen, log_normalizer, torch.inf)).exp(), 0.0)
                 grad_values = grad_fused * weights * (1 + values - fused)
