@@ -13,7 +13,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from handpose.geometry.volume import cube_voxels, fuse_views
+from handpose.geometry import cube_voxels, fuse_views
 from handpose.hands.sides import is_left
 from handpose.models.estimators.action_targets import valid_frames
 from handpose.models.estimators.base import FRAMES_AT_ONCE, Estimator, Gives, Reads, TrainingStep

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from handpose.geometry.volume import cube_indices
+from handpose.geometry import cube_indices
 from handpose.models.estimators.base import TrainingStep
 from handpose.models.losses.masking import masked_difference, masked_mean
 from handpose.models.losses.volumetric import VolumetricCrossEntropyLoss

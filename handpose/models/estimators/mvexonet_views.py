@@ -15,12 +15,13 @@ from handpose.geometry import (
     crop_affine,
     crop_squares,
     project_points,
+    projection_matrices,
     rotvec_to_rotmat,
     scale_boxes,
     transform_intrinsics,
     transform_points,
+    triangulate,
 )
-from handpose.geometry.triangulation import projection_matrices, triangulate
 from handpose.models.layers.roi_align import roi_align
 
 _NEAREST = 0.01  # metres; a joint that is nearer to the camera's plane, or behind it, has no place in the image

@@ -7,8 +7,7 @@ import pytest
 import torch
 from multi_view import HEIGHT, WIDTH, multi_view_batch, small_config
 
-from handpose.geometry import project_points, scale_boxes, transform_points
-from handpose.geometry.volume import cube_indices
+from handpose.geometry import cube_indices, project_points, scale_boxes, transform_points
 from handpose.models import JointTarget, MVExoNetLoss, MVExoNetOutput, TrainingStep
 from handpose.models.estimators.mvexonet_loss import HandCubes
 from handpose.models.estimators.mvexonet_views import (

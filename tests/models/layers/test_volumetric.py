@@ -6,8 +6,7 @@ import numpy as np
 import pytest
 import torch
 
-from handpose.geometry import rotvec_to_rotmat
-from handpose.geometry.volume import cube_indices, cube_voxels
+from handpose.geometry import cube_indices, cube_voxels, rotvec_to_rotmat
 from handpose.models import VolumetricCrossEntropyLoss, soft_argmax_3d, volumetric_soft_argmax
 
 SIZE, D = 0.3, 6
