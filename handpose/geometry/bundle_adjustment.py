@@ -74,24 +74,25 @@ def adjust_bundle(
         max_evaluations: of all residuals, for each scale; those for the derivatives not counted.
 
     Returns:
-        The adjusted cameras and points.
+        The adjusted cameras and points, on the CPU.
 
     Raises:
         ValueError: shapes that do not fit each other, an unknown loss, a reference that does not exist, or a camera
             that shares too few points with the others.
     """
-    start = _checked(points_2d, intrinsics, extrinsics, points, weights, reference, loss, loss_scale)
-    uv, weights, points, used, valid = start
-    problem = _Problem(uv, intrinsics.double().numpy(), extrinsics.double().numpy(), weights, used, reference)
+    checked = _checked(points_2d, intrinsics, extrinsics, points, weights, reference, loss, loss_scale)
+    uv, weight, start, used, valid = checked
+    extrinsics = extrinsics.double().cpu()
+    problem = _Problem(uv, intrinsics.double().cpu().numpy(), extrinsics.numpy(), weight, used, reference)
     columns = np.flatnonzero(valid)
-    unknowns, converged = _solve(problem, problem.start(points[columns]), loss, loss_scale, max_evaluations)
+    unknowns, converged = _solve(problem, problem.start(start[columns]), loss, loss_scale, max_evaluations)
     cameras, found = problem.unpack(unknowns)
-    cameras, found = _keep_scale(cameras, found, extrinsics.double(), reference)
+    cameras, found = _keep_scale(cameras, found, extrinsics, reference)
     distances = torch.zeros(used.shape, dtype=torch.float64)
     distances[torch.from_numpy(used)] = torch.from_numpy(np.linalg.norm(problem.errors(unknowns), axis=-1))
-    points = torch.zeros(len(valid), 3, dtype=torch.float64)
-    points[columns] = found
-    tensors = (cameras, points, distances, torch.from_numpy(used), torch.from_numpy(valid))
+    adjusted = torch.zeros(len(valid), 3, dtype=torch.float64)
+    adjusted[columns] = found
+    tensors = (cameras, adjusted, distances, torch.from_numpy(used), torch.from_numpy(valid))
     return AdjustedBundle(*tensors, converged=converged)
 
 
@@ -129,8 +130,15 @@ def _checked(
 ) -> tuple[np.ndarray, np.ndarray, np.ndarray, np.ndarray, np.ndarray]:
     """Pixels, weights, starting points, used observations and valid points."""
     views, count = points_2d.shape[:2]
-    shapes = [(points_2d, (views, count, 2)), (intrinsics, (views, 3, 3)), (extrinsics, (views, 4, 4))]
-    shapes += [(points, (count, 3))] * (points is not None) + [(weights, (views, count))] * (weights is not None)
+    shapes: list[tuple[Tensor, tuple[int, ...]]] = [
+        (points_2d, (views, count, 2)),
+        (intrinsics, (views, 3, 3)),
+        (extrinsics, (views, 4, 4)),
+    ]
+    if points is not None:
+        shapes.append((points, (count, 3)))
+    if weights is not None:
+        shapes.append((weights, (views, count)))
     if any(tuple(tensor.shape) != shape for tensor, shape in shapes):
         raise ValueError(
             'adjust_bundle expects points_2d (V, N, 2), intrinsics (V, 3, 3), extrinsics (V, 4, 4), and, where given, '

@@ -116,12 +116,13 @@ def test_cameras_of_a_real_rig_are_inverted_over_the_whole_image():
     cameras = [entry['Camera'] for path in sorted(folder.glob('*.json')) for entry in json.loads(path.read_text())]
     colour = [camera for camera in cameras if camera['DistortionModel'] == 'OpenCV']
     assert len(colour) == 160
-    for camera in colour:
-        k = torch.tensor([[camera['fx'], 0, camera['cx']], [0, camera['fy'], camera['cy']], [0, 0, 1]]).double()
-        coefficients = torch.tensor([camera[n] for n in ('k1', 'k2', 'p1', 'p2', 'k3', 'k4', 'k5', 'k6')]).double()
-        corners = torch.cartesian_prod(torch.linspace(0, 1919, 7), torch.linspace(0, 1079, 5)).double()
-        undistorted = undistort_points(corners, k, 'radial_tangential', coefficients)
-        points = (undistorted - k[:2, 2]) / k[[0, 1], [0, 1]]
-        points = torch.cat([points, torch.ones_like(points[:, :1])], -1).numpy()
-        found = opencv_distort(points, 'radial_tangential', coefficients, k)
-        np.testing.assert_allclose(found, corners, atol=1e-4)
+    names = ('fx', 'fy', 'cx', 'cy'), ('k1', 'k2', 'p1', 'p2', 'k3', 'k4', 'k5', 'k6')
+    lens, coefficients = (torch.tensor([[camera[n] for n in ns] for camera in colour]).double() for ns in names)
+    intrinsics = torch.eye(3).double().repeat(len(colour), 1, 1)
+    intrinsics[:, 0, 0], intrinsics[:, 1, 1], intrinsics[:, 0, 2], intrinsics[:, 1, 2] = lens.T
+    grid = torch.cartesian_prod(torch.linspace(0, 1919, 7), torch.linspace(0, 1079, 5)).double()
+    undistorted = undistort_points(grid.expand(len(colour), -1, -1), intrinsics, 'radial_tangential', coefficients)
+    for k, d, uv in zip(intrinsics, coefficients, undistorted, strict=True):
+        xy = (uv - k[:2, 2]) / k[[0, 1], [0, 1]]
+        points = torch.cat([xy, torch.ones_like(xy[:, :1])], -1).numpy()
+        np.testing.assert_allclose(opencv_distort(points, 'radial_tangential', d, k), grid, atol=1e-4)
