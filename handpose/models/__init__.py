@@ -3,7 +3,7 @@
 import importlib
 import pkgutil
 
-from handpose.models.backbones import PooledResNet, ResNetFPN, ResNetStages
+from handpose.models.backbones import EfficientNet, PooledResNet, ResNetFPN, ResNetStages
 from handpose.models.estimators import (
     GHTT,
     HTT,
@@ -30,11 +30,15 @@ from handpose.models.estimators import (
     HTTLoss,
     HTTOutput,
     InputMotion,
+    JointTarget,
     LastPose,
     MotionActionTransformer,
     MotionFilter,
     MotionRefiner,
     MotionTokenizer,
+    MVExoNet,
+    MVExoNetLoss,
+    MVExoNetOutput,
     OneEuroFilter,
     PoseGPT,
     PoseVQVAE,
@@ -97,6 +101,8 @@ from handpose.models.layers import (
     sine_position_1d,
     sine_position_2d,
     soft_argmax_2d,
+    soft_argmax_3d,
+    volumetric_soft_argmax,
 )
 from handpose.models.losses import (
     AccelerationLoss,
@@ -111,6 +117,7 @@ from handpose.models.losses import (
     SmoothL1KeypointLoss,
     SmoothnessLoss,
     TrajectoryLoss,
+    VolumetricCrossEntropyLoss,
     discriminator_loss,
     generator_adversarial_loss,
 )
@@ -134,6 +141,7 @@ from handpose.models.necks import (
     SpatialTransformer,
     TemporalFeatures,
     TemporalTransformer,
+    V2VNet,
     WindowedTransformer,
 )
 
@@ -163,6 +171,7 @@ __all__ = [
     'DynamicFusionHead',
     'DynamicSpatioTemporalBlock',
     'DynamicTemporalConv',
+    'EfficientNet',
     'EncodedFrames',
     'Estimator',
     'FeatureNormalizer',
@@ -189,9 +198,13 @@ __all__ = [
     'HandShapeLoss',
     'ImageNormalizer',
     'InputMotion',
+    'JointTarget',
     'Joints2DLoss',
     'LastPose',
     'LatentDistribution',
+    'MVExoNet',
+    'MVExoNetLoss',
+    'MVExoNetOutput',
     'MaxMSELoss',
     'MotionActionTransformer',
     'MotionDiscriminator',
@@ -242,8 +255,10 @@ __all__ = [
     'TransformerEncoder',
     'TwoHandFeatures',
     'TwoHandMotion',
+    'V2VNet',
     'VectorQuantizer',
     'VideoEstimator',
+    'VolumetricCrossEntropyLoss',
     'WindowedTransformer',
     'apply_motion',
     'deform_poses',
@@ -263,6 +278,8 @@ __all__ = [
     'sine_position_1d',
     'sine_position_2d',
     'soft_argmax_2d',
+    'soft_argmax_3d',
+    'volumetric_soft_argmax',
 ]
 
 # A module that is exported nowhere registers its components too.

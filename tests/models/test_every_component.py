@@ -33,6 +33,8 @@ COMPONENTS = {
     'ResNetStages': (dict(depth=18, base_channels=4), [(B, 3, 64, 64)]),
     'ResNetFPN': (dict(depth=18, out_channels=8, base_channels=4), [(B, 3, 64, 64)]),
     'PooledResNet': (dict(depth=18, base_channels=4), [(B, 3, 64, 64)]),
+    'EfficientNet': (dict(variant=(0.25, 0.4), strides=(2, 8)), [(B, 3, 64, 64)]),
+    'V2VNet': (dict(in_channels=3, out_channels=2, channels=(4, 6), stem_channels=4), [(B, 3, 4, 6, 8)]),
     'SpatialTransformer': (SIZES, [(B, 8, 4, 4)]),
     'TemporalTransformer': (SIZES, [(B, T, 8)]),
     'WindowedTransformer': (dict(window=3, **SIZES), [(B, T, 8)]),

@@ -1,6 +1,7 @@
 """Image backbones: pixels to features."""
 
+from handpose.models.backbones.efficientnet import EfficientNet
 from handpose.models.backbones.resnet import PooledResNet, ResNetStages
 from handpose.models.backbones.resnet_fpn import ResNetFPN
 
-__all__ = ['PooledResNet', 'ResNetFPN', 'ResNetStages']
+__all__ = ['EfficientNet', 'PooledResNet', 'ResNetFPN', 'ResNetStages']

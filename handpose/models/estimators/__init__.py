@@ -32,6 +32,8 @@ from handpose.models.estimators.motion_filters import (
 )
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.models.estimators.motion_tokenizer import MotionTokenizer
+from handpose.models.estimators.mvexonet import MVExoNet
+from handpose.models.estimators.mvexonet_loss import JointTarget, MVExoNetLoss, MVExoNetOutput
 from handpose.models.estimators.pdtm import PDTM
 from handpose.models.estimators.pose_vqvae import PoseVQVAE
 from handpose.models.estimators.posegpt import PoseGPT
@@ -66,7 +68,11 @@ __all__ = [
     'HTTLoss',
     'HTTOutput',
     'InputMotion',
+    'JointTarget',
     'LastPose',
+    'MVExoNet',
+    'MVExoNetLoss',
+    'MVExoNetOutput',
     'MotionActionTransformer',
     'MotionFilter',
     'MotionRefiner',

@@ -24,6 +24,7 @@ from handpose.models.layers.soft_argmax import soft_argmax_2d
 from handpose.models.layers.transformer import MultiHeadAttention, QueryDecoder, TransformerEncoder
 from handpose.models.layers.two_hand_motion import TwoHandFeatures, TwoHandMotion
 from handpose.models.layers.vector_quantizer import QuantizedFeatures, VectorQuantizer
+from handpose.models.layers.volumetric import soft_argmax_3d, volumetric_soft_argmax
 
 __all__ = [
     'MLP',
@@ -57,4 +58,6 @@ __all__ = [
     'sine_position_1d',
     'sine_position_2d',
     'soft_argmax_2d',
+    'soft_argmax_3d',
+    'volumetric_soft_argmax',
 ]

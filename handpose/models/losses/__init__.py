@@ -15,6 +15,7 @@ from handpose.models.losses.motion import MotionLoss
 from handpose.models.losses.point_mse import PointMSELoss
 from handpose.models.losses.smoothness import SmoothnessLoss
 from handpose.models.losses.trajectory import TrajectoryLoss
+from handpose.models.losses.volumetric import VolumetricCrossEntropyLoss
 
 __all__ = [
     'AccelerationLoss',
@@ -29,6 +30,7 @@ __all__ = [
     'SmoothL1KeypointLoss',
     'SmoothnessLoss',
     'TrajectoryLoss',
+    'VolumetricCrossEntropyLoss',
     'discriminator_loss',
     'generator_adversarial_loss',
 ]

@@ -11,6 +11,7 @@ from handpose.models.necks.motion_vqvae import MotionVQVAE, ReconstructedMotion
 from handpose.models.necks.object_aggregator import ObjectAggregator
 from handpose.models.necks.spatial_transformer import SpatialFeatures, SpatialTransformer
 from handpose.models.necks.temporal_transformer import TemporalFeatures, TemporalTransformer
+from handpose.models.necks.v2v import V2VNet
 from handpose.models.necks.windowed_transformer import WindowedTransformer
 
 __all__ = [
@@ -33,5 +34,6 @@ __all__ = [
     'SpatialTransformer',
     'TemporalFeatures',
     'TemporalTransformer',
+    'V2VNet',
     'WindowedTransformer',
 ]

@@ -2,6 +2,7 @@
 
 import action_clips
 import motion_clips
+import multi_view
 import pytest
 import smooth_clips
 import torch
@@ -65,6 +66,7 @@ ARGUMENTS = {
         lambda: dict(pose_block=BLOCK, action_block=ACTION_BLOCK, actions=('stir', 'pour'), objects=('cup', 'jug')),
         smooth_clips.smooth_batch,
     ),
+    'MVExoNet': (multi_view.small_config, multi_view.multi_view_batch),
     'LastPose': (dict, smooth_clips.smooth_batch),
     'ConstantVelocity': (dict, smooth_clips.smooth_batch),
     'DampedVelocity': (dict, smooth_clips.smooth_batch),

@@ -2,6 +2,7 @@
 
 import action_clips
 import motion_clips
+import multi_view
 import pytest
 import test_deformer
 import torch
@@ -36,6 +37,10 @@ def smoothnet():
     return model, refiner('DSTformer')[1]
 
 
+def mvexonet():
+    return MODELS.build(multi_view.small_config()), multi_view.multi_view_batch(frames=5, cameras=3)
+
+
 CASES = {
     'Deformer': deformer,
     'Deformer with fusion by occlusion': lambda: deformer(**{'model.head.mode': 'occlusion'}),
@@ -45,6 +50,7 @@ CASES = {
     'PDTM': lambda: refiner('PDTM'),
     'DSTformer': lambda: refiner('DSTformer'),
     'SmoothNet': smoothnet,
+    'MVExoNet': mvexonet,
 }
 
 
