@@ -285,7 +285,7 @@ BAD_FILES = {
     'another text': ('c.txt', 'hello world', r"expected handpose's own JSON, Assembly.*found 'hello world'"),
     'another object': ('c.json', '{"fx": 3}', 'found the keys fx'),
     'no JSON': ('c.json', '[{"Camera": ', 'is not valid JSON'),
-    'no TOML': ('c.toml', '[cam_0]\nname = ', r'c.toml is not valid TOML: .*line 2'),
+    'no TOML': ('c.toml', '[cam_0]\nname = ', r'c.toml is not valid TOML: Invalid value'),
     'no YAML': ('c.yml', '%YAML:1.0\n---\na: [1', 'is not valid YAML'),
     'object of Python': ('c.yml', 'a: !!python/object/apply:os.getcwd []\n', 'is not valid YAML'),
     'YAML of something': ('c.yml', 'a: 1\nb: 2\n', r'expected the keys of one camera .*found a, b'),
@@ -362,17 +362,17 @@ def test_bad_units(tmp_path, unit):
 
 
 @pytest.mark.skipif(not REAL.is_dir(), reason='needs HANDPOSE_REAL_DATA with assemblyhands_calib/nimble_json_calib/')
-def test_the_original_files_of_assemblyhands():
+@pytest.mark.parametrize('number', range(20))
+def test_the_original_files_of_assemblyhands(number):
     paths = sorted(REAL.glob('*.json'))
     assert len(paths) == 20
-    for path in paths:
-        calibration = read_calibration(path)
-        fixed = calibration.fixed()
-        assert len(calibration) == 12 and len(fixed) == 8
-        assert all(name.endswith('_rgb') for name in fixed.names)
-        check_common_focus(fixed)
-        for camera, entry in zip(calibration, json.loads(path.read_text()), strict=True):
-            check_projection(camera, entry['Camera'])
+    calibration = read_calibration(paths[number])
+    fixed = calibration.fixed()
+    assert len(calibration) == 12 and len(fixed) == 8
+    assert all(name.endswith('_rgb') for name in fixed.names)
+    check_common_focus(fixed)
+    for camera, entry in zip(calibration, json.loads(paths[number].read_text()), strict=True):
+        check_projection(camera, entry['Camera'])
 
 
 def check_common_focus(fixed):

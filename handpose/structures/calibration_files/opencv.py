@@ -142,7 +142,7 @@ def read_opencv(path: Path, unit: Unit, size: tuple[int, int] | None) -> Calibra
 def _read(path: Path) -> dict[str, Any]:
     written = read_text(path, error=CalibrationError)
     # OpenCV's header is no valid YAML, and the tag of its matrices is its own: both are taken out, lines stay in place.
-    plain = re.sub(r'\A%YAML[: ]*[\d.]+', '', written).replace('!!opencv-matrix', '')
+    plain = re.sub(r'\A%YAML[: ]*[\d.]+|!!opencv-(nd-)?matrix', '', written)
     return parse_yaml(plain, path, error=CalibrationError, advice='a file that cv2.FileStorage wrote as YAML is one')
 
 

@@ -78,13 +78,13 @@ def _camera(entry: Any, where: str) -> CameraCalibration:
         raise CalibrationError(f'{where}: expected the keys {", ".join(_KEYS)}, found {extra[0]!r} too')
     name = text(values['name'], f'{where}, name')
     where = f'{where} ({name})'
-    coefficients = numbers(values['distortion'], None, f'{where}, distortion') if values['distortion'] != [] else []
+    coefficients = numbers(values['distortion'], None, f'{where}, distortion')
     return build_camera(
         where,
         name,
         image_size(values['image_size'], f'{where}, image_size'),
         numbers(values['intrinsics'], (3, 3), f'{where}, intrinsics'),
-        (text(values['model'], f'{where}, model'), coefficients),  # type: ignore[arg-type]
+        (text(values['model'], f'{where}, model'), coefficients),
         numbers(values['extrinsics'], (4, 4), f'{where}, extrinsics'),
         None if values['rig'] is None else text(values['rig'], f'{where}, rig'),
     )
