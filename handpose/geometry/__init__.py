@@ -1,4 +1,7 @@
-"""Rotations, rigid transforms, pinhole cameras, alignment and boxes: batched, differentiable functions on tensors."""
+"""Rotations, rigid transforms, cameras, triangulation, alignment and boxes: batched functions on tensors.
+
+`handpose.geometry.bundle_adjustment` is imported on its own: it loads scipy's optimizers.
+"""
 
 from handpose.geometry.alignment import fit_rigid, procrustes_align
 from handpose.geometry.boxes import (
@@ -22,6 +25,7 @@ from handpose.geometry.camera import (
     transform_intrinsics,
     unproject_points,
 )
+from handpose.geometry.distortion import check_distortion, distort_points, undistort_points
 from handpose.geometry.rigid import (
     accumulate_motions,
     apply_motions,
@@ -45,6 +49,16 @@ from handpose.geometry.rotations import (
     rotvec_to_rotmat,
     small_matmul,
 )
+from handpose.geometry.time_offsets import TimeOffsets, estimate_time_offsets
+from handpose.geometry.triangulation import TriangulatedPoints, projection_matrices, triangulate, triangulate_robust
+from handpose.geometry.volume import (
+    RunningViewSoftmax,
+    cube_indices,
+    cube_voxels,
+    fuse_views,
+    sample_features,
+    unproject_features,
+)
 from handpose.geometry.warp import (
     ImageWarp,
     crop_squares,
@@ -56,19 +70,28 @@ from handpose.geometry.warp import (
 
 __all__ = [
     'ImageWarp',
+    'RunningViewSoftmax',
+    'TimeOffsets',
+    'TriangulatedPoints',
     'accumulate_motions',
     'apply_affine',
     'apply_motions',
     'box_iou',
     'boxes_from_points',
     'boxes_intersect',
+    'check_distortion',
     'clip_boxes',
     'compose_rigid',
     'crop_affine',
     'crop_camera',
     'crop_squares',
+    'cube_indices',
+    'cube_voxels',
+    'distort_points',
+    'estimate_time_offsets',
     'field_of_view_intrinsics',
     'fit_rigid',
+    'fuse_views',
     'geodesic_distance',
     'invert_affine',
     'invert_rigid',
@@ -76,6 +99,7 @@ __all__ = [
     'make_rigid',
     'procrustes_align',
     'project_points',
+    'projection_matrices',
     'quat_to_rotmat',
     'quat_to_rotvec',
     'relative_motions',
@@ -90,13 +114,18 @@ __all__ = [
     'rotmat_to_rotvec',
     'rotvec_to_quat',
     'rotvec_to_rotmat',
+    'sample_features',
     'scale_boxes',
     'small_matmul',
     'square_boxes',
     'transform_boxes',
     'transform_intrinsics',
     'transform_points',
+    'triangulate',
+    'triangulate_robust',
+    'undistort_points',
     'union_boxes',
+    'unproject_features',
     'unproject_points',
     'warp_image',
 ]

@@ -133,7 +133,8 @@ def _newton_step(xy: Tensor, distorted: Tensor, coefficients: Tensor) -> tuple[T
     (a, b), (c, d) = (row.unbind(-1) for row in derivative.unbind(-2))
     determinant = a * d - b * c
     error = found - distorted
-    good = (error.detach().abs().amax(-1) < _TOLERANCE) & (determinant > 0)
+    # The derivative is symmetric; where it is not positive definite the image is folded or mirrored.
+    good = (error.detach().abs().amax(-1) < _TOLERANCE) & (determinant > 0) & (a + d > 0)
     adjugate = torch.stack([torch.stack([d, -b], -1), torch.stack([-c, a], -1)], -2)
     divisor = torch.where(determinant.abs() < _SMALL_RADIUS, 1.0, determinant)[..., None]
     return xy - small_matmul(adjugate, error.unsqueeze(-1)).squeeze(-1) / divisor, good
