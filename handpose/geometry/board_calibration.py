@@ -80,8 +80,9 @@ def calibrate_lens(points: Array, corners: Array, image_size: tuple[int, int]) -
         np.zeros(5),
         flags=cv2.CALIB_FIX_K3,
     )
-    error, intrinsics, distortion, deviations = found[0], found[1], found[2].ravel(), found[5].ravel()
-    return Lens(intrinsics, distortion[:4], float(error), float(deviations[0] / intrinsics[0, 0]))
+    intrinsics, distortion, deviations = (np.asarray(found[k], np.float64) for k in (1, 2, 5))
+    uncertainty = float(deviations.ravel()[0] / intrinsics[0, 0])
+    return Lens(intrinsics, distortion.ravel()[:4], float(found[0]), uncertainty)
 
 
 def calibrate_poses(points: Array, corners: Array, lenses: list[Lens]) -> CameraPoses:
@@ -152,7 +153,7 @@ def _board_poses(points: Array, corners: Array, lenses: list[Lens]) -> Array:
         if seen.any():
             good, rotvec, transl = cv2.solvePnP(points[seen], corners[v, f][seen], lenses[v].intrinsics, None)
             if good:
-                found[v, f] = _matrix(rotvec, transl)
+                found[v, f] = _matrix(np.asarray(rotvec, np.float64), np.asarray(transl, np.float64))
     return found
 
 
