@@ -18,7 +18,7 @@ from handpose.geometry.boards import BoardError
 Array = NDArray[np.float64]
 MIN_VIEWS = 5  # of the board, for a lens
 MAX_VIEWS = 40  # more add time and little else
-_ROBUST_SCALE = 1.0  # pixels; views with much larger residuals, as late or blurred ones, hardly count
+_ROBUST_SCALE = 1.0  # pixels; larger residuals count linearly
 
 
 class Lens(NamedTuple):
@@ -214,7 +214,7 @@ def _adjust(points: Array, corners: Array, lenses: list[Lens], extrinsics: Array
             pattern[rows[v > 0], 6 * (v[v > 0] - 1) + j] = 1
             pattern[rows, 6 * (num_cameras - 1 + f) + j] = 1
     solved = least_squares(
-        errors_of, np.concatenate(start), jac_sparsity=pattern, loss='cauchy', f_scale=_ROBUST_SCALE, x_scale='jac'
+        errors_of, np.concatenate(start), jac_sparsity=pattern, loss='soft_l1', f_scale=_ROBUST_SCALE, x_scale='jac'
     )
     residuals = np.full((num_cameras, num_frames, len(points)), np.nan)
     residuals[v, f, n] = np.linalg.norm(errors_of(solved.x).reshape(-1, 2), axis=1)

@@ -9,9 +9,10 @@ import re
 from pathlib import Path, PurePosixPath
 
 import numpy as np
-from scipy.spatial.transform import Rotation
+import torch
 
 from handpose.files.reading import read_text
+from handpose.geometry.rotations import quat_to_rotmat
 from handpose.structures.calibration import Calibration, CalibrationError, CameraCalibration
 from handpose.structures.calibration_files.values import Array, Unit, build_camera, given_unit, intrinsics, rigid
 
@@ -88,11 +89,11 @@ def read_colmap(folder: Path, unit: Unit) -> Calibration:
 
 
 def _camera(where: str, name: str, lens: _Lens, fields: list[str], metres: float) -> CameraCalibration:
-    w, x, y, z, *translation = _floats(fields[1:8], where)
-    if abs(np.linalg.norm([w, x, y, z]) - 1) > 1e-2:
+    quat, translation = np.split(_floats(fields[1:8], where), [4])
+    if abs(np.linalg.norm(quat) - 1) > 1e-2:
         raise CalibrationError(f'{where}: expected a unit quaternion QW QX QY QZ, found {" ".join(fields[1:5])}')
-    rotation = Rotation.from_quat([x, y, z, w]).as_matrix()
-    extrinsics = rigid(rotation, np.array(translation), metres)
+    rotation = quat_to_rotmat(torch.from_numpy(quat)).numpy()
+    extrinsics = rigid(rotation, translation, metres)
     return build_camera(where, name, lens.size, lens.matrix, (lens.model, lens.distortion), extrinsics)
 
 

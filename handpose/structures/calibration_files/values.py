@@ -3,12 +3,13 @@
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import cv2
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from handpose.files.reading import kind_of
 from handpose.geometry.distortion import NUM_COEFFICIENTS
+from handpose.geometry.rotations import rotvec_to_rotmat
 from handpose.structures.calibration import CalibrationError, CameraCalibration
 from handpose.text import did_you_mean
 
@@ -135,7 +136,8 @@ def rigid(rotation: Array, translation: Array, metres: float) -> Array:
         (4, 4), in metres.
     """
     matrix = np.eye(4)
-    matrix[:3, :3] = cv2.Rodrigues(rotation)[0] if rotation.shape == (3,) else rotation
+    is_rotvec = rotation.shape == (3,)
+    matrix[:3, :3] = rotvec_to_rotmat(torch.from_numpy(rotation)).numpy() if is_rotvec else rotation
     matrix[:3, 3] = translation * metres
     return matrix
 

@@ -3,10 +3,10 @@
 import json
 from pathlib import Path
 
-import cv2
 from torch import Tensor
 
 from handpose.files.atomic import atomic_write
+from handpose.geometry.rotations import rotmat_to_rotvec
 from handpose.structures.calibration import Calibration, CalibrationError, CameraCalibration
 from handpose.structures.calibration_files.own import to_own
 
@@ -37,7 +37,6 @@ def _table(number: int, camera: CameraCalibration) -> str:
     if camera.rig is not None or (camera.model == 'fisheye' and len(camera.distortion) > 4):
         what = f'is mounted on {camera.rig!r}' if camera.rig is not None else 'has a fisheye lens of 8 coefficients'
         raise CalibrationError(f'camera {camera.name!r} {what}, which anipose cannot express; write a .json file')
-    rotation = cv2.Rodrigues(camera.extrinsics[:3, :3].numpy())[0][:, 0]
     distortion = camera.distortion.tolist() or [0.0] * 5
     lines = [
         f'[cam_{number}]',
@@ -45,7 +44,7 @@ def _table(number: int, camera: CameraCalibration) -> str:
         f'size = {list(camera.image_size)}',
         f'matrix = {_numbers(camera.intrinsics)}',
         f'distortions = {json.dumps(distortion)}',
-        f'rotation = {json.dumps(rotation.tolist())}',
+        f'rotation = {_numbers(rotmat_to_rotvec(camera.extrinsics[:3, :3]))}',
         f'translation = {_numbers(camera.extrinsics[:3, 3])}',
     ]
     return '\n'.join([*lines, 'fisheye = true\n' if camera.model == 'fisheye' else ''])
