@@ -44,6 +44,7 @@ setup(
         'pyyaml>=6',
         'rich>=13',
         'platformdirs>=3.5.1',
+        'tomli>=2; python_version < "3.11"',  # newer Pythons have it as tomllib
     ],
     extras_require={
         # True times of frames and more codecs; its wheels bundle GPL-licensed codecs (x264, x265), hence an extra.

@@ -36,7 +36,32 @@ def read_yaml(
         error: the file cannot be read; is not YAML (the message gives line and column); asks for a Python object; has
             a key twice or too many levels; or holds something else than `kind`.
     """
-    text = read_text(path, error=error, advice=advice)
+    return parse_yaml(read_text(path, error=error, advice=advice), path, kind, error=error, advice=advice)
+
+
+def parse_yaml(
+    text: str,
+    path: str | Path,
+    kind: type | tuple[type, ...] = dict,
+    *,
+    error: type[Exception] = FileError,
+    advice: str = '',
+) -> Any:
+    """Parses YAML in memory; see `read_yaml`.
+
+    Args:
+        text: the YAML text.
+        path: names the source in messages.
+        kind: what the text must hold.
+        error: what is raised; it is called with the message.
+        advice: what the user should do; ends every message.
+
+    Returns:
+        What the text holds.
+
+    Raises:
+        error: as in `read_yaml`.
+    """
     try:
         repeats = _check_events(text)
         found = yaml.load(text, Loader=_YAMLLoader)

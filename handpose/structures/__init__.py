@@ -1,5 +1,8 @@
 """The data contract: `HandSequence`, the predictions file, and which frames make up a window."""
 
+from handpose.structures.calibration import Calibration, CalibrationError, CameraCalibration
+from handpose.structures.calibration_files.reading import read_calibration
+from handpose.structures.calibration_files.writing import write_calibration
 from handpose.structures.detection_sources import from_hamer, from_mediapipe, from_wilor
 from handpose.structures.fields import SPECS, SequenceError, sample_name
 from handpose.structures.forecast import Forecast
@@ -17,6 +20,9 @@ from handpose.structures.windows import centred_windows, interleaved_clips, over
 
 __all__ = [
     'SPECS',
+    'Calibration',
+    'CalibrationError',
+    'CameraCalibration',
     'Forecast',
     'HandSequence',
     'Predictions',
@@ -37,9 +43,11 @@ __all__ = [
     'load_forecast',
     'load_predictions',
     'overlapping_windows',
+    'read_calibration',
     'sample_name',
     'save_forecast',
     'save_predictions',
     'strided_windows',
     'with_true_vertices',
+    'write_calibration',
 ]
