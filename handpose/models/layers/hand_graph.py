@@ -1,0 +1,129 @@
+"""Graphs of the joints of a hand, and their multi-scale adjacency matrices (MS-G3D: Liu et al., CVPR 2020).
+
+Legend: J joints, N nodes of a graph, K scales, W frames of a window.
+"""
+
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from handpose.hands import COMMON_JOINTS, PARENTS_21
+from handpose.hands.joints import joint_order
+
+
+@dataclass(frozen=True)
+class HandGraph:
+    """The joints of one hand and the bones between them; two hands are two copies without edges between them.
+
+    Attributes:
+        joints: names of the J nodes.
+        edges: pairs of connected nodes.
+    """
+
+    joints: tuple[str, ...]
+    edges: tuple[tuple[int, int], ...]
+
+    @property
+    def adjacency(self) -> Tensor:
+        """(J, J), 1 for connected joints and 0 elsewhere, the diagonal included."""
+        matrix = torch.zeros(len(self.joints), len(self.joints))
+        for a, b in self.edges:
+            matrix[a, b] = matrix[b, a] = 1
+        return matrix
+
+
+def hand_graph(order_name: str = 'common') -> HandGraph:
+    """Builds the graph of a hand in a joint order.
+
+    Every joint is connected to the next one towards the wrist that the order has: in Assembly101's, which lacks the
+    thumb's CMC joint, the thumb's MCP joint is connected to the wrist. Points that are not among the common 21 joints,
+    such as a palm centre, have no edges.
+
+    Args:
+        order_name: a key of `handpose.hands.JOINT_ORDERS`.
+
+    Returns:
+        The graph, its nodes in the order of the dataset.
+
+    Raises:
+        KeyError: the order is unknown.
+    """
+    order = joint_order(order_name)
+    edges = []
+    for j, name in enumerate(order):
+        parent = PARENTS_21[COMMON_JOINTS.index(name)] if name in COMMON_JOINTS else -1
+        while parent >= 0 and COMMON_JOINTS[parent] not in order:
+            parent = PARENTS_21[parent]
+        if parent >= 0:
+            edges.append((order.index(COMMON_JOINTS[parent]), j))
+    return HandGraph(order, tuple(edges))
+
+
+def hop_distances(adjacency: Tensor) -> Tensor:
+    """Counts the edges on the shortest path between any two nodes.
+
+    Args:
+        adjacency: (N, N) symmetric; nodes are connected where it is not zero. The diagonal does not count.
+
+    Returns:
+        (N, N) int64; -1 where there is no path.
+    """
+    size = len(adjacency)
+    step = ((adjacency != 0) | torch.eye(size, dtype=torch.bool)).double()
+    reached = torch.eye(size)
+    distances = torch.where(reached > 0, 0, -1)
+    for hops in range(1, size):
+        reached = ((reached.double() @ step) > 0).double()
+        new = (reached > 0) & (distances < 0)
+        if not new.any():
+            break
+        distances[new] = hops
+    return distances
+
+
+def num_supported_scales(adjacency: Tensor) -> int:
+    """Counts the scales for which a graph has pairs of nodes: its longest shortest path + 1.
+
+    Args:
+        adjacency: (N, N), as in `hop_distances`.
+
+    Returns:
+        9 for the common 21 joints of a hand, whose fingertips are 8 edges apart.
+    """
+    return int(hop_distances(adjacency).max()) + 1
+
+
+def multi_scale_adjacency(adjacency: Tensor, num_scales: int) -> Tensor:
+    """Computes the disentangled, normalized adjacency matrices of MS-G3D (Liu et al., Eq. 4 and 5).
+
+    Matrix k connects every node to itself and to the nodes exactly k edges away, and is D^-1/2 A D^-1/2 with the
+    degrees D. No degree is 0, so isolated nodes cause no division by 0. From `num_supported_scales` on, matrices are
+    the identity.
+
+    Args:
+        adjacency: (N, N), as in `hop_distances`.
+        num_scales: K.
+
+    Returns:
+        (K, N, N); matrix 0 is the identity.
+    """
+    distances = hop_distances(adjacency)
+    rings = torch.stack([distances == k for k in range(num_scales)])
+    connected = (rings | torch.eye(len(adjacency), dtype=torch.bool)).double()
+    scale = connected.sum(-1).rsqrt()
+    return (scale[:, :, None] * connected * scale[:, None, :]).to(adjacency.dtype)
+
+
+def window_adjacency(adjacency: Tensor, window: int) -> Tensor:
+    """Connects the frames of a window (Liu et al., Eq. 6): a node is connected to its neighbours and itself in each.
+
+    Args:
+        adjacency: (N, N), as in `hop_distances`.
+        window: W.
+
+    Returns:
+        (W N, W N), frame after frame.
+    """
+    connected = ((adjacency != 0) | torch.eye(len(adjacency), dtype=torch.bool)).to(adjacency.dtype)
+    return connected.repeat(window, window)
