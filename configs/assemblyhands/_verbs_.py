@@ -2,16 +2,10 @@
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 _expects_ = [
     'num_verbs',  # classes
-    'batch_size',  # training samples in a batch, on each GPU
-    'train_verbs',  # dataset of labelled sequences for training
-    'val_verbs',  # for validation
-    'test_verbs',  # for tests
 ]
 
 num_frames = 100  # of a sequence, as the network sees it, at 30 per second
-num_workers = 4
 epochs = 50
-test_batch_size = 16
 joint_order = 'assembly101'  # without the thumb's CMC joint, which Assembly101's poses lack; or 'common', all 21
 
 network = dict(
@@ -23,6 +17,17 @@ network = dict(
     windows=(3, 5),
     empty_scales=False,
     pool='all',  # the mean over all frames, as published; or 'valid', without padding
+)
+# In place of it: `published.network=$transformer`.
+transformer = dict(
+    type='JointTransformer',
+    channels=256,
+    joint_order='$joint_order',
+    num_layers=2,
+    num_heads=8,
+    feedforward_channels=1024,
+    window=16,
+    dropout=0.1,
 )
 published = dict(
     type='VerbClassifier',
@@ -69,10 +74,6 @@ cosine = [
 optim_wrapper = '$steps_optimizer'
 param_scheduler = '$steps'
 
-train_dataloader = dict(dataset='$train_verbs', batch_size='$batch_size', num_workers='$num_workers')
-val_dataloader = dict(dataset='$val_verbs', batch_size='$test_batch_size', num_workers='$num_workers')
-test_dataloader = dict(dataset='$test_verbs', batch_size='$test_batch_size', num_workers='$num_workers')
-test_dataset = '$test_verbs'
 train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=5)
 val_cfg, test_cfg = dict(), dict()
 # The paper's average is over sequences: `action_accuracy`. The records hold what a confusion matrix needs.

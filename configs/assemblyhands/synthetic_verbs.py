@@ -15,13 +15,14 @@ verbs = {
 }
 num_verbs = 6
 repeats = dict(pour=1, squeeze=1)  # how often their samples occur in an epoch
-train_verbs = dict(type='VerbDataset', dataset='$train_actions', verbs='$verbs', repeats='$repeats')
-val_verbs = dict(type='VerbDataset', dataset='$val_actions', verbs='$verbs')
-test_verbs = dict(type='VerbDataset', dataset='$test_actions', verbs='$verbs')
+train_dataset = dict(_delete_=True, type='VerbDataset', dataset='$train_actions', verbs='$verbs', repeats='$repeats')
+val_dataset = dict(_delete_=True, type='VerbDataset', dataset='$val_actions', verbs='$verbs')
+test_dataset = dict(_delete_=True, type='VerbDataset', dataset='$test_actions', verbs='$verbs')
 train_pipeline = test_pipeline = []  # true poses; or ['$input_noise'], with an estimator's errors
 num_observed = 16  # of forecasting, which this config does not do
 
 network = dict(channels=(24, 48, 96), windows=(3,), g3d_scales=4)
+transformer = dict(channels=64, feedforward_channels=192, num_heads=4)  # of the same size: modern.network=$transformer
 model = '$modern'
 modern = dict(num_frames=48, test_clips=1)
 optim_wrapper = '$cosine_optimizer'

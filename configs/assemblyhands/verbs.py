@@ -6,7 +6,8 @@ data_root = 'data/assemblyhands'
 assembly101_root = 'data/assembly101'  # whose annotations have the actions
 verbs = ['pick up', 'position', 'screw', 'put down', 'remove', 'unscrew']
 num_verbs = 6
-batch_size = 16
+batch_size, test_batch_size = 16, 16
+num_workers = 4
 # The paper augments screw and unscrew, which are rare, and does not say how: here they occur more often.
 repeats = dict(screw=2, unscrew=2)
 context_frames = 12  # before and after an action; published with Assembly101: 25 at 60 per second
@@ -22,9 +23,12 @@ poses = dict(
 )
 train_poses = dict(_include_='$poses', split='train', pipeline='$train_pipeline')
 test_poses = dict(_include_='$poses', split='val', pipeline='$test_pipeline')
-train_verbs = dict(type='VerbDataset', dataset='$train_poses', verbs='$verbs', repeats='$repeats')
-val_verbs = dict(type='VerbDataset', dataset='$test_poses', verbs='$verbs')
-test_verbs = '$val_verbs'  # the joints of AssemblyHands' test split are not public
+train_dataset = dict(type='VerbDataset', dataset='$train_poses', verbs='$verbs', repeats='$repeats')
+val_dataset = dict(type='VerbDataset', dataset='$test_poses', verbs='$verbs')
+test_dataset = '$val_dataset'  # the joints of AssemblyHands' test split are not public
+train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_workers='$num_workers')
+val_dataloader = dict(dataset='$val_dataset', batch_size='$test_batch_size', num_workers='$num_workers')
+test_dataloader = dict(dataset='$test_dataset', batch_size='$test_batch_size', num_workers='$num_workers')
 
 # Table 5 classifies estimated poses: `poses=...` a reader of an estimator's output, or simulated errors,
 # `train_pipeline=$noisy test_pipeline=$noisy`.

@@ -42,6 +42,7 @@ COMPONENTS = {
     'WindowedGraphConv': (dict(in_channels=3, out_channels=4, num_scales=2), [(B, 3, T, 21)]),
     'MultiScaleTemporalConv': (dict(in_channels=3, out_channels=6, stride=2), [(B, 3, T, 21)]),
     'MSG3D': (dict(channels=(6, 12), gcn_scales=3, g3d_scales=2, windows=(3,)), [(B, 2 * T, 2, 21, 3)]),
+    'JointTransformer': (dict(window=3, **SIZES), [(B, T, 2, 21, 3)]),
     'ObjectAggregator': (SIZES, [(B, T, 8)]),
     'FeatureNormalizer': (dict(num_features=8), [(B, T, 8)]),
     'HandRegressionHead': (dict(in_channels=8, hidden_channels=(16, 12)), [(B, T, 8)]),

@@ -5,6 +5,7 @@ from handpose.models.necks.dynamic_spatio_temporal import DynamicSpatioTemporalB
 from handpose.models.necks.dynamic_tcn import DeformableTemporalConv, DynamicTemporalConv
 from handpose.models.necks.global_temporal import GlobalTemporalBlock
 from handpose.models.necks.hand_prior_memory import HandPriorMemory
+from handpose.models.necks.joint_transformer import JointTransformer
 from handpose.models.necks.motion_encoders import DSTformerEncoder, MotionFeatures, PDTMEncoder
 from handpose.models.necks.motion_vae import LatentDistribution, MotionVAEDecoder, MotionVAEEncoder
 from handpose.models.necks.motion_vqvae import MotionVQVAE, ReconstructedMotion
@@ -23,6 +24,7 @@ __all__ = [
     'DynamicTemporalConv',
     'GlobalTemporalBlock',
     'HandPriorMemory',
+    'JointTransformer',
     'LatentDistribution',
     'MotionFeatures',
     'MotionVAEDecoder',

@@ -83,10 +83,8 @@ def test_temporal_convolution():
     found = layer(x)
     norm = (1 + 1e-5) ** 0.5  # of batch normalization before training
     for branch, dilation in enumerate((1, 2, 3, 4)):
-        reduce, over_frames = (
-            layer.branches[branch][0][0].weight[0, :, 0, 0],
-            layer.branches[branch][1].weight[0, 0, :, 0],
-        )
+        point_wise, convolution, _ = layer.branches[branch]
+        reduce, over_frames = point_wise[0].weight[0, :, 0, 0], convolution.weight[0, 0, :, 0]
         reduced = torch.einsum('c,nctj->ntj', reduce, x).div(norm).relu()
         residual = torch.einsum('c,nctj->ntj', layer.residual[0].weight[branch, :, 0, 0], x) / norm
         for t in range(7):
