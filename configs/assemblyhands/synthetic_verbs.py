@@ -14,7 +14,7 @@ verbs = {
     'squeeze': ['squeeze', 'slowly squeeze'],
 }
 num_verbs = 6
-repeats = dict(pour=1, squeeze=1)  # how often their samples occur in an epoch
+repeats = None  # or such as dict(pour=2), how often the samples of a verb occur in an epoch
 train_dataset = dict(_delete_=True, type='VerbDataset', dataset='$train_actions', verbs='$verbs', repeats='$repeats')
 val_dataset = dict(_delete_=True, type='VerbDataset', dataset='$val_actions', verbs='$verbs')
 test_dataset = dict(_delete_=True, type='VerbDataset', dataset='$test_actions', verbs='$verbs')

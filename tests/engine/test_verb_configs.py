@@ -46,7 +46,7 @@ def test_recipes():
 @pytest.mark.parametrize('options', [{}, MODERN], ids=['published', 'modern'])
 def test_two_steps_at_the_published_size(options, roots):
     """From AssemblyHands' files to finite gradients that are not zero; three frames are enough for that."""
-    options = {**roots, **options, 'num_frames': 3, 'verbs': None, 'repeats': {}, 'num_verbs': 2}
+    options = {**roots, **options, 'num_frames': 3, 'verbs': None, 'repeats': None, 'num_verbs': 2}
     config = load_config('assemblyhands/verbs', options)
     dataset = DATASETS.build(config.train_dataloader.dataset)
     batch = collate([dataset[i] for i in range(2)])['batch'].validate()
@@ -69,7 +69,7 @@ def test_the_small_config_trains_and_tests(roots, tmp_path):
         'data_root': roots['assembly101_root'],
         'synthetic_data': None,
         'verbs': None,
-        'repeats': {},
+        'repeats': None,
         'num_verbs': 2,
         'num_workers': 0,
         'batch_size': 2,

@@ -176,11 +176,7 @@ class PoseSegments(VideoDataset):
 
     def _segments_of(self, recording: LabelledRecording) -> Sequence[LabelledSegment]:
         if self.segments == 'trimmed':
-            around, length = self.context_frames, len(recording.annotated)
-            return [
-                segment._replace(first=max(segment.first - around, 0), stop=min(segment.stop + around, length))
-                for segment in recording.segments
-            ]
+            return recording.segments
         return [LabelledSegment(0, -1, -1, 0, len(recording.annotated))]
 
     def _track(self, recording: LabelledRecording, segment: LabelledSegment) -> Track:
@@ -188,6 +184,10 @@ class PoseSegments(VideoDataset):
         first, stop = recording.first_number + segment.first, recording.first_number + segment.stop
         if self.segments == 'trimmed':
             name = f'{name}/{first:06d}-{stop - 1:06d}'
+            segment = segment._replace(
+                first=max(segment.first - self.context_frames, 0),
+                stop=min(segment.stop + self.context_frames, len(recording.annotated)),
+            )
         return Track(
             name=name,
             sequence=name,
@@ -195,7 +195,7 @@ class PoseSegments(VideoDataset):
             fps=recording.fps,
             annotated=recording.annotated[segment.first : segment.stop],
             span=(0, segment.stop - segment.first),
-            first_number=first,
+            first_number=recording.first_number + segment.first,
             source=(recording, segment),
         )
 

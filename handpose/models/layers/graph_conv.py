@@ -12,6 +12,7 @@ from torch.nn import functional as F
 
 from handpose.models.layers.checks import check_features
 from handpose.models.layers.hand_graph import (
+    Matrix,
     hand_graph,
     multi_scale_adjacency,
     num_supported_scales,
@@ -31,7 +32,7 @@ def _point_wise(in_channels: int, out_channels: int, stride: int = 1, relu: bool
     return nn.Sequential(*layers)
 
 
-def choose_num_scales(adjacency: Tensor, num_scales: int | None, empty_scales: bool) -> int:
+def choose_num_scales(adjacency: Matrix, num_scales: int | None, empty_scales: bool) -> int:
     """Checks a number of scales against a graph.
 
     Args:
@@ -62,10 +63,10 @@ class _Aggregation(nn.Module):
 
     adjacency: Tensor
 
-    def __init__(self, adjacency: Tensor) -> None:
+    def __init__(self, adjacency: Matrix) -> None:
         super().__init__()
-        self.register_buffer('adjacency', adjacency, persistent=False)
-        self.mask = nn.Parameter(torch.empty_like(adjacency).uniform_(-MASK_RANGE, MASK_RANGE))
+        self.register_buffer('adjacency', torch.tensor(adjacency, dtype=torch.float32), persistent=False)
+        self.mask = nn.Parameter(torch.empty(adjacency.shape).uniform_(-MASK_RANGE, MASK_RANGE))
 
     def forward(self, x: Tensor) -> Tensor:
         num_scales, nodes = self.adjacency.shape[:2]
@@ -76,7 +77,7 @@ class _Aggregation(nn.Module):
 
 @MODELS.register_module()
 class MultiScaleGraphConv(nn.Module):
-    """Mixes the joints of each frame over several scales (Liu et al., Eq. 5): MS-GCN.
+    """Mixes the joints of each frame over several scales (Liu et al., section 3.2): MS-GCN.
 
     Args:
         in_channels: C of the input.

@@ -1,15 +1,19 @@
 """Graphs of the joints of a hand, and their multi-scale adjacency matrices (MS-G3D: Liu et al., CVPR 2020).
 
+Matrices are NumPy arrays, so that a network can be built on any default device.
+
 Legend: J joints, N nodes of a graph, K scales, W frames of a window.
 """
 
 from dataclasses import dataclass
 
-import torch
-from torch import Tensor
+import numpy as np
+from numpy.typing import NDArray
 
 from handpose.hands import COMMON_JOINTS, PARENTS_21
 from handpose.hands.joints import joint_order
+
+Matrix = NDArray[np.float64]
 
 
 @dataclass(frozen=True)
@@ -25,9 +29,9 @@ class HandGraph:
     edges: tuple[tuple[int, int], ...]
 
     @property
-    def adjacency(self) -> Tensor:
+    def adjacency(self) -> Matrix:
         """(J, J), 1 for connected joints and 0 elsewhere, the diagonal included."""
-        matrix = torch.zeros(len(self.joints), len(self.joints))
+        matrix = np.zeros((len(self.joints), len(self.joints)))
         for a, b in self.edges:
             matrix[a, b] = matrix[b, a] = 1
         return matrix
@@ -60,21 +64,20 @@ def hand_graph(order_name: str = 'common') -> HandGraph:
     return HandGraph(order, tuple(edges))
 
 
-def hop_distances(adjacency: Tensor) -> Tensor:
+def hop_distances(adjacency: Matrix) -> NDArray[np.int64]:
     """Counts the edges on the shortest path between any two nodes.
 
     Args:
         adjacency: (N, N) symmetric; nodes are connected where it is not zero. The diagonal does not count.
 
     Returns:
-        (N, N) int64; -1 where there is no path.
+        (N, N); -1 where there is no path.
     """
-    size = len(adjacency)
-    step = ((adjacency != 0) | torch.eye(size, dtype=torch.bool)).double()
-    reached = torch.eye(size)
-    distances = torch.where(reached > 0, 0, -1)
-    for hops in range(1, size):
-        reached = ((reached.double() @ step) > 0).double()
+    step = _with_self_loops(adjacency)
+    reached = np.eye(len(adjacency))
+    distances = np.where(reached > 0, 0, -1)
+    for hops in range(1, len(adjacency)):
+        reached = ((reached @ step) > 0).astype(np.float64)
         new = (reached > 0) & (distances < 0)
         if not new.any():
             break
@@ -82,7 +85,7 @@ def hop_distances(adjacency: Tensor) -> Tensor:
     return distances
 
 
-def num_supported_scales(adjacency: Tensor) -> int:
+def num_supported_scales(adjacency: Matrix) -> int:
     """Counts the scales for which a graph has pairs of nodes: its longest shortest path + 1.
 
     Args:
@@ -94,8 +97,8 @@ def num_supported_scales(adjacency: Tensor) -> int:
     return int(hop_distances(adjacency).max()) + 1
 
 
-def multi_scale_adjacency(adjacency: Tensor, num_scales: int) -> Tensor:
-    """Computes the disentangled, normalized adjacency matrices of MS-G3D (Liu et al., Eq. 4 and 5).
+def multi_scale_adjacency(adjacency: Matrix, num_scales: int) -> Matrix:
+    """Computes the disentangled, normalized adjacency matrices of MS-G3D (Liu et al., section 3.2).
 
     Matrix k connects every node to itself and to the nodes exactly k edges away, and is D^-1/2 A D^-1/2 with the
     degrees D. No degree is 0, so isolated nodes cause no division by 0. From `num_supported_scales` on, matrices are
@@ -109,14 +112,13 @@ def multi_scale_adjacency(adjacency: Tensor, num_scales: int) -> Tensor:
         (K, N, N); matrix 0 is the identity.
     """
     distances = hop_distances(adjacency)
-    rings = torch.stack([distances == k for k in range(num_scales)])
-    connected = (rings | torch.eye(len(adjacency), dtype=torch.bool)).double()
-    scale = connected.sum(-1).rsqrt()
-    return (scale[:, :, None] * connected * scale[:, None, :]).to(adjacency.dtype)
+    connected = np.stack([_with_self_loops(distances == k) for k in range(num_scales)])
+    scale = connected.sum(-1) ** -0.5
+    return scale[:, :, None] * connected * scale[:, None, :]
 
 
-def window_adjacency(adjacency: Tensor, window: int) -> Tensor:
-    """Connects the frames of a window (Liu et al., Eq. 6): a node is connected to its neighbours and itself in each.
+def window_adjacency(adjacency: Matrix, window: int) -> Matrix:
+    """Connects the frames of a window (Liu et al., section 3.3): a node to itself and its neighbours in each of them.
 
     Args:
         adjacency: (N, N), as in `hop_distances`.
@@ -125,5 +127,9 @@ def window_adjacency(adjacency: Tensor, window: int) -> Tensor:
     Returns:
         (W N, W N), frame after frame.
     """
-    connected = ((adjacency != 0) | torch.eye(len(adjacency), dtype=torch.bool)).to(adjacency.dtype)
-    return connected.repeat(window, window)
+    return np.tile(_with_self_loops(adjacency), (window, window))
+
+
+def _with_self_loops(adjacency: NDArray) -> Matrix:
+    """1 where nodes are connected and on the diagonal, 0 elsewhere."""
+    return ((adjacency != 0) | np.eye(len(adjacency), dtype=bool)).astype(np.float64)

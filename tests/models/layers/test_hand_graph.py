@@ -36,13 +36,13 @@ def reference(adjacency, num_scales):
 @pytest.mark.parametrize('order', ['common', 'assembly101', 'assemblyhands'])
 def test_matrices(order):
     """Every scale, those beyond the graph too, of the frame and of a window."""
-    adjacency = hand_graph(order).adjacency.double()
+    adjacency = hand_graph(order).adjacency
     for graph in (adjacency, window_adjacency(adjacency, 3)):
         found = multi_scale_adjacency(graph, 13)
-        np.testing.assert_allclose(found, reference(graph.numpy() * (1 - np.eye(len(graph))), 13), atol=1e-12)
+        np.testing.assert_allclose(found, reference(graph * (1 - np.eye(len(graph))), 13), atol=1e-12)
         assert num_supported_scales(graph) == 9
-        assert torch.equal(found[9], torch.eye(len(graph), dtype=torch.double))
-        distances = shortest_path(graph.numpy(), unweighted=True)
+        assert np.array_equal(found[9], np.eye(len(graph)))
+        distances = shortest_path(graph, unweighted=True)
         assert np.array_equal(hop_distances(graph), np.where(np.isinf(distances), -1, distances))
 
 
@@ -72,7 +72,7 @@ def test_convolutions_in_float64():
     with torch.no_grad():
         layer.aggregation.mask.uniform_(-0.1, 0.1)
         found = layer(x)
-    matrices = reference(hand_graph('common').adjacency.double().numpy(), 4) + layer.aggregation.mask.detach().numpy()
+    matrices = reference(hand_graph('common').adjacency, 4) + layer.aggregation.mask.detach().numpy()
     weight = layer.mix[0].weight[:, :, 0, 0].detach().numpy().reshape(5, 4, 3)
     expected = sum(np.einsum('oc,vu,nctu->notv', weight[:, k], matrices[k], x) for k in range(4))
     np.testing.assert_allclose(found, np.maximum(expected / np.sqrt(1 + layer.mix[1].eps), 0), atol=1e-6)
@@ -87,7 +87,7 @@ def test_windows_in_float64(stride):
     with torch.no_grad():
         layer.aggregation.mask.uniform_(-0.1, 0.1)
         found = layer(x)
-    graph = np.tile(hand_graph('common').adjacency.numpy() + np.eye(21), (window, window))
+    graph = np.tile(hand_graph('common').adjacency + np.eye(21), (window, window))
     matrices = reference(graph * (1 - np.eye(len(graph))), scales) + layer.aggregation.mask.detach().numpy()
     mix = layer.mix[0].weight[:, :, 0, 0].detach().numpy().reshape(3, scales, 2)
     join = layer.join.weight[..., 0].detach().numpy()  # (4, 3, window)
