@@ -6,7 +6,7 @@ _expects_ = [
 
 num_frames = 100  # of a sequence, as the network sees it, at 30 per second
 epochs = 50
-joint_order = 'assembly101'  # without the thumb's CMC joint, which Assembly101's poses lack; or 'common', all 21
+joint_order = 'common'  # the graph; 'assembly101' has no CMC joint of the thumb, as Assembly101's poses have none
 
 network = dict(
     type='MSG3D',

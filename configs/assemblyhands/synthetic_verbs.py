@@ -21,6 +21,7 @@ test_dataset = dict(_delete_=True, type='VerbDataset', dataset='$test_actions', 
 train_pipeline = test_pipeline = []  # true poses; or ['$input_noise'], with an estimator's errors
 num_observed = 16  # of forecasting, which this config does not do
 
+joint_order = 'assembly101'
 network = dict(channels=(24, 48, 96), windows=(3,), g3d_scales=4)
 transformer = dict(channels=64, feedforward_channels=192, num_heads=4)  # of the same size: modern.network=$transformer
 model = '$modern'
