@@ -19,8 +19,15 @@ action = dict(
     kl_loss=dict(reduction='batch_mean', loss_weight=2e-4),
 )
 # The baselines at the same size: `model=$flat init_from=[] freeze=[]` and so on.
-block = dict(channels=128, num_layers=6, num_heads=4, feedforward_channels=272, motion_frame='local')
-block.update(difference_gain=10.0, residual=True)
+block = dict(
+    channels=128,
+    num_layers=6,
+    num_heads=4,
+    feedforward_channels=272,
+    motion_frame='local',
+    difference_gain=10.0,
+    residual=True,
+)
 flat = dict(block='$block', max_observed=128, joint_weight=1e3)
 pose_vqvae = dict(component_weight=0.2, joint_weight=1e3)  # else the codes tell little of the palms' paths
 vqvae = dict(channels=128, num_layers=3, num_heads=4, feedforward_channels=256, code_channels=64, num_codes=128)

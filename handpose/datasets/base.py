@@ -73,7 +73,7 @@ class VideoDataset(Dataset):
             check_choice(option, getattr(self, option), choices)
         self.root = Path(self.data_root)
         self.sampling = self._sampling = build_sampling(self.sampling)
-        self.pipeline = [_transform(step) for step in self.pipeline]
+        self.pipeline = [_build_step(step) for step in self.pipeline]
         # Shared memory: data loader workers, which hold a copy of the dataset, read the epoch and report what broke.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._left_out: list[str] = []
@@ -233,7 +233,7 @@ class VideoDataset(Dataset):
         return sample
 
 
-def _transform(step: Any) -> Any:
+def _build_step(step: Any) -> Any:
     """Builds a step of a pipeline, unless it is a transform already."""
     if isinstance(step, dict):
         return TRANSFORMS.build(step)
