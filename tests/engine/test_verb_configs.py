@@ -79,6 +79,6 @@ def test_the_small_config_trains_and_tests(roots, tmp_path):
     config.work_dir = str(tmp_path)
     runner = build_runner(config)
     runner.train()
-    numbers = runner.test()
+    numbers = runner.val()
     assert {'action_accuracy', 'verb_accuracy', 'num_videos'} <= set(numbers)
     assert numbers['action_accuracy'] == numbers['verb_accuracy']

@@ -4,7 +4,7 @@ Legend: B clips, T frames of a clip, N frames that the network sees, H = 2 hands
 C channels. Choices where the paper is silent are listed in docs/assemblyhands.md.
 """
 
-from typing import Protocol, runtime_checkable
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -30,7 +30,6 @@ from handpose.registry import MODELS
 from handpose.structures import HandSequence, fill_masked_values
 
 
-@runtime_checkable
 class SequenceEncoder(Protocol):
     """What `VerbClassifier` needs of its network, such as `MSG3D`.
 
