@@ -12,6 +12,7 @@ from handpose.datasets import transforms
 from handpose.datasets.base import BrokenFrames, DatasetError, Track, VideoDataset
 from handpose.datasets.dataset_mix import DatasetMix
 from handpose.datasets.sampling import ActionClips, ClipSampling, ForecastSegments, Sampling, Tracks
+from handpose.datasets.verb_dataset import VerbDataset
 from handpose.registry import DATASETS
 from handpose.text import did_you_mean
 
@@ -30,6 +31,7 @@ __all__ = [
     'Sampling',
     'Track',
     'Tracks',
+    'VerbDataset',
     'VideoDataset',
     'transforms',
     *_READERS,

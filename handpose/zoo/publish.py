@@ -179,6 +179,8 @@ def data_name(config: Config) -> str | None:
 def _describe_dataset(test: Mapping[str, Any]) -> str:
     if 'datasets' in test:
         return ' and '.join(map(_describe_dataset, test['datasets']))
+    if 'dataset' in test:
+        return _describe_dataset(test['dataset'])
     words = [str(test[key]) for key in ('type', 'setup', 'split') if key in test]
     folder = f', from the folder {Path(test["data_root"]).name}' if 'data_root' in test else ''
     return ' '.join(words) + folder

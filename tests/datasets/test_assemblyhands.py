@@ -69,6 +69,10 @@ def test_actions_of_assembly101(root, assembly101):
     np.testing.assert_allclose(clips[1].joints_3d[0, 0], true_joints()[16, 0], atol=1e-5)
     assert clips[1].hand_valid.any(1).tolist() == [t not in (4, 5) for t in range(20)]
     assert dataset.metainfo['actions'] == ['pick up wheel', 'screw cab', 'pick up cab']
+    wide = AssemblyHandsPoses(root, segments='trimmed', assembly101=assembly101, context_frames=2)
+    assert [clip.meta['sequence'] for clip in wide] == [clip.meta['sequence'] for clip in clips]
+    assert [clip.meta['frame_indices'] for clip in wide] == [list(range(3, 21)), list(range(17, 41))]
+    np.testing.assert_array_equal(wide[1].joints_3d[2:-2], clips[1].joints_3d)
     whole = AssemblyHandsPoses(root, assembly101=assembly101)[0]
     assert whole.object_label.tolist() == [0] * 36 + [-1] * 4
 

@@ -18,6 +18,7 @@ from handpose.datasets.base import Track, VideoDataset
 from handpose.datasets.io.action_labels import ActionTaxonomy, own_taxonomy
 from handpose.datasets.io.action_videos import check_names
 from handpose.datasets.io.errors import check_choice
+from handpose.datasets.io.pose_segments import check_context
 from handpose.datasets.sampling import Frames
 from handpose.hands.sides import Side
 from handpose.registry import DATASETS
@@ -45,6 +46,8 @@ class Assembly101(VideoDataset):
         split: 'train', 'val' or 'test': `fine-grained-annotations/{train,validation,test}.csv`.
         segments: 'trimmed', a track is one action, with `action_label`, `verb_label` and `object_label` (its noun; -1
             in lists that withhold them); or 'untrimmed', a track is a whole recording, without labels.
+        context_frames: frames, at `fps` per second, of the recording before and after an action that belong to its
+            track, as far as there are any.
         fps: 30, every second frame of the files, at which actions are annotated; or 60.
         poses: folder of the pose files below the root; None takes the first of `layout.POSE_FOLDERS` that there is.
         min_confidence: hands that the tracker trusts less are absent, and those of confidence 0 always.
@@ -64,6 +67,7 @@ class Assembly101(VideoDataset):
     choices = {'split': tuple(layout.SPLIT_FILES), 'segments': ('trimmed', 'untrimmed')}
 
     segments: str = 'trimmed'
+    context_frames: int = 0
     fps: int = layout.ACTION_RATE
     poses: str | None = None
     min_confidence: float = 0.0
@@ -85,6 +89,7 @@ class Assembly101(VideoDataset):
     def list_tracks(self) -> list[Track]:
         """See `VideoDataset.list_tracks`; reads the pose files that are not in the cache."""
         check_choice('fps', self.fps, (layout.ACTION_RATE, layout.POSE_RATE))
+        check_context(self.context_frames)
         layout.check_root(self.root)
         self.actions = self.configured_taxonomy({'data_root': self.root, 'taxonomy': self.taxonomy})
         path = self.root / layout.ANNOTATIONS / layout.SPLIT_FILES[self.split]
@@ -107,7 +112,9 @@ class Assembly101(VideoDataset):
             each = self.fps // layout.ACTION_RATE
             frames = annotated[segment.recording][each * segment.first : each * segment.stop]
             if len(frames):
-                tracks.append(self._track(PoseTrack(segment.recording, each * segment.first, segment), frames))
+                first = max(each * segment.first - self.context_frames, 0)
+                around = annotated[segment.recording][first : each * segment.stop + self.context_frames]
+                tracks.append(self._track(PoseTrack(segment.recording, first, segment), around))
             else:
                 late.append(f'{segment.recording}: segment {segment.number} begins after the last pose')
         self._report(late, 'segments without poses')

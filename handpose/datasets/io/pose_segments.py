@@ -88,6 +88,8 @@ class PoseSegments(VideoDataset):
         segments: 'untrimmed': a track is a whole recording; 'trimmed': a track is one annotated action.
         min_frames: a track of fewer frames stops the reader, or is left out with `on_broken='skip'`; 16 frames are the
             fewest that G-HTT observes.
+        context_frames: frames of the recording before and after a trimmed action that belong to its track, as far as
+            there are any.
         taxonomy: None, the dataset's own actions; an `ActionTaxonomy`, or the path of a YAML list (`read_taxonomy`).
         sampling: see `VideoDataset`, as all other options.
 
@@ -99,6 +101,7 @@ class PoseSegments(VideoDataset):
 
     segments: str = 'trimmed'
     min_frames: int = 16
+    context_frames: int = 0
     taxonomy: ActionTaxonomy | str | Path | None = None
 
     @property
@@ -123,6 +126,7 @@ class PoseSegments(VideoDataset):
         """See `VideoDataset.list_tracks`."""
         if type(self.min_frames) is not int or self.min_frames < 1:
             raise DatasetError(f'min_frames must be a whole number of at least 1, got {self.min_frames!r}')
+        check_context(self.context_frames)
         self.actions = self.configured_taxonomy(vars(self))
         self._motion: dict[str, HandJoints] = {}
         tracks, short = [], []
@@ -180,6 +184,10 @@ class PoseSegments(VideoDataset):
         first, stop = recording.first_number + segment.first, recording.first_number + segment.stop
         if self.segments == 'trimmed':
             name = f'{name}/{first:06d}-{stop - 1:06d}'
+            segment = segment._replace(
+                first=max(segment.first - self.context_frames, 0),
+                stop=min(segment.stop + self.context_frames, len(recording.annotated)),
+            )
         return Track(
             name=name,
             sequence=name,
@@ -187,12 +195,18 @@ class PoseSegments(VideoDataset):
             fps=recording.fps,
             annotated=recording.annotated[segment.first : segment.stop],
             span=(0, segment.stop - segment.first),
-            first_number=first,
+            first_number=recording.first_number + segment.first,
             source=(recording, segment),
         )
 
     def _verb_of(self, action: int) -> int:
         return -1 if action < 0 or self.actions is None else self.actions.action_verb[action]
+
+
+def check_context(context_frames: int) -> None:
+    """Raises DatasetError unless `context_frames` is a whole number from 0."""
+    if type(context_frames) is not int or context_frames < 0:
+        raise DatasetError(f'context_frames must be a whole number of at least 0, got {context_frames!r}')
 
 
 def object_of(actions: ActionTaxonomy, action: int) -> int:

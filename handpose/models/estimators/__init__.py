@@ -41,6 +41,7 @@ from handpose.models.estimators.refinement_loss import RefinementLoss
 from handpose.models.estimators.running_action import RunningAction, running_action
 from handpose.models.estimators.simple_forecasters import ConstantVelocity, DampedVelocity, LastPose
 from handpose.models.estimators.smoothnet import SmoothNet
+from handpose.models.estimators.verb_classifier import VerbClassifier
 
 __all__ = [
     'GHTT',
@@ -88,6 +89,7 @@ __all__ = [
     'SmoothNet',
     'StillHand',
     'TrainingStep',
+    'VerbClassifier',
     'VideoEstimator',
     'fit_constant_hands',
     'running_action',

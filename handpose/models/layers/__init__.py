@@ -3,6 +3,8 @@
 from handpose.models.layers.deformable_sampling import deformable_sample_1d
 from handpose.models.layers.feature_normalizer import FeatureNormalizer
 from handpose.models.layers.fused_attention import BranchFusion, FeedForward, FusedSelfAttention
+from handpose.models.layers.graph_conv import MultiScaleGraphConv, MultiScaleTemporalConv, WindowedGraphConv
+from handpose.models.layers.hand_graph import HandGraph, hand_graph
 from handpose.models.layers.images import ImageNormalizer
 from handpose.models.layers.missing_frames import fill_missing, mean_over_frames
 from handpose.models.layers.mlp import MLP
@@ -34,9 +36,12 @@ __all__ = [
     'FeatureNormalizer',
     'FeedForward',
     'FusedSelfAttention',
+    'HandGraph',
     'ImageNormalizer',
     'MotionEmbedding',
     'MultiHeadAttention',
+    'MultiScaleGraphConv',
+    'MultiScaleTemporalConv',
     'PreNormEncoder',
     'QuantizedFeatures',
     'QueryDecoder',
@@ -44,12 +49,14 @@ __all__ = [
     'TwoHandFeatures',
     'TwoHandMotion',
     'VectorQuantizer',
+    'WindowedGraphConv',
     'apply_motion',
     'deform_poses',
     'deformable_sample_1d',
     'fill_missing',
     'fuse_deformed_poses',
     'fusion_weights',
+    'hand_graph',
     'mean_over_frames',
     'mirror_poses',
     'pose_to_rotmat',

@@ -5,9 +5,11 @@ from handpose.models.necks.dynamic_spatio_temporal import DynamicSpatioTemporalB
 from handpose.models.necks.dynamic_tcn import DeformableTemporalConv, DynamicTemporalConv
 from handpose.models.necks.global_temporal import GlobalTemporalBlock
 from handpose.models.necks.hand_prior_memory import HandPriorMemory
+from handpose.models.necks.joint_transformer import JointTransformer
 from handpose.models.necks.motion_encoders import DSTformerEncoder, MotionFeatures, PDTMEncoder
 from handpose.models.necks.motion_vae import LatentDistribution, MotionVAEDecoder, MotionVAEEncoder
 from handpose.models.necks.motion_vqvae import MotionVQVAE, ReconstructedMotion
+from handpose.models.necks.ms_g3d import MSG3D
 from handpose.models.necks.object_aggregator import ObjectAggregator
 from handpose.models.necks.spatial_transformer import SpatialFeatures, SpatialTransformer
 from handpose.models.necks.temporal_transformer import TemporalFeatures, TemporalTransformer
@@ -15,6 +17,7 @@ from handpose.models.necks.v2v import V2VNet
 from handpose.models.necks.windowed_transformer import WindowedTransformer
 
 __all__ = [
+    'MSG3D',
     'CodeTransformer',
     'DSTformerEncoder',
     'DeformableTemporalConv',
@@ -22,6 +25,7 @@ __all__ = [
     'DynamicTemporalConv',
     'GlobalTemporalBlock',
     'HandPriorMemory',
+    'JointTransformer',
     'LatentDistribution',
     'MotionFeatures',
     'MotionVAEDecoder',

@@ -52,6 +52,14 @@ ARGUMENTS = {
     ),
     'ConstantHand': (dict, deformer_batch),
     'MotionActionTransformer': (lambda: dict(num_actions=3, **BLOCK), smooth_clips.smooth_batch),
+    'VerbClassifier': (
+        lambda: dict(
+            network=dict(type='MSG3D', channels=(6,), gcn_scales=2, g3d_scales=2, windows=(3,)),
+            num_actions=3,
+            num_frames=8,
+        ),
+        smooth_clips.smooth_batch,
+    ),
     'PoseVQVAE': (lambda: dict(tokenizer=TOKENIZER), smooth_clips.smooth_batch),
     'PoseGPT': (
         lambda: dict(tokenizer=TOKENIZER, transformer=dict(num_codes=8, **BLOCK), actions=('stir', 'pour')),
