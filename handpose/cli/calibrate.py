@@ -22,6 +22,7 @@ from handpose.structures import write_calibration
 
 PIXELS = 200  # per square of the board to print
 GOOD = 1.0  # pixels; a median reprojection error that is larger has a cause
+OUT_OF_STEP = 3  # so many times the error of the camera alone, too: noise is the same in both
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
@@ -101,8 +102,9 @@ def _report(found: CalibratedRecording, path: str) -> None:
         )
     for note in found.notes:
         print(f'note: {note}')
-    if max(found.pose_errors.values()) > GOOD:
+    doubtful = [n for n in names if found.pose_errors[n] > min(GOOD, OUT_OF_STEP * found.lens_errors[n])]
+    if doubtful:
         print(
-            f'note: with the others the error is above {GOOD:g} px: the videos may be out of step, the board may bend, '
-            f'or its images may be blurred'
+            f'note: the error with the others is above {GOOD:g} px or {OUT_OF_STEP} times that alone '
+            f'({", ".join(doubtful)}): the videos may be out of step, the board may bend, or its images may be blurred'
         )
