@@ -76,6 +76,6 @@ param_scheduler = '$steps'
 
 train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=5)
 val_cfg, test_cfg = dict(), dict()
-# The paper's average is over sequences: `action_accuracy`. The records hold what a confusion matrix needs.
+# The paper's average is over sequences, as is the accuracy. The records hold what a confusion matrix needs.
 val_evaluator = [dict(type='ActionMetric')]
 test_evaluator = [dict(type='ActionMetric', keep_records=None)]
