@@ -34,7 +34,9 @@ def test_corners_are_found_where_they_are_and_in_their_order(kind, turned):
     seen = np.isfinite(found).all(-1)
     assert seen.mean() > 0.8
     errors = found[seen] - true_corners(board, pose)[seen]
-    assert np.abs(errors).max() < 0.9 and np.sqrt((errors**2).mean()) < 0.3
+    # Before OpenCV 4.9 corners of ChArUco boards are less accurate.
+    old = kind == 'charuco' and tuple(map(int, cv2.__version__.split('.')[:2])) < (4, 9)
+    assert np.abs(errors).max() < (1.5 if old else 0.9) and np.sqrt((errors**2).mean()) < (0.5 if old else 0.3)
 
 
 def test_nothing_is_found_where_nothing_is():
