@@ -53,6 +53,7 @@ class Metric(BaseMetric):
 
     record_key: ClassVar[tuple[str, ...]] = ()  # columns that identify a sample; empty: the metric keeps no records
     fields: ClassVar[tuple[str, ...]] = ()  # fields of `HandSequence` that prediction and target must both have
+    min_samples: ClassVar[int] = 1  # sampled futures that a prediction must have at least
 
     def __init__(self, keep_records: str | Path | None = None, collect_device: str = 'cpu') -> None:
         super().__init__(collect_device=collect_device, prefix=type(self).__name__)

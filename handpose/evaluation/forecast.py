@@ -156,6 +156,8 @@ class APDMetric(FutureMetric):
         SequenceError: while testing, forecasts of fewer than two samples, or that cannot be compared.
     """
 
+    min_samples = 2
+
     def __init__(
         self,
         norm: str = 'per_joint',
@@ -195,7 +197,7 @@ class APDMetric(FutureMetric):
 
     def hand_scores(self, pair: FuturePair) -> dict[str, FloatArray]:
         """See `FutureMetric.hand_scores`."""
-        if len(pair.sampled) < 2:
+        if len(pair.sampled) < self.min_samples:
             raise SequenceError(
                 f'{pair.name}: APDMetric needs at least two sampled futures of each clip, got {len(pair.sampled)}; set '
                 f'test_samples=20 in the model of the config'

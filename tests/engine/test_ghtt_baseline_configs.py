@@ -4,6 +4,7 @@ import pytest
 import torch
 from smooth_clips import smooth_batch
 
+from handpose.cli import test as test_command
 from handpose.engine import load_config
 from handpose.engine.config_files import configs_folder
 from handpose.models import TrainingStep
@@ -74,3 +75,12 @@ def test_the_small_config():
         counts[name] = sum(p.numel() for p in model.parameters())
     assert abs(counts['flat'] / counts['action'] - 1) < 0.02, counts
     assert max(counts.values()) < 3e6
+
+
+def test_baselines_with_one_future_are_compared_without_the_diversity_of_samples(monkeypatch, tmp_path):
+    monkeypatch.setattr(test_command, 'build_runner', lambda config, *args, **options: config)
+    config = load_config('ghtt/synthetic_action', {'work_dir': str(tmp_path)})
+    for name, count in (('last_pose', 1), ('model', 2)):
+        estimator = MODELS.build(config.compared.last_pose if name == 'last_pose' else config.model)
+        tested = test_command.build_test(config, name, estimator, [])
+        assert [metric['type'] for metric in tested.test_evaluator] == ['ForecastMetric', 'APDMetric'][:count]
