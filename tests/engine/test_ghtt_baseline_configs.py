@@ -79,7 +79,8 @@ def test_the_small_config():
 
 def test_baselines_with_one_future_are_compared_without_the_diversity_of_samples(monkeypatch, tmp_path):
     monkeypatch.setattr(test_command, 'build_runner', lambda config, *args, **options: config)
-    config = load_config('ghtt/synthetic_action', {'work_dir': str(tmp_path)})
+    config = load_config('ghtt/synthetic_action')
+    config.work_dir = str(tmp_path)
     for name, count in (('last_pose', 1), ('model', 2)):
         estimator = MODELS.build(config.compared.last_pose if name == 'last_pose' else config.model)
         tested = test_command.build_test(config, name, estimator, [])
