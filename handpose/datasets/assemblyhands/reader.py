@@ -239,8 +239,8 @@ class AssemblyHands(VideoDataset):
     def empty_message(self) -> str:
         """See `VideoDataset.empty_message`."""
         return (
-            f'split {self.split!r} of {self.root} has no labelled frame (label_set={self.label_set!r}) with an image of '
-            f'the views {self.views!r}; choose others, or unpack the images'
+            f'split {self.split!r} of {self.root} has no labelled frame (label_set={self.label_set!r}) with an image '
+            f'of the views {self.views!r}; choose others, or unpack the images'
         )
 
     def _checked_size(self, count: int) -> int:
