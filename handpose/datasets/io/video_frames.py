@@ -5,6 +5,7 @@ Legend: h w size of a frame.
 
 import os
 import re
+import threading
 from collections import OrderedDict
 from collections.abc import Iterable, Iterator
 from pathlib import Path
@@ -17,6 +18,7 @@ from numpy.typing import NDArray
 from handpose.datasets.io.errors import UNPACK, DatasetError
 
 SEPARATOR = '#'
+JPEG_QUALITY = 95  # of packed frames
 _FRAME_PATH = re.compile(r'\.(mp4|m4v|mov|mkv|avi|webm)#[0-9]{1,9}$', re.IGNORECASE)
 _OPEN = 24  # videos that a process keeps open
 _DECODE_AHEAD = 48  # frames: so far it is as quick to decode the frames between as to seek
@@ -64,6 +66,27 @@ def read_facts(path: str | Path) -> VideoFacts:
     return VideoFacts((width, height), count)
 
 
+def encode_frame(path: str) -> tuple[bytes, os.stat_result]:
+    """A frame of a video as a JPEG file, for packing.
+
+    Args:
+        path: `<video>#<frame>`.
+
+    Returns:
+        The bytes of the file, and what the system says about the video.
+
+    Raises:
+        DatasetError: the frame cannot be decoded.
+    """
+    ((_, image, error),) = read_video_frames([path])
+    if image is None:
+        raise error or DatasetError(f'image {path} cannot be read')
+    done, data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
+    if not done:
+        raise DatasetError(f'image {path} cannot be written as JPEG by OpenCV')
+    return data.tobytes(), os.stat(split_frame_path(path)[0])
+
+
 def read_video_frames(paths: Iterable[str]) -> Iterator[Decoded]:
     """Decodes frames of videos; those of one video in the order of time.
 
@@ -76,9 +99,12 @@ def read_video_frames(paths: Iterable[str]) -> Iterator[Decoded]:
     for path in sorted(paths, key=split_frame_path):
         name, frame = split_frame_path(path)
         try:
-            yield path, _video(name).read(frame), None
+            with _LOCK:
+                image = _video(name).read(frame)
         except DatasetError as error:
             yield path, None, error
+        else:
+            yield path, image, None
 
 
 class _Video:
@@ -110,6 +136,7 @@ class _Video:
         return np.ascontiguousarray(image[..., ::-1])
 
 
+_LOCK = threading.Lock()  # threads share the open videos
 _open_videos: OrderedDict[tuple[int, str], _Video] = OrderedDict()
 
 
