@@ -102,15 +102,16 @@ class LoadDetections:
     Args:
         folder: where the files are.
         threshold: see `with_detections`.
+        missing_ok: a camera without a file saw no hand at all; False refuses it.
 
     Raises:
         DatasetError: a threshold that is not positive.
     """
 
-    def __init__(self, folder: str | Path, threshold: float = 0.15) -> None:
+    def __init__(self, folder: str | Path, threshold: float = 0.15, missing_ok: bool = False) -> None:
         if not threshold > 0:
             raise DatasetError(f'LoadDetections: threshold must be above 0, got {threshold!r}')
-        self.folder, self.threshold = Path(folder), threshold
+        self.folder, self.threshold, self.missing_ok = Path(folder), threshold, missing_ok
 
     def __call__(self, sample: HandSequence, rng: np.random.Generator | None) -> HandSequence:
         """Loads the detections of a clip.
@@ -123,9 +124,9 @@ class LoadDetections:
             The clip with its input.
 
         Raises:
-            DatasetError: a clip of one camera, without a calibration or without timestamps; a file without joints in
-                the image.
-            PredictionsError: a file that does not exist or cannot be read.
+            DatasetError: a clip of one camera, without a calibration or without timestamps; a file that does not exist
+                or has no joints in the image.
+            PredictionsError: a file that cannot be read.
         """
         check_views(sample, 'LoadDetections')
         if sample.timestamps is None:
@@ -139,14 +140,21 @@ class LoadDetections:
         """Joints (T, H, J, 2) and valid (T, H) of one camera."""
         name = track_file_name({'sequence': sample.meta['sequence'], 'cameras': [camera]})
         path = inside_root(self.folder, name, 'the clip', error=DatasetError)
+        times = sample.require('timestamps').numpy()
+        joints = np.zeros((len(times), len(sides), 21, 2), np.float32)
+        valid = np.zeros((len(times), len(sides)), bool)
+        if not path.exists():
+            if not self.missing_ok:
+                raise DatasetError(
+                    f'{path} does not exist: run the detector on this camera too, or, if it saw no hand there, give '
+                    f'LoadDetections missing_ok=True'
+                )
+            return torch.from_numpy(joints), torch.from_numpy(valid)
         found = _load(str(path))
         if found.joints_2d is None:
             raise DatasetError(f'{path} has no joints_2d: detections are joints in the image; write it with joints_2d')
-        times = sample.require('timestamps').numpy()
         nearest = np.abs(times[:, None] - found.timestamps).argmin(1)
         in_time = np.abs(times - found.timestamps[nearest]) < 0.5 / float(sample.meta['fps'])
-        joints = np.zeros((len(times), len(sides), 21, 2), np.float32)
-        valid = np.zeros((len(times), len(sides)), bool)
         for hand, side in enumerate(sides):
             for row in np.flatnonzero(np.asarray(found.hand_side) == side):
                 joints[:, hand] = found.joints_2d[nearest, row]

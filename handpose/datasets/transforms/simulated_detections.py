@@ -30,8 +30,8 @@ _LEAST_SHARE = 0.5  # of a hand's box inside the image, below which it is not de
 class SimulatedDetections:
     """Fills `boxes` and the input of a multi-view estimator from true joints with the errors of a detector.
 
-    Each view of each frame has its own errors, in sides of the box of the hand in this view: the hand is displaced, each
-    joint is displaced with heavy tails, and both are larger in hard views, of hands that are hidden, and for fingertips.
+    Each view of each frame has its own errors, in sides of the box of the hand in this view: the hand is displaced, and
+    each joint with heavy tails; both errors are larger in hard views and of hidden hands, the second of fingertips too.
     Hands are lost, the more the less of them is seen, and now and then the other hand is taken for the one looked for.
     The defaults were fitted to MediaPipe's networks on rendered images (docs/assemblyhands.md). See `with_detections`
     for what the sample has afterwards.
@@ -115,7 +115,7 @@ class SimulatedDetections:
 
 
 def _in_image(sample: HandSequence, joints: Array) -> NDArray[np.bool_]:
-    """(T, K, H): enough of a hand's box lies inside the image; before the images are loaded, `meta` states their size."""
+    """(T, K, H): enough of a hand's box lies inside the image, whose size `meta` states before it is loaded."""
     boxes = boxes_from_points(torch.from_numpy(joints)).numpy()
     if sample.images is not None:
         sizes = [sample.images.shape[:-3:-1]] * joints.shape[1]
