@@ -34,7 +34,7 @@ frame = 'world'
 pose_metric = dict(auc_ranges=dict(cam=(0, 50, 101)))
 
 # Eight videos take longer to decode than the network to learn from them, so frames stay in memory: 1.6 GB.
-clip_step = 5
+clip_step, clips = 3, dict(centred=True)
 num_workers, batch_size = 0, 4
 train_dataset = dict(_delete_=True, type='CachedDataset', dataset='$automatic')
 

@@ -3,21 +3,21 @@
 Legend: T frames, K cameras, H hands, J = 21 joints.
 """
 
-from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 from torch import Tensor
 
 from handpose.datasets.io.errors import DatasetError
+from handpose.datasets.io.video_frames import is_frame_path, split_frame_path
 from handpose.files.reading import inside_root
 from handpose.geometry import boxes_from_points, projection_matrices, triangulate, triangulate_robust
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence, load_predictions
-from handpose.structures.predictions_file import track_file_name
 
 _load = lru_cache(maxsize=256)(load_predictions)
 
@@ -94,10 +94,10 @@ class LoadDetections:
     """Fills `boxes` and the input of a multi-view estimator from a detector's files: one for each camera of a track.
 
     The files are predictions files (docs/predictions_file.md) with joints in the image, named
-    `<folder>/<sequence>_<camera>.npz`; in the name, a '/' of the sequence becomes '_'. `handpose infer` writes one for
-    each video. Frames are matched by time, as `LoadPredictions` does, and hands by their side. Joints are pixels of the
-    images as the reader has them, so this transform comes before any that changes the images. See `with_detections`
-    for what the sample has afterwards.
+    `<folder>/<sequence>/<camera>.npz`, as `handpose infer` writes them for a folder with the videos of a sequence.
+    Frames of videos are matched by their number, images by their time since the track's first frame, and hands by
+    their side. Joints are pixels of the images as the reader has them, so this transform comes before any that changes
+    the images. See `with_detections` for what the sample has afterwards.
 
     Args:
         folder: where the files are.
@@ -117,46 +117,53 @@ class LoadDetections:
         """Loads the detections of a clip.
 
         Args:
-            sample: the clip, with `timestamps`.
+            sample: the clip.
             rng: not used.
 
         Returns:
             The clip with its input.
 
         Raises:
-            DatasetError: a clip of one camera, without a calibration or without timestamps; a file that does not exist
+            DatasetError: a clip of one camera or without a calibration; a file that does not exist
                 or has no joints in the image.
             PredictionsError: a file that cannot be read.
         """
         check_views(sample, 'LoadDetections')
-        if sample.timestamps is None:
-            raise DatasetError('LoadDetections matches detections by time, and the clip has no timestamps')
-        sides = sample.require('hand_side').tolist()
-        views = [self._view(sample, str(camera), sides) for camera in sample.meta['cameras']]
+        views = [self._view(sample, k) for k in range(len(sample.meta['cameras']))]
         joints, valid = (torch.stack(part, 1) for part in zip(*views, strict=True))
         return with_detections(sample, DetectedHands(joints, valid), self.threshold)
 
-    def _view(self, sample: HandSequence, camera: str, sides: Sequence[int]) -> tuple[Tensor, Tensor]:
-        """Joints (T, H, J, 2) and valid (T, H) of one camera."""
-        name = track_file_name({'sequence': sample.meta['sequence'], 'cameras': [camera]})
+    def _view(self, sample: HandSequence, k: int) -> tuple[Tensor, Tensor]:
+        """Joints (T, H, J, 2) and valid (T, H) of camera k."""
+        sides, name = sample.require('hand_side').tolist(), f'{sample.meta["sequence"]}/{sample.meta["cameras"][k]}.npz'
         path = inside_root(self.folder, name, 'the clip', error=DatasetError)
-        times = sample.require('timestamps').numpy()
-        joints = np.zeros((len(times), len(sides), 21, 2), np.float32)
-        valid = np.zeros((len(times), len(sides)), bool)
-        if not path.exists():
-            if not self.missing_ok:
-                raise DatasetError(
-                    f'{path} does not exist: run the detector on this camera too, or, if it saw no hand there, give '
-                    f'LoadDetections missing_ok=True'
-                )
-            return torch.from_numpy(joints), torch.from_numpy(valid)
-        found = _load(str(path))
-        if found.joints_2d is None:
-            raise DatasetError(f'{path} has no joints_2d: detections are joints in the image; write it with joints_2d')
-        nearest = np.abs(times[:, None] - found.timestamps).argmin(1)
-        in_time = np.abs(times - found.timestamps[nearest]) < 0.5 / float(sample.meta['fps'])
-        for hand, side in enumerate(sides):
-            for row in np.flatnonzero(np.asarray(found.hand_side) == side):
-                joints[:, hand] = found.joints_2d[nearest, row]
-                valid[:, hand] = found.valid[nearest, row] & in_time
+        count = len(sample.meta['frame_indices'])
+        joints = np.zeros((count, len(sides), 21, 2), np.float32)
+        valid = np.zeros((count, len(sides)), bool)
+        if not path.exists() and not self.missing_ok:
+            raise DatasetError(
+                f'{path} does not exist: run the detector on this camera too, or, if it saw no hand there, give '
+                f'LoadDetections missing_ok=True'
+            )
+        if path.exists():
+            found = _load(str(path))
+            if found.joints_2d is None:
+                raise DatasetError(f'{path} has no joints_2d: detections are joints in the image; write it with them')
+            rows, there = _rows_of(sample, k, found.timestamps)
+            for hand, side in enumerate(sides):
+                for column in np.flatnonzero(np.asarray(found.hand_side) == side):
+                    joints[:, hand] = found.joints_2d[rows, column]
+                    valid[:, hand] = found.valid[rows, column] & there
         return torch.from_numpy(joints), torch.from_numpy(valid)
+
+
+def _rows_of(sample: HandSequence, k: int, times: NDArray[np.float64]) -> tuple[NDArray[np.int64], NDArray[np.bool_]]:
+    """The rows (T,) of a file that belong to the frames of a clip, and where there are some (T,)."""
+    paths = [row[k] for row in sample.meta.get('paths', [])]
+    if paths and all(is_frame_path(path) for path in paths):
+        numbers = np.array([split_frame_path(path)[1] for path in paths])
+        return numbers.clip(0, len(times) - 1), (numbers >= 0) & (numbers < len(times))
+    fps = float(sample.meta['fps'])
+    wanted = (np.asarray(sample.meta['frame_indices']) - sample.meta['track_start']) / fps
+    nearest = np.abs(wanted[:, None] - times).argmin(1)
+    return nearest, np.abs(wanted - times[nearest]) < 0.5 / fps

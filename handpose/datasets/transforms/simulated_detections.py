@@ -52,12 +52,12 @@ class SimulatedDetections:
     """
 
     joint_error: float = 0.05
-    hand_error: float = 0.03
-    difficulty: float = 0.5
-    occlusion_gain: float = 1.5
+    hand_error: float = 0.035
+    difficulty: float = 0.6
+    occlusion_gain: float = 4.0
     freedom: float = 4.0
-    lost: float = 0.05
-    lost_hidden: float = 0.6
+    lost: float = 0.33
+    lost_hidden: float = 1.0
     swapped: float = 0.03
     threshold: float = 0.15
 

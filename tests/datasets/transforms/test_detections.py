@@ -111,7 +111,9 @@ def test_draws_depend_on_the_generator(sample):
 def test_detections_from_files(sample, tmp_path):
     """Hands by their side, frames by their time; a camera lacks the right hand in the first frame of the clip."""
     side = ['right', 'left']
-    sample = sample.replace(timestamps=sample.timestamps + 1 / 30)
+    sample = sample.replace(meta={**sample.meta, 'frame_indices': [41, 42], 'track_start': 40})
+    folder = tmp_path / 'clip 0'
+    folder.mkdir()
     for k, camera in enumerate(sample.meta['cameras']):
         valid = np.ones((3, 2), bool)
         valid[1, 0] = k != 2
@@ -125,12 +127,15 @@ def test_detections_from_files(sample, tmp_path):
             frame='wrist',
             joints_2d=joints,
         )
-        save_predictions(tmp_path / f'clip 0_{camera}.npz', predictions)
+        save_predictions(folder / f'{camera}.npz', predictions)
     found = LoadDetections(tmp_path)(sample, None).validate()
     assert errors(sample, found).max() < 1e-4
     assert not found.boxes[0, 2, 1].any() and found.boxes[0, 2, 0].any() and found.boxes[1, 2].any()
-    (tmp_path / 'clip 0_c5.npz').unlink()
-    with pytest.raises(DatasetError, match=r'clip 0_c5.npz does not exist.*missing_ok=True'):
+    paths = [[f'{c}.mp4#{frame}' for c in sample.meta['cameras']] for frame in (2, 1)]
+    backwards = LoadDetections(tmp_path)(sample.replace(meta={**sample.meta, 'paths': paths}), None)
+    torch.testing.assert_close(backwards.input_joints_3d.flip(0), found.input_joints_3d)
+    (folder / 'c5.npz').unlink()
+    with pytest.raises(DatasetError, match=r'clip 0/c5.npz does not exist.*missing_ok=True'):
         LoadDetections(tmp_path)(sample, None)
     without = LoadDetections(tmp_path, missing_ok=True)(sample, None).validate()
     assert not without.boxes[:, 5].any() and without.input_confidence.max() < 0.9
