@@ -70,7 +70,7 @@ def mean_hands(settings: Mapping[str, Any]) -> Tensor:
         (2, 21, 3) metres in the world's axes, left first.
     """
     settings = settings['dataset'] if settings['type'] == 'CachedDataset' else settings
-    dataset = DATASETS.build({**settings, 'pipeline': []})
+    dataset = DATASETS.build({**settings, 'pipeline': [], 'sampling': {'type': 'Tracks'}})
     total, count = torch.zeros(2, 21, 3), torch.zeros(2)
     for index in range(len(dataset)):
         clip = dataset.read(index)

@@ -12,9 +12,9 @@ from pathlib import Path
 
 sys.path.append(str(Path(__file__).parents[1] / 'helpers'))  # where pytest finds the batches of several views
 
-from golden_files import write_golden  # noqa: E402
-from golden_readers import read_layouts  # noqa: E402
-from golden_systems import SYSTEMS, run_system  # noqa: E402
+from golden_files import write_golden
+from golden_readers import read_layouts
+from golden_systems import SYSTEMS, run_system
 
 RECORDED = {**{name: partial(run_system, name) for name in SYSTEMS}, 'readers': read_layouts}
 
