@@ -32,6 +32,7 @@ model = dict(
     resolution='$resolution',
     num_rounds='$num_rounds',
     first_centre='input_joints',  # the triangulated middle MCP
+    min_views=2,
     centre_noise=0.02,
     box_noise=0.0,
     mirror_left_hands=False,

@@ -6,6 +6,7 @@
 The rows are the triangulated detections, the mean hand at their place, the rounds R1, R2, ... of the network, its first
 round with true boxes and centres, and one view; docs/assemblyhands.md explains them. Of every row and number of views
 the file has all numbers of the config's pose metric, by occlusion too: {checkpoint: {views: {row: {name: number}}}}.
+Beside it, FILE.png shows the mean error over all checkpoints by the number of views.
 """
 
 import argparse
@@ -23,6 +24,8 @@ from handpose.experiments import multi_view_report as views_report
 from handpose.files.atomic import atomic_write
 from handpose.models.estimators.mvexonet import MVExoNet
 from handpose.registry import MODELS
+from handpose.visualization.images import save_image
+from handpose.visualization.view_figures import error_by_views
 from handpose.zoo.find import find_weights
 
 VIEWS = (2, 3, 4, 5, 6, 7, 8)
@@ -72,7 +75,21 @@ def run(arguments: argparse.Namespace) -> None:
         numbers['1'] = views_report.measure_one_view(model, samples, detect, metric)
         atomic_write(Path(arguments.out), json.dumps(found, indent=1, sort_keys=True) + '\n')
         print(_table(name, numbers))
-    print(f'numbers: {arguments.out}')
+    figure = Path(arguments.out).with_suffix('.png')
+    save_image(figure, error_by_views(_mean_curves(found)))
+    print(f'numbers: {arguments.out}; figure: {figure}')
+
+
+def _mean_curves(found: dict[str, dict[str, views_report.Numbers]]) -> dict[str, dict[int, float]]:
+    """{row: {views: MPJPE}}, the mean over all checkpoints."""
+    gathered: dict[str, dict[int, list[float]]] = {}
+    for numbers in found.values():
+        for views, rows in numbers.items():
+            for row, values in rows.items():
+                gathered.setdefault(row, {}).setdefault(int(views), []).append(values[ERROR])
+    return {
+        row: {views: sum(values) / len(values) for views, values in curve.items()} for row, curve in gathered.items()
+    }
 
 
 def _table(name: str, numbers: dict[str, views_report.Numbers]) -> str:

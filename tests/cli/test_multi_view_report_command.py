@@ -26,7 +26,7 @@ SMALL = {
 @pytest.fixture(scope='module')
 def root(tmp_path_factory):
     path = tmp_path_factory.mktemp('exo')
-    options = dict(subjects=3, sequences=1, frames=16, exo_cameras=3, ego_cameras=0, exo_width=160, exo_height=90)
+    options = dict(subjects=3, sequences=1, frames=16, exo_cameras=8, ego_cameras=0, exo_width=160, exo_height=90)
     write_dataset(AssemblyHandsOptions(root=str(path), annotation_error=0.0, workers=1, **options))
     return path
 
@@ -35,18 +35,20 @@ def test_rows_by_the_number_of_views(root, tmp_path, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     config = load_config(CONFIG, SMALL)
     torch.save({'state_dict': MODELS.build(config.model).state_dict()}, 'untrained.pth')
-    options = [f'{key}={value}' for key, value in {**SMALL, 'data_root': root, 'synthetic_data': None}.items()]
-    words = [CONFIG, 'untrained.pth', '-o', 'report.json', '--views', '2', '3', '--frame-step', '5']
+    settings = {**SMALL, 'data_root': root, 'synthetic_data': None}
+    options = [f'{key}={value}' for key, value in settings.items()]
+    words = [CONFIG, 'untrained.pth', '-o', 'report.json', '--views', '2', '8', '--frame-step', '5']
     main('multi-view-report', [*words, '--cfg-options', *options])
     found = json.loads((tmp_path / 'report.json').read_text())['untrained.pth']
-    assert set(found) == {'1', '2', '3'} and set(found['1']) == {multi_view_report.ONE_VIEW}
+    assert set(found) == {'1', '2', '8'} and set(found['1']) == {multi_view_report.ONE_VIEW}
     rows = {'triangulation', 'constant hand', 'R1', 'R2', 'R1 from the truth'}
-    assert set(found['3']) == rows
-    counted = {row: numbers['num_samples'] + numbers['num_missing'] for row, numbers in found['3'].items()}
+    assert set(found['8']) == rows
+    counted = {row: numbers['num_samples'] + numbers['num_missing'] for row, numbers in found['8'].items()}
     assert set(counted.values()) == {8.0}  # 4 frames of both hands
-    assert found['3']['triangulation']['num_samples'] == found['3']['R2']['num_samples'] > 0
+    assert found['8']['triangulation']['num_samples'] == found['8']['R2']['num_samples'] > 0
     # An untrained network is worse than what it starts from, and a true start better than a detected one.
-    assert found['3']['triangulation']['mpjpe_cam_mm'] < found['3']['R1']['mpjpe_cam_mm']
+    assert found['8']['triangulation']['mpjpe_cam_mm'] < found['8']['R1']['mpjpe_cam_mm']
+    assert (tmp_path / 'report.png').stat().st_size > 10_000
     table = capsys.readouterr().out
     assert 'MPJPE (mm) by the number of views' in table and 'R1 from the truth' in table
 
@@ -61,7 +63,7 @@ def test_exact_detections_leave_no_error(root):
     assert constant.shape == (2, 21, 3) and not constant[:, 9].any() and 0.05 < constant[1, 0].norm() < 0.15
     metric = METRICS.build(dict(type='HandPoseMetric'))
     model = MODELS.build(config.model).eval()
-    numbers = multi_view_report.measure_views(model, samples, detect, dict(type='HandPoseMetric'), 3, constant)
+    numbers = multi_view_report.measure_views(model, samples, detect, dict(type='HandPoseMetric'), 8, constant)
     assert numbers['triangulation']['mpjpe_cam_mm'] < 0.5 and metric.num_samples == 0
     assert numbers['constant hand']['mpjpe_cam_mm/joint_middle_mcp'] < 0.5
     assert 5 < numbers['constant hand']['mpjpe_cam_mm'] < 100

@@ -20,7 +20,7 @@ def root(tmp_path_factory):
 
 def test_a_step_at_the_size_of_the_paper():
     """Whole networks on smaller crops and volumes; 64 voxels and 8 views: tests/engine/mvexonet_at_paper_size.py."""
-    history, count = two_steps({'crop_size': 64, 'resolution': 32}, cameras=2, hands=1, steps=1)
+    history, count = two_steps({'crop_size': 64, 'resolution': 32}, cameras=2, steps=1)
     assert count == PARAMETERS
     assert set(history[0]) == {'loss_joints', 'loss_volume'} and all(value > 0 for value in history[0].values())
 
@@ -30,7 +30,7 @@ def test_rows_of_the_tables_by_options(name, root):
     path = f'configs/assemblyhands/{name}.py'
     for rounds in (1, 2, 3):
         assert MODELS.build(load_config(path, {'num_rounds': rounds}).model).num_rounds == rounds
-    simulated = {'data_root': str(root), 'detections': '$simulated_detections'}
+    simulated = {'data_root': str(root), 'detections': '$simulated_detections', 'views': ['v1', 'v2', 'v3']}
     for views in (2, 8):
         sample = DATASETS.build(load_config(path, {**simulated, 'test_views': views}).test_dataset)[0].validate()
         assert sample.images.shape[:2] == (16, min(views, 3)) and sample.input_joints_3d.shape == (16, 2, 21, 3)
@@ -46,7 +46,7 @@ def test_rows_of_the_tables_by_options(name, root):
 def test_training_data_of_the_small_config(root):
     """Frames are read once; every third one is a clip of its own, with both hands in all views."""
     dataset = DATASETS.build(
-        load_config('configs/assemblyhands/synthetic_mvexonet.py', {'data_root': str(root)}).train_dataset
+        load_config('configs/assemblyhands/synthetic_mvexonet.py', {'data_root': str(root), 'views': ['v1', 'v2', 'v3']}).train_dataset
     )
     assert len(dataset) == 6 and dataset[0].validate().images.shape == (1, 3, 3, 90, 160)
     assert dataset[0] is dataset[0] and dataset[0].joints_2d_valid is not None
