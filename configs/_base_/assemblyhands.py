@@ -25,8 +25,8 @@ labelled = dict(
     on_broken='$on_broken',
     packed='$packed',
 )
-# Training on A, M or M+A, as in the paper's Table 4: train_dataset=$automatic, $manual or $both. Manual labels are rare,
-# and each makes a clip of its own.
+# Training on A, M or M+A, as in the paper's Table 4: train_dataset=$automatic, $manual or $both. Each of the rare
+# manual labels makes a clip of its own.
 automatic = dict(
     _include_='$labelled', split='train', label_set='automatic', sampling='$clips', pipeline='$train_pipeline'
 )

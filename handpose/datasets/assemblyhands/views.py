@@ -120,6 +120,7 @@ def clip_of_views(
         to_first = columns[views.index(first)].extrinsics
         world = world @ to_first[:, None, :3, :3].swapaxes(-1, -2) + to_first[:, None, None, :3, 3]
         matrices = matrices @ np.linalg.inv(to_first)[:, None]
+        matrices[:, views.index(first)] = np.eye(4)  # without errors of rounding
     clip = HandSequence(
         frame=frame,
         frame_valid=torch.ones(len(rows), dtype=torch.bool),
