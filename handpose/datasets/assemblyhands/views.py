@@ -19,7 +19,7 @@ from handpose.structures import HandSequence
 _IN_FRONT = 1e-3  # metres
 
 
-@dataclass
+@dataclass(eq=False)
 class ViewedSequence:
     """The labels of a sequence, in the world.
 
@@ -43,8 +43,8 @@ class ViewedSequence:
         return there if self.joints_valid is None else there & self.joints_valid.any(-1)[self.rows]
 
 
-@dataclass
-class View:
+@dataclass(eq=False)
+class CameraView:
     """What one camera sees of a sequence.
 
     Attributes:
@@ -85,7 +85,7 @@ class View:
 
 
 def clip_of_views(
-    sequence: ViewedSequence, views: Sequence[View | None], frames: NDArray, frame: str, box_margin: float
+    sequence: ViewedSequence, views: Sequence[CameraView | None], frames: NDArray, frame: str, box_margin: float
 ) -> HandSequence:
     """A clip of K views.
 
@@ -155,7 +155,7 @@ class _Column:
         present: False: the sequence lacks the view, and `view` is another one.
     """
 
-    def __init__(self, view: View, rows: NDArray, frames: NDArray, present: bool) -> None:
+    def __init__(self, view: CameraView, rows: NDArray, frames: NDArray, present: bool) -> None:
         self.view, count = view, len(rows)
         self.shown = (view.places[frames] >= 0) & present
         self._files = np.where(self.shown, view.places[frames], 0)

@@ -116,6 +116,7 @@ def test_files_in_the_official_form(root):
     assert sorted(p.name for p in videos.iterdir()) == sorted([*(f'{c}.mp4' for c in EXO_CAMERAS), 'calib.txt'])
     lines = (videos / 'calib.txt').read_text().splitlines()
     assert len([line for line in lines if line.strip()]) == 8 * 8 and lines[0] == EXO_CAMERAS[0]
+    assert (root / 'annotations' / 'skeleton.txt').read_text().startswith('thumb_tip_r 0 1\n')
     calibration = annotations(root, 'train', 'ego_calib')['calibration'][name]
     assert set(calibration['extrinsics'][f'{keys[0]:06d}']) == {f'{c}_mono10bit' for c in HEADSETS[0]}
 
