@@ -40,7 +40,7 @@ class ViewedSequence:
     def annotated(self) -> NDArray[np.bool_]:
         """(F, 2): the hand has a label, or the frame has one where joints are not public."""
         there = np.repeat((self.rows >= 0)[:, None], 2, 1)
-        return there if self.joints_valid is None else there & self.joints_valid.any(-1)[self.rows]
+        return there if self.joints_valid is None else there & np.asarray(self.joints_valid.any(-1))[self.rows]
 
 
 @dataclass(eq=False)
@@ -80,7 +80,7 @@ class CameraView:
         """(F, 2): the view has an image of the frame, with a box of the hand where the files have boxes."""
         there = np.repeat((self.places >= 0)[:, None], 2, 1)
         if self.boxes is not None:
-            there &= (self.boxes[..., 2:] > self.boxes[..., :2]).all(-1)[self.places]
+            there &= np.asarray((self.boxes[..., 2:] > self.boxes[..., :2]).all(-1))[self.places]
         return there & sequence.annotated()
 
 
@@ -111,7 +111,7 @@ def clip_of_views(
         column.project(world, valid, box_margin)
     boxes = np.stack([column.boxes for column in columns], 1)
     in_image = np.stack([column.joints_2d_valid for column in columns], 1)
-    seen = (boxes[..., 2:] > boxes[..., :2]).all(-1).any(1)  # (T, H)
+    seen = np.asarray(np.any((boxes[..., 2:] > boxes[..., :2]).all(-1), axis=1))  # (T, H)
     if len(views) == 1:
         valid = valid & seen[..., None]
         in_image &= seen[:, None, :, None]
