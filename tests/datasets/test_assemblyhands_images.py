@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -24,8 +25,11 @@ from handpose.datasets import AssemblyHands, ClipSampling, DatasetError
 from handpose.datasets.io.packing import pack_frames
 from handpose.datasets.io.recoding import Recoding
 from handpose.datasets.io.video_frames import frame_path, read_video_frames
+from handpose.datasets.transforms import LoadImages
+from handpose.engine import load_config
 from handpose.geometry.camera import project_points
 from handpose.geometry.rigid import transform_points
+from handpose.registry import DATASETS
 from handpose.structures import HandSequence
 
 LOAD = [dict(type='LoadImages')]
@@ -184,6 +188,34 @@ def test_frames_of_a_video_in_any_order(data):
             assert error is None and abs(image.mean() - grey_of(int(path[-1]))) < 3
     ((_, image, error),) = read_video_frames([frame_path(video, 8)])
     assert image is None and 'frame 8 of the video' in str(error)
+
+
+def test_views_without_any_image():
+    clip = HandSequence(
+        meta={'paths': [['', '']] * 2, 'image_sizes': [(8, 6), (4, 9)]}, frame_valid=torch.ones(2).bool()
+    )
+    loaded = LoadImages()(clip, None).validate()
+    assert loaded.images.shape == (2, 2, 3, 9, 8) and not loaded.images.any()
+    with pytest.raises(DatasetError, match='view 0 of the clip has no image, and'):
+        LoadImages()(clip.replace(meta={'paths': paths}), None)
+
+
+@pytest.mark.parametrize('labels, samples', [('automatic', IMAGE_FRAMES), ('manual', 3), ('both', IMAGE_FRAMES + 3)])
+def test_base_of_configs(root, tmp_path, labels, samples):
+    folder = shutil.copytree(root / 'annotations' / 'train', root / 'annotations_manual' / 'train')
+    joints = folder / 'assemblyhands_train_joint_3d_v1-1.json'
+    change(joints, lambda c: c['annotations'].update(
+        a={key: value for key, value in c['annotations']['a'].items() if int(key) % 6 == 0}))  # fmt: skip
+    base = Path(__file__).parents[2] / 'configs' / '_base_' / 'assemblyhands.py'
+    (tmp_path / 'config.py').write_text(
+        f"_base_ = ['{base}']\ndata_root, views, cameras_per_clip = '{root}', ['v1', 'v6'], None\n"
+        f"num_frames, batch_size, num_workers, train_dataset = 1, 4, 0, '${labels}'\n"
+        "train_pipeline = test_pipeline = [dict(type='LoadImages')]\n"
+    )
+    config = load_config(tmp_path / 'config.py')
+    dataset = DATASETS.build(config.train_dataloader.dataset)
+    assert len(dataset) == samples and dataset[samples - 1].images.shape == (1, 2, 3, 36, 64)
+    assert len(DATASETS.build(dict(config.test_dataloader.dataset, split='train'))) == IMAGE_FRAMES
 
 
 CALIBRATION = 'videos/exo_videos_rectified/a/calib.txt'
