@@ -191,9 +191,8 @@ def test_frames_of_a_video_in_any_order(data):
 
 
 def test_views_without_any_image():
-    clip = HandSequence(
-        meta={'paths': [['', '']] * 2, 'image_sizes': [(8, 6), (4, 9)]}, frame_valid=torch.ones(2).bool()
-    )
+    paths = [['', '']] * 2
+    clip = HandSequence(meta={'paths': paths, 'image_sizes': [(8, 6), (4, 9)]}, frame_valid=torch.ones(2).bool())
     loaded = LoadImages()(clip, None).validate()
     assert loaded.images.shape == (2, 2, 3, 9, 8) and not loaded.images.any()
     with pytest.raises(DatasetError, match='view 0 of the clip has no image, and'):
