@@ -13,6 +13,7 @@ import torch
 from numpy.typing import NDArray
 
 from handpose.datasets.assemblyhands.cameras import EGO_SUFFIX, EXO_CAMERAS, VIEW_OF
+from handpose.datasets.assemblyhands.layout import ANNOTATIONS
 from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import key_of, numbers, read_json
 from handpose.datasets.io.plausibility import check_extrinsics, check_intrinsics
@@ -25,7 +26,7 @@ EXO_VIDEOS = 'videos/exo_videos_rectified'
 IMAGES, EGO_IMAGES = 'images', 'ego_images_rectified'
 CALIBRATION_FILE = 'calib.txt'
 # Ours: the release has one set of labels, the automatic one.
-LABEL_FOLDERS = {'automatic': 'annotations', 'manual': 'annotations_manual'}
+LABEL_FOLDERS = {'automatic': ANNOTATIONS, 'manual': 'annotations_manual'}
 OCCLUSION_FILE = 'occlusion.npz'
 _LINES = 8  # of a camera in calib.txt that are not blank
 _SIDES = ('left', 'right')
@@ -63,33 +64,6 @@ class Occlusion(NamedTuple):
 
     numbers: NDArray[np.int64]
     views: dict[str, NDArray[np.float32]]
-
-
-def file_name(split: str, kind: str) -> str:
-    """The name of an annotation file: `kind` is 'joint_3d', 'ego_data' or 'ego_calib'."""
-    return f'assemblyhands_{split}_{kind}_v1-1.json'
-
-
-def find_annotations(folder: Path, split: str, kind: str) -> Path:
-    """The annotation file of a kind in the folder of a split.
-
-    Raises:
-        DatasetError: there is none, or there are several versions.
-    """
-    pattern = f'assemblyhands_{split}_{kind}*.json'
-    found = [path for path in visible_paths(folder, pattern) if 'template' not in path.name]
-    if not found:
-        what = f'has no file {pattern}' if folder.is_dir() else 'does not exist'
-        withheld = '; the joints of the test split are not public' if (split, kind) == ('test', 'joint_3d') else ''
-        raise DatasetError(
-            f'{folder} {what}{withheld}. Download the annotations of AssemblyHands (links in '
-            f'https://github.com/facebookresearch/assemblyhands-toolkit) and unpack them there, or make the built-in '
-            f'data, which have the same files: handpose make-data --layout assemblyhands'
-        )
-    if len(found) > 1:
-        names = ', '.join(path.name for path in found)
-        raise DatasetError(f'{folder} has several versions of the annotations: {names}; leave only one there')
-    return found[0]
 
 
 def read_exo_calibration(path: Path) -> dict[str, Camera]:

@@ -68,13 +68,13 @@ class ImageFiles:
         self._ego_images: Mapping[str, Mapping[str, files.EgoView]] = {}
         self._ego_cameras: Mapping[str, files.EgoCameras] = {}
         if any(VIEW_OF.get(name, name) in EGO_VIEWS for name in self.views):
-            path = files.find_annotations(self._folder, self.split, 'ego_data')
+            path = layout.find_annotations(self._folder, self.split, 'ego_data')
             self._ego_images = files.read_ego_images(path, self.root / files.IMAGES)
             self._ego_cameras = files.read_ego_calibration(self._find('ego_calib'))
         self._occlusion = files.read_occlusion(self._folder / files.OCCLUSION_FILE)
 
     def _find(self, kind: str) -> Path:
-        return files.find_annotations(self._folder, self.split, kind)
+        return layout.find_annotations(self._folder, self.split, kind)
 
     def read_sequences(self, choose: Callable[[list[str], Path], list[str]]) -> list[ViewedSequence]:
         """The labels of the sequences; those of the test split have frames alone where the joints are not there.

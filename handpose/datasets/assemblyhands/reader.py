@@ -81,7 +81,7 @@ class AssemblyHandsPoses(PoseSegments):
                 "segments='trimmed' needs assembly101, the folder of Assembly101 with fine-grained-annotations, which "
                 'has the actions of these recordings'
             )
-        path = layout.find_joint_file(self.root, self.split)
+        path = layout.find_annotations(self.root / layout.ANNOTATIONS / self.split, self.split, 'joint_3d')
         found = layout.read_joints(path)
         if self.sequences is not None:
             check_names('sequences', self.sequences, list(found), path)

@@ -12,7 +12,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handpose.datasets.assemblyhands.cameras import EGO_SUFFIX, EXO_VIEWS, VIEW_OF
-from handpose.datasets.assemblyhands.image_files import EGO_IMAGES, OCCLUSION_FILE, file_name
+from handpose.datasets.assemblyhands.image_files import EGO_IMAGES, OCCLUSION_FILE
+from handpose.datasets.assemblyhands.layout import file_name
 from handpose.files.atomic import atomic_write
 from handpose.hands.joints import permutation_to_common
 from handpose.synthesis.layouts.files import write_npz
