@@ -182,6 +182,37 @@ def minimize(
     return states, shared
 
 
+def nearer_to_detections(part: FitPart, robust: Robust, skeleton_weight: float) -> Tensor:
+    """Lets joints leave the skeleton: least squares of distances from the detections, and from the skeleton.
+
+    One Gauss-Newton step, as the errors are all but linear so near; detections count as much as they did in the fit.
+
+    Args:
+        part: a fitted hand.
+        robust: the loss that it was fitted with.
+        skeleton_weight: of the distance from the skeleton; a confident detection has 1.
+
+    Returns:
+        (N, 21, 3) metres.
+    """
+    joints, _ = part.skeleton.pose(part.state)
+    depths = part.views.depths(joints)
+    errors, local = part.views.errors(joints, depths)
+    weights = part.views.weights * robust.weight(errors.norm(dim=-1))
+    curvature, gradient = _by_joint(part.views, errors, local, depths, weights)
+    held = curvature + skeleton_weight**2 * torch.eye(3, dtype=joints.dtype)
+    return joints - torch.linalg.solve(held, gradient[..., None])[..., 0]
+
+
+def _by_joint(
+    views: ViewedHand, errors: Tensor, local: Tensor, depths: Tensor, weights: Tensor
+) -> tuple[Tensor, Tensor]:
+    """Curvature (N, 21, 3, 3) and gradient (N, 21, 3) of half the cost of the errors, by the joints."""
+    by_joint = views.jacobian(local, depths)
+    weighted = (weights[..., None, None] * by_joint).transpose(-1, -2)
+    return (weighted @ by_joint).sum(1), (weighted @ errors[..., None])[..., 0].sum(1)
+
+
 def _moved(state: SkeletonPose, step: Tensor, shared: Tensor) -> SkeletonPose:
     return SkeletonPose(
         rotvec_to_rotmat(step[:, :3]) @ state.rotation,
@@ -250,10 +281,8 @@ def _normal_equations(
         jacobian = jacobian[..., :OWN]
     errors, local = views.errors(joints, depths)
     weights = views.weights * robust.weight(errors.norm(dim=-1))
-    by_joint = views.jacobian(local, depths)
-    weighted = weights[..., None, None] * by_joint
-    curvature = (weighted.transpose(-1, -2) @ by_joint).sum(1)  # (N, 21, 3, 3)
-    gradient = (weighted.transpose(-1, -2) @ errors[..., None])[..., 0].sum(1).flatten(1)  # (N, 63)
+    curvature, by_joint = _by_joint(views, errors, local, depths, weights)
+    gradient = by_joint.flatten(1)
     scaled = (curvature @ jacobian.unflatten(1, (21, 3))).flatten(1, 2)
     below = None
     if views.bands is not None:

@@ -19,7 +19,7 @@ from handpose.hands.fit import SkeletonPose
 from handpose.hands.model import HandModel
 from handpose.hands.procedural import ProceduralHand
 from handpose.inference.annotation.fit_skeleton import NUM_SHAPES, FitSkeleton
-from handpose.inference.annotation.fit_solver import FitPart, Robust, ViewedHand, minimize
+from handpose.inference.annotation.fit_solver import FitPart, Robust, ViewedHand, minimize, nearer_to_detections
 from handpose.inference.annotation.fit_start import MIN_ANCHOR_JOINTS, find_segments, start_pose
 from handpose.inference.annotation.fit_views import select_frames, smoothness_bands, viewed_hand
 from handpose.structures.annotated_recording import AnnotatedRecording, RecordingError
@@ -46,6 +46,9 @@ class FitOptions:
             detector takes for each joint, and a person's proportions, which the ten shape parameters do not have.
             `joints_3d` is then the displaced skeleton, which has constant bones too; `hand_pose` and `hand_shape` are
             those of the hand model, without the displacements.
+        skeleton_weight: how much a joint's distance from the skeleton weighs, where that from a detection has the weight
+            1. No skeleton has exactly what a detector takes for joints in every pose: a finite weight lets joints leave
+            it a little, towards the detections, so that bones are only nearly constant. None: they do not.
         smoothness: of the joints' motion: metres of error that weigh as much as a metre of second difference at 30
             frames per second.
         longest_gap: seconds for which no view may see a hand; its motion is fitted separately before and after longer
@@ -56,7 +59,8 @@ class FitOptions:
     """
 
     own_joints: bool = True
-    smoothness: float = 0.3
+    skeleton_weight: float | None = 1.0
+    smoothness: float = 0.1
     longest_gap: float = 0.5
     shape_frames: int = 200
     window: int = 300
@@ -234,7 +238,7 @@ def _fit_poses(
         for kept, part in _fit_segment(recording, hands[number], segment, shared, robust, options):
             frames = slice(kept.start, kept.stop)
             pose[frames, number], transl[frames, number] = (v.numpy() for v in part.skeleton.parameters(part.state))
-            joints[frames, number] = (part.skeleton.pose(part.state)[0] * part.skeleton.mirror).numpy()
+            joints[frames, number] = (_joints(part, robust, options) * part.skeleton.mirror).numpy()
             followed = (_distances(part) < _FOLLOWED * robust.scale) & (part.views.weights > 0)
             valid[frames, number] = (followed.flatten(1).sum(1) >= _LEAST_SUPPORT).numpy()
             done += kept.stop - kept.start
@@ -253,6 +257,13 @@ def _fit_poses(
         method=_method(recording, hands[0].skeleton, options),
         notes=(*recording.notes, *_notes(hands, pose, transl, joints, valid, shared, skipped)),
     )
+
+
+def _joints(part: FitPart, robust: Robust, options: FitOptions) -> Tensor:
+    """(N, 21, 3) metres, mirrored if it is a left hand."""
+    if options.skeleton_weight is None:
+        return part.skeleton.pose(part.state)[0]
+    return nearer_to_detections(part, robust, options.skeleton_weight)
 
 
 def _fit_segment(
