@@ -162,13 +162,13 @@ def minimize(
     states = [part.state._replace(shape=shared) for part in parts]
     joints = [part.skeleton.pose(state)[0] for part, state in zip(parts, states, strict=True)]
     depths = [part.views.depths(points) for part, points in zip(parts, joints, strict=True)]
-    damping, cost = 1e-3, _total(parts, states, depths, robust)
+    damping, cost = 1e-3, total_cost(parts, states, depths, robust)
     systems = _systems(parts, states, depths, robust, fit_shared)
     for _ in range(max_steps):
         steps, shared_step = _solve(systems, damping, fit_shared, _prior(shared, parts))
         new_shared = shared + shared_step
         new = [_moved(state, step, new_shared) for state, step in zip(states, steps, strict=True)]
-        new_cost = _total(parts, new, depths, robust)
+        new_cost = total_cost(parts, new, depths, robust)
         if new_cost < cost:
             converged = cost - new_cost < _CONVERGED * cost
             states, shared, cost, damping = new, new_shared, new_cost, damping / 5
@@ -235,7 +235,20 @@ def _prior(shared: Tensor, parts: Sequence[FitPart]) -> tuple[Tensor, Tensor]:
     return count * stiffness, count * rhs
 
 
-def _total(parts: Sequence[FitPart], states: Sequence[SkeletonPose], depths: Sequence[Tensor], robust: Robust) -> float:
+def total_cost(
+    parts: Sequence[FitPart], states: Sequence[SkeletonPose], depths: Sequence[Tensor], robust: Robust
+) -> float:
+    """Computes what `minimize` minimizes.
+
+    Args:
+        parts: the hands, for their skeletons and what was seen of them.
+        states: their poses.
+        depths: (N, K, 21) metres of each, which turn angles into distances; constant during a minimization.
+        robust: the loss of distances from the detections.
+
+    Returns:
+        Square metres.
+    """
     cost = torch.zeros((), dtype=torch.float64)
     for part, state, depth in zip(parts, states, depths, strict=True):
         joints, _ = part.skeleton.pose(state)
@@ -300,9 +313,7 @@ def _normal_equations(
     pull = REST_WEIGHT**2 * (state.angles - skeleton.rest_angles) + LIMIT_WEIGHT**2 * excess
     own_rhs[:, 6:OWN] -= pull.flatten(1)
     shared = (jacobian[..., OWN:].mT @ scaled[..., OWN:]).sum(0)
-    return _Equations(
-        matrix[..., :OWN], below, own_rhs[:, :OWN], matrix[..., OWN:], shared, own_rhs[:, OWN:].sum(0)
-    )
+    return _Equations(matrix[..., :OWN], below, own_rhs[:, :OWN], matrix[..., OWN:], shared, own_rhs[:, OWN:].sum(0))
 
 
 def _solve(

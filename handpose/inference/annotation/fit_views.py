@@ -14,7 +14,8 @@ from handpose.structures.annotated_recording import AnnotatedRecording
 from handpose.structures.calibration import CameraCalibration
 
 _LEAST_CONFIDENCE = 0.1  # a detection counts for this much at least
-_FRAME_PERIOD = 1 / 30  # seconds, for which the smoothness is stated
+FRAME_PERIOD = 1 / 30
+"""Seconds, for which smoothness is stated."""
 _STEP = 0.5  # pixels, of the derivative of the lens distortion
 
 
@@ -84,10 +85,11 @@ def smoothness_bands(times: NDArray[np.float64], weight: float) -> tuple[Tensor,
     count = len(times)
     if count < 3 or not weight:
         return None
-    before, after = np.diff(times)[:-1] / _FRAME_PERIOD, np.diff(times)[1:] / _FRAME_PERIOD
+    before, after = np.diff(times)[:-1] / FRAME_PERIOD, np.diff(times)[1:] / FRAME_PERIOD
     mean = (before + after) / 2
     # The second derivative by divided differences: its coefficients of three successive frames.
-    rows = weight * np.sqrt(mean) * np.stack([1 / (before * mean), -1 / before / mean - 1 / after / mean, 1 / (after * mean)])
+    factors = np.stack([1 / before, -1 / before - 1 / after, 1 / after]) / mean
+    rows = weight * np.sqrt(mean) * factors
     own, first, second = np.zeros(count), np.zeros(count - 1), np.zeros(count - 2)
     for i in range(3):
         own[i : count - 2 + i] += rows[i] ** 2

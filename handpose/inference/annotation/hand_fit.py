@@ -21,7 +21,7 @@ from handpose.hands.procedural import ProceduralHand
 from handpose.inference.annotation.fit_skeleton import NUM_SHAPES, FitSkeleton
 from handpose.inference.annotation.fit_solver import FitPart, Robust, ViewedHand, minimize, nearer_to_detections
 from handpose.inference.annotation.fit_start import MIN_ANCHOR_JOINTS, find_segments, start_pose
-from handpose.inference.annotation.fit_views import select_frames, smoothness_bands, viewed_hand
+from handpose.inference.annotation.fit_views import FRAME_PERIOD, select_frames, smoothness_bands, viewed_hand
 from handpose.structures.annotated_recording import AnnotatedRecording, RecordingError
 from handpose.structures.fitted_hands import continuous_rotvecs, one_thread
 
@@ -30,8 +30,9 @@ Progress = Callable[[int, int], None]
 MIDDLE_MCP = 9
 PALM_LENGTHS = (0.05, 0.15)  # metres from the wrist to the middle MCP, of a child's and of a giant's hand
 _FIRST = Robust(0.01, redescending=False)
-_SCALE = 2.5  # robust scale over the median error
-_SCALES = (0.003, 0.02)  # metres, of the robust scale
+_SCALE = 3.0  # robust scale over the noise of the detections
+_MEDIAN = 1.177  # of the length of a vector whose two coordinates have a standard deviation of 1
+_NOISE = (0.001, 0.015)  # metres: the standard deviation that detections may be found to have, along each axis
 _STEPS = (15, 10, 6)  # of Levenberg-Marquardt, before and after the robust scale is known
 _LEAST_SUPPORT = 8  # observed joints that a fit must follow in a frame
 _FOLLOWED = 2.0  # robust scales
@@ -46,11 +47,12 @@ class FitOptions:
             detector takes for each joint, and a person's proportions, which the ten shape parameters do not have.
             `joints_3d` is then the displaced skeleton, which has constant bones too; `hand_pose` and `hand_shape` are
             those of the hand model, without the displacements.
-        skeleton_weight: how much a joint's distance from the skeleton weighs, where that from a detection has the weight
-            1. No skeleton has exactly what a detector takes for joints in every pose: a finite weight lets joints leave
-            it a little, towards the detections, so that bones are only nearly constant. None: they do not.
-        smoothness: of the joints' motion: metres of error that weigh as much as a metre of second difference at 30
-            frames per second.
+        joint_tolerance: metres by which joints typically leave the skeleton (standard deviation along each axis). No
+            skeleton has exactly what a detector takes for joints in every pose; joints leave it towards the
+            detections, the more, the less noise these have. Bones are then only nearly constant. None: joints are those
+            of the skeleton.
+        acceleration: of a hand's joints, metres per second^2 (standard deviation along each axis); the motion is the
+            smoother, the lower it is and the more noise the detections have. None: frames are independent.
         longest_gap: seconds for which no view may see a hand; its motion is fitted separately before and after longer
             ones. Frames in a gap get no pose.
         shape_frames: frames of each hand from which the shape is fitted.
@@ -59,17 +61,19 @@ class FitOptions:
     """
 
     own_joints: bool = True
-    skeleton_weight: float | None = 1.0
-    smoothness: float = 0.1
+    joint_tolerance: float | None = 0.003
+    acceleration: float | None = 20.0
     longest_gap: float = 0.5
     shape_frames: int = 200
     window: int = 300
     overlap: int = 20
 
     def __post_init__(self) -> None:
-        if min(self.smoothness, self.longest_gap) < 0 or self.shape_frames < 1 or self.overlap < 0:
+        scales = [value for value in (self.joint_tolerance, self.acceleration) if value is not None]
+        if min(scales, default=1) <= 0 or min(self.longest_gap, self.overlap) < 0 or self.shape_frames < 1:
             raise ValueError(
-                f'smoothness, longest_gap and overlap must not be negative and shape_frames at least 1, got {self}'
+                f'joint_tolerance and acceleration must be positive or None, longest_gap and overlap not negative and '
+                f'shape_frames at least 1, got {self}'
             )
         if self.window <= 2 * self.overlap:
             raise ValueError(f'window must be longer than twice the overlap, got {self.window} and {self.overlap}')
@@ -205,7 +209,12 @@ def _fit_robustly(parts: Sequence[FitPart], robust: Robust | None, fit_shared: b
 
 def _robust_scale(parts: Sequence[FitPart]) -> float:
     distances = torch.cat([_distances(part)[part.views.weights > 0] for part in parts])
-    return float((_SCALE * distances.median()).clamp(*_SCALES))
+    return _SCALE * float((distances.median() / _MEDIAN).clamp(*_NOISE))
+
+
+def _noise(robust: Robust) -> float:
+    """Metres: the standard deviation of a detection along each axis, times its depth over the focal length."""
+    return robust.scale / _SCALE
 
 
 def _distances(part: FitPart) -> Tensor:
@@ -261,9 +270,9 @@ def _fit_poses(
 
 def _joints(part: FitPart, robust: Robust, options: FitOptions) -> Tensor:
     """(N, 21, 3) metres, mirrored if it is a left hand."""
-    if options.skeleton_weight is None:
+    if options.joint_tolerance is None:
         return part.skeleton.pose(part.state)[0]
-    return nearer_to_detections(part, robust, options.skeleton_weight)
+    return nearer_to_detections(part, robust, _noise(robust) / options.joint_tolerance)
 
 
 def _fit_segment(
@@ -278,6 +287,7 @@ def _fit_segment(
     chosen = np.arange(segment.start, segment.stop)
     times = recording.timestamps[chosen]
     start = start_pose(hand.skeleton, hand.joints[chosen], hand.known[chosen], shared, times)
+    weight = 0.0 if options.acceleration is None else _noise(robust) / (options.acceleration * FRAME_PERIOD**2)
     step, fitted = options.window - 2 * options.overlap, []
     for first in range(0, max(1, len(chosen) - 2 * options.overlap), step):
         last = first + options.window
@@ -285,7 +295,7 @@ def _fit_segment(
         kept = slice(first + options.overlap if first else 0, min(last - options.overlap, len(chosen)))
         if last >= len(chosen):
             kept = slice(kept.start, len(chosen))
-        bands = smoothness_bands(times[window], options.smoothness)
+        bands = smoothness_bands(times[window], weight)
         views = select_frames(hand.views, chosen[window])._replace(bands=bands)
         state = SkeletonPose(start.rotation[window], start.position[window], start.angles[window], shared)
         (part,), _ = _fit_robustly([FitPart(hand.skeleton, views, state)], robust, fit_shared=False)

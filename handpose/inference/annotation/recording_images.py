@@ -42,7 +42,9 @@ class _CameraFrames:
                     f'video that was annotated?'
                 )
         if self._current.index != index:
-            raise RecordingError(f'frame_indices of camera {self.name} must not decrease, got {index} after a later one')
+            raise RecordingError(
+                f'frame_indices of camera {self.name} must not decrease, got {index} after a later one'
+            )
         image = self._current.image
         if (image.shape[1], image.shape[0]) != self.size:
             raise RecordingError(

@@ -122,14 +122,19 @@ def measure_change(recording: AnnotatedRecording, joints: NDArray) -> Refinement
     before, after = recording.reprojection_errors(), recording.reprojection_errors(joints)
     moved = np.linalg.norm(joints - recording.joints_3d, axis=-1)[recording.joints_valid]
     valid, numbers = recording.joints_valid.any(-1), np.arange(len(recording))
-    speeds = [_mean(accelerations(points.astype(np.float64), numbers, valid)) for points in (recording.joints_3d, joints)]
+    speeds = [
+        _mean(accelerations(points.astype(np.float64), numbers, valid)) for points in (recording.joints_3d, joints)
+    ]
     return RefinementChange(_median(before), _median(after), 1000 * _median(moved), *speeds)
 
 
 def _camera_in_front(recording: AnnotatedRecording) -> int:
     """The first camera in front of which most hands are."""
     points = torch.from_numpy(recording.joints_3d[recording.joints_valid].astype(np.float64))
-    shares = [float((transform_points(points, camera.extrinsics)[:, 2] > 0).double().mean()) for camera in recording.calibration]
+    shares = [
+        float((transform_points(points, camera.extrinsics)[:, 2] > 0).double().mean())
+        for camera in recording.calibration
+    ]
     return next((k for k, share in enumerate(shares) if share > 0.5), int(np.argmax(shares)))
 
 
