@@ -35,7 +35,8 @@ def viewed_recording(
     """`noise` in metres at the distance of the hand, `losses` and `outliers` as fractions of hands and joints seen."""
     rng, calibration = np.random.default_rng(seed), camera_ring(cameras, distortion=lens)
     model, shape = ProceduralHand() if model is None else model, rng.normal(size=10)
-    pose, transl = (np.stack(v, 1) for v in zip(*[moving_hand(frames, s, len(sides) == 2, rng) for s in sides]))
+    hands = [moving_hand(frames, side, len(sides) == 2, rng) for side in sides]
+    pose, transl = (np.stack(values, 1) for values in zip(*hands, strict=True))
     values = [torch.from_numpy(value).float() for value in (pose, shape, transl)]
     joints = model(*values, torch.tensor(sides)).joints.double()
     uv = torch.stack([camera.project(joints) for camera in calibration], 1).numpy()

@@ -19,25 +19,28 @@ FRAME_PERIOD = 1 / 30
 _STEP = 0.5  # pixels, of the derivative of the lens distortion
 
 
-def viewed_hand(recording: AnnotatedRecording, hand: int, mirror: Tensor) -> ViewedHand:
+def viewed_hand(recording: AnnotatedRecording, hand: int, mirror: Tensor, frames: NDArray[np.int64]) -> ViewedHand:
     """Reads the detections of one hand.
 
     Args:
         recording: the recording.
         hand: number of the hand.
         mirror: (3,) signs of the world's axes: a left hand is fitted as a right one, seen in a mirror.
+        frames: (N,) their numbers.
 
     Returns:
-        All T frames, without smoothness.
+        These frames, without smoothness.
     """
     views = []
     for k, camera in enumerate(recording.calibration):
-        pixels = torch.from_numpy(recording.joints_2d[:, k, hand].astype(np.float64))  # (T, 21, 2), NaN where missing
+        pixels = torch.from_numpy(
+            recording.joints_2d[frames, k, hand].astype(np.float64)
+        )  # (N, 21, 2), NaN where missing
         undistorted = camera.undistort(pixels)
         seen = undistorted.isfinite().all(-1)
         undistorted = torch.where(seen[..., None], undistorted, 0.0)
         rays = unproject_points(undistorted, torch.ones_like(undistorted[..., 0]), camera.intrinsics)[..., :2]
-        confidence = torch.from_numpy(recording.detection_confidence[:, k, hand].astype(np.float64))
+        confidence = torch.from_numpy(recording.detection_confidence[frames, k, hand].astype(np.float64))
         weights = confidence.clamp_min(_LEAST_CONFIDENCE)[:, None] * seen
         views.append((rays, _units(camera, undistorted), weights))
     rays, units, weights = (torch.stack(values, 1) for values in zip(*views, strict=True))
@@ -47,27 +50,13 @@ def viewed_hand(recording: AnnotatedRecording, hand: int, mirror: Tensor) -> Vie
 
 
 def _units(camera: CameraCalibration, undistorted: Tensor) -> Tensor:
-    """(T, 21, 2, 2) from differences on the plane z = 1 to pixels of the camera's image, over its focal length."""
+    """(N, 21, 2, 2) from differences on the plane z = 1 to pixels of the camera's image, over its focal length."""
     steps = _STEP * torch.eye(2, dtype=undistorted.dtype)
     columns = [camera.distort(undistorted + step) - camera.distort(undistorted - step) for step in steps]
     by_pixel = torch.stack(columns, -1) / (2 * _STEP)
     focal = camera.intrinsics.diagonal()[:2].prod().sqrt()
     units = by_pixel @ camera.intrinsics[:2, :2] / focal
     return torch.where(units.isfinite(), units, 0.0)
-
-
-def select_frames(views: ViewedHand, frames: NDArray[np.int64]) -> ViewedHand:
-    """Selects frames.
-
-    Args:
-        views: of a hand.
-        frames: (N,) their numbers.
-
-    Returns:
-        These frames, without smoothness.
-    """
-    index = torch.from_numpy(frames)
-    return ViewedHand(views.rays[index], views.units[index], views.weights[index], views.extrinsics, None)
 
 
 def smoothness_bands(times: NDArray[np.float64], weight: float) -> tuple[Tensor, Tensor, Tensor] | None:

@@ -6,7 +6,7 @@
 Legend: T frames, K cameras, H hands, 21 joints in the common order, S shared parameters.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import NamedTuple
 
@@ -21,7 +21,7 @@ from handpose.hands.procedural import ProceduralHand
 from handpose.inference.annotation.fit_skeleton import NUM_SHAPES, FitSkeleton
 from handpose.inference.annotation.fit_solver import FitPart, Robust, ViewedHand, minimize, nearer_to_detections
 from handpose.inference.annotation.fit_start import MIN_ANCHOR_JOINTS, find_segments, start_pose
-from handpose.inference.annotation.fit_views import FRAME_PERIOD, select_frames, smoothness_bands, viewed_hand
+from handpose.inference.annotation.fit_views import FRAME_PERIOD, smoothness_bands, viewed_hand
 from handpose.structures.annotated_recording import AnnotatedRecording, RecordingError
 from handpose.structures.fitted_hands import continuous_rotvecs, one_thread
 
@@ -61,7 +61,7 @@ class FitOptions:
     """
 
     own_joints: bool = True
-    joint_tolerance: float | None = 0.003
+    joint_tolerance: float | None = 0.002
     acceleration: float | None = 20.0
     longest_gap: float = 0.5
     shape_frames: int = 200
@@ -80,10 +80,10 @@ class FitOptions:
 
 
 class _Hand(NamedTuple):
-    """One hand of the recording: its skeleton, what was seen of it in all T frames, and triangulated joints."""
+    """One hand of the recording: its skeleton, its triangulated joints, and in which frames it was seen."""
 
+    number: int
     skeleton: FitSkeleton
-    views: ViewedHand
     joints: Tensor  # (T, 21, 3) metres, mirrored if it is a left hand
     known: Tensor  # (T, 21) bool
     seen: NDArray[np.bool_]  # (T,) in at least one view
@@ -130,7 +130,7 @@ def fit_recording(
     check_hand_size(recording)
     with one_thread():
         hands = [_read_hand(recording, model, hand, options) for hand in range(len(recording.hand_side))]
-        shared, robust = _fit_shape(hands, options)
+        shared, robust = _fit_shape(recording, hands, options)
         return _fit_poses(recording, hands, shared, robust, options, progress)
 
 
@@ -161,25 +161,24 @@ def check_hand_size(recording: AnnotatedRecording) -> None:
 
 def _read_hand(recording: AnnotatedRecording, model: HandModel, hand: int, options: FitOptions) -> _Hand:
     skeleton = FitSkeleton(model, int(recording.hand_side[hand]), options.own_joints)
-    views = viewed_hand(recording, hand, skeleton.mirror)
     joints = torch.from_numpy(recording.triangulated[:, hand].astype(np.float64)) * skeleton.mirror
     known = torch.from_numpy(recording.triangulated_valid[:, hand])
-    seen = (views.weights > 0).flatten(1).any(1).numpy()
-    return _Hand(skeleton, views, torch.where(known[..., None], joints, 0.0), known, seen)
+    seen = recording.joints_2d_valid[:, :, hand].any(1)
+    return _Hand(hand, skeleton, torch.where(known[..., None], joints, 0.0), known, seen)
 
 
-def _fit_shape(hands: Sequence[_Hand], options: FitOptions) -> tuple[Tensor, Robust]:
+def _fit_shape(recording: AnnotatedRecording, hands: Sequence[_Hand], options: FitOptions) -> tuple[Tensor, Robust]:
     """The shared parameters (S,), and the robust loss that suits the detections."""
     parts = []
     for hand in hands:
-        views_of = (hand.views.weights > 0).any(-1).sum(1).numpy()
-        frames = np.flatnonzero(hand.anchored & (views_of > 1))
+        frames = np.flatnonzero(hand.anchored & (recording.num_views[:, hand.number] > 1))
         if not len(frames):
             continue
         spread = np.linspace(0, len(frames) - 1, min(options.shape_frames, len(frames))).round().astype(np.int64)
         chosen = frames[spread]
         state = start_pose(hand.skeleton, hand.joints[chosen], hand.known[chosen], None, None)
-        parts.append(FitPart(hand.skeleton, select_frames(hand.views, chosen), state))
+        views = viewed_hand(recording, hand.number, hand.skeleton.mirror, chosen)
+        parts.append(FitPart(hand.skeleton, views, state))
     if not parts:
         raise RecordingError(
             f'no hand is seen by two cameras in a frame with {MIN_ANCHOR_JOINTS} triangulated joints, so its shape '
@@ -203,6 +202,8 @@ def _fit_robustly(parts: Sequence[FitPart], robust: Robust | None, fit_shared: b
         loss = first if not number or robust is None else robust
         states, _ = minimize(result, loss, fit_shared, steps)
         result = [part._replace(state=state) for part, state in zip(result, states, strict=True)]
+    for part in result:
+        part.skeleton.corrected(part.state)
     assert robust is not None
     return result, robust
 
@@ -264,7 +265,7 @@ def _fit_poses(
         hand_pose_valid=valid,
         hand_model=hands[0].skeleton.model.name,
         method=_method(recording, hands[0].skeleton, options),
-        notes=(*recording.notes, *_notes(hands, pose, transl, joints, valid, shared, skipped)),
+        notes=(*recording.notes, *_notes(recording, valid, shared, hands[0].skeleton, skipped)),
     )
 
 
@@ -282,13 +283,13 @@ def _fit_segment(
     shared: Tensor,
     robust: Robust,
     options: FitOptions,
-) -> list[tuple[slice, FitPart]]:
-    """Fits one hand in consecutive frames: the frames of each window that are kept, and the hand in them."""
+) -> Iterator[tuple[slice, FitPart]]:
+    """Fits one hand in consecutive frames: yields the frames of each window that are kept, and the hand in them."""
     chosen = np.arange(segment.start, segment.stop)
     times = recording.timestamps[chosen]
     start = start_pose(hand.skeleton, hand.joints[chosen], hand.known[chosen], shared, times)
     weight = 0.0 if options.acceleration is None else _noise(robust) / (options.acceleration * FRAME_PERIOD**2)
-    step, fitted = options.window - 2 * options.overlap, []
+    step = options.window - 2 * options.overlap
     for first in range(0, max(1, len(chosen) - 2 * options.overlap), step):
         last = first + options.window
         window = slice(first, last)
@@ -296,12 +297,11 @@ def _fit_segment(
         if last >= len(chosen):
             kept = slice(kept.start, len(chosen))
         bands = smoothness_bands(times[window], weight)
-        views = select_frames(hand.views, chosen[window])._replace(bands=bands)
+        views = viewed_hand(recording, hand.number, hand.skeleton.mirror, chosen[window])._replace(bands=bands)
         state = SkeletonPose(start.rotation[window], start.position[window], start.angles[window], shared)
         (part,), _ = _fit_robustly([FitPart(hand.skeleton, views, state)], robust, fit_shared=False)
         inner = slice(kept.start - first, kept.stop - first)
-        fitted.append((slice(int(chosen[kept.start]), int(chosen[kept.stop - 1]) + 1), _frames_of(part, inner)))
-    return fitted
+        yield slice(int(chosen[kept.start]), int(chosen[kept.stop - 1]) + 1), _frames_of(part, inner)
 
 
 def _frames_of(part: FitPart, frames: slice) -> FitPart:
@@ -310,8 +310,8 @@ def _frames_of(part: FitPart, frames: slice) -> FitPart:
     if skeleton.corrections is not None:
         skeleton = skeleton.with_corrections(skeleton.corrections[frames])
     chosen = SkeletonPose(state.rotation[frames], state.position[frames], state.angles[frames], state.shape)
-    index = np.arange(frames.start, frames.stop)
-    return FitPart(skeleton, select_frames(part.views, index), chosen)
+    rays, units, weights, extrinsics, _ = part.views
+    return FitPart(skeleton, ViewedHand(rays[frames], units[frames], weights[frames], extrinsics, None), chosen)
 
 
 def _method(recording: AnnotatedRecording, skeleton: FitSkeleton, options: FitOptions) -> str:
@@ -321,18 +321,28 @@ def _method(recording: AnnotatedRecording, skeleton: FitSkeleton, options: FitOp
 
 
 def _notes(
-    hands: Sequence[_Hand],
-    pose: NDArray,
-    transl: NDArray,
-    joints: NDArray,
-    valid: NDArray,
-    shared: Tensor,
-    skipped: int,
+    recording: AnnotatedRecording, valid: NDArray[np.bool_], shared: Tensor, skeleton: FitSkeleton, skipped: int
 ) -> list[str]:
     notes = []
+    one_view = int((valid & (recording.num_views == 1)).sum())
+    if one_view:
+        notes.append(
+            f'{one_view} of {int(valid.sum())} fitted hands were seen by one view only: the model, its shape and the '
+            f'motion decide how far away they are'
+        )
+    unfollowed = int(((recording.num_views > 0) & ~valid).sum()) - skipped
+    if unfollowed:
+        notes.append(f'{unfollowed} detected hands are not valid: the fit does not follow their detections')
     if skipped:
         notes.append(
             f'hands in {skipped} frames were not fitted: they belong to passages in which never two cameras saw the '
             f'hand'
+        )
+    if len(shared) > NUM_SHAPES:
+        moved = 1000 * shared[NUM_SHAPES:].unflatten(0, (20, 3)).norm(dim=-1)
+        notes.append(
+            f'the joints lie up to {float(moved.max()):.0f} mm ({float(moved.median()):.0f} mm in the median) from '
+            f'those of the resting {skeleton.model.name} hand: proportions of the person, and what the detector takes '
+            f'for joints; hand_pose and hand_shape do not have them'
         )
     return notes
