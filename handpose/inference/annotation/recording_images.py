@@ -21,6 +21,7 @@ from handpose.structures.calibration import CameraCalibration
 from handpose.video import VideoFrame, frame_period
 
 _NODE_STEP = 8  # pixels of a region from one point to the next at which the lens distortion is computed
+_MOST_SAMPLES = 4
 _UNKNOWN_FPS = 30.0
 
 
@@ -164,17 +165,26 @@ def cut_region(image: NDArray[np.uint8], camera: CameraCalibration, square: Tens
         The region.
     """
     affine = crop_affine(square.double(), (size, size))
+    side = float(square[2] - square[0])
+    finer = min(max(1, round(side / size)), _MOST_SAMPLES)  # samples along each side of a pixel, against aliasing
+    samples = finer * size
+    to_samples = crop_affine(square.double(), (samples, samples))
     if camera.model == 'pinhole':
-        found = cv2.warpAffine(image, affine.numpy(), (size, size), flags=cv2.INTER_LINEAR)
+        found = cv2.warpAffine(image, to_samples.numpy(), (samples, samples), flags=cv2.INTER_LINEAR)
     else:
-        nodes = max(2, size // _NODE_STEP + 1)
-        steps = torch.linspace(0, size - 1, nodes, dtype=torch.float64)
-        grid = torch.stack(torch.meshgrid(steps, steps, indexing='xy'), -1)  # pixels of the region
-        side = (square[2:] - square[:2]).double()
-        source = camera.distort((grid + 0.5) / size * side + square[:2].double())
-        dense = torch.nn.functional.interpolate(
-            source.permute(2, 0, 1)[None], size=(size, size), mode='bilinear', align_corners=True
-        )[0]
-        x, y = dense.float().numpy()
+        x, y = _source_pixels(camera, square.double(), samples)
         found = cv2.remap(image, x, y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT)
+    found = found if finer == 1 else cv2.resize(found, (size, size), interpolation=cv2.INTER_AREA)
     return Region(np.asarray(found, np.uint8), transform_intrinsics(camera.intrinsics, affine), affine)
+
+
+def _source_pixels(camera: CameraCalibration, square: Tensor, size: int) -> NDArray[np.float32]:
+    """(2, s, s) x and y in the camera's image of the pixels of a region; linear between points of a grid."""
+    nodes = max(2, size // _NODE_STEP + 1)
+    steps = torch.linspace(0, size - 1, nodes, dtype=torch.float64)
+    grid = torch.stack(torch.meshgrid(steps, steps, indexing='xy'), -1)  # pixels of the region
+    source = camera.distort((grid + 0.5) / size * (square[2:] - square[:2]) + square[:2])
+    dense = torch.nn.functional.interpolate(
+        source.permute(2, 0, 1)[None], size=(size, size), mode='bilinear', align_corners=True
+    )
+    return dense[0].float().numpy()
