@@ -25,7 +25,7 @@ SHAPE_WEIGHT = 3e-4  # metres per standard deviation towards the mean hand
 SHAPE_LIMIT, SHAPE_LIMIT_WEIGHT = 2.5, 4e-3  # standard deviations, and metres per standard deviation beyond
 OWN_JOINT_WEIGHT = 0.1  # metres per metre that a joint of the resting hand is displaced
 _NEAREST = 0.02  # metres; a joint that is nearer to the camera's plane, or behind it, is taken to be there
-_CONVERGED = 1e-5  # relative fall of the cost
+_CONVERGED = 3e-6  # relative fall of the cost
 
 
 class Robust(NamedTuple):

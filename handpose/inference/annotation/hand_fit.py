@@ -27,13 +27,14 @@ from handpose.structures.fitted_hands import continuous_rotvecs, one_thread
 
 Progress = Callable[[int, int], None]
 """Called with (frames fitted, their total)."""
+TARGETS = ('detections', 'joints')
 MIDDLE_MCP = 9
 PALM_LENGTHS = (0.05, 0.15)  # metres from the wrist to the middle MCP, of a child's and of a giant's hand
 _FIRST = Robust(0.01, redescending=False)
 _SCALE = 3.0  # robust scale over the noise of the detections
 _MEDIAN = 1.177  # of the length of a vector whose two coordinates have a standard deviation of 1
 _NOISE = (0.001, 0.015)  # metres: the standard deviation that detections may be found to have, along each axis
-_STEPS = (15, 10, 6)  # of Levenberg-Marquardt, before and after the robust scale is known
+_STEPS = (15, 10, 8)  # of Levenberg-Marquardt, before and after the robust scale is known
 _LEAST_SUPPORT = 8  # observed joints that a fit must follow in a frame
 _FOLLOWED = 2.0  # robust scales
 
@@ -58,6 +59,8 @@ class FitOptions:
         shape_frames: frames of each hand from which the shape is fitted.
         window: frames fitted at a time; memory does not grow with the recording.
         overlap: frames that two windows share at each end.
+        target: what is fitted: 'detections', with the triangulated joints as the start; or 'joints', the result so far
+            of other steps, such as MVExoNet or refinement, of hands that have all 21, as if every camera saw them.
     """
 
     own_joints: bool = True
@@ -67,6 +70,7 @@ class FitOptions:
     shape_frames: int = 200
     window: int = 300
     overlap: int = 20
+    target: str = 'detections'
 
     def __post_init__(self) -> None:
         scales = [value for value in (self.joint_tolerance, self.acceleration) if value is not None]
@@ -75,8 +79,28 @@ class FitOptions:
                 f'joint_tolerance and acceleration must be positive or None, longest_gap and overlap not negative and '
                 f'shape_frames at least 1, got {self}'
             )
+        if self.target not in TARGETS:
+            raise ValueError(f'target must be one of {", ".join(TARGETS)}, got {self.target!r}')
         if self.window <= 2 * self.overlap:
             raise ValueError(f'window must be longer than twice the overlap, got {self.window} and {self.overlap}')
+
+
+class _Poses(NamedTuple):
+    """The fitted hands in all frames.
+
+    Attributes:
+        pose: (T, H, 16, 3) rotation vectors.
+        transl: (T, H, 3) metres.
+        joints: (T, H, 21, 3) metres.
+        valid: (T, H) bool.
+        skipped: detected hands of passages that were not fitted.
+    """
+
+    pose: NDArray[np.float64]
+    transl: NDArray[np.float64]
+    joints: NDArray[np.float64]
+    valid: NDArray[np.bool_]
+    skipped: int
 
 
 class _Hand(NamedTuple):
@@ -127,22 +151,47 @@ def fit_recording(
     """
     options = FitOptions() if options is None else options
     model = ProceduralHand() if hand_model is None else hand_model
-    check_hand_size(recording)
+    seen = recording if options.target == 'detections' else _seen_joints(recording)
+    _check_hand_size(seen)
     with one_thread():
-        hands = [_read_hand(recording, model, hand, options) for hand in range(len(recording.hand_side))]
-        shared, robust = _fit_shape(recording, hands, options)
-        return _fit_poses(recording, hands, shared, robust, options, progress)
+        hands = [_read_hand(seen, model, hand, options) for hand in range(len(recording.hand_side))]
+        shared, robust = _fit_shape(seen, hands, options)
+        poses = _fit_poses(seen, hands, shared, robust, options, progress)
+    skeleton = hands[0].skeleton
+    return replace(
+        recording,
+        joints_3d=poses.joints,
+        joints_valid=np.repeat(poses.valid[..., None], 21, -1),
+        hand_pose=poses.pose,
+        hand_transl=poses.transl,
+        hand_shape=np.tile(shared[:NUM_SHAPES].numpy(), (len(hands), 1)),
+        hand_pose_valid=poses.valid,
+        hand_model=model.name,
+        method=_method(recording, skeleton, options),
+        notes=(*recording.notes, *_notes(seen, poses, shared, skeleton)),
+    )
 
 
-def check_hand_size(recording: AnnotatedRecording) -> None:
-    """Refuses a recording whose hands do not have the size of hands, as with the wrong unit of a calibration.
+def _seen_joints(recording: AnnotatedRecording) -> AnnotatedRecording:
+    """The recording as if all cameras had detected `joints_3d`."""
+    joints = recording.joints_3d.astype(np.float64)
+    world = torch.from_numpy(joints)
+    depths = [(world @ c.extrinsics[2, :3] + c.extrinsics[2, 3]).numpy() for c in recording.calibration]
+    in_front = (np.stack(depths, 1) > 0).all(-1)  # False for NaN too
+    shown = in_front & (recording.frame_indices >= 0)[..., None]
+    return replace(
+        recording,
+        joints_2d=recording.project(joints),
+        joints_2d_valid=shown,
+        detection_confidence=shown.astype(np.float32),
+        views_used=np.repeat(shown[..., None], 21, -1),
+        triangulated=joints,
+        triangulated_valid=recording.joints_valid,
+    )
 
-    Args:
-        recording: with triangulated joints.
 
-    Raises:
-        RecordingError: the size is wrong, or nothing is triangulated.
-    """
+def _check_hand_size(recording: AnnotatedRecording) -> None:
+    """Refuses a recording whose hands do not have the size of hands, as with the wrong unit of a calibration."""
     palms = recording.triangulated[:, :, MIDDLE_MCP] - recording.triangulated[:, :, 0]
     lengths = np.linalg.norm(palms.astype(np.float64), axis=-1)
     lengths = lengths[np.isfinite(lengths)]
@@ -163,7 +212,7 @@ def _read_hand(recording: AnnotatedRecording, model: HandModel, hand: int, optio
     skeleton = FitSkeleton(model, int(recording.hand_side[hand]), options.own_joints)
     joints = torch.from_numpy(recording.triangulated[:, hand].astype(np.float64)) * skeleton.mirror
     known = torch.from_numpy(recording.triangulated_valid[:, hand])
-    seen = recording.joints_2d_valid[:, :, hand].any(1)
+    seen = np.asarray(recording.joints_2d_valid[:, :, hand].any(1))
     return _Hand(hand, skeleton, torch.where(known[..., None], joints, 0.0), known, seen)
 
 
@@ -231,7 +280,7 @@ def _fit_poses(
     robust: Robust,
     options: FitOptions,
     progress: Progress | None,
-) -> AnnotatedRecording:
+) -> _Poses:
     num_frames, num_hands = len(recording), len(hands)
     pose, transl = np.zeros((num_frames, num_hands, 16, 3)), np.zeros((num_frames, num_hands, 3))
     joints, valid = np.zeros((num_frames, num_hands, 21, 3)), np.zeros((num_frames, num_hands), bool)
@@ -255,18 +304,7 @@ def _fit_poses(
             if progress is not None:
                 progress(done, total)
         pose[segment, number, 0] = continuous_rotvecs(pose[segment, number, 0])
-    return replace(
-        recording,
-        joints_3d=joints,
-        joints_valid=np.repeat(valid[..., None], 21, -1),
-        hand_pose=pose,
-        hand_transl=transl,
-        hand_shape=np.tile(shared[:NUM_SHAPES].numpy(), (num_hands, 1)),
-        hand_pose_valid=valid,
-        hand_model=hands[0].skeleton.model.name,
-        method=_method(recording, hands[0].skeleton, options),
-        notes=(*recording.notes, *_notes(recording, valid, shared, hands[0].skeleton, skipped)),
-    )
+    return _Poses(pose, transl, joints, valid, skipped)
 
 
 def _joints(part: FitPart, robust: Robust, options: FitOptions) -> Tensor:
@@ -317,27 +355,26 @@ def _frames_of(part: FitPart, frames: slice) -> FitPart:
 def _method(recording: AnnotatedRecording, skeleton: FitSkeleton, options: FitOptions) -> str:
     own = ' with joints of its own' if options.own_joints else ''
     before = f'{recording.method}; ' if recording.method else ''
-    return f'{before}{skeleton.model.name} hand model{own} fitted to all views'
+    to = 'all views' if options.target == 'detections' else 'these joints'
+    return f'{before}{skeleton.model.name} hand model{own} fitted to {to}'
 
 
-def _notes(
-    recording: AnnotatedRecording, valid: NDArray[np.bool_], shared: Tensor, skeleton: FitSkeleton, skipped: int
-) -> list[str]:
+def _notes(seen: AnnotatedRecording, poses: _Poses, shared: Tensor, skeleton: FitSkeleton) -> list[str]:
     notes = []
-    one_view = int((valid & (recording.num_views == 1)).sum())
+    one_view = int((poses.valid & (seen.num_views == 1)).sum())
     if one_view:
         notes.append(
-            f'{one_view} of {int(valid.sum())} fitted hands were seen by one view only: the model, its shape and the '
-            f'motion decide how far away they are'
+            f'{one_view} of {int(poses.valid.sum())} fitted hands were seen by one view only: the model, its shape and '
+            f'the motion decide how far away they are'
         )
-    unfollowed = int(((recording.num_views > 0) & ~valid).sum()) - skipped
+    if poses.skipped:
+        notes.append(
+            f'hands in {poses.skipped} frames were not fitted: they belong to passages in which never two cameras saw '
+            f'the hand'
+        )
+    unfollowed = int(((seen.num_views > 0) & ~poses.valid).sum()) - poses.skipped
     if unfollowed:
         notes.append(f'{unfollowed} detected hands are not valid: the fit does not follow their detections')
-    if skipped:
-        notes.append(
-            f'hands in {skipped} frames were not fitted: they belong to passages in which never two cameras saw the '
-            f'hand'
-        )
     if len(shared) > NUM_SHAPES:
         moved = 1000 * shared[NUM_SHAPES:].unflatten(0, (20, 3)).norm(dim=-1)
         notes.append(

@@ -121,7 +121,7 @@ def measure_change(recording: AnnotatedRecording, joints: NDArray) -> Refinement
     """
     before, after = recording.reprojection_errors(), recording.reprojection_errors(joints)
     moved = np.linalg.norm(joints - recording.joints_3d, axis=-1)[recording.joints_valid]
-    valid, numbers = recording.joints_valid.any(-1), np.arange(len(recording))
+    valid, numbers = np.asarray(recording.joints_valid.any(-1)), np.arange(len(recording))
     speeds = [
         _mean(accelerations(points.astype(np.float64), numbers, valid)) for points in (recording.joints_3d, joints)
     ]
@@ -143,7 +143,7 @@ def _predictions(recording: AnnotatedRecording, given: NDArray[np.bool_], camera
     joints = transform_points(world, recording.calibration.cameras[camera].extrinsics).numpy()
     return Predictions(
         joints=np.where(given[..., None], joints, np.nan),
-        valid=given.any(-1),
+        valid=np.asarray(given.any(-1)),
         timestamps=recording.timestamps - recording.timestamps[0],
         hand_side=recording.hand_side,
         frame='camera',

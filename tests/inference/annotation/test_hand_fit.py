@@ -9,7 +9,7 @@ from viewed_recordings import mean_error, viewed_recording
 
 from handpose.hands import ProceduralHand
 from handpose.hands.model import HandModel
-from handpose.inference.annotation.hand_fit import FitOptions, check_hand_size, fit_recording
+from handpose.inference.annotation.hand_fit import FitOptions, fit_recording
 from handpose.structures.annotated_recording import RecordingError
 
 EXACT = FitOptions(own_joints=False, joint_tolerance=None)
@@ -73,18 +73,18 @@ def test_a_passage_that_only_one_camera_saw_is_not_fitted():
     truth = viewed_recording(40, 2, seen=seen)
     fitted = fit_recording(truth.recording, options=FitOptions(longest_gap=0.3))
     assert fitted.hand_pose_valid[:10].all() and not fitted.hand_pose_valid[10:].any()
-    assert 'in 10 frames were not fitted' in fitted.notes[-1]
+    assert any('in 10 frames were not fitted' in note for note in fitted.notes)
 
 
 def test_windows_join():
-    """Poses in windows of 20 frames are those of one window; progress counts every frame once."""
+    """Poses in windows of 26 frames are those of one window; progress counts every frame once."""
     truth, steps = viewed_recording(50, noise=0.003), []
     whole = fit_recording(truth.recording)
     options = FitOptions(window=26, overlap=9)
     parts = fit_recording(truth.recording, options=options, progress=lambda *step: steps.append(step))
     assert steps[-1] == (50, 50) and steps[0][0] == 17 and len(steps) > 2
     distance = 1000 * np.linalg.norm(parts.joints_3d - whole.joints_3d, axis=-1)
-    assert distance.mean() < 0.1 and distance.max() < 1.5
+    assert distance.mean() < 0.1 and np.quantile(distance, 0.99) < 1.0
 
 
 class Soft(HandModel):
@@ -130,13 +130,24 @@ def test_joints_of_the_persons_own():
     assert 1000 * np.linalg.norm(model_joints(own) - own.joints_3d, axis=-1).mean() > 1
 
 
+def test_joints_of_other_steps_can_be_fitted():
+    """Better joints than the detections: they decide, and the detections stay as they were."""
+    truth = viewed_recording(20, noise=0.011)
+    better = replace(truth.recording, joints_3d=truth.joints, joints_valid=np.ones((20, 1, 21), bool), method='network')
+    fitted = fit_recording(better, options=FitOptions(target='joints'))
+    assert mean_error(fitted, truth.joints) < 1 < mean_error(fit_recording(better), truth.joints)
+    assert fitted.method.endswith('fitted to these joints') and fitted.method.startswith('network; ')
+    np.testing.assert_array_equal(fitted.joints_2d, truth.recording.joints_2d)
+    np.testing.assert_array_equal(fitted.triangulated, truth.recording.triangulated)
+
+
 def test_bad_input():
     truth = viewed_recording(8)
     doubled = truth.recording.triangulated * 4
     with pytest.raises(RecordingError, match=r'the hands measure 3\d\d mm .* the unit of the calibration'):
         fit_recording(replace(truth.recording, triangulated=doubled))
     with pytest.raises(RecordingError, match='two cameras must see a hand at once'):
-        check_hand_size(replace(truth.recording, triangulated_valid=np.zeros((8, 1, 21), bool)))
+        fit_recording(replace(truth.recording, triangulated_valid=np.zeros((8, 1, 21), bool)))
     few = truth.recording.triangulated_valid.copy()
     few[..., 10:] = False
     few[..., 1:9] = False
@@ -144,5 +155,7 @@ def test_bad_input():
         fit_recording(replace(truth.recording, triangulated_valid=few))
     with pytest.raises(ValueError, match='longer than twice the overlap'):
         FitOptions(window=40, overlap=20)
+    with pytest.raises(ValueError, match='target must be one of detections, joints'):
+        FitOptions(target='joint')
     with pytest.raises(ValueError, match='must be positive or None'):
         FitOptions(acceleration=0.0)
