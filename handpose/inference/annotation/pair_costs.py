@@ -18,7 +18,8 @@ MIN_SIZE = 24.0  # pixels; smaller hands have errors of pixels, not of fractions
 _MIN_JOINTS = 5  # that two detections must have in common
 _CUT = 0.3  # of a hand's size: single joints count with no more than this
 _PALM = (5, 9, 17)  # with the wrist: joints that no finger moves
-_NO_BASELINE = 1e-9  # of the sine between two rays
+_NO_BASELINE = 1e-9  # metres between cameras
+_PARALLEL = 0.01  # squared sine between two rays, 6 degrees: below it, where they meet is too uncertain
 
 
 class ViewRays(NamedTuple):
@@ -132,8 +133,8 @@ class PairFits(NamedTuple):
     Args:
         epipolar: (T, K, N, K, N) mean distance from the epipolar lines relative to the size of the hand, each joint's
             cut at 0.3.
-        palm: (T, K, N, K, N) size of the palm where both rays meet, in the calibration's unit; NaN unknown, negative
-            behind a camera.
+        palm: (T, K, N, K, N) size of the palm where both rays meet, in the calibration's unit; NaN unknown (nearly
+            parallel rays too), negative behind a camera.
     """
 
     epipolar: NDArray[np.float32]
@@ -214,9 +215,10 @@ def _palm_sizes(first: tuple[NDArray, NDArray], second: tuple[NDArray, NDArray])
     apart = first[0] - second[0]
     a, b = first[1][:, :, None], second[1][:, None]
     cosine = (a * b).sum(-1)
-    sine = np.maximum(1 - cosine**2, _NO_BASELINE)
+    sine = np.maximum(1 - cosine**2, _PARALLEL / 2)
     along_a, along_b = a @ apart, b @ apart
     depth_a, depth_b = (cosine * along_b - along_a) / sine, (along_b - cosine * along_a) / sine
     points = (first[0] + depth_a[..., None] * a + second[0] + depth_b[..., None] * b) / 2
     size = np.linalg.norm(points[..., 1:, :] - points[..., :1, :], axis=-1).mean(-1)
-    return np.where((depth_a.mean(-1) > 0) & (depth_b.mean(-1) > 0), size, np.where(np.isnan(size), np.nan, -1.0))
+    unknown = np.isnan(size) | (sine.min(-1) < _PARALLEL)
+    return np.where(unknown, np.nan, np.where((depth_a.mean(-1) > 0) & (depth_b.mean(-1) > 0), size, -1.0))

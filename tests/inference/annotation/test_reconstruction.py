@@ -1,8 +1,6 @@
 """Joints from matched detections: exact without errors, near the truth with faults, outliers rejected, gaps marked."""
 
-import os
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,12 +66,12 @@ def test_bone_lengths_are_held_and_improve_the_joints():
     matched = match_hands(hands, calibration)
     plain, held = (reconstruct(matched, calibration, options=options) for options in (PLAIN, None))
     assert np.nanmean(plain.bone_length_spread()) > 0.1 and np.nanmean(held.bone_length_spread()) < 0.04
-    assert np.median(errors(held, joints)) < 0.9 * np.median(errors(plain, joints))
+    assert np.median(errors(held, joints)) < 0.95 * np.median(errors(plain, joints))
     np.testing.assert_allclose(held.triangulated, plain.joints_3d)
 
 
 def test_views_that_disagree_are_left_out():
-    joints, calibration, hands, owner = scene(frames=8, cameras=5, sides=('right',))
+    joints, calibration, hands, _ = scene(frames=8, cameras=5, sides=('right',))
     moved = hands.joints_2d.copy()
     moved[3, 1, 0, 8] += 60.0
     matched = match_hands(replace(hands, joints_2d=moved), calibration)
@@ -87,7 +85,7 @@ def test_joints_that_no_hand_can_have_are_rejected():
     joints, calibration, _, _ = scene(frames=20, cameras=2, sides=('right',), error=0.0)
     wrong = joints.copy()
     wrong[5, 0, 8] += [0.0, 0.0, 0.09]  # a finger of three times its length
-    wrong[11, 0] += [0.25, 0.0, 0.0]  # the whole hand is elsewhere for one frame
+    wrong[11, 0] += [0.15, 0.0, 0.0]  # the whole hand is elsewhere for one frame
     hands, _ = detect(wrong, calibration, ('right',), error=0.0)
     result = reconstruct(match_hands(hands, calibration), calibration)
     assert not result.valid[5, 0, 8] and result.valid[5, 0].sum() == 20 and not result.valid[11].any()
@@ -124,6 +122,3 @@ def test_no_hand():
     matched = match_hands(replace(hands, valid=np.zeros_like(hands.valid)), calibration)
     result = reconstruct(matched, calibration)
     assert not result.valid.any() and np.isnan(result.joints_3d).all() and np.isnan(result.bone_lengths).all()
-
-
-REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', 'unset')) / 'stereo_hand_video'
