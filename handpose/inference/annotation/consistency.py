@@ -26,6 +26,7 @@ MAX_OFFSET = 60  # frames
 _MUCH_BETTER = 0.5  # what is left of the error if a suggestion is right
 _SURE_CORRELATION = 0.8
 _MIN_OFFSET = 0.7  # frames that are worth a message
+_View = tuple[int, NDArray[np.float64], NDArray[np.int64]]  # camera, undistorted points (n, N, J, 2), their frames (n,)
 _TRACK = 30  # frames with one hand in both cameras that the estimate of an offset needs
 
 
@@ -159,7 +160,7 @@ class _Scene:
     def _straight(self, camera: CameraCalibration, k: int, frames: NDArray[np.int64]) -> NDArray[np.float64]:
         return camera.undistort(torch.from_numpy(self.points[frames, k])).numpy()
 
-    def _error(self, first: tuple, second: tuple, matrix: NDArray[np.float64]) -> float:
+    def _error(self, first: _View, second: _View, matrix: NDArray[np.float64]) -> float:
         """Median over frames of the best fit of two detections; NaN for too few frames."""
         (k, one, times), (other, two, others) = first, second
         if not matrix.any() or not len(times):
