@@ -64,7 +64,7 @@ def main():
         moved = np.linalg.norm(found.joints_3d - clean.joints_3d, axis=-1)[found.valid & clean.valid]
         print(f'  {with_losses / error:.2f} times the error; joints move by {1000 * np.median(moved):.2f} mm (median)')
         failed |= with_losses > 1.3 * error
-    sys.exit(failed)
+    sys.exit(bool(failed))
 
 
 if __name__ == '__main__':
