@@ -6,13 +6,16 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from stereo_video import stereo_recording
+import torch
+from stereo_video import stereo_calibration
 from zoo_files import needs_opencv, network_or_skip
 
+from handpose.geometry import triangulate
 from handpose.inference.annotation.hand_fit import fit_recording
 from handpose.inference.session import Session
 from handpose.inference.tracking.landmark_estimator import LandmarkEstimator
 from handpose.inference.tracking.palm_detector import PalmDetector
+from handpose.structures.annotated_recording import AnnotatedRecording
 from handpose.video import VideoReader
 
 FOLDER = Path(os.environ.get('HANDPOSE_REAL_DATA', 'unset')) / 'stereo_hand_video'
@@ -23,6 +26,38 @@ pytestmark = [
         not FOLDER.is_dir(), reason='HANDPOSE_REAL_DATA names no folder that contains stereo_hand_video'
     ),
 ]
+
+
+def triangulated(folder, times, hands):
+    """The recording of one right hand: of both views and each frame joints (21, 2) and a confidence, or None."""
+    calibration, frames = stereo_calibration(folder), len(times)
+    joints = np.full((frames, 2, 1, 21, 2), np.nan)
+    confidence = np.zeros((frames, 2, 1))
+    for k, view in enumerate(hands):
+        for t, hand in enumerate(view):
+            if hand is not None:
+                joints[t, k, 0], confidence[t, k, 0] = hand
+    pixels = torch.stack(
+        [camera.undistort(torch.from_numpy(joints[:, k, 0])) for k, camera in enumerate(calibration)], 1
+    )
+    found = triangulate(pixels, calibration.projections(), num_reweightings=3)
+    points, valid = found.points.numpy()[:, None], found.valid.numpy()[:, None]
+    return AnnotatedRecording(
+        calibration=calibration,
+        videos=[f'media/cam{k}_test.mp4' for k in range(2)],
+        timestamps=np.asarray(times),
+        hand_side=np.array([1]),
+        frame_indices=np.tile(np.arange(frames)[:, None], (1, 2)),
+        joints_2d=joints,
+        joints_2d_valid=np.isfinite(joints).all((-1, -2)),
+        detection_confidence=confidence,
+        views_used=found.used.numpy()[:, :, None],
+        triangulated=points,
+        triangulated_valid=valid,
+        joints_3d=points,
+        joints_valid=valid,
+        method='triangulated',
+    )
 
 
 @pytest.fixture(scope='module')
@@ -37,7 +72,7 @@ def recording():
         found = [session.push(frame).hands for frame in frames]
         views.append([(h[0].estimate.joints_2d, h[0].estimate.presence) if h else None for h in found])
         times = [frame.time for frame in frames]
-    return stereo_recording(FOLDER, times, views)
+    return triangulated(FOLDER, times, views)
 
 
 def test_bones_of_constant_length_near_the_detections(recording):
