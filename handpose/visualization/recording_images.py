@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from handpose.hands.joints import BONES
 from handpose.hands.sides import SIDE_LABELS
 from handpose.structures import AnnotatedRecording
 from handpose.video import VideoError
@@ -18,6 +19,8 @@ from handpose.visualization.hand_overlay import SIDE_COLORS, scale_pixels
 RESULT_COLOR = (255, 255, 255)
 _MARGIN = 1.5  # of a crop, times the larger side of the hands
 _SMALLEST = 48  # pixels of the image that a crop shows at least
+_SHIFT = 4  # sub-pixel bits that OpenCV gets
+_FARTHEST = 1 << 18  # what lies further outside would overflow OpenCV's fixed-point numbers
 
 
 class RecordingImages:
@@ -94,7 +97,7 @@ def reprojected_joints(recording: AnnotatedRecording, t: int, camera: int) -> ND
 def draw_recording_image(
     image: NDArray[np.uint8], recording: AnnotatedRecording, t: int, camera: int, width: int, *, overlay: bool = True
 ) -> NDArray[np.uint8]:
-    """Draws the detections (in the colours of the sides) and the reprojected joints (white, dashed) on an image.
+    """Draws the detections (in the colours of the sides) and the reprojected joints (thin and white) on an image.
 
     Args:
         image: (h, w, 3) uint8 RGB of the camera.
@@ -110,30 +113,33 @@ def draw_recording_image(
     corners = (0, 0, image.shape[1], image.shape[0])
     drawn = _cut(image, corners, width)
     if overlay:
-        _paint(drawn, recording, t, camera, corners, width / image.shape[1])
+        points = reprojected_joints(recording, t, camera)
+        _paint(drawn, recording, t, camera, points, corners, width / image.shape[1])
     return drawn
 
 
 def crop_recording_image(
-    image: NDArray[np.uint8], recording: AnnotatedRecording, t: int, camera: int, size: int
+    image: NDArray[np.uint8], recording: AnnotatedRecording, t: int, camera: int, hand: int, size: int
 ) -> NDArray[np.uint8]:
-    """Cuts the hands of one frame out of an image and draws them, see `draw_recording_image`.
+    """Cuts a hand of one frame out of an image and draws it, see `draw_recording_image`.
 
     Args:
         image: (h, w, 3) uint8 RGB of the camera.
         recording: the recording.
         t: index into T.
         camera: index into K.
+        hand: index into H, of the hand that the crop is about; other hands inside of it are drawn too.
         size: of the result, pixels.
 
     Returns:
-        (size, size, 3) uint8 RGB; the middle of the image where no hand is known.
+        (size, size, 3) uint8 RGB; the middle of the image where the hand is neither detected nor in sight.
     """
-    points = np.concatenate([recording.joints_2d[t, camera], reprojected_joints(recording, t, camera)])
-    points = points[np.isfinite(points).all(-1)].reshape(-1, 2)
+    reprojected = reprojected_joints(recording, t, camera)
+    points = np.concatenate([recording.joints_2d[t, camera, hand], reprojected[hand]])
+    points = points[np.isfinite(points).all(-1)]
     height, width = image.shape[:2]
-    points = points.clip(0, (width - 1, height - 1))
     if len(points):
+        points = points.clip(0, (width - 1, height - 1))
         low, high = points.min(0), points.max(0)
         side = int(max(_MARGIN * (high - low).max(), _SMALLEST))
         middle = (low + high) / 2
@@ -142,7 +148,7 @@ def crop_recording_image(
     left, top = np.round(middle - side / 2).astype(int).tolist()
     corners = (left, top, left + side, top + side)
     drawn = _cut(image, corners, size)
-    _paint(drawn, recording, t, camera, corners, size / side)
+    _paint(drawn, recording, t, camera, reprojected, corners, size / side)
     return drawn
 
 
@@ -177,13 +183,26 @@ def _cut(image: NDArray[np.uint8], corners: Sequence[int], width: int) -> NDArra
 
 
 def _paint(
-    drawn: NDArray[np.uint8], recording: AnnotatedRecording, t: int, camera: int, corners: Sequence[int], scale: float
+    drawn: NDArray[np.uint8],
+    recording: AnnotatedRecording,
+    t: int,
+    camera: int,
+    reprojected: NDArray[np.float64],
+    corners: Sequence[int],
+    scale: float,
 ) -> None:
-    sides = recording.hand_side.tolist()
-    line = max(1, round(drawn.shape[1] / 160))
-    for points, mask, colors in (
-        (recording.joints_2d[t, camera], np.zeros(21, bool), [SIDE_COLORS[side] for side in sides]),
-        (reprojected_joints(recording, t, camera), np.ones(21, bool), [RESULT_COLOR] * len(sides)),
-    ):
-        for hand, color in zip(scale_pixels(points - corners[:2], scale), colors, strict=True):
-            paint_skeleton(drawn, hand, None, mask, [color] * 21, [color] * 21, line)
+    """Draws detections, and on them the reprojected joints, into a part of an image."""
+    line = max(2, round(drawn.shape[1] / 110))
+    shown = np.zeros(21, bool)
+    for points, side in zip(recording.joints_2d[t, camera], recording.hand_side.tolist(), strict=True):
+        color = SIDE_COLORS[side]
+        paint_skeleton(drawn, scale_pixels(points - corners[:2], scale), None, shown, [color] * 21, [color] * 21, line)
+    for points in reprojected:
+        places = np.round(scale_pixels(points - corners[:2], scale) * (1 << _SHIFT))
+        places = np.where(np.abs(places) < _FARTHEST, places, np.nan)
+        for parent, child in BONES:
+            if np.isfinite(places[[parent, child]]).all():
+                ends = places[[parent, child]].astype(int).tolist()
+                cv2.line(drawn, ends[0], ends[1], RESULT_COLOR, max(1, line // 3), cv2.LINE_AA, _SHIFT)
+        for place in places[np.isfinite(places).all(-1)].astype(int).tolist():
+            cv2.circle(drawn, place, round(0.55 * line * (1 << _SHIFT)), RESULT_COLOR, -1, cv2.LINE_AA, _SHIFT)

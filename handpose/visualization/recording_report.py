@@ -19,7 +19,7 @@ from handpose.hands.joints import BONES, COMMON_JOINTS
 from handpose.hands.sides import SIDE_LABELS
 from handpose.structures import AnnotatedRecording
 from handpose.structures.recording_marks import RecordingMarks
-from handpose.visualization.recording_images import RecordingImages, crop_recording_image, describe_hands
+from handpose.visualization.recording_images import RecordingImages, crop_recording_image
 from handpose.visualization.recording_page import STYLE, format_number, paragraph, section, table
 from handpose.visualization.recording_statistics import (
     RecordingStatistics,
@@ -207,7 +207,7 @@ def _views(recording: AnnotatedRecording, statistics: RecordingStatistics) -> st
         'Views',
         text,
         bar_chart(shares, 'cameras', 'joints (%)')
-        + line_chart(lines, 'frame', 'cameras, mean over joints', length=len(recording), height=150, top=float(most)),
+        + line_chart(lines, 'frame', 'cameras (mean)', length=len(recording), height=150, top=float(most)),
     )
 
 
@@ -227,7 +227,7 @@ def _bones(recording: AnnotatedRecording, statistics: RecordingStatistics) -> st
         'Bones do not change their length, so what a length varies by is error. Length: median over frames; spread: '
         'standard deviation over mean.'
     )
-    chart = line_chart(lines, 'frame', 'bones off by (%)', length=len(recording), height=150)
+    chart = line_chart(lines, 'frame', 'off by (%)', length=len(recording), height=150)
     return section('Bone lengths', text, chart + table(head, rows, 'heat'))
 
 
@@ -236,51 +236,62 @@ def _worst(
 ) -> str:
     if count == 0:
         return ''
-    worst = worst_frames(statistics, count)
+    worst = [(t, _worst_hand(statistics, t)) for t in worst_frames(statistics, count)]
     lost = frames_without_hand(recording, statistics, min(count, _MOST_LOST))
     shown = _read_crops(recording, images, sorted({*worst, *lost}))
     text = (
-        'Solid lines are detections (left hand blue, right hand orange), white dashed lines the 3D joints projected '
-        'into the image. Where they differ, a detection is wrong, or the camera does not fit the others.'
+        'Broad lines are detections (left hand blue, right hand orange), thin white lines the 3D joints projected into '
+        'the image. Where they differ, a detection is wrong, or the camera does not fit the others.'
     )
     problems = ''.join(paragraph(f'No images of camera {name}: {why}.') for name, why in images.problems.items())
-    page = section('Worst frames', text, problems + ''.join(_frame(recording, statistics, t, shown[t]) for t in worst))
+    figures = ''.join(_frame(recording, statistics, place, shown[place]) for place in worst)
+    page = section('Worst frames', text, problems + figures)
     if lost:
-        found = ''.join(_frame(recording, statistics, t, shown[t]) for t in lost)
-        page += section(
-            'Hands that were detected but not reconstructed', 'The middle of the longest gaps in 3D.', found
-        )
+        figures = ''.join(_frame(recording, statistics, place, shown[place]) for place in lost)
+        page += section('Detected, but not in 3D', 'The middle of the longest gaps of a hand.', figures)
     return page
 
 
+def _worst_hand(statistics: RecordingStatistics, t: int) -> int:
+    return int(np.nan_to_num(statistics.frame_errors[t], nan=-1.0).argmax())
+
+
 def _read_crops(
-    recording: AnnotatedRecording, images: RecordingImages, frames: Sequence[int]
-) -> dict[int, dict[str, str]]:
-    """{frame: {name of a camera: its crop as a data URI}}, read camera by camera in the order of time."""
+    recording: AnnotatedRecording, images: RecordingImages, places: Sequence[tuple[int, int]]
+) -> dict[tuple[int, int], dict[str, str]]:
+    """{(frame, hand): {name of a camera: its crop as a data URI}}, read camera by camera in the order of time."""
     size = _CROP if len(recording.calibration) <= _MANY_CAMERAS else _SMALL_CROP
-    crops: dict[int, dict[str, str]] = {t: {} for t in frames}
+    crops: dict[tuple[int, int], dict[str, str]] = {place: {} for place in places}
     for k, name in enumerate(recording.calibration.names):
-        for t in frames:
+        for t, hand in places:
             image = images.read(t, k)
             if image is not None:
-                crops[t][name] = _jpeg(crop_recording_image(image, recording, t, k, size))
+                crops[t, hand][name] = _jpeg(crop_recording_image(image, recording, t, k, hand, size))
     return crops
 
 
-def _frame(recording: AnnotatedRecording, statistics: RecordingStatistics, t: int, crops: dict[str, str]) -> str:
+def _frame(
+    recording: AnnotatedRecording, statistics: RecordingStatistics, place: tuple[int, int], crops: dict[str, str]
+) -> str:
+    t, hand = place
+    side = SIDE_LABELS[recording.hand_side[hand]]
+    errors = quantiles(statistics.errors[t, :, hand], (0.5,), (1,))[0]
     cells = []
     for k, name in enumerate(recording.calibration.names):
-        error = statistics.camera_frame_errors[t, k]
-        words = f'{name}: ' + ('no hand detected' if np.isnan(error) else f'{error:.1f} px')
         if recording.frame_indices[t, k] < 0:
-            words = f'{name}: no image'
-        label = html.escape(words)
+            words = 'no image'
+        elif not recording.joints_2d_valid[t, k, hand]:
+            words = 'not detected'
+        else:
+            words = f'{errors[k]:.1f} px' if np.isfinite(errors[k]) else 'detected'
+        label = html.escape(f'{name}: {words}')
         picture = f'<img src="{crops[name]}" alt="{label}">' if name in crops else '<div class="none"></div>'
         cells.append(f'<figure>{picture}<figcaption>{label}</figcaption></figure>')
-    errors = statistics.frame_errors[t]
-    largest = 'no hand in 3D' if np.isnan(errors).all() else f'error {np.nanmax(errors):.1f} px'
-    words = f'Frame {t}, {recording.timestamps[t]:.2f} s, {largest}; {"; ".join(describe_hands(recording, t))}'
-    return f'<h3>{html.escape(words)}</h3><div class="crops">{"".join(cells)}</div>'
+    error = statistics.frame_errors[t, hand]
+    words = 'not in 3D' if np.isnan(error) else f'error {error:.1f} px'
+    seen = f'{recording.num_views[t, hand]} of {len(recording.calibration)} views'
+    title = f'Frame {t}, {recording.timestamps[t]:.2f} s: {side} hand, {words}, detected in {seen}'
+    return f'<h3>{html.escape(title)}</h3><div class="crops">{"".join(cells)}</div>'
 
 
 def _camera_strip(errors: NDArray[np.float64], present: NDArray[np.bool_], top: float) -> NDArray[np.uint8]:

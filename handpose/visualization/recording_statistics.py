@@ -104,7 +104,9 @@ def worst_frames(statistics: RecordingStatistics, count: int) -> list[int]:
     return _spread_out(largest, count)
 
 
-def frames_without_hand(recording: AnnotatedRecording, statistics: RecordingStatistics, count: int) -> list[int]:
+def frames_without_hand(
+    recording: AnnotatedRecording, statistics: RecordingStatistics, count: int
+) -> list[tuple[int, int]]:
     """Chooses frames in which a camera detected a hand that has no joints in 3D, from the longest gaps.
 
     Args:
@@ -113,11 +115,12 @@ def frames_without_hand(recording: AnnotatedRecording, statistics: RecordingStat
         count: how many frames at most.
 
     Returns:
-        Indices of frames, the middle of the longest gap first.
+        (frame, hand) indices, the middle of the longest gap first.
     """
-    lost = (recording.joints_2d_valid.any(1) & ~statistics.has_hand).any(1)
-    runs = sorted(true_runs(lost), key=lambda run: run[0] - run[1])
-    return [(first + end - 1) // 2 for first, end in runs[:count]]
+    lost = recording.joints_2d_valid.any(1) & ~statistics.has_hand  # (T, H)
+    runs = [(*run, h) for h in range(lost.shape[1]) for run in true_runs(lost[:, h])]
+    runs.sort(key=lambda run: run[0] - run[1])
+    return [((first + end - 1) // 2, h) for first, end, h in runs[:count]]
 
 
 def describe_quality(recording: AnnotatedRecording, statistics: RecordingStatistics) -> list[str]:

@@ -68,7 +68,7 @@ def bar_chart(bars: Mapping[str, float], x_label: str, y_label: str, *, height: 
     Returns:
         HTML.
     """
-    ticks = nice_ticks(100 * max(bars.values(), default=1.0))
+    ticks = nice_ticks(112 * max(bars.values(), default=1.0))  # room for the numbers
     inner, tall = _WIDTH - _LEFT - _RIGHT, height - _TOP - _BOTTOM
     parts = _axes(ticks, ticks[-1], height, x_label, y_label, None)
     step = inner / max(len(bars), 1)
