@@ -28,15 +28,19 @@ class RecordingImages:
 
     Args:
         recording: the recording.
-        folder: where a video that is not at its path is looked for by its name, such as the folder of the recording's
-            file; None looks nowhere else.
+        folder: of the recording's file. Relative paths of videos begin there, and a video that is not at its path is
+            looked for there by its name.
+        videos: a folder in which all videos are, by their names, whatever their paths; None for the paths.
 
     Attributes:
         problems: {name of a camera: why it has no images}, of the cameras that were read so far.
     """
 
-    def __init__(self, recording: AnnotatedRecording, folder: str | Path | None = None) -> None:
-        self._recording, self._folder = recording, None if folder is None else Path(folder)
+    def __init__(
+        self, recording: AnnotatedRecording, folder: str | Path = '.', videos: str | Path | None = None
+    ) -> None:
+        self._recording, self._folder = recording, Path(folder)
+        self._videos = None if videos is None else Path(videos)
         self._readers: dict[int, NumberedImages] = {}
         self.problems: dict[str, str] = {}
 
@@ -70,11 +74,11 @@ class RecordingImages:
         return image
 
     def _find(self, path: Path) -> Path:
-        if self._folder is None:
-            return path
-        if not path.is_absolute() and not path.exists():
-            path = self._folder / path
-        return path if path.exists() or not (self._folder / path.name).exists() else self._folder / path.name
+        if self._videos is not None:
+            return self._videos / path.name
+        beside = self._folder / path.name
+        stated = self._folder / path  # an absolute path stays as it is
+        return beside if beside.exists() and not stated.exists() else stated
 
 
 def reprojected_joints(recording: AnnotatedRecording, t: int, camera: int) -> NDArray[np.float64]:

@@ -51,7 +51,7 @@ def write_recording_report(
     recording: AnnotatedRecording,
     *,
     title: str = 'recording',
-    folder: str | Path | None = None,
+    folder: str | Path = '.',
     marks: RecordingMarks | None = None,
     worst: int = 8,
 ) -> list[str]:
@@ -61,7 +61,7 @@ def write_recording_report(
         path: the .html file.
         recording: the recording.
         title: its name in the page.
-        folder: that of the recording's file, where videos with relative paths are; see `RecordingImages`.
+        folder: of the recording's file, see `RecordingImages`.
         marks: ranges that were marked as bad, which are listed; None lists none.
         worst: how many of the worst frames are shown with their images; 0 reads no images.
 
