@@ -25,6 +25,7 @@ from handpose.visualization.viewer_scene import BEFORE_COLOR, MeshNodes, Skeleto
 
 PANEL_WIDTH = 480  # pixels of all images that are sent
 ALL_CAMERAS = 'all cameras'
+_TEXT = '<div style="padding:0.3em 0.8em;font-size:0.9em;line-height:1.5;overflow-wrap:anywhere">'
 
 
 class RecordingViewer(PlayerPage):
@@ -128,7 +129,7 @@ class RecordingViewer(PlayerPage):
             self._cameras_box = gui.add_checkbox('cameras', True)
         with gui.add_folder('mark bad frames'):
             self._add_marking()
-        gui.add_html('<p>left hand blue, right hand orange; cells of the grid are 5 cm</p>')
+        gui.add_html(f'{_TEXT}left hand blue, right hand orange; cells of the grid are 5 cm</div>')
         switches = (self._overlay_box, self._mesh_box, self._cameras_box, self._camera, *self._boxes.values())
         for handle in switches:
             handle.on_update(lambda _: self._changed.set())
@@ -181,7 +182,8 @@ class RecordingViewer(PlayerPage):
             self._delete.disabled = not numbers
             entries = ''.join(f'<li>{html.escape(str(mark))}</li>' for mark in self.marks.marks)
             words = problem or (f'saved in {self._marks_file.name}' if numbers else 'no frames are marked')
-            self._list.content = f'<ol>{entries}</ol><p>{html.escape(words)}</p>'
+            self._list.content = f'{_TEXT}<ol style="padding-left:1.6em">{entries}</ol>{html.escape(words)}</div>'
+        self._changed.set()
 
     def _show(self, t: int) -> None:
         """Shows a frame with what is ticked."""
@@ -225,4 +227,4 @@ class RecordingViewer(PlayerPage):
             lines.append(f'{words}, error {np.nanmedian(errors):.1f} px' if known else words)
         lines += [f'marked: {mark}' for mark in self.marks.marks if mark.first <= t <= mark.last]
         lines += [f'{name}: {why}' for name, why in self._images.problems.items()]
-        return ''.join(f'<p>{html.escape(line)}</p>' for line in lines)
+        return f'{_TEXT}{"<br>".join(map(html.escape, lines))}</div>'
