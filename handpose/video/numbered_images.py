@@ -65,7 +65,9 @@ class NumberedImages:
             raise VideoError(f'{self.path} has {known} images, and number {number} (from 0) was asked for')
         if self._video is None:
             return read_image(self._paths[number])
-        return self._video.read(float(self._times[number]))
+        # Half-way to the next image, so that neither rounding nor irregular times lead to another one.
+        until = self._times[number + 1] if number + 1 < known else self._times[number] + 1
+        return self._video.read(float(self._times[number] + until) / 2, tolerance=0.0)
 
     def _decode_up_to(self, number: int) -> NDArray[np.uint8]:
         if self._last is None or number < self._last.index:
