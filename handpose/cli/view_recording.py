@@ -32,7 +32,9 @@ def add_recording_arguments(parser: argparse.ArgumentParser) -> None:
     group = parser.add_argument_group('annotated recordings')
     group.add_argument('--videos', metavar='FOLDER', help='where the videos are, if they were moved')
     group.add_argument(
-        '--mark', metavar='FIRST-LAST', help='mark these frames as bad (or one, FIRST), list all marks, and show no page'
+        '--mark',
+        metavar='FIRST-LAST',
+        help='mark these frames as bad (or one, FIRST), list all marks, and show no page',
     )
     group.add_argument('--cameras', nargs='+', metavar='NAME', help='of --mark: the cameras that are bad; default all')
     group.add_argument(

@@ -211,9 +211,7 @@ def _from_json(found: dict[str, Any]) -> RecordingMarks:
         raise MarksError(f'format must be {FORMAT!r}, found {str(found.get("format"))[:80]!r}')
     version = found.get('version')
     if type(version) is not int or not 1 <= version <= VERSION:
-        raise MarksError(
-            f'version is {str(version)[:80]!r}, and this library reads up to {VERSION}: update handpose'
-        )
+        raise MarksError(f'version is {str(version)[:80]!r}, and this library reads up to {VERSION}: update handpose')
     if extra := sorted(set(found) - {'format', 'version', 'marks'}):
         raise MarksError(f'expected the keys format, version and marks, found {extra[0][:80]!r} too')
     entries = found.get('marks')

@@ -8,19 +8,16 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handpose.hands.joints import BONES
 from handpose.hands.sides import SIDE_LABELS
 from handpose.structures import AnnotatedRecording
 from handpose.video import VideoError
 from handpose.video.numbered_images import NumberedImages
-from handpose.visualization.draw import paint_skeleton
+from handpose.visualization.draw import paint_skeleton, paint_thin_skeleton
 from handpose.visualization.hand_overlay import SIDE_COLORS, scale_pixels
 
 RESULT_COLOR = (255, 255, 255)
 _MARGIN = 1.5  # of a crop, times the larger side of the hands
 _SMALLEST = 48  # pixels of the image that a crop shows at least
-_SHIFT = 4  # sub-pixel bits that OpenCV gets
-_FARTHEST = 1 << 18  # what lies further outside would overflow OpenCV's fixed-point numbers
 
 
 class RecordingImages:
@@ -202,11 +199,4 @@ def _paint(
         color = SIDE_COLORS[side]
         paint_skeleton(drawn, scale_pixels(points - corners[:2], scale), None, shown, [color] * 21, [color] * 21, line)
     for points in reprojected:
-        places = np.round(scale_pixels(points - corners[:2], scale) * (1 << _SHIFT))
-        places = np.where(np.abs(places) < _FARTHEST, places, np.nan)
-        for parent, child in BONES:
-            if np.isfinite(places[[parent, child]]).all():
-                ends = places[[parent, child]].astype(int).tolist()
-                cv2.line(drawn, ends[0], ends[1], RESULT_COLOR, max(1, line // 3), cv2.LINE_AA, _SHIFT)
-        for place in places[np.isfinite(places).all(-1)].astype(int).tolist():
-            cv2.circle(drawn, place, round(0.55 * line * (1 << _SHIFT)), RESULT_COLOR, -1, cv2.LINE_AA, _SHIFT)
+        paint_thin_skeleton(drawn, scale_pixels(points - corners[:2], scale), RESULT_COLOR, max(1, line // 3))

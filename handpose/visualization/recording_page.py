@@ -79,7 +79,9 @@ def table(head: Sequence[str], rows: Sequence[tuple[str, Sequence[str]]], name: 
     """
     titles = ''.join(f'<th>{html.escape(title)}</th>' for title in ('', *head))
     body = ''.join(f'<tr><th>{html.escape(title)}</th>{"".join(cells)}</tr>' for title, cells in rows)
-    return f'<div class="scroll"><table class="{name}"><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+    return (
+        f'<div class="scroll"><table class="{name}"><thead><tr>{titles}</tr></thead><tbody>{body}</tbody></table></div>'
+    )
 
 
 def format_number(value: float, digits: int) -> str:

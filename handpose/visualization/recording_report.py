@@ -189,7 +189,9 @@ def _joints(recording: AnnotatedRecording, statistics: RecordingStatistics) -> s
     for j, joint in enumerate(COMMON_JOINTS):
         errors = [*statistics.joint_errors[:, j].tolist(), float(everything[j])]
         rows.append((joint.replace('_', ' '), [heat_cell(error, top, format_number(error, 1)) for error in errors]))
-    return section('Error of each joint', 'Median reprojection error, px.', table([*names, 'all cameras'], rows, 'heat'))
+    return section(
+        'Error of each joint', 'Median reprojection error, px.', table([*names, 'all cameras'], rows, 'heat')
+    )
 
 
 def _views(recording: AnnotatedRecording, statistics: RecordingStatistics) -> str:
@@ -231,9 +233,7 @@ def _bones(recording: AnnotatedRecording, statistics: RecordingStatistics) -> st
     return section('Bone lengths', text, chart + table(head, rows, 'heat'))
 
 
-def _worst(
-    recording: AnnotatedRecording, statistics: RecordingStatistics, images: RecordingImages, count: int
-) -> str:
+def _worst(recording: AnnotatedRecording, statistics: RecordingStatistics, images: RecordingImages, count: int) -> str:
     if count == 0:
         return ''
     worst = [(t, _worst_hand(statistics, t)) for t in worst_frames(statistics, count)]

@@ -97,7 +97,8 @@ def color_strip(colors: NDArray[np.uint8], title: str) -> str:
     """
     _, encoded = cv2.imencode('.png', np.ascontiguousarray(colors[None, :, ::-1]))
     data = base64.b64encode(encoded.tobytes()).decode('ascii')
-    return f'<img class="strip" alt="{html.escape(title)}" title="{html.escape(title)}" src="data:image/png;base64,{data}">'
+    words = html.escape(title)
+    return f'<img class="strip" alt="{words}" title="{words}" src="data:image/png;base64,{data}">'
 
 
 def heat_colors(values: Array, top: float) -> NDArray[np.uint8]:
@@ -182,9 +183,7 @@ def _path(x: Array, y: Array) -> str:
     return ''.join(parts)
 
 
-def _axes(
-    ticks: Sequence[float], end: float, height: int, x_label: str, y_label: str, length: int | None
-) -> list[str]:
+def _axes(ticks: Sequence[float], end: float, height: int, x_label: str, y_label: str, length: int | None) -> list[str]:
     tall, inner = height - _TOP - _BOTTOM, _WIDTH - _LEFT - _RIGHT
     parts = [f'<rect x="{_LEFT}" y="{_TOP}" width="{inner}" height="{tall}" fill="var(--plot)"/>']
     for tick in ticks:

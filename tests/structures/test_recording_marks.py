@@ -39,7 +39,10 @@ def test_marks_are_added_and_deleted():
     assert marks.with_mark(RecordingMark(4, 5, None, 'redo')) == marks
     more = marks.with_mark(RecordingMark(6, 6))
     assert len(more) == 4 and more.without(3) == marks and len(marks.without(0)) == 2
-    assert [str(mark) for mark in more.marks[:2]] == ['frames 2 to 4, right: exclude', 'frames 4 to 5, all cameras: redo']
+    assert [str(mark) for mark in more.marks[:2]] == [
+        'frames 2 to 4, right: exclude',
+        'frames 4 to 5, all cameras: redo',
+    ]
     assert str(more.marks[3]) == 'frame 6, all cameras: exclude'
     for index in (-1, 3):
         with pytest.raises(MarksError, match=f'there is no mark {index}: the recording has 3'):
@@ -48,7 +51,7 @@ def test_marks_are_added_and_deleted():
 
 def test_marks_of_another_recording_are_refused():
     assert some_marks().check(6, NAMES) == some_marks()
-    with pytest.raises(MarksError, match='frames 4 to 5.*has only the frames 0 to 4'):
+    with pytest.raises(MarksError, match=r'frames 4 to 5.*has only the frames 0 to 4'):
         some_marks().check(5, NAMES)
     with pytest.raises(MarksError, match=r"no camera 'right', it has left, rigth\. Did you mean 'rigth'\?"):
         some_marks().check(6, ['left', 'rigth'])
@@ -84,7 +87,10 @@ GOOD = {'first': 1, 'last': 2, 'cameras': None, 'action': 'redo'}
         (GOOD | {'cameras': [['left']]}, 'the names of one or more'),
         (GOOD | {'cameras': ['a\x1b[2J']}, 'the names of one or more'),
         (GOOD | {'cameras': ['a', 'a']}, 'must be different, got a, a'),
-        (GOOD | {'note': 1}, 'expected the keys first, last, cameras, action, found first, last, cameras, action, note'),
+        (
+            GOOD | {'note': 1},
+            'expected the keys first, last, cameras, action, found first, last, cameras, action, note',
+        ),
         ({'first': 1}, 'found first'),
         ([1, 2], 'expected the keys first, last, cameras, action, found a list'),
     ],
@@ -106,7 +112,10 @@ def test_what_is_no_mark_is_an_error_message(tmp_path, entry, words):
         ({'format': 'handpose-recording-marks', 'version': True, 'marks': []}, "version is 'True'"),
         ({'format': 'handpose-recording-marks', 'version': 1}, 'marks must be a list, found nothing'),
         ({'format': 'handpose-recording-marks', 'version': 1, 'marks': [], 'x': 1}, "found 'x' too"),
-        ({'format': 'handpose-recording-marks', 'version': 1, 'marks': [GOOD] * 10_001}, 'at most 10,000, found 10,001'),
+        (
+            {'format': 'handpose-recording-marks', 'version': 1, 'marks': [GOOD] * 10_001},
+            'at most 10,000, found 10,001',
+        ),
     ],
 )
 def test_what_is_no_file_of_marks_is_an_error_message(tmp_path, found, words):

@@ -1,4 +1,4 @@
-"""The viewer of annotated recordings: what it shows when, and marks; and the page in a real browser, if there is one."""
+"""The viewer of annotated recordings: what it shows when, marks, and the page in a real browser."""
 
 import importlib
 import socket
