@@ -230,6 +230,7 @@ def _mark(entry: Any, where: str) -> RecordingMark:
     if cameras is not None and not isinstance(cameras, list):
         raise MarksError(f'{where}, cameras: expected null or a list of names, found {kind_of(cameras)}')
     try:
-        return RecordingMark(entry['first'], entry['last'], cameras, entry['action'])
-    except (MarksError, TypeError) as error:
+        names = None if cameras is None else tuple(cameras)
+        return RecordingMark(entry['first'], entry['last'], names, entry['action'])
+    except (MarksError, TypeError) as error:  # what is in a list of names may be anything
         raise MarksError(f'{where}: {error}') from error

@@ -30,9 +30,8 @@ svg text { fill: var(--ink); font-size: 12px; font-family: inherit; }
 .legend { font-size: 13px; margin: 0 0 8px 52px; }
 .legend span { margin-right: 18px; }
 .legend i { display: inline-block; width: 18px; height: 4px; margin-right: 6px; vertical-align: middle; }
-.row { display: flex; align-items: center; gap: 8px; margin: 3px 1% 3px 0; font-size: 12px; }
-.row span { flex: 0 0 110px; overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
-.strip { flex: 1; min-width: 0; height: 15px; image-rendering: pixelated; }
+.row { margin: 3px 1.04% 5px 5.42%; font-size: 12px; line-height: 1.35; overflow-wrap: anywhere; }
+.strip { display: block; width: 100%; height: 14px; image-rendering: pixelated; }
 .crops { display: grid; grid-template-columns: repeat(auto-fill, minmax(160px, 1fr)); gap: 8px; }
 figure { margin: 0; font-size: 12px; }
 figcaption { overflow-wrap: anywhere; }

@@ -159,7 +159,7 @@ def _cameras(recording: AnnotatedRecording, statistics: RecordingStatistics) -> 
     text = (
         'Reprojection error: the distance between a joint that was detected in an image and the 3D joint projected '
         'into it. "Joints kept" are the detected joints that the triangulation used; the others did not agree with '
-        'the other cameras.'
+        'the other cameras, or no other camera saw the hand.'
     )
     head = ['images', 'with a hand', 'joints kept', 'median error (px)', '95 % below (px)']
     return section('Cameras', text, table(head, rows))

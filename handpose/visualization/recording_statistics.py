@@ -83,7 +83,7 @@ def recording_statistics(recording: AnnotatedRecording) -> RecordingStatistics:
         detected=_share((detections.any(2) & images).sum(0), images.sum(0)),
         kept=_share((used & detections[..., None]).sum((0, 2, 3)), 21 * detections.sum((0, 2))),
         views=np.where(recording.joints_valid, used.sum(1), -1),
-        has_hand=recording.joints_valid.any(-1),
+        has_hand=np.asarray(recording.joints_valid.any(-1)),
         bone_lengths=typical,
         bone_spreads=recording.bone_length_spread(),
         bone_deviation=deviation,
@@ -230,7 +230,8 @@ def _share(part: NDArray, whole: NDArray) -> Array:
 
 def _spread_out(values: Array, count: int) -> list[int]:
     """Indices of the largest values that are at least 0, each with its neighbourhood left out."""
-    near, values, found = max(1, len(values) // 50), values.copy(), []
+    found: list[int] = []
+    near, values = max(1, len(values) // 50), values.copy()
     while len(found) < count and len(values) and values.max() >= 0:
         best = int(values.argmax())
         found.append(best)

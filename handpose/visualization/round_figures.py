@@ -120,10 +120,11 @@ def draw_rounds(
     Raises:
         ValueError: no view is left.
     """
-    at = (clip, frame)
-    joints = torch.stack([result.require('joints_3d')[(*at, hand)] for result in rounds]).double()
-    matrices = projection_matrices(batch.require('intrinsics')[at].double(), batch.require('extrinsics')[at].double())
-    seen = batch.boxes[(*at, slice(None), hand)] if batch.boxes is not None else None
+    joints = torch.stack([result.require('joints_3d')[clip, frame, hand] for result in rounds]).double()
+    matrices = projection_matrices(
+        batch.require('intrinsics')[clip, frame].double(), batch.require('extrinsics')[clip, frame].double()
+    )
+    seen = batch.boxes[clip, frame, :, hand] if batch.boxes is not None else None
     if views is None:
         there = torch.ones(len(matrices)) if seen is None else (seen[:, 2:] - seen[:, :2]).amin(-1)
         views = torch.nonzero(there > 0)[:, 0].tolist()
@@ -131,14 +132,14 @@ def draw_rounds(
         raise ValueError(f'no camera sees hand {hand} in frame {frame} of clip {clip}')
     chosen = list(views)
     crops = [result.boxes for result in rounds]
-    boxes = [crop[(*at, slice(None), hand)][chosen] for crop in crops if crop is not None]
+    boxes = [crop[clip, frame, :, hand][chosen] for crop in crops if crop is not None]
     truth = None
     if batch.joints_3d is not None and batch.joints_valid is not None:
-        known = batch.joints_valid[(*at, hand)].unsqueeze(-1)
-        truth = torch.where(known, batch.joints_3d[(*at, hand)].double(), torch.nan).numpy()
+        known = batch.joints_valid[clip, frame, hand].unsqueeze(-1)
+        truth = torch.where(known, batch.joints_3d[clip, frame, hand].double(), torch.nan).numpy()
     cameras = batch.meta[clip].get('cameras') if isinstance(batch.meta, list) else None
     return refinement_rounds(
-        [batch.require('images')[at][k].permute(1, 2, 0).contiguous().numpy() for k in chosen],
+        [batch.require('images')[clip, frame][k].permute(1, 2, 0).contiguous().numpy() for k in chosen],
         joints.numpy(),
         matrices[chosen].numpy(),
         truth=truth,

@@ -6,12 +6,14 @@ Colours of text, axes and backgrounds are the page's CSS variables `--ink`, `--f
 import base64
 import html
 from collections.abc import Mapping, Sequence
+from typing import TypeVar
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 Array = NDArray[np.float64]
+Scalar = TypeVar('Scalar', bound=np.generic)
 SERIES_COLORS = ('#2f7fd0', '#e0702a', '#1d9a5c', '#b04fc0', '#c8a012', '#5a6270')
 UNKNOWN_COLOR = (150, 154, 160)
 _HEAT = np.array([(255, 250, 222), (254, 217, 118), (253, 141, 60), (227, 26, 28), (128, 0, 38)], float)
@@ -68,12 +70,13 @@ def bar_chart(bars: Mapping[str, float], x_label: str, y_label: str, *, height: 
     Returns:
         HTML.
     """
-    ticks = nice_ticks(112 * max(bars.values(), default=1.0))  # room for the numbers
+    end = 112 * max(bars.values(), default=1.0)  # room for the numbers
+    ticks = nice_ticks(end)
     inner, tall = _WIDTH - _LEFT - _RIGHT, height - _TOP - _BOTTOM
-    parts = _axes(ticks, ticks[-1], height, x_label, y_label, None)
+    parts = _axes(ticks, end, height, x_label, y_label, None)
     step = inner / max(len(bars), 1)
     for i, (label, share) in enumerate(bars.items()):
-        size = tall * 100 * share / ticks[-1]
+        size = tall * 100 * share / max(end, 1e-9)
         middle, y = _LEFT + (i + 0.5) * step, _TOP + tall - size
         wide = min(0.7 * step, 60)
         parts.append(
@@ -148,7 +151,7 @@ def nice_ticks(highest: float) -> list[float]:
     return [float(step * i) for i in range(int(np.ceil(highest / step - 1e-9)) + 1)]
 
 
-def group_frames(values: Array, most: int = _MOST_POINTS) -> list[Array]:
+def group_frames(values: NDArray[Scalar], most: int = _MOST_POINTS) -> list[NDArray[Scalar]]:
     """Splits frames into groups of neighbours of nearly equal size.
 
     Args:
@@ -193,9 +196,10 @@ def _axes(ticks: Sequence[float], end: float, height: int, x_label: str, y_label
                 f'<path d="M{_LEFT} {y:.1f}h{inner}" stroke="var(--faint)" stroke-width=".7"/>'
                 f'<text x="{_LEFT - 6}" y="{y + 4:.1f}" text-anchor="end">{tick:g}</text>'
             )
-    for number in [] if length is None else nice_ticks(length - 1):
-        if number == int(number) and number <= length - 1:
-            x = _LEFT + inner * (number + 0.5) / length
+    frames = length or 0
+    for number in nice_ticks(frames - 1):
+        if number == int(number) and number < frames:
+            x = _LEFT + inner * (number + 0.5) / frames
             parts.append(f'<text x="{x:.1f}" y="{height - _BOTTOM + 15}" text-anchor="middle">{int(number)}</text>')
     parts.append(
         f'<text x="{_LEFT + inner / 2:.0f}" y="{height - 5}" text-anchor="middle">{html.escape(x_label)}</text>'

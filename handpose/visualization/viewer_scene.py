@@ -177,6 +177,6 @@ def add_floor(
         section_size=4 * _CELL,
         cell_color=(70, 74, 82),
         section_color=(105, 110, 120),
-        position=tuple(map(float, position)),
+        position=position,
         wxyz=wxyz,
     )

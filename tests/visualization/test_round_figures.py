@@ -50,10 +50,11 @@ def test_rows_are_views_and_columns_are_rounds(scene):
     cells = cells_of(refinement_rounds(images, joints, matrices, truth=truth, boxes=boxes, size=SIZE), 3, 2)
     for place, cell in cells.items():
         assert cell.shape == (SIZE, SIZE, 3)
-        assert has_color(cell, FINGER_COLORS[0]) == (place != (2, 1)) == (np.median(cell) == 90)
+        assert any(has_color(cell, color) for color in FINGER_COLORS) == (place != (2, 1)) == (np.median(cell) == 90)
     local = np.append(joints[1, 8], 1) @ matrices[0].T  # the tip of the index finger in the first view, second round
     u, v = (local[:2] / local[2] - (10, 5)) * SIZE / 70
-    assert has_color(cells[0, 1][round(v) - 2 : round(v) + 3, round(u) - 2 : round(u) + 3], FINGER_COLORS[1])
+    plain = cells_of(refinement_rounds(images, joints, matrices, boxes=boxes, size=SIZE), 3, 2)
+    assert has_color(plain[0, 1][round(v) - 2 : round(v) + 3, round(u) - 2 : round(u) + 3], FINGER_COLORS[1])
     white = [sum((np.array(cell) > 250).all(-1).sum() for (_, c), cell in cells.items() if c == r) for r in (0, 1)]
     assert min(white) > 20  # the truth
 
@@ -74,9 +75,9 @@ def test_rounds_of_a_batch_are_drawn_as_given():
     matrices = projection_matrices(batch.intrinsics[at].double(), batch.extrinsics[at].double())[[2, 0]]
     expected = refinement_rounds(
         [batch.images[at][k].permute(1, 2, 0).numpy() for k in (2, 0)],
-        torch.stack([result.joints_3d[(*at, 1)].double() for result in rounds]).numpy(),
+        torch.stack([result.joints_3d[1, 1, 1].double() for result in rounds]).numpy(),
         matrices.numpy(),
-        truth=batch.joints_3d[(*at, 1)].double().numpy(),
+        truth=batch.joints_3d[1, 1, 1].double().numpy(),
         boxes=torch.stack([result.boxes[at][[2, 0], 1] for result in rounds]).numpy(),
         size=SIZE,
     )
