@@ -77,7 +77,7 @@ def arrange_recording(server: viser.ViserServer, recording: AnnotatedRecording) 
     server.initial_camera.fov = FIELD_OF_VIEW
     server.initial_camera.look_at = middle
     server.initial_camera.position = middle + max(farthest, 0.2) * (1.9 * side + 1.2 * up + 0.6 * np.cross(up, side))
-    server.initial_camera.up = tuple(map(float, up))
+    server.initial_camera.up = up
     known = recording.joints_3d[np.isfinite(recording.joints_3d).all(-1)]
     lowest = np.percentile(known @ up, 2) if len(known) else middle @ up - 0.1
     add_floor(server, middle + (lowest - 0.02 - middle @ up) * up, _turn_y_to(up))

@@ -130,9 +130,10 @@ class RecordingViewer(PlayerPage):
         with gui.add_folder('mark bad frames'):
             self._add_marking()
         gui.add_html(f'{_TEXT}left hand blue, right hand orange; cells of the grid are 5 cm</div>')
-        switches = (self._overlay_box, self._mesh_box, self._cameras_box, self._camera, *self._boxes.values())
-        for handle in switches:
+        boxes = (self._overlay_box, self._mesh_box, self._cameras_box, *self._boxes.values())
+        for handle in boxes:
             handle.on_update(lambda _: self._changed.set())
+        self._camera.on_update(lambda _: self._changed.set())
 
     def _add_marking(self) -> None:
         gui, last = self._server.gui, len(self.recording) - 1
