@@ -18,11 +18,14 @@ import safetensors.torch
 import torch
 import yaml
 from annotated_recordings import make_recording
+from assemblyhands_files import write_images
 
 from handpose.cli import convert
 from handpose.cli.errors import UserError
 from handpose.datasets.assembly101 import layout as assembly101_layout
 from handpose.datasets.assembly101.labels import listed_taxonomy
+from handpose.datasets.assemblyhands import image_files as assemblyhands_files
+from handpose.datasets.assemblyhands.layout import read_joints as read_assemblyhands_joints
 from handpose.datasets.dexycb import layout as dexycb_layout
 from handpose.datasets.dexycb.index import open_index
 from handpose.datasets.fpha import layout as fpha_layout
@@ -66,7 +69,7 @@ Target = namedtuple('Target', 'name files read checked', defaults=(False,))
 
 def make_targets(root):
     """Writes the files below `root`; a list of `Target`."""
-    datasets = (_dexycb, _ho3d, _h2o, _fpha, _hanco, _interhand, _reinterhand, _assembly101)
+    datasets = (_dexycb, _ho3d, _h2o, _fpha, _hanco, _interhand, _reinterhand, _assembly101, _assemblyhands)
     makers = (*datasets, _own_files, _results, _weights, _pictures, _conversions, _videos)
     return [target for make in makers for target in make(root / make.__name__.strip('_'))]
 
@@ -172,6 +175,28 @@ def _assembly101(root):
     segments, actions = (root / 'fine-grained-annotations' / name for name in ('train.csv', 'actions.csv'))
     yield Target('Assembly101 segments', [segments], lambda: assembly101_layout.read_segments(segments))
     yield Target('Assembly101 actions', [actions], lambda: listed_taxonomy(root))
+
+
+def _assemblyhands(root):
+    path = write_images(root)
+    folder = root / 'annotations' / 'train'
+    calibration = root / assemblyhands_files.EXO_VIDEOS / 'a' / 'calib.txt'
+    readers = {
+        'joints': (path['joint_3d'], lambda: read_assemblyhands_joints(path['joint_3d'])),
+        'images': (path['ego_data'], lambda: assemblyhands_files.read_ego_images(path['ego_data'], root / 'images')),
+        'headset': (path['ego_calib'], lambda: assemblyhands_files.read_ego_calibration(path['ego_calib'])),
+        'calibration': (calibration, lambda: assemblyhands_files.read_exo_calibration(calibration)),
+        'occlusion': (folder / 'occlusion.npz', lambda: _known(folder / 'occlusion.npz')),
+    }
+    for name, (file, read) in readers.items():
+        yield Target(f'AssemblyHands {name}', [file], read)
+
+
+def _known(path):
+    """Occlusions that can be compared: NaN stands for unknown ones."""
+    found = assemblyhands_files.read_occlusion(path)
+    return {name: {view: np.nan_to_num(of, nan=-1) for view, of in hidden.views.items()}
+            for name, hidden in found.items()}  # fmt: skip
 
 
 def _without_nan(path):
