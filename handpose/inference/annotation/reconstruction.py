@@ -192,19 +192,19 @@ def _off_length(points: NDArray, lengths: NDArray, max_change: float) -> NDArray
     spread = 1.4826 * masked_median(deviation, 0)
     limit = np.maximum(max_change * lengths, _LENGTH_SPREADS * spread)
     excess = np.where(deviation > limit, deviation / limit, 0.0)  # NaN compares False
-    parents, children = (list(ends) for ends in zip(*BONES, strict=True))
+    ends = np.zeros((len(BONES), points.shape[-2]))
+    for bone, (parent, child) in enumerate(BONES):
+        # Of the two ends of a single wrong bone it is the outer one: inner joints are easier to detect.
+        ends[bone, parent], ends[bone, child] = 1.0, 1.01
     rejected = np.zeros(points.shape[:-1], bool)
     for _ in range(points.shape[-2]):
-        blame = np.zeros(points.shape[:-1])
-        # Of the two ends of a single wrong bone it is the outer one: inner joints are easier to detect.
-        np.add.at(blame, (..., children), 1.01 * excess)
-        np.add.at(blame, (..., parents), excess)
+        blame = excess @ ends
         worst = blame.argmax(-1)[..., None]
         some = np.take_along_axis(blame, worst, -1) > 0
         if not some.any():
             break
         np.put_along_axis(rejected, worst, some | np.take_along_axis(rejected, worst, -1), -1)
-        excess = np.where(rejected[..., parents] | rejected[..., children], 0.0, excess)
+        excess = np.where(rejected @ (ends.T > 0), 0.0, excess)
     return rejected
 
 
