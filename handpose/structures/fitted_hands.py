@@ -126,7 +126,7 @@ def fit_predictions(
     pose, transl = np.zeros((frames, hands, 16, 3)), np.zeros((frames, hands, 3))
     shape, residual = np.zeros((hands, 10)), np.full((frames, hands, 21), np.nan)
     done, total = 0, int(valid.sum())
-    with _one_thread():
+    with one_thread():
         for hand in np.flatnonzero(valid.any(0)):
             track = _Track(hand_model, int(predictions.hand_side[hand]), predictions.joints[:, hand], known[:, hand])
             where = np.flatnonzero(valid[:, hand])
@@ -246,7 +246,7 @@ def continuous_rotvecs(rotvecs: NDArray) -> NDArray:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Holds torch to one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)
