@@ -6,6 +6,7 @@ Legend: T frames, K cameras, H hands, N frames at a constant rate.
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -67,7 +68,7 @@ def write_motion_file(recording: AnnotatedRecording, names: OutputNames) -> Writ
     from handpose.datasets.motion.motion_file import RecordedMotion, read_motion, write_motion
 
     numbers, period = regular_frames(recording.timestamps)
-    complete = recording.joints_valid.all(-1)
+    complete = np.asarray(recording.joints_valid.all(-1))
     if recording.hand_pose_valid is not None:
         complete = complete & recording.hand_pose_valid
     hands = np.flatnonzero(complete.any(0))
@@ -82,7 +83,7 @@ def write_motion_file(recording: AnnotatedRecording, names: OutputNames) -> Writ
         return line.reshape(-1, *values.shape[2:])
 
     valid = on_line(complete)
-    fitted: dict[str, NDArray] = {}
+    fitted: dict[str, Any] = {}
     if recording.hand_pose is not None and recording.hand_shape is not None and recording.hand_transl is not None:
         fitted = dict(
             hand_pose=np.where(valid[:, None, None], on_line(recording.hand_pose), 0),

@@ -95,7 +95,7 @@ def _by_number(
     inside = np.clip(numbers, 0, len(first) - 1)
     timestamps = first[inside] + (numbers - inside) * period
     rest = np.abs(shift / period - steps)
-    for k in np.flatnonzero(rest > 0.1):
+    for k in np.flatnonzero(rest > 0.1).tolist():
         notes.append(
             f'{names[k]} is off by {rest[k]:.1f} of a frame period after its offset of {steps[k]} frames: fast hands '
             f'have moved by then'
