@@ -37,7 +37,7 @@ class Timeline:
 
 
 def make_timeline(
-    names: Sequence[str], times: Sequence[NDArray[np.float64]], offsets: Sequence[float] | None = None
+    names: Sequence[str], times: Sequence[NDArray[np.float64]], offsets: Sequence[float] | NDArray | None = None
 ) -> Timeline:
     """Finds out which images show the same moment.
 
