@@ -12,7 +12,7 @@ from handpose.video.images import ImageReader
 VIDEO_SUFFIXES = ('.avi', '.gif', '.m4v', '.mkv', '.mov', '.mp4', '.mpeg', '.mpg', '.ts', '.webm', '.wmv')
 
 
-class SourceError(ValueError):
+class CameraSourcesError(ValueError):
     """Videos that do not make up a recording; the message says what was expected and found."""
 
 
@@ -83,14 +83,14 @@ def camera_sources(sources: Sequence[str | Path]) -> dict[str, Path]:
         {name of a camera, that of its video or folder: path}.
 
     Raises:
-        SourceError: fewer than two cameras, two with one name, or a live camera.
+        CameraSourcesError: fewer than two cameras, two with one name, or a live camera.
     """
     paths = [Path(source) for source in sources]
     if len(paths) == 1 and paths[0].is_dir():
         paths = sources_in(paths[0])
     names = [path.name if path.is_dir() else path.stem for path in paths]
     if len(paths) < 2 or len(set(names)) < len(names) or any(map(is_camera, paths)):
-        raise SourceError(
+        raise CameraSourcesError(
             f'expected videos or folders of images of two or more cameras, each with its own name, or a folder that '
             f'holds them, found {", ".join(names) or "none"}'
         )
