@@ -27,6 +27,7 @@ COMMANDS = {
     'forecast-figures': 'draw the futures, transitions and early recognition of a forecaster',
     'multi-view-report': 'measure the rounds of a multi-view estimator by the number of views',
     'calibrate': 'calibrate the cameras of a recording that shows a printed board',
+    'annotate': 'annotate the hands of a recording of several calibrated cameras',
     'convert': 'make a predictions file from the output of another estimator',
     'configs': 'list, copy or show the configs that come with the package',
     'ablate': 'train and test the rows of ablation tables',
