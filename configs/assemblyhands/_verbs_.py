@@ -1,8 +1,16 @@
 # Verb classification from the joints of two hands (Ohkawa et al., CVPR 2023, section 6): MS-G3D, and two recipes.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 _expects_ = [
+    'verbs',  # their names, or {name: verbs of the dataset}; None: all of the dataset
     'num_verbs',  # classes
 ]
+
+# Table 5 classifies the poses of an estimator: `train_pipeline=$estimated test_pipeline=$estimated predictions=FOLDER`,
+# with a predictions file for each recording.
+predictions = None
+estimated = [dict(type='LoadRecordingPredictions', folder='$predictions', cameras='$cameras', wrists='$wrists')]
+cameras = []  # ids, for files `<recording>_<camera>.npz`
+wrists = 'predicted'  # where the hands are; or 'true', 'none' (which needs published.coordinates=wrist)
 
 num_frames = 100  # of a sequence, as the network sees it, at 30 per second
 epochs = 50
@@ -78,4 +86,4 @@ train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=5)
 val_cfg, test_cfg = dict(), dict()
 # The paper's average is over sequences, as is the accuracy. The records hold what a confusion matrix needs.
 val_evaluator = [dict(type='ActionMetric')]
-test_evaluator = [dict(type='ActionMetric', keep_records=None)]
+test_evaluator = [dict(type='ActionMetric', per_class='$verbs', keep_records=None), dict(type='InputPoseMetric')]

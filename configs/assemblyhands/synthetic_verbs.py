@@ -18,7 +18,7 @@ repeats = None  # or such as dict(pour=2), how often the samples of a verb occur
 train_dataset = dict(_delete_=True, type='VerbDataset', dataset='$train_actions', verbs='$verbs', repeats='$repeats')
 val_dataset = dict(_delete_=True, type='VerbDataset', dataset='$val_actions', verbs='$verbs')
 test_dataset = dict(_delete_=True, type='VerbDataset', dataset='$test_actions', verbs='$verbs')
-train_pipeline = test_pipeline = []  # true poses; or ['$input_noise'], with an estimator's errors
+train_pipeline = test_pipeline = []  # true poses; or '$estimated'; or ['$input_noise'], errors drawn anew each epoch
 num_observed = 16  # of forecasting, which this config does not do
 
 joint_order = 'assembly101'

@@ -89,7 +89,7 @@ def test_a_file_with_every_field_comes_back(tmp_path):
     assert back.object_features.dtype == back.object_scores.dtype == np.float32
 
 
-@pytest.mark.parametrize('version', [1, 2])
+@pytest.mark.parametrize('version', [1, 2, 3])
 def test_files_of_earlier_versions(tmp_path, version):
     back = load_predictions(written(tmp_path / 'a.npz', version=version, format='handpose-predictions'))
     assert len(back) == 10 and back.object_features is back.object_scores is back.object_names is None
@@ -269,7 +269,7 @@ BAD = {
         "'confidense' is not a key.* Did you mean 'confidence'",
     ),
     'another kind of file': (dict(format='motion'), "format is 'motion'"),
-    'a newer version': (dict(version=4), 'version is 4, and this library reads up to 3: update'),
+    'a newer version': (dict(version=5), 'version is 5, and this library reads up to 4: update'),
     'object features of one frame': (
         dict(object_features=np.ones((1, 512))),
         r'object_features must have one row for each of 10 frames, got shape \(1, 512\)',
