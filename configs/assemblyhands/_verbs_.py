@@ -76,6 +76,7 @@ cosine_optimizer = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.0125, momentum=0.9, nesterov=True, weight_decay=5e-4),
 )
+adamw_optimizer = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01))  # for transformer
 cosine = [
     dict(type='CosineAnnealingLR', T_max='$epochs', by_epoch=True, begin=0, end='$epochs', convert_to_iter_based=True)
 ]
