@@ -1,6 +1,6 @@
 """How far the poses that a model of motion was given are from the truth."""
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -97,13 +97,14 @@ class InputPoseMetric(Metric):
             int((annotated & ~hands).sum()),
         )
 
-    def reduce(self, results: list[_ClipErrors]) -> dict[str, float]:
+    def reduce(self, results: list[tuple[Any, ...]]) -> dict[str, float]:
         """See `Metric.reduce`.
 
         Args:
             results: of all clips.
         """
-        clips = list({clip.name: clip for clip in results}.values())
+        # Gathering makes plain tuples of named ones.
+        clips = list({clip.name: clip for clip in (_ClipErrors(*row) for row in results)}.values())
         hands, pairs = sum(clip.hands for clip in clips), sum(clip.pairs for clip in clips)
         numbers = {HANDS.name: float(hands), MISSING.name: float(sum(clip.missing for clip in clips))}
         if hands:

@@ -57,7 +57,7 @@ def test_accuracy_of_single_actions():
     assert numbers['action_accuracy/open milk'] == 1 / 2 and numbers['action_accuracy/read book'] == 0
     assert 'action_accuracy/close chips' not in numbers  # does not occur
     assert 'action_accuracy/close chips' in [spec.name for spec in metric.specs]
-    with pytest.raises(SequenceError, match="per_class names 'open mikl'.*Did you mean 'open milk'"):
+    with pytest.raises(SequenceError, match=r"per_class names 'open mikl'.*Did you mean 'open milk'"):
         evaluate(ActionMetric(per_class=['open mikl']), *VIDEOS)
 
 

@@ -10,14 +10,13 @@ from handpose.structures import HandSequence, SequenceError
 def clip(name, joints, valid=None, frame='world'):
     valid = torch.ones(joints.shape[:-1], dtype=torch.bool) if valid is None else valid
     meta = dict(dataset='toys', sequence=name)
-    return HandSequence(
-        meta=meta, frame=frame, hand_side=torch.tensor([0, 1]), joints_3d=joints, joints_valid=valid
-    )
+    return HandSequence(meta=meta, frame=frame, hand_side=torch.tensor([0, 1]), joints_3d=joints, joints_valid=valid)
 
 
 def evaluated(pairs):
     metric = InputPoseMetric()
-    return metric.reduce([metric.process_clip(*pair) for pair in pairs])
+    metric.process(None, [dict(prediction=prediction, target=target) for prediction, target in pairs])
+    return metric.evaluate(len(pairs))
 
 
 def test_errors():
@@ -54,7 +53,7 @@ def test_frames():
     joints = torch.zeros(2, 2, 21, 3)
     numbers = evaluated([(clip('a', joints, frame='wrist'), clip('a', joints, frame='wrist'))])
     assert numbers['input_mpjpe_ra_wrist_mm'] == 0 and 'input_hand_distance_error_mm' not in numbers
-    with pytest.raises(SequenceError, match="in frame 'camera', and the truth .* in frame 'world'"):
+    with pytest.raises(SequenceError, match=r"in frame 'camera', and the truth .* in frame 'world'"):
         evaluated([(clip('a', joints, frame='camera'), clip('a', joints))])
     without = clip('a', joints).replace(joints_3d=None, joints_valid=None)
     assert evaluated([(clip('a', joints), without)]) == {'num_input_hands': 0, 'num_missing_input_hands': 0}

@@ -220,7 +220,7 @@ def test_the_plot_of_a_table(tmp_path, tools):
     image = cv2.imread(str(tmp_path / 'small.png'))
     assert image.ndim == 3 and image.std() > 5
     wrong = read_table(write_table(tmp_path, plot={**plot, 'y': 'pa_mpjpe'}))
-    with pytest.raises(TableError, match="plot: y must be one of metrics, got 'pa_mpjpe'.*Did you mean 'pa_mpjpe_mm'"):
+    with pytest.raises(TableError, match=r"plot: y must be one of metrics, got 'pa_mpjpe'.*Did you mean 'pa_mpjpe_mm'"):
         write_report(wrong, list_runs(wrong, tmp_path / 'runs'))
 
 

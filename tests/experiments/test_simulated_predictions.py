@@ -62,7 +62,9 @@ def test_errors_are_those_of_the_joints_and_grow_with_the_strength(recording):
     np.testing.assert_array_equal(again.joints, found[0].joints)
     assert not np.allclose(other.extrinsics, again.extrinsics)
     both = mean_errors(errors)
-    assert errors[0].mpjpe_mm < both.mpjpe_mm < errors[1].mpjpe_mm and both.num_hands == sum(e.num_hands for e in errors)
+    assert errors[0].mpjpe_mm < both.mpjpe_mm < errors[1].mpjpe_mm and both.num_hands == sum(
+        e.num_hands for e in errors
+    )
 
 
 def test_the_command_writes_what_the_config_reads(root, tmp_path, capsys):

@@ -21,7 +21,7 @@ def test_points_are_means_and_bars_reach_to_the_extremes(monkeypatch):
     monkeypatch.setattr(table_figures, 'figure_with_axes', kept)
     image = number_against_number({'MS-G3D': ROWS, 'other': ROWS[:1]}, 'MPJPE (mm)', 'accuracy (%)', 'verbs')
     assert image.dtype == np.uint8 and image.ndim == 3
-    line, caps, bars = drawn[0].containers[0]
+    line, _, bars = drawn[0].containers[0]
     np.testing.assert_allclose(line.get_xydata(), [[0, 98], [22.1, 82]])  # in the order of x
     ends = [segment[:, 1].tolist() for segment in bars[1].get_segments()]
     assert ends == [[97, 99], [80, 84]]

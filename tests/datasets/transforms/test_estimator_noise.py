@@ -11,8 +11,7 @@ from scipy.spatial.transform import Rotation
 from handpose.datasets import ClipSampling, MotionClips, Tracks
 from handpose.datasets.base import DatasetError
 from handpose.datasets.motion.motion_file import write_motion
-from handpose.datasets.transforms import EstimatorNoise
-from handpose.datasets.transforms import estimator_noise
+from handpose.datasets.transforms import EstimatorNoise, estimator_noise
 from handpose.datasets.transforms.estimator_noise import draw_camera, fill_gaps, noise_options
 from handpose.datasets.transforms.noise_model import FINGER_WEIGHT, PRESETS, relaxed_hand, simulate_estimate
 from handpose.evaluation.input_motion import InputTrack, input_errors

@@ -100,14 +100,14 @@ def test_wrist_relative_files(tmp_path):
     lifted = LoadRecordingPredictions(tmp_path, wrists='true')(action(truth), None)
     wrists = truth[FIRST : FIRST + FRAMES, :, :1]
     np.testing.assert_allclose(lifted.input_joints_3d, relative[FIRST : FIRST + FRAMES] + wrists, atol=1e-6)
-    with pytest.raises(DatasetError, match="'wrist' and the clip in 'world'.*wrists='none'"):
+    with pytest.raises(DatasetError, match=r"'wrist' and the clip in 'world'.*wrists='none'"):
         LoadRecordingPredictions(tmp_path)(action(truth), None)
 
 
 def test_unknown_cameras_keep_their_axes(tmp_path):
     truth = motion()
     written(tmp_path, motion(seed=1) + (0, 0, 0.6))
-    with pytest.raises(DatasetError, match="does not say where its camera was.*axes='camera'"):
+    with pytest.raises(DatasetError, match=r"does not say where its camera was.*axes='camera'"):
         LoadRecordingPredictions(tmp_path)(action(truth), None)
     found = LoadRecordingPredictions(tmp_path, axes='camera')(action(truth), None).validate()
     np.testing.assert_allclose(found.input_joints_3d, (motion(seed=1) + (0, 0, 0.6))[6:11], atol=1e-6)
@@ -120,7 +120,7 @@ def test_unknown_cameras_keep_their_axes(tmp_path):
 
 
 def test_missing_frames_hands_and_joints(tmp_path):
-    """Frame 7 is left out of the file, frame 8 has no left hand, and the right thumb lacks a joint in frames 6 and 9."""
+    """The file lacks frame 7, the left hand in frame 8, and a joint of the right thumb in frames 6 and 9."""
     joints = motion() + (0, 0, 0.6)
     kept = np.delete(np.arange(20), 7)
     valid, given = np.ones((20, 2), bool), np.ones((20, 2, 21), bool)
@@ -162,14 +162,14 @@ def test_the_mean_over_cameras(tmp_path):
 
 def test_wrong_files(tmp_path):
     clip, load = action(motion()), LoadRecordingPredictions(tmp_path)
-    with pytest.raises(PredictionsError, match='no predictions file .*person_toy.npz'):
+    with pytest.raises(PredictionsError, match=r'no predictions file .*person_toy.npz'):
         load(clip, None)
     written(tmp_path, motion(), poses=camera_poses(), timestamps=100 + np.arange(20) / FPS)
     with pytest.raises(DatasetError, match=r'times from 100.000 to .* but the clip lasts from 0.200 to 0.333 s'):
         load(clip, None)
     with pytest.raises(DatasetError, match='no timestamps'):
         load(clip.replace(timestamps=None), None)
-    with pytest.raises(DatasetError, match="wrists must be one of .* got 'truth'.*Did you mean 'true'"):
+    with pytest.raises(DatasetError, match=r"wrists must be one of .* got 'truth'.*Did you mean 'true'"):
         LoadRecordingPredictions(tmp_path, wrists='truth')
     changed = MotionAugmentation()(action(motion() + (0, 0, 0.6), 'camera'), np.random.default_rng(0))
     with pytest.raises(DatasetError, match='before MotionAugmentation'):
