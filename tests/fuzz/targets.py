@@ -17,6 +17,7 @@ import numpy as np
 import safetensors.torch
 import torch
 import yaml
+from annotated_recordings import make_recording
 
 from handpose.cli import convert
 from handpose.cli.errors import UserError
@@ -46,6 +47,7 @@ from handpose.experiments.ablation.table import read_table
 from handpose.hands import ProceduralHand
 from handpose.hands.mano_file import load_mano_file
 from handpose.structures import Forecast, PredictionsError, load_forecast, load_predictions, save_forecast
+from handpose.structures.recording_file import load_annotated_recording, save_annotated_recording
 from handpose.video import VideoReader, VideoWriter
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADER_KEY, _read_published, read_header
@@ -232,6 +234,9 @@ def _own_files(root):
     given, times = np.ones(future.shape[:4], bool), 1 + np.arange(4) / 30
     save_forecast(forecast, Forecast(observed, future, given, times, seed=0, action_scores=scores))
     yield Target('forecast', [forecast], lambda: vars(load_forecast(forecast)))
+    recording = root / 'recording.npz'
+    save_annotated_recording(recording, make_recording(frames=3, cameras=2))
+    yield Target('recording', [recording], lambda: load_annotated_recording(recording).values())
     yield Target('predictions', [predictions], lambda: vars(load_predictions(predictions)))
     yield Target('motion file', [root / 'motion.npz'], lambda: vars(read_motion(root / 'motion.npz')))
     read = load_features.__wrapped__
