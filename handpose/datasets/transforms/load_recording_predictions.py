@@ -45,10 +45,10 @@ class LoadRecordingPredictions:
 
     The files are predictions files (docs/predictions_file.md) of whole recordings, of any estimator; the name is that
     of the recording (`meta['recording']`, else `meta['sequence']`), in which '/' becomes '_'. A clip, such as an action
-    of a recording, gets its part of the file: frames are matched by their time since the recording's first frame, the
-    nearest one within half a frame period, and hands by their side. Where the estimator found no hand, or gave no frame
-    at all, the hand has no input. Joints that the estimator does not give are filled from the nearest frames, or by
-    the wrist where it never gives them, with a confidence of 0.
+    of a recording, gets its part of the file. Frames are matched by time, that of `timestamps` of the dataset's clips
+    (frame number / frame rate): the nearest one within half a frame period. Hands are matched by their side. Where the
+    estimator found no hand, or gave no frame at all, the hand has no input. Joints that the estimator does not give are
+    filled from the nearest frames, or by the wrist where it never gives them, with a confidence of 0.
 
     Predictions in a camera are moved to a clip in the world by the file's `extrinsics`, so that the motion of a
     headset is not mistaken for that of the hands.
@@ -83,7 +83,7 @@ class LoadRecordingPredictions:
         """Loads the input of a clip.
 
         Args:
-            sample: the clip, with `timestamps` since the first frame of its recording.
+            sample: the clip, with `timestamps`.
             rng: not used.
 
         Returns:
@@ -211,7 +211,7 @@ def _matching_frames(
     if times[-1] < found.timestamps[0] - half or times[0] > found.timestamps[-1] + half:
         raise DatasetError(
             f'{path} has times from {found.timestamps[0]:.3f} to {found.timestamps[-1]:.3f} s, but the clip lasts from '
-            f'{times[0]:.3f} to {times[-1]:.3f} s: they must be relative to the first frame of the recording'
+            f'{times[0]:.3f} to {times[-1]:.3f} s: both must be frame number / frame rate of the recording'
         )
     return rows, distance.min(0) < half
 
