@@ -195,18 +195,9 @@ class Predictions:
         Raises:
             PredictionsError: an unknown order or unit, a number of joints that is not the order's, or as above.
         """
-        per_joint = prediction_orders.to_common_joints(
-            dict(
-                joints=joints,
-                confidence=confidence,
-                joints_2d=joints_2d,
-                joints_valid=joints_valid,
-                joints_inferred=joints_inferred,
-            ),
-            str(joint_order),
-            str(unit),
-            np.asarray(valid),
-        )
+        given: dict[str, ArrayLike | None] = dict(joints=joints, confidence=confidence, joints_2d=joints_2d)
+        given |= dict(joints_valid=joints_valid, joints_inferred=joints_inferred)
+        per_joint = prediction_orders.to_common_joints(given, str(joint_order), str(unit), np.asarray(valid))
         return cls(
             valid=np.asarray(valid),
             timestamps=np.asarray(timestamps),

@@ -219,7 +219,7 @@ def test_the_plot_of_a_table(tmp_path, tools):
     assert '(small.png)' in write_report(table, runs).read_text()
     image = cv2.imread(str(tmp_path / 'small.png'))
     assert image.ndim == 3 and image.std() > 5
-    wrong = read_table(write_table(tmp_path, plot={**plot, 'y': 'pa_mpjpe'}))
+    wrong = read_table(write_table(tmp_path, plot={**plot, 'y': 'pa_mpjpe'}, metrics=['num_samples', 'pa_mpjpe_mm']))
     with pytest.raises(TableError, match=r"plot: y must be one of metrics, got 'pa_mpjpe'.*Did you mean 'pa_mpjpe_mm'"):
         write_report(wrong, list_runs(wrong, tmp_path / 'runs'))
 

@@ -104,7 +104,7 @@ class LoadRecordingPredictions:
         found = _merge([self._estimates(path, sample) for path in paths])
         if self.wrists == 'none':
             sample = _relative_to_wrists(sample)
-        present = found.valid.any(-1)
+        present = np.asarray(found.valid.any(-1))
         if sample.frame_valid is not None:
             present &= sample.frame_valid.numpy()[:, None]
         joints = np.zeros(found.joints.shape)
@@ -225,7 +225,7 @@ def _merge(found: Sequence[_Estimates]) -> _Estimates:
     weight = np.where(certain, confidence, valid)
     total = weight.sum(0)
     mean = (weight[..., None] * joints).sum(0) / np.maximum(total, 1e-12)[..., None]
-    return _Estimates(mean, valid.any(0), confidence.max(0))
+    return _Estimates(mean, np.asarray(valid.any(0)), confidence.max(0))
 
 
 def _relative_to_wrists(sample: HandSequence) -> HandSequence:
