@@ -38,8 +38,8 @@ def write_report(table: AblationTable, runs: Sequence[Run]) -> Path | None:
     atomic_write(table.path.with_suffix('.json'), json.dumps(results, indent=1) + '\n')
     atomic_write(path, markdown(table, results, reported.specs))
     if table.plot and (series := _series(table, results, reported.specs)):
-        labels = [_axis_label(reported.specs[table.plot[axis]]) for axis in ('x', 'y')]
-        image = number_against_number(series, *labels, title=table.plot.get('title', ''))
+        xlabel, ylabel = (_axis_label(reported.specs[table.plot[axis]]) for axis in ('x', 'y'))
+        image = number_against_number(series, xlabel, ylabel, table.plot.get('title', ''))
         save_image(table.path.with_suffix('.png'), image)
     return path
 
