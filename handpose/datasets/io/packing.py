@@ -38,9 +38,9 @@ from handpose.datasets.io.packed_format import (
 )
 from handpose.datasets.io.packed_frames import PackedFrames, name_under, rebuild_hint, retired_path, source_change
 from handpose.datasets.io.recoding import Recoding, WrongSizeError
+from handpose.datasets.io.video_frames import read_original
 from handpose.datasets.transforms.load import decode_image
 from handpose.files.atomic import atomic_file, atomic_write, remove_unfinished
-from handpose.files.reading import read_bytes
 
 Shard = tuple[Path, FrameTable]
 Watch = Callable[[Iterable, str, int], Iterable]  # (items, words, total) -> the items
@@ -288,7 +288,7 @@ def _settle(
         return asked
     for name in pool:
         with suppress(DatasetError, OSError):
-            image = decode_image(read_bytes(f'{root}/{name}', error=DatasetError), name)
+            image = decode_image(read_original(f'{root}/{name}')[0], name)
             return {**asked, 'source_size': list(image.shape[1::-1])}
     raise DatasetError(f'none of the {len(pool)} images in {root} can be read; unpack the dataset again')
 
@@ -312,9 +312,7 @@ class _Packer:
                 return _bytes_of(file, FrameRow._make(record.item())), record.copy()
         record, source, data = np.zeros((), RECORD), f'{self.root}/{name}', b''
         try:
-            with open(source, 'rb', buffering=0) as file:
-                data = file.readall()
-                found = os.fstat(file.fileno())
+            data, found = read_original(source)
             record['source_size'], record['source_time'] = len(data), found.st_mtime_ns
             record['state'] = PRESENT
         except FileNotFoundError:
