@@ -25,6 +25,7 @@ COMMANDS = {
     'recognize': 'find the action of a video or of a predictions file',
     'forecast': 'forecast how the hands of a predictions file move on',
     'forecast-figures': 'draw the futures, transitions and early recognition of a forecaster',
+    'multi-view-report': 'measure the rounds of a multi-view estimator by the number of views',
     'calibrate': 'calibrate the cameras of a recording that shows a printed board',
     'annotate': 'annotate the hands of a recording of several calibrated cameras',
     'convert': 'make a predictions file from the output of another estimator',

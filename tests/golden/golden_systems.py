@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from golden_batches import make_batch, with_inputs
 from golden_files import tensor_digest
+from multi_view import multi_view_batch
 from torch import Tensor, nn
 
 from handpose.datasets.transforms import SplitFuture
@@ -61,6 +62,16 @@ def ghtt_batch(seed: int, num_frames: int) -> HandSequence:
 
 POSE_METRIC = dict(type='HandPoseMetric', breakdowns=('side', 'occlusion'))
 MESH_METRIC = dict(type='HandMeshMetric')
+
+
+def mvexonet_batch(seed: int, num_frames: int) -> HandSequence:
+    """Two hands in four views, with detections of one of them far off."""
+    batch = multi_view_batch(clips=1, frames=num_frames, cameras=4, seed=seed)
+    batch.input_joints_3d[0, 0, 1] += 0.03
+    meta = [{**meta, 'cameras': list('abcd'), 'fps': 30.0} for meta in batch.meta]
+    return batch.replace(meta=meta, timestamps=(torch.arange(num_frames).double() / 30)[None])
+
+
 ACTIONS = [f'action {n}' for n in range(6)]
 GHTT_BLOCK = {
     'pose_block.channels': 16,
@@ -129,6 +140,24 @@ SYSTEMS = {
         test_frames=16,
         lr=5e-4,
         metrics=(POSE_METRIC, MESH_METRIC),
+    ),
+    'mvexonet': System(
+        config='assemblyhands/synthetic_mvexonet.py',
+        options={
+            'crop_size': 32,
+            'resolution': 8,
+            'volume_network.in_channels': 8,
+            'volume_network.channels': (8, 8),
+            'volume_network.stem_channels': 4,
+            'model.backbone.variant': (0.25, 0.4),
+            'model.backbone.strides': (4, 8),
+            'model.train_views': (2, 4),
+        },
+        batch=mvexonet_batch,
+        train_frames=2,
+        test_frames=3,
+        lr=1e-4,
+        metrics=(POSE_METRIC,),
     ),
     'ghtt_pose': System(
         config='ghtt/synthetic_pose.py',
