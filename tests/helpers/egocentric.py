@@ -45,7 +45,7 @@ def small_config(head='distribution', **options):
 
 
 def egocentric_batch(clips=2, frames=2, seed=0, hands=2, between=0.16):
-    """(B, T, 1, H, ...) in the camera's frame: everything annotated, wrists about 0.4 m away, `between` metres apart."""
+    """(B, T, 1, H, ...) in the camera's frame: everything annotated, hands 0.4 m away and `between` m apart."""
     draw = torch.Generator().manual_seed(seed)
     joints = torch.stack([random_hands(frames, 2, draw, spread=0.03) for _ in range(clips)])
     shift = torch.tensor([0.5 * between - 0.06, 0.0, 0.0])

@@ -32,6 +32,8 @@ class Joints25D(NamedTuple):
 class _Upsampling(nn.Sequential):
     """Transposed convolutions, each of which doubles the size of the maps."""
 
+    out_channels: int
+
     def __init__(self, in_channels: int, channels: Sequence[int]) -> None:
         layers: list[nn.Module] = []
         for size in channels:
