@@ -88,7 +88,6 @@ class Heatmap25DHead(nn.Module):
             upsampling = _Upsampling(in_channels, deconv_channels)
             convolution = nn.Conv2d(upsampling.out_channels, hands * NUM_JOINTS * depth_cells, 1)
             nn.init.normal_(convolution.weight, std=0.001)
-            nn.init.zeros_(convolution.bias)
             self.upsampling.append(upsampling)
             self.output.append(convolution)
 
