@@ -2,6 +2,7 @@
 
 from handpose.synthesis.contact_sheet import contact_sheet
 from handpose.synthesis.options import (
+    AssemblyHandsOptions,
     DatasetOptions,
     EgocentricOptions,
     MultiViewOptions,
@@ -12,6 +13,7 @@ from handpose.synthesis.options import (
 from handpose.synthesis.writer import Summary, write_dataset
 
 __all__ = [
+    'AssemblyHandsOptions',
     'DatasetOptions',
     'EgocentricOptions',
     'MultiViewOptions',

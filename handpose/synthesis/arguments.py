@@ -27,8 +27,8 @@ def add_arguments(parser: ArgumentParser) -> None:
         parts = [text if of_all else f'{" and ".join(who)}: {text}' for text, who in kinds.items()]
         parser.add_argument(
             f'--{name.replace("_", "-")}',
-            type=int if types[name] is int else str,
-            nargs=None if types[name] in (int, str) else '+',
+            type=types[name] if types[name] in (int, float) else str,
+            nargs=None if types[name] in (int, float, str) else '+',
             help=' | '.join(parts).replace('%', '%%'),
         )
 

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.random import Generator
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from handpose.geometry import look_at
 from handpose.synthesis.motion.trajectories import RATE, sway
@@ -15,6 +16,15 @@ from handpose.synthesis.scene import Size
 RECORDED_FOCAL = 1.4  # image widths, of cameras that are added to recorded motion
 _MULTI_VIEW_FOCAL = 2.2  # image widths
 _HEAD_FOCAL = 0.7  # image widths: 71 degrees wide
+# Cameras around a table: azimuth from the front of the person, and elevation, degrees. Two are opposite each other at
+# most, so that any few of them triangulate.
+_RING = ((0, 12), (-42, 36), (42, 36), (-84, 14), (88, 14), (-132, 48), (136, 48), (12, 76))
+_RING_TARGET = (0.0, 0.07, 0.08)
+# Cameras of a headset: how far they look to the right and down from where the head looks, degrees, and where they sit,
+# metres in the axes of the head.
+_MOUNTS = ((-22, 4), (22, 4), (-68, -8), (68, -8))
+_MOUNT_PLACES = ((-0.05, 0.02, 0.03), (0.05, 0.02, 0.03), (-0.08, -0.01, 0.0), (0.08, -0.01, 0.0))
+_MOUNT_FOCAL = 0.42  # image widths: 100 degrees wide
 
 
 def multi_view_intrinsics(seed: int, cameras: int, size: int) -> NDArray:
@@ -100,3 +110,60 @@ def head_camera_extrinsics(rng: Generator, eye: NDArray, frames: int) -> NDArray
     aim = np.array([0, 0.12, 0.08]) + rng.normal(0, (0.03, 0.025, 0.02)) + sway(rng, time, seconds, 0.02)
     up = np.array([0, 0, 1.0]) + rng.normal(0, 0.04, 3) + sway(rng, time, seconds, 0.025)
     return look_at(*(torch.from_numpy(v) for v in (eyes, aim, up))).numpy()
+
+
+def ring_cameras(seed: int, number: int, cameras: int, size: Size) -> tuple[NDArray, NDArray]:
+    """Cameras around a table that stand still.
+
+    Arrangements differ in their turn about the table, distance, heights and focal lengths.
+
+    Args:
+        seed: of the dataset.
+        number: of the arrangement.
+        cameras: K, at most 8.
+        size: (width, height) of the images.
+
+    Returns:
+        Intrinsics (K, 3, 3) and extrinsics (K, 4, 4), table frame to camera.
+    """
+    rng = np.random.default_rng([seed, 92, number])
+    azimuth, elevation = np.deg2rad(np.array(_RING, float).T + rng.normal(0, (9, 5), (len(_RING), 2)).T)
+    azimuth += np.deg2rad(rng.uniform(-20, 20))
+    distance = rng.uniform(0.6, 0.8) * (1 + rng.uniform(-0.08, 0.08, len(_RING)))
+    focal = size[0] * rng.uniform(0.7, 0.88) * (1 + rng.uniform(-0.03, 0.03, len(_RING)))
+    centres = (np.array(size) - 1) / 2 + np.array(size) * rng.uniform(-0.015, 0.015, (len(_RING), 2))
+    aims = np.array(_RING_TARGET) + rng.normal(0, 0.02, (len(_RING), 3))
+    ups = np.array([0, 0, 1.0]) + rng.normal(0, 0.03, (len(_RING), 3))
+    across = distance * np.cos(elevation)
+    eyes = np.stack([np.sin(azimuth) * across, np.cos(azimuth) * across, np.sin(elevation) * distance], 1)
+    eyes += np.array(_RING_TARGET)
+    intrinsics = np.zeros((len(_RING), 3, 3))
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal
+    intrinsics[:, :2, 2], intrinsics[:, 2, 2] = centres, 1
+    extrinsics = look_at(*(torch.from_numpy(v) for v in (eyes, aims, ups))).numpy()
+    return intrinsics[:cameras], extrinsics[:cameras]
+
+
+def headset_cameras(seed: int, headset: int, cameras: int, size: Size) -> tuple[NDArray, NDArray]:
+    """The cameras of a headset: the first two look at the hands, the others to the sides.
+
+    Args:
+        seed: of the dataset.
+        headset: number of the headset.
+        cameras: K, at most 4.
+        size: (width, height) of the images.
+
+    Returns:
+        Intrinsics (K, 3, 3), and (K, 4, 4) from the head, whose axes are a camera's, to each camera.
+    """
+    rng = np.random.default_rng([seed, 93, headset])
+    right, down = np.deg2rad(np.array(_MOUNTS, float) + rng.normal(0, 1.5, (len(_MOUNTS), 2))).T
+    intrinsics, mounts = np.zeros((len(_MOUNTS), 3, 3)), np.tile(np.eye(4), (len(_MOUNTS), 1, 1))
+    focal = size[0] * _MOUNT_FOCAL * (1 + rng.uniform(-0.02, 0.02, len(_MOUNTS)))
+    intrinsics[:, 0, 0] = intrinsics[:, 1, 1] = focal
+    intrinsics[:, :2, 2] = (np.array(size) - 1) / 2 + np.array(size) * rng.uniform(-0.02, 0.02, (len(_MOUNTS), 2))
+    intrinsics[:, 2, 2] = 1
+    to_head = Rotation.from_euler('YX', np.stack([right, -down], 1)).as_matrix()
+    mounts[:, :3, :3] = to_head.transpose(0, 2, 1)
+    mounts[:, :3, 3] = -(mounts[:, :3, :3] @ np.array(_MOUNT_PLACES)[..., None])[..., 0]
+    return intrinsics[:cameras], mounts[:cameras]

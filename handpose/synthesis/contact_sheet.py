@@ -25,7 +25,9 @@ def contact_sheet(root: str | Path, path: str | Path, rows: int = 6, columns: in
     """
     sequences = _sequences(Path(root))
     if not sequences:
-        raise FileNotFoundError(f'{root} holds no sequence with images in the structure of DexYCB, HO3D, H2O or FPHA')
+        raise FileNotFoundError(
+            f'{root} holds no sequence with images in the structure of DexYCB, HO3D, H2O, FPHA or AssemblyHands'
+        )
     chosen = [sequences[i] for i in np.unique(np.linspace(0, len(sequences) - 1, rows).round().astype(int))]
     sheet = np.concatenate([_row(sequence, columns, tile) for sequence in chosen])
     if not cv2.imwrite(str(path), sheet):
@@ -40,7 +42,15 @@ def _sequences(root: Path) -> list[list[list[Path]]]:
     for folder in sorted([*root.glob('train/*/rgb'), *root.glob('evaluation/*/rgb')]):
         recordings.setdefault(folder.parent.name[:-1], []).append(visible_paths(folder))
     videos = sorted([*root.glob('subject*/*/*/cam4/rgb'), *root.glob('Video_files/*/*/*/color')])
-    return sequences + list(recordings.values()) + [[visible_paths(folder)] for folder in videos]
+    headsets = [_longest([visible_paths(c) for c in visible_paths(folder)])
+                for folder in sorted(root.glob('images/ego_images_rectified/*/*'))]  # fmt: skip
+    return sequences + list(recordings.values()) + [[visible_paths(folder)] for folder in videos] + headsets
+
+
+def _longest(cameras: list[list[Path]]) -> list[list[Path]]:
+    """The cameras that have the most images: of a headset's, those that see the hands all the time."""
+    most = max(map(len, cameras))
+    return [paths for paths in cameras if len(paths) == most]
 
 
 def _row(cameras: list[list[Path]], columns: int, tile: int) -> NDArray:

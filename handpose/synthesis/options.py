@@ -278,8 +278,83 @@ class RecordedOptions(DatasetOptions):
                 raise ValueError(f'serials must differ, got {serial!r} twice')
 
 
-OPTIONS: tuple[type[DatasetOptions], ...] = (MultiViewOptions, EgocentricOptions, RecordingOptions, RecordedOptions)
-LAYOUTS = MultiViewOptions.layouts + EgocentricOptions.layouts + RecordingOptions.layouts
+@dataclass(frozen=True)
+class AssemblyHandsOptions(DatasetOptions):
+    """Options of the recordings of two hands by cameras around a table and on a headset.
+
+    Args:
+        root: folder to write; made if missing.
+        layout: whose folder structure: 'assemblyhands'.
+        subjects: people, 3 to 99. The last fifth (at least one) is tested, the tenth before them validated.
+        manual_subjects: more people for training, 0 to 99, whose sequences have manual labels only.
+        sequences: per person; each shows one action, the six verbs in turn.
+        frames: per sequence, at least 16 (30 per second).
+        exo_cameras: around the table, 0 to 8.
+        ego_cameras: on the headset, 0 to 4.
+        exo_width: of the images of the cameras around the table, pixels, an even number.
+        exo_height: of these images, pixels, an even number.
+        ego_width: of the headset's images, pixels.
+        ego_height: of the headset's images, pixels.
+        camera_layouts: how many arrangements of the cameras around the table the people of training and validation
+            are recorded with.
+        test_camera_layout: arrangement with which the tested people are recorded; one of `camera_layouts` or above is
+            not in training.
+        annotation_error: mean error of the automatic labels of training, millimetres; other labels are exact.
+        manual_step: frames from one with manual labels to the next (30: one a second).
+        seed: decides everything; same options and seed, same bytes.
+        workers: processes; 0 takes one per CPU core. Does not change the data.
+
+    Raises:
+        ValueError: a value out of its range.
+    """
+
+    root: str
+    layout: str = 'assemblyhands'
+    subjects: int = 10
+    manual_subjects: int = 0
+    sequences: int = 3
+    frames: int = 40
+    exo_cameras: int = 8
+    ego_cameras: int = 4
+    exo_width: int = 480
+    exo_height: int = 270
+    ego_width: int = 318
+    ego_height: int = 240
+    camera_layouts: int = 1
+    test_camera_layout: int = 0
+    annotation_error: float = 4.2
+    manual_step: int = 30
+    seed: int = 0
+    workers: int = 0
+
+    kind = 'the recordings by cameras and a headset'
+    layouts = ('assemblyhands',)
+    ranges = DatasetOptions.ranges | {
+        'subjects': (3, 99), 'manual_subjects': (0, 99), 'sequences': (1, 1000), 'frames': (16, 10_000),
+        'exo_cameras': (0, 8), 'ego_cameras': (0, 4), 'exo_width': (64, 4096), 'exo_height': (36, 4096),
+        'ego_width': (64, 4096), 'ego_height': (36, 4096), 'camera_layouts': (1, 1000),
+        'test_camera_layout': (0, 10_000), 'manual_step': (1, 10_000),
+    }  # fmt: skip
+
+    def __post_init__(self) -> None:
+        self.check()
+        if not 0 <= self.annotation_error <= 50:
+            raise ValueError(f'annotation_error must be from 0 to 50 mm, got {self.annotation_error!r}')
+        if self.exo_width % 2 or self.exo_height % 2:
+            raise ValueError(
+                f'exo_width and exo_height must be even, as videos require, got {self.exo_width}x{self.exo_height}'
+            )
+        if not self.exo_cameras and not self.ego_cameras:
+            raise ValueError('exo_cameras and ego_cameras are both 0: a recording needs a camera')
+
+
+OPTIONS: tuple[type[DatasetOptions], ...] = (
+    MultiViewOptions, EgocentricOptions, RecordingOptions, RecordedOptions, AssemblyHandsOptions,
+)  # fmt: skip
+_BY_LAYOUT: tuple[type[DatasetOptions], ...] = (
+    MultiViewOptions, EgocentricOptions, RecordingOptions, AssemblyHandsOptions,
+)  # fmt: skip
+LAYOUTS = tuple(layout for options in _BY_LAYOUT for layout in options.layouts)
 
 
 def options_from_dict(values: Mapping[str, Any]) -> DatasetOptions:
@@ -294,7 +369,7 @@ def options_from_dict(values: Mapping[str, Any]) -> DatasetOptions:
     if 'motion' in values:
         return RecordedOptions.from_dict(values)
     layout = values.get('layout', MultiViewOptions.layout)
-    for options in (MultiViewOptions, EgocentricOptions, RecordingOptions):
+    for options in _BY_LAYOUT:
         if layout in options.layouts:
             return options.from_dict(values)
     raise ValueError(

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 from handpose.files.yaml_files import read_yaml
 from handpose.synthesis.layouts.assembly101 import Assembly101Layout
+from handpose.synthesis.layouts.assemblyhands import AssemblyHandsLayout
 from handpose.synthesis.layouts.base import RECORD, Layout
 from handpose.synthesis.layouts.dexycb import DexYCBLayout
 from handpose.synthesis.layouts.files import write_yaml
@@ -23,6 +24,7 @@ from handpose.synthesis.processes import run_jobs, single_threaded
 from handpose.synthesis.scenes.base import Job, SceneSource
 from handpose.synthesis.scenes.egocentric import EgocentricScenes
 from handpose.synthesis.scenes.grasping import GraspScenes
+from handpose.synthesis.scenes.headset import HeadsetScenes
 from handpose.synthesis.scenes.poses import PoseScenes
 from handpose.synthesis.scenes.recorded import RecordedScenes
 from handpose.synthesis.scenes.recordings import RecordingScenes
@@ -37,6 +39,7 @@ DATASETS: dict[str, tuple[Callable[[Any], Layout], Callable[[Any], SceneSource]]
     'h2o': (H2OLayout, EgocentricScenes),
     'fpha': (FPHALayout, EgocentricScenes),
     'assembly101': (Assembly101Layout, RecordingScenes),
+    'assemblyhands': (AssemblyHandsLayout, HeadsetScenes),
     'recorded': (RecordedLayout, RecordedScenes),
 }
 
@@ -63,7 +66,7 @@ def write_dataset(options: DatasetOptions, progress: Callable[[int, int], None] 
     """Writes built-in data; what an interrupted run with the same options left is kept.
 
     Args:
-        options: MultiViewOptions, EgocentricOptions, RecordingOptions or RecordedOptions.
+        options: of one of the kinds of built-in data, such as MultiViewOptions.
         progress: called as progress(sequences done, all sequences) at the start and after every job.
 
     Raises:

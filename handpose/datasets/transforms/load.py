@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from handpose.datasets.io.errors import BrokenFrames, DatasetError
 from handpose.datasets.io.packed_frames import open_packed
+from handpose.datasets.io.video_frames import is_frame_path, read_video_frames
 from handpose.datasets.transforms.frame import common_size, warp_frames
 from handpose.datasets.transforms.images import to_images
 from handpose.geometry.camera import resize_affine
@@ -23,6 +24,9 @@ Size = tuple[int, int]  # (width, height), pixels
 @TRANSFORMS.register_module()
 class LoadImages:
     """Reads the images that `meta['paths']` names: one path per frame, or a list of K paths per frame.
+
+    A path `<video>#<frame>` names a frame of a video. An empty path is a view without an image in this frame, which is
+    black; `meta` must state its size, if the view has no image in the whole clip.
 
     `images` are (T, K, 3, h, w) uint8 RGB afterwards. Views of different resolution are padded with black at the right
     and at the bottom to the largest width and height, which changes no pixel coordinate; `HandCrop` crops each of them
@@ -67,7 +71,7 @@ class LoadImages:
             store = open_packed(sample.meta['packed'], sample.meta.get('data_root'))
             stated, stored = _packed_sizes(store, stated)
         images = _load(paths, stored, store)
-        loaded = [_size_of_view(images, paths, k) for k in range(len(paths[0]))]
+        loaded = [_size_of_view(images, paths, k, stored[k]) for k in range(len(paths[0]))]
         original = [size or found for size, found in zip(stated, loaded, strict=True)]
         resized = loaded if self.size is None else [self.size] * len(loaded)
         size = common_size(resized)
@@ -75,6 +79,7 @@ class LoadImages:
             affine = torch.stack([resize_affine(old, new) for old, new in zip(original, resized, strict=True)])
             sample = warp_frames(sample, affine, size)
         images = {path: _pad(_resize(image, self.size), size) for path, image in images.items()}
+        images[''] = np.zeros((size[1], size[0], 3), np.uint8)
         return sample.replace(
             images=to_images(np.stack([[images[path] for path in row] for row in paths])),
             meta={**sample.meta, 'image_size': size, 'image_sizes': original},
@@ -165,9 +170,17 @@ def _packed_sizes(store: Any, stated: list[Size | None]) -> tuple[list[Size | No
 def _load(paths: list[list[str]], sizes: list[Size | None], store: Any) -> dict[str, NDArray]:
     """{path: image (h, w, 3) RGB} of T x K paths, whose views must have these sizes."""
     # Frames repeated at the ends of a track are decoded once.
-    size_of = {path: size for row in paths for path, size in zip(row, sizes, strict=True)}
+    size_of = {path: size for row in paths for path, size in zip(row, sizes, strict=True) if path}
     images, failed = {}, {}
-    for path, data, error in read_files(size_of) if store is None else store.read(size_of):
+    files = size_of
+    if store is None:
+        files = {path: size for path, size in size_of.items() if not is_frame_path(path)}
+        for path, image, error in read_video_frames(size_of.keys() - files.keys()):
+            try:
+                images[path] = _checked(image, path, error, size_of[path])
+            except DatasetError as broken:
+                failed[path] = broken
+    for path, data, error in read_files(files) if store is None else store.read(files):
         try:
             images[path] = _decode(path, data, error, size_of[path])
         except DatasetError as broken:
@@ -179,8 +192,16 @@ def _load(paths: list[list[str]], sizes: list[Size | None], store: Any) -> dict[
     return images
 
 
-def _size_of_view(images: dict[str, NDArray], paths: list[list[str]], k: int) -> Size:
-    sizes = sorted({images[row[k]].shape[1::-1] for row in paths})
+def _size_of_view(images: dict[str, NDArray], paths: list[list[str]], k: int, stated: Size | None) -> Size:
+    """The size of a view's images; the stated one where it has none."""
+    sizes = sorted({images[row[k]].shape[1::-1] for row in paths if row[k]})
+    if not sizes and stated is not None:
+        return stated
+    if not sizes:
+        raise DatasetError(
+            f"view {k} of the clip has no image, and meta['image_sizes'] does not state its size: state it, or choose "
+            'other views'
+        )
     if len(sizes) > 1:
         found = ' and '.join(f'{width}x{height}' for width, height in sizes[:2])
         raise DatasetError(f'images of one camera must have one size in a clip, got {found} next to {paths[0][k]}')
@@ -191,12 +212,18 @@ def _decode(path: str, data: bytes | None, error: DatasetError | None, size: Siz
     """One frame as RGB (h, w, 3)."""
     if error is not None:
         raise error
-    image = decode_image(data, path)
+    return cv2.cvtColor(_checked(decode_image(data, path), path, None, size), cv2.COLOR_BGR2RGB)
+
+
+def _checked(image: NDArray | None, path: str, error: DatasetError | None, size: Size | None) -> NDArray:
+    """The image, if it has the size of its camera."""
+    if error is not None or image is None:
+        raise error or DatasetError(f'image {path} cannot be read')
     if size is not None and image.shape[1::-1] != size:
         raise DatasetError(
             f'image {path} is {image.shape[1]}x{image.shape[0]}, but its camera is calibrated for {size[0]}x{size[1]}'
         )
-    return cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
+    return image
 
 
 def _resize(image: NDArray, size: Size | None) -> NDArray:

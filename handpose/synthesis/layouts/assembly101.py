@@ -123,7 +123,7 @@ class Assembly101Layout(Layout):
             for number, action in enumerate(self.actions)
         ]
         rows = [(number, *columns) for number, columns in enumerate(named)]
-        atomic_write(folder / ACTION_FILE, _csv(ACTION_COLUMNS, rows))
+        atomic_write(folder / ACTION_FILE, csv_text(ACTION_COLUMNS, rows))
         segments: dict[str, list[tuple]] = {split: [] for split in SPLIT_FILES}
         for place in self.places:
             found = segments[self.split_of(place[0])]
@@ -134,7 +134,7 @@ class Assembly101Layout(Layout):
                     video = f'{self.name(*place)}/{view}.mp4'
                     found.append((len(found), video, *frames, *columns, *_TOY, 1, is_rgb))
         for split, file in SPLIT_FILES.items():
-            atomic_write(folder / file, _csv(SEGMENT_COLUMNS, segments[split]))
+            atomic_write(folder / file, csv_text(SEGMENT_COLUMNS, segments[split]))
 
 
 def landmarks(joints: NDArray) -> NDArray:
@@ -154,7 +154,8 @@ def landmarks(joints: NDArray) -> NDArray:
     return (1000 * found).round(DECIMALS)
 
 
-def _csv(columns: tuple[str, ...], rows: list[tuple]) -> str:
+def csv_text(columns: tuple[str, ...], rows: list[tuple]) -> str:
+    """A table as CSV, its columns named in the first line."""
     text = io.StringIO()
     writer = csv.writer(text, lineterminator='\n')
     writer.writerow(columns)

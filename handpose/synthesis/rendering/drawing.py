@@ -52,12 +52,14 @@ class Frame(NamedTuple):
         seg: uint8 labels, (h, w) or of a finer canvas.
         depth: (h, w) uint16 millimetres; empty where the renderer gives none.
         occlusion: share of the hand that something else covers, 0 to 1; NaN: not in view, or not measured.
+        occlusions: the same of each hand of the scene; empty where they are not measured one by one.
     """
 
     image: NDArray
     seg: NDArray
     depth: NDArray = np.zeros((0, 0), np.uint16)
     occlusion: float = float('nan')
+    occlusions: tuple[float, ...] = ()
 
 
 Render = Callable[[int], Iterator[Frame]]  # of a camera's number; cameras are asked for in order, each to its end

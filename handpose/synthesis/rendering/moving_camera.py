@@ -33,41 +33,56 @@ _SHADOW_STEP = 3  # every third vertex of a hand casts its shadow
 
 
 class MovingCameraRenderer:
-    """Renders the frames of both hands of a person, seen by camera 0, and the objects about them.
+    """Renders the frames of both hands of a person, seen by one camera, and the objects about them.
 
     Args:
         scene: the scene; its objects have textures of their own.
         skin: (3,) RGB of the hands.
         arm: (3,) RGB of forearms or sleeves.
         model: the hand model that posed the hands.
-        rng: numpy Generator.
+        rng: numpy Generator. The same state gives the scene the same look in several cameras.
+        camera: number of the camera.
+        sensor_rng: numpy Generator for what differs between cameras, the sensor and its noise; None means `rng`.
+        oversampling: how many times as large as its image a frame is drawn.
     """
 
-    def __init__(self, scene: Scene, skin: NDArray, arm: NDArray, model: ProceduralHand, rng: Generator) -> None:
-        self.scene, self.size = scene, scene.image_sizes[0]
-        self.extrinsics, self.intrinsics = scene.extrinsics[:, 0], scene.intrinsics[0]
+    def __init__(
+        self,
+        scene: Scene,
+        skin: NDArray,
+        arm: NDArray,
+        model: ProceduralHand,
+        rng: Generator,
+        camera: int = 0,
+        sensor_rng: Generator | None = None,
+        oversampling: int = OVERSAMPLING,
+    ) -> None:
+        self.scene, self.size, self.oversampling = scene, scene.image_sizes[camera], oversampling
+        self.extrinsics, self.intrinsics = scene.extrinsics[:, camera], scene.intrinsics[camera]
         look = draw_look(rng, model.num_vertices, 0)
         table_half = rng.uniform((0.5, 0.5), (1.1, 0.9))
         textures = tuple(o.texture for o in scene.objects if o.texture is not None)
         self._look = replace(look, skin=skin, arm=arm, table_half=table_half, textures=textures)
         self._table, self._on_table = _table_image(self._look)
         self._room = flat_texture(rng, _ROOM_PIXELS)
-        sensor = draw_sensor(rng)
-        self._expose = Exposure(sensor, rng, self.size)
+        sensor_rng = rng if sensor_rng is None else sensor_rng
+        sensor = draw_sensor(sensor_rng)
+        self._expose = Exposure(sensor, sensor_rng, self.size)
         self._blurs = [sensor.shutter * self._speed(hand) for hand in range(len(scene.sides))]
-        self._fine = _finer(self.intrinsics)
+        self._fine = _finer(self.intrinsics, oversampling)
         self._bodies = SceneBodies(scene, self._look, model)
         self._used, faces = _coarse_hand(model)
         self._faces = {Side.RIGHT: faces, Side.LEFT: faces[:, ::-1]}
         self._face_colours = self._bodies.skin[self._used][faces].mean(1).astype(np.float32)
 
     def frames(self, camera: int = 0) -> Iterator[Frame]:
-        """Yields the frames: image and labels (`HAND_LABELS`, `ARM_LABELS`) at `OVERSAMPLING` times its size."""
+        """Yields the frames; see `render`."""
         for index in range(len(self.extrinsics)):
-            yield self._render(index)
+            yield self.render(index)
 
-    def _render(self, index: int) -> Frame:
-        scene, (width, height) = self.scene, (OVERSAMPLING * n for n in self.size)
+    def render(self, index: int) -> Frame:
+        """Renders a frame: image, labels (`HAND_LABELS`, `ARM_LABELS`) at `oversampling` times its size, occlusions."""
+        scene, (width, height) = self.scene, (self.oversampling * n for n in self.size)
         objects = [self._bodies.object(number, index) for number in range(len(scene.objects))]
         arms = [self._bodies.arm(hand, index) for hand in range(len(scene.sides))]
         colour = self._background(index, [*objects, *arms])
@@ -80,14 +95,22 @@ class MovingCameraRenderer:
         labelled += [(arm, ARM_LABELS[side]) for arm, side in zip(arms, scene.sides, strict=True)]
         for body, label in labelled:
             canvas.add(drawing.draw_body(body, self._fine, self.extrinsics[index], (width, height), self._look), label)
+        silhouettes = []
         for hand, side in enumerate(scene.sides):
-            canvas.add(self._draw_hand(hand, index, (width, height)), HAND_LABELS[side])
+            layer = self._draw_hand(hand, index, (width, height))
+            canvas.add(layer, HAND_LABELS[side])
+            silhouettes.append(layer.pixels)
         image = cv2.resize(canvas.colour, self.size, interpolation=cv2.INTER_AREA)
         for side, blurs in zip(scene.sides, self._blurs, strict=True):
             if np.hypot(*blurs[index]) > drawing.VISIBLE_BLUR:
                 moving = (canvas.seg == HAND_LABELS[side]) | (canvas.seg == ARM_LABELS[side])
                 image = _motion_blur(image, moving, blurs[index])
-        return Frame(self._expose(image), canvas.seg)
+        drawn = canvas.seg.reshape(-1)
+        occlusions = tuple(
+            1 - float((drawn[pixels] == HAND_LABELS[side]).mean()) if len(pixels) else float('nan')
+            for pixels, side in zip(silhouettes, scene.sides, strict=True)
+        )
+        return Frame(self._expose(image), canvas.seg, occlusions=occlusions)
 
     def _draw_hand(self, hand: int, index: int, size: tuple[int, int]) -> ImageLayer:
         """A hand, every face in one colour and at one depth."""
@@ -152,10 +175,10 @@ def _motion_blur(image: NDArray, moving: NDArray, step: NDArray) -> NDArray:
     return image
 
 
-def _finer(intrinsics: NDArray) -> NDArray:
+def _finer(intrinsics: NDArray, oversampling: int) -> NDArray:
     """The intrinsics of the finer canvas: pixel centres lie at whole numbers."""
-    scale = np.diag([OVERSAMPLING, OVERSAMPLING, 1.0])
-    scale[:2, 2] = (OVERSAMPLING - 1) / 2
+    scale = np.diag([oversampling, oversampling, 1.0])
+    scale[:2, 2] = (oversampling - 1) / 2
     return scale @ intrinsics
 
 

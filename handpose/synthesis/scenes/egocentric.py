@@ -71,11 +71,11 @@ def build_egocentric_scene(
     scene = Scene.of_hands(f'{plan.verb} {plan.noun}', person.shape, hands)
     scene.add_objects(script.objects, np.stack(script.tracks, 1)[held])
     scene.set_cameras(intrinsics, head_camera_extrinsics(rng, person.eye, plan.total)[:, None], [size])
-    _add_bystanders(scene, rng)
+    add_household_bystanders(scene, rng)
     return scene
 
 
-def _add_bystanders(scene: Scene, rng: Generator) -> None:
+def add_household_bystanders(scene: Scene, rng: Generator) -> None:
     """Adds up to two objects that nobody touches where neither hands nor objects pass."""
     busy = np.concatenate([
         scene.object_poses[::4, :, :2, 3].reshape(-1, 2), scene.vertices[::4, :, ::40, :2].reshape(-1, 2)
