@@ -6,6 +6,17 @@ _expects_ = [
     'crop_size',  # side of the crops, pixels
 ]
 
+# Each camera of the headset alone, and single frames for training: `handpose/datasets/assemblyhands`.
+views, cameras_per_clip, num_frames = 'ego', 1, 1
+test_pipeline = [dict(type='LoadImages')]
+# Columns of Table 4: `test_labels=manual` or `automatic`, or `test_dataloader.dataset=$test_both`. (The rows:
+# `train_dataset=$manual`, `$automatic` or `$both`.)
+test_manual = dict(_include_='$test_dataset', label_set='manual')
+test_automatic = dict(_include_='$test_dataset', label_set='automatic')
+test_both = dict(type='DatasetMix', datasets=['$test_manual', '$test_automatic'])
+identity_metric = dict(type='InterHandMetric', hand_types='annotated')  # and of the place of one hand to the other
+results_file = dict(type='PredictionsFolder')  # of `handpose test --results FOLDER`
+
 # Heads of the joints: volumes, 44 MB an image (published), read by the strongest cell ...
 heatmaps = dict(
     type='Heatmap25DHead',

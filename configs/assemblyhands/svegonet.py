@@ -1,9 +1,10 @@
 # SVEgoNet on AssemblyHands at the paper's size: ResNet-50, crops of 256 pixels. docs/assemblyhands.md
 # The recipe is that of the dataset's toolkit; the paper states none.
-_base_ = ['../_base_/runtime.py', './_egocentric_.py', './_svegonet_.py']
+_base_ = ['../_base_/runtime.py', '../_base_/assemblyhands.py', './_svegonet_.py']
 
 data_root = 'data/assemblyhands'
-test_split = 'val'  # the joints of the test split are not public
+test_dataset = dict(split='val')  # the joints of the test split are not public
+test_evaluator = ['$pose_metric', '$identity_metric']
 crop_size = 256
 channels = 2048
 # Without a way to fetch them, training says so and starts from scratch.

@@ -1,5 +1,5 @@
 # A small SVEgoNet on the built-in recordings with a headset, in the layout of AssemblyHands.
-_base_ = ['../_base_/runtime.py', './_egocentric_.py', './_svegonet_.py']
+_base_ = ['../_base_/runtime.py', '../_base_/assemblyhands.py', './_svegonet_.py']
 
 data_root = 'data/synthetic_assemblyhands_ego'
 # The headset's cameras alone. The last people have manual labels for training alone, as in the paper.
@@ -13,9 +13,10 @@ synthetic_data = dict(
     exo_cameras=0,
     ego_cameras=4,
     manual_step=20,
+    annotation_error=4.2,
     seed=0,
 )
-test_split = 'test'
+test_evaluator = ['$pose_metric', '$identity_metric']
 crop_size = 64
 channels = 64
 backbone = dict(type='ResNetFPN', depth=18, base_channels=32, out_channels='$channels', activation='relu')
@@ -35,7 +36,7 @@ model = dict(
 )
 
 batch_size, num_workers = 16, 0
-clip_step = 2
+clips, clip_step = dict(centred=True), 2  # every second frame
 train_pipeline = [dict(type='LoadImages'), dict(type='ColorJitter', brightness=0.3, contrast=0.3)]
 epochs = 10
 train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=5)
