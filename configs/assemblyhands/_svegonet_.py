@@ -37,9 +37,9 @@ distribution_loss = dict(type='CoordinateDistributionLoss', radius=4)
 joint_head, joint_loss, position_weight = '$heatmaps', '$heatmap_loss', 0.0
 
 identity_classes = 'exclusive'  # left, right or both (the paper); 'independent': two sigmoids (the toolkit)
-wrist_depth = 'network'  # or 'input_joints': the depth of the wrist is given, as in the toolkit's evaluation
-# What gives it in tests, as the last step of a pipeline: the true one.
-true_wrists = dict(type='GaussianJointNoise', std=0.0)
+wrist_depth = 'network'
+# With the true depth of the wrist in tests, as in the toolkit: `wrist_depth=input_joints test_pipeline=$given_wrists`.
+given_wrists = [dict(type='LoadImages'), dict(type='GaussianJointNoise', std=0.0)]
 
 model = dict(
     type='SVEgoNet',

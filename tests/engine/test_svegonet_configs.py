@@ -52,6 +52,12 @@ def test_rows_and_columns_of_table_4(name):
     assert load_config(name).train_dataloader.dataset.label_set == 'automatic'
 
 
+def test_wrists_that_are_given():
+    config = load_config(SMALL, {'wrist_depth': 'input_joints', 'test_pipeline': '$given_wrists'})
+    steps = [step.type for step in config.test_dataloader.dataset.pipeline]
+    assert steps == ['LoadImages', 'GaussianJointNoise'] and config.model.wrist_depth == 'input_joints'
+
+
 @pytest.mark.parametrize('options', [{}, SOFT, DISTRIBUTIONS], ids=['argmax', 'soft_argmax', 'distributions'])
 def test_two_steps_at_the_published_size(options):
     """Finite gradients that are not zero, on the crops of two hands."""
