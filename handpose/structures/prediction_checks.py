@@ -13,7 +13,8 @@ from handpose.text import did_you_mean
 
 FRAMES = ('camera', 'wrist')
 SCALES = ('metric', 'relative')
-FORECAST_FORMAT = 'handpose-forecast'  # of a file that is often mistaken for a predictions file
+FORECAST_FORMAT = 'handpose-forecast'  # of files that may be mistaken for a predictions file
+RECORDING_FORMAT = 'handpose-recording'
 UNITS = {'metre': 1.0, 'centimetre': 0.01, 'millimetre': 0.001}
 _SMALLEST, _LARGEST = 0.02, 1.0  # metres, between which the longest side of a hand's box lies
 _AT_ORIGIN = 1e-4  # metres

@@ -14,7 +14,7 @@ from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
 from handpose.hands.joints import JOINT_ORDERS
 from handpose.hands.sides import SIDE_LABELS
-from handpose.structures.prediction_checks import FORECAST_FORMAT, FRAMES, UNITS, PredictionsError
+from handpose.structures.prediction_checks import FORECAST_FORMAT, FRAMES, RECORDING_FORMAT, UNITS, PredictionsError
 from handpose.structures.predictions import PER_FRAME, PER_HAND, Predictions
 from handpose.text import did_you_mean
 
@@ -120,6 +120,11 @@ def predictions_from_keys(found: dict[str, NDArray]) -> Predictions:
         raise PredictionsError(
             'it is a forecast file, which holds several futures: take one of them with --sample NUMBER, or in Python '
             'with load_forecast(path).sample(number)'
+        )
+    if form == RECORDING_FORMAT:
+        raise PredictionsError(
+            'it is a recording file: `handpose annotate` writes a predictions file next to it, and in Python '
+            'load_annotated_recording(path).to_predictions() converts'
         )
     if form != FORMAT:
         raise PredictionsError(f'format is {form!r}, and that of a predictions file is {FORMAT!r}')

@@ -17,11 +17,15 @@ import numpy as np
 import safetensors.torch
 import torch
 import yaml
+from annotated_recordings import make_recording
+from assemblyhands_files import write_images
 
 from handpose.cli import convert
 from handpose.cli.errors import UserError
 from handpose.datasets.assembly101 import layout as assembly101_layout
 from handpose.datasets.assembly101.labels import listed_taxonomy
+from handpose.datasets.assemblyhands import image_files as assemblyhands_files
+from handpose.datasets.assemblyhands.layout import read_joints as read_assemblyhands_joints
 from handpose.datasets.dexycb import layout as dexycb_layout
 from handpose.datasets.dexycb.index import open_index
 from handpose.datasets.fpha import layout as fpha_layout
@@ -46,6 +50,7 @@ from handpose.experiments.ablation.table import read_table
 from handpose.hands import ProceduralHand
 from handpose.hands.mano_file import load_mano_file
 from handpose.structures import Forecast, PredictionsError, load_forecast, load_predictions, save_forecast
+from handpose.structures.recording_file import load_annotated_recording, save_annotated_recording
 from handpose.video import VideoReader, VideoWriter
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADER_KEY, _read_published, read_header
@@ -58,7 +63,7 @@ Target = namedtuple('Target', 'name files read checked', defaults=(False,))
 
 def make_targets(root):
     """Writes the files below `root`; a list of `Target`."""
-    datasets = (_dexycb, _ho3d, _h2o, _fpha, _hanco, _interhand, _reinterhand, _assembly101)
+    datasets = (_dexycb, _ho3d, _h2o, _fpha, _hanco, _interhand, _reinterhand, _assembly101, _assemblyhands)
     makers = (*datasets, _own_files, _results, _weights, _pictures, _conversions, _videos)
     return [target for make in makers for target in make(root / make.__name__.strip('_'))]
 
@@ -166,6 +171,28 @@ def _assembly101(root):
     yield Target('Assembly101 actions', [actions], lambda: listed_taxonomy(root))
 
 
+def _assemblyhands(root):
+    path = write_images(root)
+    folder = root / 'annotations' / 'train'
+    calibration = root / assemblyhands_files.EXO_VIDEOS / 'a' / 'calib.txt'
+    readers = {
+        'joints': (path['joint_3d'], lambda: read_assemblyhands_joints(path['joint_3d'])),
+        'images': (path['ego_data'], lambda: assemblyhands_files.read_ego_images(path['ego_data'], root / 'images')),
+        'headset': (path['ego_calib'], lambda: assemblyhands_files.read_ego_calibration(path['ego_calib'])),
+        'calibration': (calibration, lambda: assemblyhands_files.read_exo_calibration(calibration)),
+        'occlusion': (folder / 'occlusion.npz', lambda: _known(folder / 'occlusion.npz')),
+    }
+    for name, (file, read) in readers.items():
+        yield Target(f'AssemblyHands {name}', [file], read)
+
+
+def _known(path):
+    """Occlusions that can be compared: NaN stands for unknown ones."""
+    found = assemblyhands_files.read_occlusion(path)
+    return {name: {view: np.nan_to_num(of, nan=-1) for view, of in hidden.views.items()}
+            for name, hidden in found.items()}  # fmt: skip
+
+
 def _without_nan(path):
     """Poses that can be compared: NaN stands for joints that are not there."""
     return [np.nan_to_num(array, nan=-1) for array in assembly101_layout.read_poses(path)]
@@ -232,6 +259,9 @@ def _own_files(root):
     given, times = np.ones(future.shape[:4], bool), 1 + np.arange(4) / 30
     save_forecast(forecast, Forecast(observed, future, given, times, seed=0, action_scores=scores))
     yield Target('forecast', [forecast], lambda: vars(load_forecast(forecast)))
+    recording = root / 'recording.npz'
+    save_annotated_recording(recording, make_recording(frames=3, cameras=2))
+    yield Target('recording', [recording], lambda: load_annotated_recording(recording).values())
     yield Target('predictions', [predictions], lambda: vars(load_predictions(predictions)))
     yield Target('motion file', [root / 'motion.npz'], lambda: vars(read_motion(root / 'motion.npz')))
     read = load_features.__wrapped__

@@ -4,8 +4,6 @@ On disk: millimetres, world to camera, OpenCV's axes, rectified (pinhole) images
 numbered at 60 a second. Everything returned here is in metres, the left hand first. Legend: N annotated frames.
 """
 
-import zipfile
-import zlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -15,10 +13,12 @@ import torch
 from numpy.typing import NDArray
 
 from handpose.datasets.assemblyhands.cameras import EGO_SUFFIX, EXO_CAMERAS, VIEW_OF
+from handpose.datasets.assemblyhands.layout import ANNOTATIONS
 from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import key_of, numbers, read_json
 from handpose.datasets.io.plausibility import check_extrinsics, check_intrinsics
 from handpose.datasets.io.pose_recordings import Camera
+from handpose.files.npz import read_npz
 from handpose.files.reading import inside_root, kind_of, read_text, visible_paths
 from handpose.hands import to_common
 
@@ -26,10 +26,11 @@ EXO_VIDEOS = 'videos/exo_videos_rectified'
 IMAGES, EGO_IMAGES = 'images', 'ego_images_rectified'
 CALIBRATION_FILE = 'calib.txt'
 # Ours: the release has one set of labels, the automatic one.
-LABEL_FOLDERS = {'automatic': 'annotations', 'manual': 'annotations_manual'}
+LABEL_FOLDERS = {'automatic': ANNOTATIONS, 'manual': 'annotations_manual'}
 OCCLUSION_FILE = 'occlusion.npz'
 _LINES = 8  # of a camera in calib.txt that are not blank
 _SIDES = ('left', 'right')
+_MAKE_AGAIN = 'delete it, or make the data again'
 _ARRAYS = ('sequences', 'counts', 'numbers', 'views', 'occlusion')
 
 
@@ -63,33 +64,6 @@ class Occlusion(NamedTuple):
 
     numbers: NDArray[np.int64]
     views: dict[str, NDArray[np.float32]]
-
-
-def file_name(split: str, kind: str) -> str:
-    """The name of an annotation file: `kind` is 'joint_3d', 'ego_data' or 'ego_calib'."""
-    return f'assemblyhands_{split}_{kind}_v1-1.json'
-
-
-def find_annotations(folder: Path, split: str, kind: str) -> Path:
-    """The annotation file of a kind in the folder of a split.
-
-    Raises:
-        DatasetError: there is none, or there are several versions.
-    """
-    pattern = f'assemblyhands_{split}_{kind}*.json'
-    found = [path for path in visible_paths(folder, pattern) if 'template' not in path.name]
-    if not found:
-        what = f'has no file {pattern}' if folder.is_dir() else 'does not exist'
-        withheld = '; the joints of the test split are not public' if (split, kind) == ('test', 'joint_3d') else ''
-        raise DatasetError(
-            f'{folder} {what}{withheld}. Download the annotations of AssemblyHands (links in '
-            f'https://github.com/facebookresearch/assemblyhands-toolkit) and unpack them there, or make the built-in '
-            f'data, which have the same files: handpose make-data --layout assemblyhands'
-        )
-    if len(found) > 1:
-        names = ', '.join(path.name for path in found)
-        raise DatasetError(f'{folder} has several versions of the annotations: {names}; leave only one there')
-    return found[0]
 
 
 def read_exo_calibration(path: Path) -> dict[str, Camera]:
@@ -192,22 +166,20 @@ def read_ego_images(path: Path, images: Path) -> dict[str, dict[str, EgoView]]:
     labels = {}
     for row, entry in enumerate(_list(found, 'annotations', path)):
         where = f'{path}, annotations {row}'
-        labels[key_of(entry, 'image_id', where)] = (entry, where)
+        labels[_whole(entry, 'image_id', where)] = (entry, where)
     grouped: dict[str, dict[str, list[tuple[int, str, tuple[int, int], NDArray, NDArray]]]] = {}
     for row, entry in enumerate(_list(found, 'images', path)):
         where = f'{path}, images {row}'
-        number = key_of(entry, 'frame_idx', where)
         name, camera, file = (str(key_of(entry, key, where)) for key in ('seq_name', 'camera', 'file_name'))
-        size = numbers([key_of(entry, key, where) for key in ('width', 'height')], (2,), f'{where}, width and height')
-        image_id = key_of(entry, 'id', where)
-        if type(number) is not int or number < 0 or (size < 1).any():
-            raise DatasetError(f'{where}: frame_idx, width and height must be whole numbers, got {entry}'[:200])
+        number, image_id, *size = (_whole(entry, key, where) for key in ('frame_idx', 'id', 'width', 'height'))
+        if min(size) < 1:
+            raise DatasetError(f'{where}: width and height must be positive, got {size}; {UNPACK}')
         inside_root(images, file, where, error=DatasetError)
         if image_id not in labels:
             raise DatasetError(f'{where}: no annotation belongs to image {image_id!r}; {UNPACK}')
         boxes, valid = _hands_of_image(*labels[image_id])
         of_camera = grouped.setdefault(name, {}).setdefault(camera.removesuffix(EGO_SUFFIX), [])
-        of_camera.append((number, f'{images}/{file}', (int(size[0]), int(size[1])), boxes, valid))
+        of_camera.append((number, f'{images}/{file}', (size[0], size[1]), boxes, valid))
     return {name: {camera: _ego_view(rows, f'{path}, {name}, {camera}') for camera, rows in views.items()}
             for name, views in grouped.items()}  # fmt: skip
 
@@ -252,15 +224,20 @@ def read_occlusion(path: Path) -> dict[str, Occlusion]:
     """
     if not path.exists():
         return {}
-    try:
-        with np.load(path, allow_pickle=False) as stored:
-            names, counts, frames, views, hidden = (stored[name] for name in _ARRAYS)
-        parts = np.cumsum(counts)[:-1]
-        if len(names) != len(counts) or counts.sum() != len(frames) or hidden.shape != (len(frames), len(views), 2):
-            raise ValueError(f'arrays of {len(frames)} frames and {len(views)} views, and {hidden.shape}')
-        split = zip(names.tolist(), np.split(frames, parts), np.split(hidden, parts), strict=True)
-    except (OSError, ValueError, KeyError, EOFError, zipfile.BadZipFile, zlib.error) as error:
-        raise DatasetError(f'{path} is damaged ({error}); delete it, or make the data again') from error
+    found = read_npz(path, _ARRAYS, error=DatasetError, advice=_MAKE_AGAIN)
+    if missing := [name for name in _ARRAYS if name not in found]:
+        raise DatasetError(f'{path} has no {missing[0]!r}; {_MAKE_AGAIN}')
+    names, counts, frames, views, hidden = (found[name] for name in _ARRAYS)
+    kinds = ''.join(array.dtype.kind for array in (names, counts, frames, views, hidden))
+    if kinds != 'UiiUf' or {names.ndim, counts.ndim, frames.ndim, views.ndim} != {1} or (counts < 0).any():
+        raise DatasetError(f'{path} holds arrays of other kinds than it should ({kinds}); {_MAKE_AGAIN}')
+    shapes = (len(counts), int(counts.sum()), hidden.shape)
+    if shapes != (len(names), len(frames), (len(frames), len(views), 2)):
+        raise DatasetError(f'{path} holds arrays that do not fit each other; {_MAKE_AGAIN}')
+    if ((hidden < 0) | (hidden > 1)).any():
+        raise DatasetError(f'{path} holds occlusions beyond 0 to 1; {_MAKE_AGAIN}')
+    parts = np.cumsum(counts)[:-1]
+    split = zip(names.tolist(), np.split(frames, parts), np.split(hidden, parts), strict=True)
     return {
         str(name): Occlusion(numbers_of, {str(view): of[:, k] for k, view in enumerate(views.tolist())})
         for name, numbers_of, of in split
@@ -284,6 +261,14 @@ def cameras_of_views(views: Sequence[str], available: Sequence[str]) -> list[str
     """The camera of each view, or camera, among those that a sequence has; None where it has none."""
     found = {VIEW_OF.get(name, name): name for name in available} | {name: name for name in available}
     return [found.get(view) for view in views]
+
+
+def _whole(entry: Any, key: str, where: str) -> int:
+    """A whole number of 0 or more."""
+    value = key_of(entry, key, where)
+    if type(value) is not int or not 0 <= value < 10**12:
+        raise DatasetError(f'{where}: {key} must be a whole number of 0 or more, got {str(value)[:60]}; {UNPACK}')
+    return value
 
 
 def _number(key: str, where: str) -> int:

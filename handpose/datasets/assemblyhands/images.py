@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from handpose.datasets.assemblyhands import image_files as files
 from handpose.datasets.assemblyhands import layout
 from handpose.datasets.assemblyhands.cameras import EGO_VIEWS, EXO_VIEWS, VIEW_OF
-from handpose.datasets.assemblyhands.views import View, ViewedSequence
+from handpose.datasets.assemblyhands.views import CameraView, ViewedSequence
 from handpose.datasets.io.errors import DatasetError
 from handpose.datasets.io.plausibility import check_intrinsics, check_view
 from handpose.datasets.io.pose_recordings import timeline, without_other_rates
@@ -45,7 +45,7 @@ def chosen_views(views: str | Sequence[str]) -> tuple[str, ...]:
     return tuple(views)
 
 
-@dataclass
+@dataclass(eq=False)
 class ImageFiles:
     """The annotations of a split, and the views of its sequences.
 
@@ -68,13 +68,13 @@ class ImageFiles:
         self._ego_images: Mapping[str, Mapping[str, files.EgoView]] = {}
         self._ego_cameras: Mapping[str, files.EgoCameras] = {}
         if any(VIEW_OF.get(name, name) in EGO_VIEWS for name in self.views):
-            path = files.find_annotations(self._folder, self.split, 'ego_data')
+            path = layout.find_annotations(self._folder, self.split, 'ego_data')
             self._ego_images = files.read_ego_images(path, self.root / files.IMAGES)
             self._ego_cameras = files.read_ego_calibration(self._find('ego_calib'))
         self._occlusion = files.read_occlusion(self._folder / files.OCCLUSION_FILE)
 
     def _find(self, kind: str) -> Path:
-        return files.find_annotations(self._folder, self.split, kind)
+        return layout.find_annotations(self._folder, self.split, kind)
 
     def read_sequences(self, choose: Callable[[list[str], Path], list[str]]) -> list[ViewedSequence]:
         """The labels of the sequences; those of the test split have frames alone where the joints are not there.
@@ -93,9 +93,9 @@ class ImageFiles:
         kept = without_other_rates({name: of.numbers for name, of in found.items()}, layout.STEP, path)
         return [_sequence(name, found[name]) for name in kept]
 
-    def read_views(self, sequence: ViewedSequence) -> tuple[dict[str, View], list[str]]:
+    def read_views(self, sequence: ViewedSequence) -> tuple[dict[str, CameraView], list[str]]:
         """The chosen views that a sequence has images of, by their names; and messages about missing files."""
-        found: dict[str, View] = {}
+        found: dict[str, CameraView] = {}
         problems: list[str] = []
         exo_names = [name for name in self.views if VIEW_OF.get(name, name) in EXO_VIEWS]
         try:
@@ -109,7 +109,7 @@ class ImageFiles:
                 view.occlusion = _hidden(occlusion, VIEW_OF[view.camera], sequence.numbers)
         return {name: found[name] for name in self.views if name in found}, problems
 
-    def _exo_views(self, sequence: ViewedSequence, names: list[str], problems: list[str]) -> dict[str, View]:
+    def _exo_views(self, sequence: ViewedSequence, names: list[str], problems: list[str]) -> dict[str, CameraView]:
         """Views of the cameras around the table; what is wrong with one of them is added to `problems`."""
         videos = files.find_exo_videos(self.root, sequence.name)
         if not videos:
@@ -127,12 +127,14 @@ class ImageFiles:
                 check_intrinsics(cameras[camera].intrinsics, f'{path}, camera {camera}', size)
                 _check_sees(sequence, cameras[camera].extrinsics, f'{path}, camera {camera}')
                 known = (_video_frames(sequence) >= 0) & (places >= 0) & (places < count)
-                found[name] = View(camera, size, *cameras[camera], str(videos[camera]), np.where(known, places, -1))
+                found[name] = CameraView(
+                    camera, size, *cameras[camera], str(videos[camera]), np.where(known, places, -1)
+                )
             except DatasetError as error:
                 problems.append(str(error))
         return found
 
-    def _ego_views(self, sequence: ViewedSequence, names: list[str]) -> dict[str, View]:
+    def _ego_views(self, sequence: ViewedSequence, names: list[str]) -> dict[str, CameraView]:
         """Views of the headset's cameras."""
         images, calibrated = self._ego_images.get(sequence.name, {}), self._ego_cameras.get(sequence.name)
         found = {}
@@ -152,7 +154,7 @@ class ImageFiles:
             image = _rows_of(of.numbers, sequence.numbers)
             image = np.where(calibrated.numbers[place] == sequence.numbers, image, -1)
             places = np.where(sequence.rows >= 0, image[sequence.rows], -1)
-            found[name] = View(
+            found[name] = CameraView(
                 camera, of.size, calibrated.cameras[camera].intrinsics, extrinsics, of.files, places, of.boxes,
                 of.joints_valid,
             )  # fmt: skip

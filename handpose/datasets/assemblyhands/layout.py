@@ -1,4 +1,4 @@
-"""AssemblyHands' files of 3D joints: where they are, what they hold, and clear errors for damaged ones.
+"""AssemblyHands' annotation files: where they are, what those of 3D joints hold, and clear errors for damaged ones.
 
 Ohkawa et al., "AssemblyHands: Towards Egocentric Activity Understanding via 3D Hand Pose Estimation", CVPR 2023;
 https://github.com/facebookresearch/assemblyhands-toolkit. On disk: millimetres, world, the right hand first, fingers
@@ -41,24 +41,30 @@ class AnnotatedJoints(NamedTuple):
     valid: NDArray[np.bool_]
 
 
-def find_joint_file(root: str | Path, split: str) -> Path:
-    """The file of a split's 3D joints, `annotations/<split>/assemblyhands_<split>_joint_3d_v1-1.json`.
+def file_name(split: str, kind: str) -> str:
+    """The name of an annotation file: `kind` is 'joint_3d', 'ego_data' or 'ego_calib'."""
+    return f'assemblyhands_{split}_{kind}_v1-1.json'
+
+
+def find_annotations(folder: Path, split: str, kind: str) -> Path:
+    """The annotation file of a kind in the folder of a split.
 
     Raises:
         DatasetError: there is none, or there are several versions.
     """
-    folder, pattern = Path(root) / ANNOTATIONS / split, f'assemblyhands_{split}_joint_3d*.json'
+    pattern = f'assemblyhands_{split}_{kind}*.json'
     found = [path for path in visible_paths(folder, pattern) if 'template' not in path.name]
     if not found:
         what = f'has no file {pattern}' if folder.is_dir() else 'does not exist'
-        withheld = '; the joints of the test split are not public' if split == 'test' else ''
+        withheld = '; the joints of the test split are not public' if (split, kind) == ('test', 'joint_3d') else ''
         raise DatasetError(
-            f'AssemblyHands is expected in {root}, but {folder} {what}{withheld}. Download the annotations, without '
-            f'images (links in https://github.com/facebookresearch/assemblyhands-toolkit), and unpack them there'
+            f'{folder} {what}{withheld}. Download the annotations of AssemblyHands (links in '
+            f'https://github.com/facebookresearch/assemblyhands-toolkit) and unpack them there, or make the built-in '
+            f'data, which have the same files: handpose make-data --layout assemblyhands'
         )
     if len(found) > 1:
         names = ', '.join(path.name for path in found)
-        raise DatasetError(f'{folder} has several versions of the joints: {names}; leave only one there')
+        raise DatasetError(f'{folder} has several versions of the annotations: {names}; leave only one there')
     return found[0]
 
 

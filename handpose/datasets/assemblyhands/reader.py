@@ -17,7 +17,7 @@ from handpose.datasets.assembly101.labels import listed_taxonomy
 from handpose.datasets.assemblyhands import image_files, layout
 from handpose.datasets.assemblyhands.cameras import VIEW_OF
 from handpose.datasets.assemblyhands.images import ImageFiles, chosen_views
-from handpose.datasets.assemblyhands.views import View, ViewedSequence, clip_of_views
+from handpose.datasets.assemblyhands.views import CameraView, ViewedSequence, clip_of_views
 from handpose.datasets.base import DatasetError, Track, VideoDataset
 from handpose.datasets.io.action_labels import ActionTaxonomy, own_taxonomy
 from handpose.datasets.io.action_videos import check_names
@@ -81,7 +81,7 @@ class AssemblyHandsPoses(PoseSegments):
                 "segments='trimmed' needs assembly101, the folder of Assembly101 with fine-grained-annotations, which "
                 'has the actions of these recordings'
             )
-        path = layout.find_joint_file(self.root, self.split)
+        path = layout.find_annotations(self.root / layout.ANNOTATIONS / self.split, self.split, 'joint_3d')
         found = layout.read_joints(path)
         if self.sequences is not None:
             check_names('sequences', self.sequences, list(found), path)
@@ -261,7 +261,7 @@ class AssemblyHands(VideoDataset):
         check_names('sequences', self.sequences, names, path)
         return [name for name in names if name in self.sequences]
 
-    def _track(self, sequence: ViewedSequence, views: list[View | None], names: Sequence[str]) -> Track:
+    def _track(self, sequence: ViewedSequence, views: list[CameraView | None], names: Sequence[str]) -> Track:
         there = [view for view in views if view is not None]
         annotated = np.any([view.hands(sequence).any(1) for view in there], axis=0)
         readable = np.any([view.places >= 0 for view in there], axis=0)

@@ -19,7 +19,7 @@ from handpose.structures import HandSequence
 _IN_FRONT = 1e-3  # metres
 
 
-@dataclass
+@dataclass(eq=False)
 class ViewedSequence:
     """The labels of a sequence, in the world.
 
@@ -40,11 +40,11 @@ class ViewedSequence:
     def annotated(self) -> NDArray[np.bool_]:
         """(F, 2): the hand has a label, or the frame has one where joints are not public."""
         there = np.repeat((self.rows >= 0)[:, None], 2, 1)
-        return there if self.joints_valid is None else there & self.joints_valid.any(-1)[self.rows]
+        return there if self.joints_valid is None else there & np.asarray(self.joints_valid.any(-1))[self.rows]
 
 
-@dataclass
-class View:
+@dataclass(eq=False)
+class CameraView:
     """What one camera sees of a sequence.
 
     Attributes:
@@ -80,12 +80,12 @@ class View:
         """(F, 2): the view has an image of the frame, with a box of the hand where the files have boxes."""
         there = np.repeat((self.places >= 0)[:, None], 2, 1)
         if self.boxes is not None:
-            there &= (self.boxes[..., 2:] > self.boxes[..., :2]).all(-1)[self.places]
+            there &= np.asarray((self.boxes[..., 2:] > self.boxes[..., :2]).all(-1))[self.places]
         return there & sequence.annotated()
 
 
 def clip_of_views(
-    sequence: ViewedSequence, views: Sequence[View | None], frames: NDArray, frame: str, box_margin: float
+    sequence: ViewedSequence, views: Sequence[CameraView | None], frames: NDArray, frame: str, box_margin: float
 ) -> HandSequence:
     """A clip of K views.
 
@@ -111,7 +111,7 @@ def clip_of_views(
         column.project(world, valid, box_margin)
     boxes = np.stack([column.boxes for column in columns], 1)
     in_image = np.stack([column.joints_2d_valid for column in columns], 1)
-    seen = (boxes[..., 2:] > boxes[..., :2]).all(-1).any(1)  # (T, H)
+    seen = np.asarray(np.any((boxes[..., 2:] > boxes[..., :2]).all(-1), axis=1))  # (T, H)
     if len(views) == 1:
         valid = valid & seen[..., None]
         in_image &= seen[:, None, :, None]
@@ -120,6 +120,7 @@ def clip_of_views(
         to_first = columns[views.index(first)].extrinsics
         world = world @ to_first[:, None, :3, :3].swapaxes(-1, -2) + to_first[:, None, None, :3, 3]
         matrices = matrices @ np.linalg.inv(to_first)[:, None]
+        matrices[:, views.index(first)] = np.eye(4)  # without errors of rounding
     clip = HandSequence(
         frame=frame,
         frame_valid=torch.ones(len(rows), dtype=torch.bool),
@@ -154,7 +155,7 @@ class _Column:
         present: False: the sequence lacks the view, and `view` is another one.
     """
 
-    def __init__(self, view: View, rows: NDArray, frames: NDArray, present: bool) -> None:
+    def __init__(self, view: CameraView, rows: NDArray, frames: NDArray, present: bool) -> None:
         self.view, count = view, len(rows)
         self.shown = (view.places[frames] >= 0) & present
         self._files = np.where(self.shown, view.places[frames], 0)

@@ -38,7 +38,7 @@ from handpose.datasets.io.packed_format import (
 )
 from handpose.datasets.io.packed_frames import PackedFrames, name_under, rebuild_hint, retired_path, source_change
 from handpose.datasets.io.recoding import Recoding, WrongSizeError
-from handpose.datasets.io.video_frames import encode_frame, is_frame_path, split_frame_path
+from handpose.datasets.io.video_frames import read_original
 from handpose.datasets.transforms.load import decode_image
 from handpose.files.atomic import atomic_file, atomic_write, remove_unfinished
 
@@ -288,19 +288,9 @@ def _settle(
         return asked
     for name in pool:
         with suppress(DatasetError, OSError):
-            image = decode_image(_original(f'{root}/{name}')[0], name)
+            image = decode_image(read_original(f'{root}/{name}')[0], name)
             return {**asked, 'source_size': list(image.shape[1::-1])}
     raise DatasetError(f'none of the {len(pool)} images in {root} can be read; unpack the dataset again')
-
-
-def _original(path: str) -> tuple[bytes, os.stat_result]:
-    """The bytes of an image file, or of a frame of a video, and what the system says about the file."""
-    if is_frame_path(path):
-        if not os.path.exists(split_frame_path(path)[0]):
-            raise FileNotFoundError(path)
-        return encode_frame(path)
-    with open(path, 'rb', buffering=0) as file:
-        return file.readall(), os.fstat(file.fileno())
 
 
 class _Packer:
@@ -322,7 +312,7 @@ class _Packer:
                 return _bytes_of(file, FrameRow._make(record.item())), record.copy()
         record, source, data = np.zeros((), RECORD), f'{self.root}/{name}', b''
         try:
-            data, found = _original(source)
+            data, found = read_original(source)
             record['source_size'], record['source_time'] = len(data), found.st_mtime_ns
             record['state'] = PRESENT
         except FileNotFoundError:

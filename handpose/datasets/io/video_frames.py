@@ -66,25 +66,30 @@ def read_facts(path: str | Path) -> VideoFacts:
     return VideoFacts((width, height), count)
 
 
-def encode_frame(path: str) -> tuple[bytes, os.stat_result]:
-    """A frame of a video as a JPEG file, for packing.
+def read_original(path: str) -> tuple[bytes, os.stat_result]:
+    """An image file, or a frame of a video as a JPEG file, for packing.
 
     Args:
-        path: `<video>#<frame>`.
+        path: of the file, or `<video>#<frame>`.
 
     Returns:
-        The bytes of the file, and what the system says about the video.
+        The bytes, and what the system says about the file.
 
     Raises:
+        OSError: the file cannot be read.
         DatasetError: the frame cannot be decoded.
     """
+    if not is_frame_path(path):
+        with open(path, 'rb', buffering=0) as file:
+            return file.readall(), os.fstat(file.fileno())
+    found = os.stat(split_frame_path(path)[0])
     ((_, image, error),) = read_video_frames([path])
     if image is None:
         raise error or DatasetError(f'image {path} cannot be read')
     done, data = cv2.imencode('.jpg', image[..., ::-1], [cv2.IMWRITE_JPEG_QUALITY, JPEG_QUALITY])
     if not done:
         raise DatasetError(f'image {path} cannot be written as JPEG by OpenCV')
-    return data.tobytes(), os.stat(split_frame_path(path)[0])
+    return data.tobytes(), found
 
 
 def read_video_frames(paths: Iterable[str]) -> Iterator[Decoded]:

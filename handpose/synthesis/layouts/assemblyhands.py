@@ -30,10 +30,10 @@ from handpose.datasets.assemblyhands.image_files import (
 from handpose.datasets.assemblyhands.layout import FPS, SPLITS, STEP
 from handpose.files.atomic import atomic_write
 from handpose.synthesis.layouts.assembly101 import csv_text
-from handpose.synthesis.layouts.assemblyhands_labels import write_labels
+from handpose.synthesis.layouts.assemblyhands_labels import LabelledSequence, write_labels
 from handpose.synthesis.layouts.base import Layout
 from handpose.synthesis.layouts.files import write_image, write_npz, write_yaml
-from handpose.synthesis.layouts.interhand import split_sizes
+from handpose.synthesis.layouts.interhand import skeleton_text, split_sizes
 from handpose.synthesis.options import AssemblyHandsOptions
 from handpose.synthesis.rendering.drawing import Frame, Render
 from handpose.synthesis.scene import Place, Scene
@@ -164,7 +164,14 @@ class AssemblyHandsLayout(Layout):
         """Writes the annotations of every split, manual and automatic, and the lists of actions."""
         for split in SPLITS:
             for labels, folder in LABEL_FOLDERS.items():
-                write_labels(self, split, labels, self.root / folder / split)
+                sequences = [
+                    LabelledSequence(
+                        place, self.name(*place), self.cameras_of(place[0]), self.root / self.folders(*place)[-1]
+                    )
+                    for place in self.labelled(split, labels)
+                ]
+                write_labels(self.options, sequences, split, labels, self.root / folder / split)
+        atomic_write(self.root / LABEL_FOLDERS['automatic'] / 'skeleton.txt', skeleton_text())
         self._write_actions()
 
     def labelled(self, split: str, labels: str) -> list[Place]:

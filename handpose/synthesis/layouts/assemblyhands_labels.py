@@ -6,20 +6,19 @@ those of other people too. Legend: F frames, K cameras of a sequence, N labelled
 
 import json
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from handpose.datasets.assemblyhands.cameras import EGO_SUFFIX, EXO_VIEWS, VIEW_OF
-from handpose.datasets.assemblyhands.image_files import EGO_IMAGES, OCCLUSION_FILE, file_name
+from handpose.datasets.assemblyhands.image_files import EGO_IMAGES, OCCLUSION_FILE
+from handpose.datasets.assemblyhands.layout import file_name
 from handpose.files.atomic import atomic_write
 from handpose.hands.joints import permutation_to_common
 from handpose.synthesis.layouts.files import write_npz
+from handpose.synthesis.options import AssemblyHandsOptions
 from handpose.synthesis.scene import Place
-
-if TYPE_CHECKING:
-    from handpose.synthesis.layouts.assemblyhands import AssemblyHandsLayout
 
 _TO_COMMON = np.array(permutation_to_common('assemblyhands'))
 _SIDES = ('right', 'left')  # in the order of the files
@@ -28,6 +27,15 @@ _SHARED = 0.3  # part of the error's variance that the joints of a hand have in 
 _MEAN_NORM = 2 * np.sqrt(2 / np.pi)  # of a normal distributed vector of three numbers with deviation 1
 _BOX_MARGIN = 0.15  # of the size of the joints' box, on each side
 _MIN_JOINTS = 4  # in the image, for a hand to have a box
+
+
+class LabelledSequence(NamedTuple):
+    """A sequence whose labels are to be written: its place, its name, its K cameras, and its folder of `generator/`."""
+
+    place: Place
+    name: str
+    cameras: list[str]
+    folder: Path
 
 
 class Motion(NamedTuple):
@@ -48,11 +56,14 @@ def read_motion_of(folder: Path) -> Motion:
         return Motion(*(stored[name] for name in Motion._fields))
 
 
-def write_labels(layout: 'AssemblyHandsLayout', split: str, labels: str, folder: Path) -> None:
+def write_labels(
+    options: AssemblyHandsOptions, sequences: list[LabelledSequence], split: str, labels: str, folder: Path
+) -> None:
     """Writes the annotation files of a split.
 
     Args:
-        layout: of the dataset, whose sequences are all in place.
+        options: of the dataset.
+        sequences: of the split.
         split: 'train', 'val' or 'test'.
         labels: 'automatic' or 'manual'.
         folder: of the files.
@@ -62,24 +73,22 @@ def write_labels(layout: 'AssemblyHandsLayout', split: str, labels: str, folder:
     images: list[dict[str, Any]] = []
     annotations: list[dict[str, Any]] = []
     hidden: list[tuple[str, NDArray, NDArray]] = []
-    for place in layout.labelled(split, labels):
-        name = layout.name(*place)
-        motion = read_motion_of(layout.root / 'generator' / name)
-        step = layout.options.manual_step if labels == 'manual' else 1
-        frames = np.arange(0, len(motion.numbers), step)
-        points = motion.joints
+    exo = options.exo_cameras
+    for sequence in sequences:
+        motion = read_motion_of(sequence.folder)
+        step = options.manual_step if labels == 'manual' else 1
+        frames, points = np.arange(0, len(motion.numbers), step), motion.joints
         if labels == 'automatic' and split == 'train':
-            points = with_annotation_error(layout, place, motion)
-        joints[name] = _joints_of(motion, points, frames)
-        cameras = layout.cameras_of(place[0])[layout.options.exo_cameras :]
-        calibration[name] = _calibration_of(motion, frames, cameras, layout.options.exo_cameras)
-        for camera, serial in enumerate(cameras, layout.options.exo_cameras):
+            points = with_annotation_error(options, sequence.place, motion)
+        joints[sequence.name] = _joints_of(motion, points, frames)
+        calibration[sequence.name] = _calibration_of(motion, frames, sequence.cameras[exo:], exo)
+        for camera, serial in enumerate(sequence.cameras[exo:], exo):
             _add_images(images, annotations, motion, points, frames, camera, {
-                'folder': f'{EGO_IMAGES}/{split}/{name}/{serial}{EGO_SUFFIX}', 'seq_name': name, 'camera': serial,
-                'size': layout.image_sizes[camera],
+                'folder': f'{EGO_IMAGES}/{split}/{sequence.name}/{serial}{EGO_SUFFIX}', 'seq_name': sequence.name,
+                'camera': serial, 'size': (options.ego_width, options.ego_height),
             })  # fmt: skip
-        views = [VIEW_OF[camera] for camera in layout.cameras_of(place[0])]
-        hidden.append((name, motion.numbers[frames], _by_view(motion.occlusion[frames], views)))
+        views = [VIEW_OF[camera] for camera in sequence.cameras]
+        hidden.append((sequence.name, motion.numbers[frames], _by_view(motion.occlusion[frames], views)))
     files = {
         'joint_3d': {'annotations': joints},
         'ego_data': {'images': images, 'annotations': annotations},
@@ -96,13 +105,12 @@ def write_labels(layout: 'AssemblyHandsLayout', split: str, labels: str, folder:
         })  # fmt: skip
 
 
-def with_annotation_error(layout: 'AssemblyHandsLayout', place: Place, motion: Motion) -> NDArray:
+def with_annotation_error(options: AssemblyHandsOptions, place: Place, motion: Motion) -> NDArray:
     """The joints (F, 2, 21, 3) as an annotator with errors finds them, metres.
 
     The mean error is `options.annotation_error`. It changes slowly, is partly the same for a whole hand, and grows
     with the share of the hand that is hidden, on the average of the cameras around the table.
     """
-    options = layout.options
     rng = np.random.default_rng([options.seed, 98, *place])
     own = rng.normal(size=motion.joints.shape)
     whole = rng.normal(size=(*motion.joints.shape[:2], 1, 3))

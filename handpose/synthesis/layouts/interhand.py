@@ -51,9 +51,7 @@ class InterHandLayout(PoseLayout):
             paths = {name: folder / split / f'InterHand2.6M_{split}_{name}.json' for name in (*FILES, 'camera')}
             if not all(path.exists() for path in paths.values()):
                 self._write_split(split, paths)
-        rows = [f'{name}_{side}' for side in ('r', 'l') for name in joint_order('interhand')]
-        skeleton = ''.join(f'{row} {number} {_parent(number)}\n' for number, row in enumerate(rows))
-        atomic_write(folder / 'skeleton.txt', skeleton)
+        atomic_write(folder / 'skeleton.txt', skeleton_text())
 
     def _write_split(self, split: str, paths: dict[str, Path]) -> None:
         cameras = {}
@@ -204,6 +202,12 @@ def _box(pixels: NDArray, size: int) -> list[float]:
     margin = 0.1 * (high - low)
     low, high = (low - margin).clip(0, size - 1), (high + margin).clip(0, size - 1)
     return np.round([*low, *(high - low)], 3).tolist()
+
+
+def skeleton_text() -> str:
+    """skeleton.txt: name, number and parent of each of the 42 joints."""
+    rows = [f'{name}_{side}' for side in ('r', 'l') for name in joint_order('interhand')]
+    return ''.join(f'{row} {number} {_parent(number)}\n' for number, row in enumerate(rows))
 
 
 def _parent(number: int) -> int:

@@ -71,6 +71,7 @@ class MovingCameraRenderer:
         self._blurs = [sensor.shutter * self._speed(hand) for hand in range(len(scene.sides))]
         self._fine = _finer(self.intrinsics, oversampling)
         self._bodies = SceneBodies(scene, self._look, model)
+        self._drawn: tuple[NDArray, tuple[NDArray, NDArray, NDArray | None]] | None = None
         self._used, faces = _coarse_hand(model)
         self._faces = {Side.RIGHT: faces, Side.LEFT: faces[:, ::-1]}
         self._face_colours = self._bodies.skin[self._used][faces].mean(1).astype(np.float32)
@@ -133,16 +134,28 @@ class MovingCameraRenderer:
         casting = [(body.vertices, False) for body in bodies]
         casting += [(vertices[::_SHADOW_STEP], True) for vertices in self.scene.vertices[index]]
         shadow = drawing.cast_shadows(casting, intrinsics, extrinsics, self.size, self._look)
+        table, share, room = self._table_and_room(index)
+        table = table * (1 - drawing.SHADOW * shadow)[..., None]
+        return table if room is None else (room + share * (table - room)).astype(np.float32)
+
+    def _table_and_room(self, index: int) -> tuple[NDArray, NDArray, NDArray | None]:
+        """The table without shadows (h, w, 3), its share of each pixel (h, w, 1), and the room beyond it, if it shows.
+
+        Those of a camera that stands still are drawn once.
+        """
+        intrinsics, extrinsics = self.intrinsics, self.extrinsics[index]
+        if self._drawn is not None and np.array_equal(self._drawn[0], extrinsics):
+            return self._drawn[1]
         to_image = intrinsics @ extrinsics[:3, [0, 1, 3]] @ self._on_table
         table = _warped(self._table, to_image, self.size)
         share = table[..., 3:] * _in_front(to_image, self.size)
-        table = table[..., :3] * (1 - drawing.SHADOW * shadow)[..., None]
-        if share.min() > 0.999:
-            return table
-        # The room is an image on a wall so far off that only turning the head moves it.
-        on_wall = np.array([[2.5 / _ROOM_PIXELS, 0, -1.25], [0, 0, 1], [0, 2.5 / _ROOM_PIXELS, -1.25]])
-        room = _warped(self._room, intrinsics @ extrinsics[:3, :3] @ on_wall, self.size, cv2.BORDER_WRAP)
-        return (room + share * (table - room)).astype(np.float32)
+        room = None
+        if share.min() <= 0.999:
+            # The room is an image on a wall so far off that only turning the head moves it.
+            on_wall = np.array([[2.5 / _ROOM_PIXELS, 0, -1.25], [0, 0, 1], [0, 2.5 / _ROOM_PIXELS, -1.25]])
+            room = _warped(self._room, intrinsics @ extrinsics[:3, :3] @ on_wall, self.size, cv2.BORDER_WRAP)
+        self._drawn = extrinsics, (table[..., :3], share, room)
+        return self._drawn[1]
 
     def _speed(self, hand: int) -> NDArray:
         """How far (F, 2) a hand's middle moves in the image from frame to frame, pixels, both ways in time."""

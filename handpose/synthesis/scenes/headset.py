@@ -84,7 +84,7 @@ def _cameras(layout: AssemblyHandsLayout, place: Place, head: NDArray) -> tuple[
 def _renderer(layout: AssemblyHandsLayout, place: Place, scene: Scene, model: ProceduralHand) -> Render:
     """The renderer of a scene, which looks the same in all of its cameras."""
     seed, person = layout.options.seed, draw_person(layout.options.seed, place[0])
-    needed = scene.visible.any(2)
+    needed = np.array(scene.visible.any(2))
     needed[:, : layout.options.exo_cameras] = True
 
     def render(camera: int) -> Iterator[Frame]:
