@@ -15,7 +15,9 @@ test_manual = dict(_include_='$test_dataset', label_set='manual')
 test_automatic = dict(_include_='$test_dataset', label_set='automatic')
 test_both = dict(type='DatasetMix', datasets=['$test_manual', '$test_automatic'])
 identity_metric = dict(type='InterHandMetric', hand_types='annotated')  # and of the place of one hand to the other
-results_file = dict(type='PredictionsFolder')  # of `handpose test --results FOLDER`
+# Of `handpose test --results FOLDER`, with `test_dataset.sampling=$whole_tracks test_batch_size=1`.
+results_file = dict(type='PredictionsFolder')
+whole_tracks = dict(type='Tracks')
 
 # Heads of the joints: volumes, 44 MB an image (published), read by the strongest cell ...
 heatmaps = dict(

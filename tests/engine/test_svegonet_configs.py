@@ -2,9 +2,10 @@
 
 import pytest
 import torch
+from assemblyhands_files import IMAGE_FRAMES, NOT_SHOWN, write_images
 from egocentric import egocentric_batch
 
-from handpose.engine import load_config
+from handpose.engine import build_runner, load_config
 from handpose.models import TrainingStep
 from handpose.registry import MODELS
 
@@ -50,6 +51,8 @@ def test_rows_and_columns_of_table_4(name):
             ('automatic', part, 'ego', 1),
         ]
     assert load_config(name).train_dataloader.dataset.label_set == 'automatic'
+    tracks = load_config(name, {'test_dataset.sampling': '$whole_tracks', 'test_batch_size': 1}).test_dataloader
+    assert (tracks.dataset.sampling.type, tracks.batch_size, tracks.dataset.split) == ('Tracks', 1, split)
 
 
 def test_wrists_that_are_given():
@@ -89,3 +92,22 @@ def test_the_small_config_takes_every_head(options):
     torch.stack(list(model.loss(batch, TrainingStep()).values())).sum().backward()
     assert all(p.grad.isfinite().all() for p in model.parameters())
     assert model.eval().predict(batch).validate().hand_valid.all()
+
+
+def test_the_small_config_trains_and_tests(tmp_path):
+    """One epoch by the runner, from AssemblyHands' files to all metrics."""
+    pytest.importorskip('mmcv')
+    for split in ('train', 'val', 'test'):
+        write_images(tmp_path / 'data', split)
+    sizes = {'crop_size': 32, 'channels': 8, 'backbone.base_channels': 4, 'distributions.map_size': (8, 8)}
+    options = {**sizes, 'data_root': str(tmp_path / 'data'), 'synthetic_data': None, 'epochs': 1, 'clip_step': 1}
+    config = load_config(SMALL, {**options, 'batch_size': 4, 'model.min_box': 10.0})
+    config.work_dir = str(tmp_path / 'run')
+    runner = build_runner(config)
+    runner.train()
+    numbers = runner.test()
+    frames = 2 * IMAGE_FRAMES - len(NOT_SHOWN)
+    assert numbers['num_samples'] + numbers['num_missing'] == 2 * frames - 2  # the left hand has no box in frame 3
+    assert numbers['num_frames_handedness'] == frames and numbers['num_missing'] == 0
+    for name in ('mpjpe_ra_wrist_mm', 'mpjpe_cam_mm', 'auc_ra_wrist_0_50mm', 'mrrpe_mm', 'handedness_accuracy'):
+        assert numbers[name] >= 0, name
