@@ -4,6 +4,7 @@ _expects_ = [
     'backbone',  # dict of an image backbone that gives one map, e.g. ResNetMap
     'channels',  # of that map
     'crop_size',  # side of the crops, pixels
+    'test_dataset',  # reader of the images of the headset
 ]
 
 # Each camera of the headset alone, and single frames for training: `handpose/datasets/assemblyhands`.

@@ -1,4 +1,4 @@
-# A small SVEgoNet on the built-in recordings with a headset, in the layout of AssemblyHands.
+# A small SVEgoNet on the built-in recordings with a headset. Written and read as AssemblyHands.
 _base_ = ['../_base_/runtime.py', '../_base_/assemblyhands.py', './_svegonet_.py']
 
 data_root = 'data/synthetic_assemblyhands_ego'
