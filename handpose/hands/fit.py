@@ -26,7 +26,8 @@ SHAPE_WEIGHT = 2e-4  # metres per standard deviation towards the mean hand
 SHAPE_WEIGHT_PARTIAL = 3e-3  # the same where joints are missing: the others determine a shape less well
 SHAPE_LIMIT, SHAPE_LIMIT_WEIGHT = 2.5, 4e-3  # standard deviations, and metres per standard deviation beyond
 _PALM = (0, 1, 5, 9, 13, 17)
-_BEND = torch.tensor([MANO_JOINTS.index(name) for finger in FINGERS for name in finger_joints(finger)[:3]])
+BEND_JOINTS = torch.tensor([MANO_JOINTS.index(name) for finger in FINGERS for name in finger_joints(finger)[:3]])
+"""(15,) where `hand_pose` has the joints of the thumb, index, middle, ring and little finger, each from its base."""
 
 
 class HandFit(NamedTuple):
@@ -47,8 +48,8 @@ class HandFit(NamedTuple):
     error: Tensor
 
 
-class _State(NamedTuple):
-    """The unknowns of the fit.
+class SkeletonPose(NamedTuple):
+    """A posed `Skeleton`: the unknowns of the fit.
 
     Attributes:
         rotation: (T, 3, 3) of the wrist.
@@ -108,7 +109,7 @@ def fit_hand(
     state = _initial_state(skeleton, target, given)
     flip = mirror[0] * joints.new_tensor([mirror[0], 1.0, 1.0])  # (1, 1, 1), or (1, -1, -1): rotvecs mirrored in x
     if start_pose is not None:
-        bends = (start_pose.to(target)[valid] * flip)[:, _BEND].unflatten(1, (5, 3))
+        bends = (start_pose.to(target)[valid] * flip)[:, BEND_JOINTS].unflatten(1, (5, 3))
         state = state._replace(angles=(skeleton.axes.transpose(-1, -2) @ bends[..., None])[..., 0])
     if hand_shape is not None:
         state = state._replace(shape=hand_shape.to(target))
@@ -117,7 +118,7 @@ def fit_hand(
     rest_wrist = skeleton.rest(state.shape)[0]
     pose = torch.zeros(len(target), 16, 3, dtype=torch.float64)
     pose[:, 0] = rotmat_to_rotvec(state.rotation)
-    pose[:, _BEND] = (skeleton.axes @ state.angles[..., None])[..., 0].flatten(1, 2)
+    pose[:, BEND_JOINTS] = (skeleton.axes @ state.angles[..., None])[..., 0].flatten(1, 2)
     error = (fitted - target * mirror).norm(dim=-1).masked_fill(~given, torch.nan)
     found = (pose * flip, (state.position - rest_wrist) * mirror, fitted, error)
     pose, transl, fitted, error = (_scatter(values, valid) for values in found)
@@ -162,8 +163,8 @@ class Skeleton:
         joint_directions = model.joint_directions.unflatten(1, (-1, 3))
         self.mean = torch.cat([model.template_joints, model.template_vertices[tips]])[order].double()
         self.directions = torch.cat([joint_directions, vertex_directions], 1)[:, order].double()
-        self.axes = model.joint_axes[_BEND - 1].double().unflatten(0, (5, 3))
-        self.limits = model.joint_limits[_BEND - 1].double().unflatten(0, (5, 3))
+        self.axes = model.joint_axes[BEND_JOINTS - 1].double().unflatten(0, (5, 3))
+        self.limits = model.joint_limits[BEND_JOINTS - 1].double().unflatten(0, (5, 3))
 
     def rest(self, shape: Tensor) -> Tensor:
         """Computes the joints at zero pose.
@@ -176,7 +177,7 @@ class Skeleton:
         """
         return self.mean + torch.einsum('s,sjc->jc', shape, self.directions)
 
-    def pose(self, state: _State) -> tuple[Tensor, Tensor]:
+    def pose(self, state: SkeletonPose) -> tuple[Tensor, Tensor]:
         """Poses the skeleton.
 
         Args:
@@ -194,7 +195,7 @@ class Skeleton:
         fingers = state.position[:, None, None] + bones.cumsum(2)
         return torch.cat([state.position[:, None], fingers.flatten(1, 2)], 1), rotations
 
-    def derivatives(self, state: _State, joints: Tensor, rotations: Tensor) -> Tensor:
+    def derivatives(self, state: SkeletonPose, joints: Tensor, rotations: Tensor) -> Tensor:
         """Computes the Jacobian of the joints.
 
         Args:
@@ -247,7 +248,7 @@ def _left_jacobian(rotvec: Tensor) -> Tensor:
     return torch.eye(3, dtype=rotvec.dtype) + first * cross + second * cross @ cross
 
 
-def _initial_state(skeleton: Skeleton, target: Tensor, given: Tensor) -> _State:
+def _initial_state(skeleton: Skeleton, target: Tensor, given: Tensor) -> SkeletonPose:
     """The mean hand with its palm aligned to the recorded one and its bones rotated the shortest way, within limits.
 
     Where a joint of the palm is not given, all given joints are aligned.
@@ -270,12 +271,12 @@ def _initial_state(skeleton: Skeleton, target: Tensor, given: Tensor) -> _State:
         swing = (axes.transpose(-1, -2) @ shortest_rotation(bones[:, joint + 1], local)[..., None])[..., 0]
         angles.append(swing.clamp(low[:, joint], high[:, joint]))
         bone_rotation = bone_rotation @ axes @ rotvec_to_rotmat(angles[-1]) @ axes.transpose(-1, -2)
-    return _State(rotation, position, torch.stack(angles, 2), torch.zeros(10, dtype=target.dtype))
+    return SkeletonPose(rotation, position, torch.stack(angles, 2), torch.zeros(10, dtype=target.dtype))
 
 
 def _minimize(
-    skeleton: Skeleton, state: _State, target: Tensor, given: Tensor, fit_shape: bool, max_steps: int
-) -> _State:
+    skeleton: Skeleton, state: SkeletonPose, target: Tensor, given: Tensor, fit_shape: bool, max_steps: int
+) -> SkeletonPose:
     """Levenberg-Marquardt: a step that lowers the cost is taken and the damping falls, else it rises."""
     damping = 1e-3
     joints, rotations = skeleton.pose(state)
@@ -312,7 +313,7 @@ def _shape_weight(given: Tensor) -> float:
     return SHAPE_WEIGHT if given.all() else SHAPE_WEIGHT_PARTIAL
 
 
-def _cost(skeleton: Skeleton, state: _State, joints: Tensor, target: Tensor, given: Tensor) -> float:
+def _cost(skeleton: Skeleton, state: SkeletonPose, joints: Tensor, target: Tensor, given: Tensor) -> float:
     distance = (joints - target).norm(dim=-1)
     huber = torch.where(distance < OUTLIER, distance**2, 2 * OUTLIER * distance - OUTLIER**2)
     penalties = ((REST_WEIGHT, state.angles), (LIMIT_WEIGHT, _limit_excess(skeleton, state.angles)))
@@ -343,7 +344,7 @@ class _NormalEquations(NamedTuple):
 
 
 def _normal_equations(
-    skeleton: Skeleton, state: _State, joints: Tensor, rotations: Tensor, target: Tensor, given: Tensor
+    skeleton: Skeleton, state: SkeletonPose, joints: Tensor, rotations: Tensor, target: Tensor, given: Tensor
 ) -> _NormalEquations:
     """The normal equations at `state` for (T, 21, 3) recorded joints `target`, of which (T, 21) are given."""
     residual = target - joints
@@ -380,8 +381,8 @@ def _solve(system: _NormalEquations, damping: float, fit_shape: bool) -> tuple[T
     return own_part - coupled_part @ shape_step, shape_step
 
 
-def _add_step(state: _State, frame_step: Tensor, shape_step: Tensor) -> _State:
-    return _State(
+def _add_step(state: SkeletonPose, frame_step: Tensor, shape_step: Tensor) -> SkeletonPose:
+    return SkeletonPose(
         rotvec_to_rotmat(frame_step[:, :3]) @ state.rotation,
         state.position + frame_step[:, 3:6],
         state.angles + frame_step[:, 6:].unflatten(1, (5, 3, 3)),

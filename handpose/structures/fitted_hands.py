@@ -16,6 +16,7 @@ from handpose.hands.fit import MIN_JOINTS, HandFit, fit_hand
 from handpose.hands.fit_model import fit_hand_model
 from handpose.hands.model import HandModel
 from handpose.hands.procedural import ProceduralHand
+from handpose.structures.annotated_recording import AnnotatedRecording
 from handpose.structures.prediction_checks import PredictionsError
 from handpose.structures.predictions import Predictions
 
@@ -39,7 +40,7 @@ class FittedHands:
         residual: (T, H, 21) metres from each given joint to the model's, NaN where there is none.
         timestamps: (T,) seconds.
         hand_side: (H,) values of `Side`.
-        frame: 'camera' or 'wrist', as in `Predictions`.
+        frame: 'camera' or 'wrist', as in `Predictions`, or 'world'.
         scale: 'metric' or 'relative', as in `Predictions`.
         hand_model: the model of these parameters.
     """
@@ -125,7 +126,7 @@ def fit_predictions(
     pose, transl = np.zeros((frames, hands, 16, 3)), np.zeros((frames, hands, 3))
     shape, residual = np.zeros((hands, 10)), np.full((frames, hands, 21), np.nan)
     done, total = 0, int(valid.sum())
-    with _one_thread():
+    with one_thread():
         for hand in np.flatnonzero(valid.any(0)):
             track = _Track(hand_model, int(predictions.hand_side[hand]), predictions.joints[:, hand], known[:, hand])
             where = np.flatnonzero(valid[:, hand])
@@ -142,6 +143,43 @@ def fit_predictions(
             pose[where, hand, 0] = continuous_rotvecs(pose[where, hand, 0])
     values = (predictions.timestamps, predictions.hand_side, predictions.frame, predictions.scale)
     return FittedHands(pose, shape, transl, valid, residual, *values, hand_model)
+
+
+def recording_hands(recording: AnnotatedRecording, hand_model: HandModel) -> FittedHands:
+    """Takes the hands of an annotated recording that has a fitted hand model.
+
+    Args:
+        recording: the recording.
+        hand_model: the model of its parameters.
+
+    Returns:
+        The parameters, in the world.
+
+    Raises:
+        PredictionsError: the recording has no parameters, or those of another hand model.
+    """
+    pose, shape, transl, valid = (
+        recording.hand_pose,
+        recording.hand_shape,
+        recording.hand_transl,
+        recording.hand_pose_valid,
+    )
+    if pose is None or shape is None or transl is None or valid is None or recording.hand_model != hand_model.name:
+        found = f'those of {recording.hand_model!r}' if recording.hand_model else 'none'
+        raise PredictionsError(f'expected a recording with parameters of {hand_model.name!r}, it has {found}')
+    joints = recording.joints_3d
+    return FittedHands(
+        pose=np.nan_to_num(pose),
+        shape=shape,
+        transl=np.nan_to_num(transl),
+        valid=valid,
+        residual=np.full(joints.shape[:-1], np.nan),
+        timestamps=recording.timestamps,
+        hand_side=recording.hand_side,
+        frame='world',
+        scale='metric',
+        hand_model=hand_model,
+    )
 
 
 @dataclass(frozen=True)
@@ -208,7 +246,7 @@ def continuous_rotvecs(rotvecs: NDArray) -> NDArray:
 
 
 @contextmanager
-def _one_thread() -> Iterator[None]:
+def one_thread() -> Iterator[None]:
     """Holds torch to one thread."""
     threads = torch.get_num_threads()
     torch.set_num_threads(1)

@@ -43,17 +43,18 @@ class SeekableVideo:
         self._next: tuple[float, NDArray] | None = None
         self._restart()
 
-    def read(self, time: float) -> NDArray:
+    def read(self, time: float, tolerance: float | None = None) -> NDArray:
         """Reads the frame that is on display at a time.
 
         Args:
-            time: seconds from the first frame. A frame that starts at most half a frame period later counts too, so
-                that rounded times find their frame; after the last frame it is the last one.
+            time: seconds from the first frame; after the last frame it is the last one.
+            tolerance: seconds by which a frame may start later and still counts, so that rounded times find their
+                frame. The default is half a frame period.
 
         Returns:
             (h, w, 3) uint8 RGB.
         """
-        wanted = time + self._period / 2
+        wanted = time + (self._period / 2 if tolerance is None else tolerance)
         if self._current is None or not self._current[0] <= wanted <= self._current[0] + _FORWARD:
             self._seek(wanted)
         while self._next is not None and self._next[0] <= wanted:

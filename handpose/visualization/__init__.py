@@ -1,6 +1,11 @@
 """Drawing: overlays on images, videos, and figures of results."""
 
-from handpose.visualization.action_figures import accuracy_by_fraction, attention_strip, confusion_matrix
+from handpose.visualization.action_figures import (
+    accuracy_by_fraction,
+    attention_strip,
+    confusion_matrices,
+    confusion_matrix,
+)
 from handpose.visualization.draw import (
     add_caption,
     contact_sheet,
@@ -16,6 +21,14 @@ from handpose.visualization.future_video import FutureVideo, write_future_video,
 from handpose.visualization.hand_overlay import draw_hands, draw_predictions
 from handpose.visualization.images import save_contact_sheet, save_image
 from handpose.visualization.overlays import draw_clip, draw_frames
+from handpose.visualization.recording_report import write_recording_report
+from handpose.visualization.round_figures import (
+    draw_rounds,
+    error_by_occlusion,
+    error_by_round,
+    error_by_views,
+    refinement_rounds,
+)
 from handpose.visualization.spectrum import motion_spectrum, spectrum_figure
 from handpose.visualization.timeline import error_timeline
 
@@ -25,6 +38,7 @@ __all__ = [
     'add_caption',
     'attention_strip',
     'confidence_strip',
+    'confusion_matrices',
     'confusion_matrix',
     'contact_sheet',
     'draw_boxes',
@@ -33,8 +47,12 @@ __all__ = [
     'draw_hands',
     'draw_mesh',
     'draw_predictions',
+    'draw_rounds',
     'draw_skeleton',
+    'error_by_occlusion',
     'error_by_occlusion_bar',
+    'error_by_round',
+    'error_by_views',
     'error_per_joint_hand',
     'error_timeline',
     'future_rows',
@@ -43,10 +61,12 @@ __all__ = [
     'motion_spectrum',
     'pck_curve',
     'put_label',
+    'refinement_rounds',
     'save_contact_sheet',
     'save_image',
     'side_by_side',
     'spectrum_figure',
     'write_future_video',
     'write_motion_video',
+    'write_recording_report',
 ]

@@ -47,6 +47,41 @@ def confusion_matrix(
     return figure_image(_matrix_figure(counts, words, title))
 
 
+def confusion_matrices(
+    labels: np.ndarray, predicted: Mapping[str, np.ndarray], names: Sequence[str], title: str = 'true verbs'
+) -> np.ndarray:
+    """How often each action occurs, and a confusion matrix for each source of predictions (AssemblyHands, Fig. 6).
+
+    Args:
+        labels: (N,) int, true actions as indices into `names`.
+        predicted: {source, such as the poses that a classifier read: (N,) int}.
+        names: of the A actions.
+        title: above the numbers of the actions.
+
+    Returns:
+        (h, w, 3) uint8 RGB.
+
+    Raises:
+        ValueError: no source, or labels and predictions of different length.
+    """
+    if not predicted:
+        raise ValueError('confusion_matrices needs at least one source of predictions')
+    matrices = [confusion_matrix(labels, found, names, source) for source, found in predicted.items()]
+    figure, axes = figure_with_axes(title, size=(3.6, matrices[0].shape[0] / 120))
+    words = [str(name).replace('_', ' ') for name in names]
+    bars = axes.barh(words, np.bincount(np.asarray(labels), minlength=len(names)), color='0.55')
+    axes.bar_label(bars, size=8, padding=2)
+    axes.invert_yaxis()
+    axes.margins(x=0.18)
+    axes.set(xlabel='sequences')
+    panels = [figure_image(figure), *matrices]
+    height = max(panel.shape[0] for panel in panels)
+    padded = [
+        cv2.copyMakeBorder(p, 0, height - p.shape[0], 0, 0, cv2.BORDER_CONSTANT, value=(255,) * 3) for p in panels
+    ]
+    return np.hstack(padded)
+
+
 def _matrix_figure(counts: np.ndarray, words: Sequence[str], title: str) -> Any:
     from matplotlib.figure import Figure
 

@@ -92,6 +92,23 @@ def paint_skeleton(
                 cv2.circle(image, _fixed(points[j]), radius, joint_colors[j], stroke, cv2.LINE_AA, _SHIFT)
 
 
+def paint_thin_skeleton(image: np.ndarray, joints_2d: np.ndarray, color: Color, width: int) -> None:
+    """Draws one hand into the image itself, in one colour and without rims, so that what is below stays visible.
+
+    Args:
+        image: (h, w, 3) uint8, contiguous.
+        joints_2d: (21, 2) pixels; joints that are not finite are not drawn.
+        color: RGB.
+        width: of the lines, pixels.
+    """
+    points, drawn = _drawable(joints_2d, None)
+    for parent, child in BONES:
+        if drawn[parent] and drawn[child]:
+            cv2.line(image, _fixed(points[parent]), _fixed(points[child]), color, width, cv2.LINE_AA, _SHIFT)
+    for j in np.flatnonzero(drawn).tolist():
+        cv2.circle(image, _fixed(points[j]), round(1.5 * width * (1 << _SHIFT)), color, -1, cv2.LINE_AA, _SHIFT)
+
+
 def draw_mesh(
     image: np.ndarray,
     vertices_2d: np.ndarray | Tensor,

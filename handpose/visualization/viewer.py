@@ -1,13 +1,8 @@
 """`HandViewer`: a page that plays a video with its hands, in 2D and 3D (viser, `pip install 'handpose[view]'`)."""
 
-import contextlib
-import io
-import threading
-import time
 from typing import Any
 
 import numpy as np
-import viser
 from numpy.typing import NDArray
 
 from handpose.hands.sides import SIDE_LABELS
@@ -15,13 +10,14 @@ from handpose.structures import Predictions, PredictionsError
 from handpose.structures.fitted_hands import FittedHands
 from handpose.video import SeekableVideo
 from handpose.visualization.hand_overlay import draw_hands, draw_predictions, image_points
-from handpose.visualization.viewer_scene import BEFORE_COLOR, MeshNodes, SkeletonNodes, arrange_scene
+from handpose.visualization.skeleton_video import hand_offsets
+from handpose.visualization.viewer_page import PlayerPage
+from handpose.visualization.viewer_scene import BEFORE_COLOR, MeshNodes, SkeletonNodes, arrange_scene, shown_joints
 
 PANEL_WIDTH = 480  # pixels of the video frame that are sent
-_POLL = 0.25  # seconds after which a stopped viewer is noticed
 
 
-class HandViewer:
+class HandViewer(PlayerPage):
     """A page for browsers: the frame of the video, skeletons and meshes in 3D, a slider, playing at the true times.
 
     The page can be opened several times; all its windows show the same frame. Frames are read when they are shown.
@@ -57,22 +53,17 @@ class HandViewer:
             _check_versions(predictions, refined)
         self.predictions, self.refined, self._video = predictions, refined, video
         self._latest = predictions if refined is None else refined
-        self._times = predictions.timestamps - predictions.timestamps[0]
-        self.frame = -1
         if video is not None:
             video.check_times(float(predictions.timestamps[-1]))
             self._video_image(0, overlay=True)  # what cannot be drawn is an error now
-        with contextlib.redirect_stdout(io.StringIO()):  # it prints its addresses
-            self._server = viser.ViserServer(host, port, title, verbose=False)
-        self.url = f'http://{"localhost" if host == "0.0.0.0" else host}:{self._server.get_port()}'
-        arrange_scene(self._server, self._latest)
+        super().__init__(predictions.timestamps, title, host, port)
+        arrange_scene(self._server, shown_joints(self._latest))
         color = None if refined is None else BEFORE_COLOR
-        self._skeletons = {'before': SkeletonNodes(self._server, 'before', predictions, color)}
+        sides = predictions.hand_side
+        self._skeletons = {'before': SkeletonNodes(self._server, 'before', shown_joints(predictions), sides, color)}
         if refined is not None:
-            self._skeletons['after'] = SkeletonNodes(self._server, 'after', refined)
+            self._skeletons['after'] = SkeletonNodes(self._server, 'after', shown_joints(refined), sides)
         self._meshes: MeshNodes | None = None
-        self._changed, self._stopped = threading.Event(), threading.Event()
-        self._playing_since: float | None = None  # when the first frame would have been shown
         self._build_panel()
         self._show(0)
 
@@ -82,36 +73,16 @@ class HandViewer:
         Args:
             fitted: the hands.
         """
-        self._meshes = MeshNodes(self._server, fitted, self._latest)
+        self._meshes = MeshNodes(self._server, fitted, hand_offsets(self._latest))
         self._mesh_box.disabled = False
         self._mesh_box.value = True
         self._changed.set()
 
-    def run(self) -> None:
-        """Serves the page until `stop` is called."""
-        while not self._stopped.is_set():
-            self._changed.wait(self._step_playback())
-            if self._changed.is_set():
-                self._changed.clear()
-                self._show(int(self._slider.value))
-
-    def stop(self) -> None:
-        """Ends `run` and the page; from any thread."""
-        self._stopped.set()
-        self._changed.set()
-        with contextlib.redirect_stdout(io.StringIO()):
-            self._server.stop()
-
     def _build_panel(self) -> None:
-        gui, frames = self._server.gui, len(self.predictions)
-        gui.configure_theme(control_width='large', dark_mode=True, show_logo=False, show_share_button=False)
-        gui.main_panel.dock_right()
+        gui = self._server.gui
         self._image = gui.add_image(self._video_image(0, overlay=True)) if self._video is not None else None
         self._text = gui.add_markdown('')
-        # Any: viser defines the setter of `value` apart from the property, which mypy takes for read-only.
-        self._slider: Any = gui.add_slider('frame', 0, max(1, frames - 1), 1, 0, disabled=frames == 1)
-        self._play = gui.add_button('play')
-        self._speed = gui.add_slider('speed', 0.1, 2.0, 0.1, 1.0, hint='1 is the speed of the video')
+        self.add_player()
         with gui.add_folder('show'):
             drawable = self._image is not None and image_points(self._latest) is not None
             self._overlay_box = gui.add_checkbox('on the video', drawable, visible=self._image is not None)
@@ -119,53 +90,11 @@ class HandViewer:
             self._boxes = {
                 name: gui.add_checkbox('skeleton' if self.refined is None else name, True) for name in self._skeletons
             }
+            # Any: viser defines the setter of `value` apart from the property, which mypy takes for read-only.
             self._mesh_box: Any = gui.add_checkbox('mesh', False, disabled=True)
         gui.add_markdown(_legend(self._latest))
         for handle in (self._overlay_box, self._mesh_box, *self._boxes.values()):
             handle.on_update(lambda _: self._changed.set())
-        self._slider.on_update(self._on_slider)
-        self._speed.on_update(lambda _: self._restart_clock())
-        self._play.on_click(lambda _: self._on_play())
-
-    def _on_slider(self, event: viser.GuiEvent) -> None:
-        if event.client_id is not None:  # moved by a person, not by playing
-            self._restart_clock()
-            self._changed.set()
-
-    def _on_play(self) -> None:
-        if self._playing_since is not None:
-            self._pause()
-            return
-        if self._slider.value == len(self.predictions) - 1:
-            self._slider.value = 0
-        self._play.label = 'pause'
-        self._playing_since = time.perf_counter()
-        self._restart_clock()
-        self._changed.set()
-
-    def _pause(self) -> None:
-        self._playing_since, self._play.label = None, 'play'
-
-    def _restart_clock(self) -> None:
-        """Playing goes on from the frame that is shown."""
-        if self._playing_since is not None:
-            self._playing_since = time.perf_counter() - self._times[int(self._slider.value)] / self._speed.value
-
-    def _step_playback(self) -> float:
-        """Shows the frame whose time has come; returns the seconds until the next one."""
-        since, speed = self._playing_since, self._speed.value
-        if since is None:
-            return _POLL
-        now = (time.perf_counter() - since) * speed
-        t = int(np.searchsorted(self._times, now, side='right')) - 1
-        if t != self.frame:
-            self._slider.value = t
-            self._show(t)
-        if t == len(self._times) - 1:
-            self._pause()
-            return _POLL
-        remaining = self._times[t + 1] / speed - (time.perf_counter() - since)
-        return float(np.clip(remaining, 0, _POLL))
 
     def _show(self, t: int) -> None:
         """Shows a frame with what is ticked."""

@@ -6,6 +6,7 @@ Legend: T frames, H hands.
 
 import numpy as np
 import viser
+from numpy.typing import NDArray
 
 from handpose.hands.joints import BONES
 from handpose.hands.sides import SIDE_LABELS
@@ -18,7 +19,7 @@ from handpose.visualization.skeleton_video import hand_offsets
 BEFORE_COLOR = (120, 124, 132)
 _BONE, _JOINT = 0.0035, 0.0045  # metres: thickness and radius
 _CELL = 0.05  # metres of the grid
-_FIELD_OF_VIEW = np.deg2rad(50)
+FIELD_OF_VIEW = np.deg2rad(50)
 _JOINT_COLORS = np.array([PALM_COLOR, *(color for color in FINGER_COLORS for _ in range(4))], np.uint8)
 _PARENTS, _CHILDREN = (np.array([bone[end] for bone in BONES]) for end in (0, 1))
 _NOTHING = np.full((1, 3), 1e3, np.float32)  # what is not there lies out of sight
@@ -30,17 +31,22 @@ class SkeletonNodes:
     Args:
         server: where they are shown.
         name: of the version.
-        predictions: the version.
+        joints: (T, H, 21, 3) metres, NaN where there is none.
+        hand_side: (H,) 0 left, 1 right.
         color: of its bones; default that of the hand's side, with the joints in the colours of the fingers.
     """
 
     def __init__(
-        self, server: viser.ViserServer, name: str, predictions: Predictions, color: Color | None = None
+        self,
+        server: viser.ViserServer,
+        name: str,
+        joints: NDArray[np.floating],
+        hand_side: NDArray[np.int64],
+        color: Color | None = None,
     ) -> None:
-        self.predictions, self.offsets = predictions, hand_offsets(predictions)
-        self._visible = True
+        self.joints = joints
         self._lines, self._points = [], []
-        for side in predictions.hand_side.tolist():
+        for side in hand_side.tolist():
             paint = SIDE_COLORS[side] if color is None else color
             where = f'/{name}/{SIDE_LABELS[side]}'
             segments = np.repeat(_NOTHING[None], 2 * len(BONES), 0).reshape(len(BONES), 2, 3)
@@ -64,7 +70,7 @@ class SkeletonNodes:
             visible: whether anything of it is shown.
         """
         for h, (lines, points) in enumerate(zip(self._lines, self._points, strict=True)):
-            joints = self.predictions.joints[t, h] + self.offsets[h]
+            joints = self.joints[t, h]
             known = np.isfinite(joints).all(1)
             shown = visible and bool(known.any())
             lines.visible = points.visible = shown
@@ -81,11 +87,11 @@ class MeshNodes:
     Args:
         server: where they are shown.
         fitted: the hands.
-        predictions: that they were fitted to.
+        offsets: (H, 3) metres that they are moved by.
     """
 
-    def __init__(self, server: viser.ViserServer, fitted: FittedHands, predictions: Predictions) -> None:
-        self.fitted, self.offsets = fitted, hand_offsets(predictions)
+    def __init__(self, server: viser.ViserServer, fitted: FittedHands, offsets: NDArray[np.floating]) -> None:
+        self.fitted, self.offsets = fitted, offsets
         self._nodes = []
         for h, side in enumerate(fitted.hand_side.tolist()):
             hidden = np.zeros_like(fitted.mesh(h, slice(0, 1))[0][0])
@@ -109,23 +115,59 @@ class MeshNodes:
                 node.vertices = (self.fitted.mesh(h, slice(t, t + 1))[0][0] + self.offsets[h]).astype(np.float32)
 
 
-def arrange_scene(server: viser.ViserServer, predictions: Predictions) -> None:
+def shown_joints(predictions: Predictions) -> NDArray[np.floating]:
+    """Where the joints of predictions are shown.
+
+    Args:
+        predictions: the predictions.
+
+    Returns:
+        (T, H, 21, 3) metres, two hands relative to their wrists moved apart.
+    """
+    return predictions.joints + hand_offsets(predictions)[:, None]
+
+
+def arrange_scene(server: viser.ViserServer, joints: NDArray[np.floating]) -> None:
     """Sets the axes, the floor and the first view: nearly that of the camera, on the middle of the hands.
 
     Args:
         server: whose scene it is.
-        predictions: what it shows.
+        joints: (T, H, 21, 3) metres, what it shows.
     """
-    joints = predictions.joints + hand_offsets(predictions)[:, None]
-    known = joints[np.isfinite(joints).all(-1)]
-    low, high = np.percentile(known, (2, 98), axis=0) if len(known) else (np.zeros(3), np.ones(3) * 0.1)
-    middle, extent = (low + high) / 2, float(np.linalg.norm(high - low))
+    middle, high, extent = extent_of(joints)
     server.scene.set_up_direction('-y')
-    distance = 0.75 * extent / np.tan(_FIELD_OF_VIEW / 2)
-    server.initial_camera.fov = _FIELD_OF_VIEW
+    distance = 0.75 * extent / np.tan(FIELD_OF_VIEW / 2)
+    server.initial_camera.fov = FIELD_OF_VIEW
     server.initial_camera.look_at = middle
     server.initial_camera.position = middle + distance * np.array([0.25, -0.2, -0.9])
     server.initial_camera.up = (0.0, -1.0, 0.0)
+    add_floor(server, np.array([middle[0], high[1] + 0.02, middle[2]]))
+
+
+def extent_of(joints: NDArray[np.floating]) -> tuple[NDArray, NDArray, float]:
+    """Finds the part of space in which nearly all joints are.
+
+    Args:
+        joints: (..., 3) metres, NaN where there is none.
+
+    Returns:
+        Its middle (3,), its corner of the highest coordinates (3,), and the distance between opposite corners, metres.
+    """
+    known = joints[np.isfinite(joints).all(-1)]
+    low, high = np.percentile(known, (2, 98), axis=0) if len(known) else (np.zeros(3), np.ones(3) * 0.1)
+    return (low + high) / 2, high, float(np.linalg.norm(high - low))
+
+
+def add_floor(
+    server: viser.ViserServer, position: NDArray[np.floating], wxyz: tuple[float, float, float, float] = (1, 0, 0, 0)
+) -> None:
+    """Adds a grid in the plane of x and z.
+
+    Args:
+        server: whose scene it is.
+        position: (3,) metres, of its middle.
+        wxyz: quaternion by which it is turned.
+    """
     server.scene.add_grid(
         '/grid',
         width=20 * _CELL,
@@ -135,5 +177,6 @@ def arrange_scene(server: viser.ViserServer, predictions: Predictions) -> None:
         section_size=4 * _CELL,
         cell_color=(70, 74, 82),
         section_color=(105, 110, 120),
-        position=(float(middle[0]), float(high[1]) + 0.02, float(middle[2])),
+        position=position,
+        wxyz=wxyz,
     )

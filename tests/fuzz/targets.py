@@ -51,6 +51,12 @@ from handpose.hands import ProceduralHand
 from handpose.hands.mano_file import load_mano_file
 from handpose.structures import Forecast, PredictionsError, load_forecast, load_predictions, save_forecast
 from handpose.structures.recording_file import load_annotated_recording, save_annotated_recording
+from handpose.structures.recording_marks import (
+    RecordingMark,
+    RecordingMarks,
+    load_recording_marks,
+    save_recording_marks,
+)
 from handpose.video import VideoReader, VideoWriter
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 from handpose.zoo.load import FORMAT, FORMAT_VERSION, HEADER_FIELDS, HEADER_KEY, _read_published, read_header
@@ -262,6 +268,9 @@ def _own_files(root):
     recording = root / 'recording.npz'
     save_annotated_recording(recording, make_recording(frames=3, cameras=2))
     yield Target('recording', [recording], lambda: load_annotated_recording(recording).values())
+    marks = root / 'recording_marks.json'
+    save_recording_marks(marks, RecordingMarks([RecordingMark(1, 2, ('cam0',), 'redo')]))
+    yield Target('recording marks', [marks], lambda: vars(load_recording_marks(marks)))
     yield Target('predictions', [predictions], lambda: vars(load_predictions(predictions)))
     yield Target('motion file', [root / 'motion.npz'], lambda: vars(read_motion(root / 'motion.npz')))
     read = load_features.__wrapped__

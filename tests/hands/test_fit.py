@@ -57,7 +57,7 @@ def test_derivatives_against_differences():
     angles[0] = 0  # where the formulas have a limit
     rotation = torch.linalg.qr(torch.randn(3, 3, 3, dtype=torch.float64))[0]
     rotation = rotation * torch.linalg.det(rotation)[:, None, None]
-    state = fit_module._State(rotation, torch.randn(3, 3).double(), angles, torch.randn(10).double())
+    state = fit_module.SkeletonPose(rotation, torch.randn(3, 3).double(), angles, torch.randn(10).double())
     joints, carriers = skeleton.pose(state)
     moves = skeleton.derivatives(state, joints, carriers)
     for unknown in range(61):

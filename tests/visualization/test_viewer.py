@@ -17,6 +17,7 @@ from handpose.video import SeekableVideo, VideoError, VideoWriter
 
 pytest.importorskip('viser', reason="needs the extra 'view'")
 viewer_module = importlib.import_module('handpose.visualization.viewer')
+page_module = importlib.import_module('handpose.visualization.viewer_page')
 CAMERA = [[400, 0, 160], [0, 400, 120], [0, 0, 1]]
 TIMES = np.cumsum([0, 0.1, 0.1, 0.5, 0.1, 0.1, 0.1, 0.1])
 
@@ -123,7 +124,7 @@ def test_the_frame_of_the_video_with_and_without_hands(tmp_path, open_viewer):
 def test_playing_keeps_the_times_of_the_frames(open_viewer, monkeypatch):
     viewer = open_viewer(track())
     now = [100.0]
-    monkeypatch.setattr(viewer_module.time, 'perf_counter', lambda: now[0])
+    monkeypatch.setattr(page_module.time, 'perf_counter', lambda: now[0])
     viewer._on_play()
     shown = []
     for step in range(26):  # every 50 ms

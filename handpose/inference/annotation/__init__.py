@@ -1,0 +1,1 @@
+"""Annotating the hands of a calibrated recording of several cameras: `handpose annotate`; docs/annotate.md."""
