@@ -26,6 +26,7 @@ COMMANDS = {
     'forecast': 'forecast how the hands of a predictions file move on',
     'forecast-figures': 'draw the futures, transitions and early recognition of a forecaster',
     'calibrate': 'calibrate the cameras of a recording that shows a printed board',
+    'annotate': 'annotate the hands of a recording of several calibrated cameras',
     'convert': 'make a predictions file from the output of another estimator',
     'configs': 'list, copy or show the configs that come with the package',
     'ablate': 'train and test the rows of ablation tables',
