@@ -64,6 +64,11 @@ def ghtt_batch(seed: int, num_frames: int) -> HandSequence:
     return HandSequence.stack([split(clip, np.random.default_rng(0)) for clip in batch.unstack()])
 
 
+def verbs_batch(seed: int, num_frames: int) -> HandSequence:
+    batch = make_batch(seed, [[Side.LEFT, Side.RIGHT]] * 3, num_frames, (8, 8), num_actions=6)
+    return with_inputs(batch.replace(images=None), seed)
+
+
 POSE_METRIC = dict(type='HandPoseMetric', breakdowns=('side', 'occlusion'))
 MESH_METRIC = dict(type='HandMeshMetric')
 
@@ -197,6 +202,22 @@ SYSTEMS = {
         test_frames=24,
         lr=1e-4,
         metrics=(POSE_METRIC, dict(type='ForecastMetric')),
+    ),
+    'verbs': System(
+        config='assemblyhands/synthetic_verbs.py',
+        options={
+            'network.channels': (6, 12),
+            'network.windows': (3,),
+            'network.gcn_scales': 3,
+            'network.g3d_scales': 2,
+            'modern.num_frames': 6,
+            'modern.class_balance': 0.5,
+        },
+        batch=verbs_batch,
+        train_frames=9,
+        test_frames=12,
+        lr=5e-3,
+        metrics=(dict(type='ActionMetric', per_class=ACTIONS), dict(type='InputPoseMetric')),
     ),
     'ghtt': System(
         config='ghtt/synthetic_action.py',
