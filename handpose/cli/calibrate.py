@@ -17,7 +17,8 @@ from rich.progress import Progress, TextColumn, TimeElapsedColumn
 from handpose.cli.errors import UsageError
 from handpose.files.atomic import atomic_write
 from handpose.geometry.boards import DICTIONARIES, KINDS, CalibrationBoard
-from handpose.inference.board_recording import CalibratedRecording, calibrate_recording, camera_sources
+from handpose.inference.board_recording import CalibratedRecording, calibrate_recording
+from handpose.inference.sources import camera_sources
 from handpose.structures import write_calibration
 
 PIXELS = 200  # per square of the board to print

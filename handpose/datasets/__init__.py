@@ -10,6 +10,7 @@ from typing import Any
 
 from handpose.datasets import transforms
 from handpose.datasets.base import BrokenFrames, DatasetError, Track, VideoDataset
+from handpose.datasets.cached_dataset import CachedDataset
 from handpose.datasets.dataset_mix import DatasetMix
 from handpose.datasets.sampling import ActionClips, ClipSampling, ForecastSegments, Sampling, Tracks
 from handpose.datasets.verb_dataset import VerbDataset
@@ -24,6 +25,7 @@ globals().update(_READERS)
 __all__ = [
     'ActionClips',
     'BrokenFrames',
+    'CachedDataset',
     'ClipSampling',
     'DatasetError',
     'DatasetMix',

@@ -21,6 +21,7 @@ from torch.utils.checkpoint import checkpoint
 from handpose.engine.compat import amp_wrapper_name
 from handpose.text import did_you_mean
 
+_CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # of 2D and of 3D convolutions
 DEFAULTS = dict(amp=False, accumulate=1, compile=False, channels_last=False, activation_checkpointing=False)
 
 
@@ -77,7 +78,9 @@ def prepare_estimator(estimator: nn.Module, options: dict[str, Any]) -> None:
     """
     if options['channels_last']:
         # What convolutions compute follows the layout of their weights.
-        estimator.to(memory_format=torch.channels_last)  # type: ignore[call-overload]
+        for parameter in estimator.parameters():
+            if parameter.ndim in _CHANNELS_LAST:
+                parameter.data = parameter.data.contiguous(memory_format=_CHANNELS_LAST[parameter.ndim])
     if options['activation_checkpointing']:
         checkpoint_activations(estimator)
     if options['compile']:

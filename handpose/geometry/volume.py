@@ -14,6 +14,7 @@ from torch.nn import functional
 
 from handpose.geometry.rotations import small_matmul
 
+_NOT_SEEN = -1e30  # below every feature; minus infinity would give NaN as a difference
 _LEAST_DEPTH = 1e-6  # a voxel closer to the camera's plane, or behind it, is not seen
 
 
@@ -122,7 +123,7 @@ class RunningViewSoftmax:
 
     def __init__(self, values: Tensor) -> None:
         dtype = torch.promote_types(values.dtype, torch.float32)
-        self._maximum = torch.full_like(values, -torch.inf, dtype=dtype)
+        self._maximum = torch.full_like(values, _NOT_SEEN, dtype=dtype)
         self._weight_sum = torch.zeros_like(values, dtype=dtype)
         self._value_sum = torch.zeros_like(values, dtype=dtype)
 
@@ -133,14 +134,13 @@ class RunningViewSoftmax:
             values: features of the view, of the shape given at the start.
             seen: bool of a shape that broadcasts to it, False where the view has no say.
         """
-        values = values.to(self._maximum.dtype)
-        maximum = torch.where(seen, torch.maximum(self._maximum, values), self._maximum)
-        # Before the first view that sees a voxel both are minus infinity, whose difference is NaN.
-        finite = torch.where(maximum.isfinite(), maximum, 0.0)
-        decay = (self._maximum - finite).exp()
-        weight = torch.where(seen, (torch.where(seen, values, finite) - finite).exp(), 0.0)
-        self._weight_sum = self._weight_sum * decay + weight
-        self._value_sum = self._value_sum * decay + weight * torch.where(seen, values, 0.0)
+        hidden = ~seen
+        values = values.to(self._maximum.dtype).masked_fill(hidden, _NOT_SEEN)
+        maximum = torch.maximum(self._maximum, values)
+        decay = (self._maximum - maximum).exp_()
+        weight = (values - maximum).exp_().masked_fill(hidden, 0.0)
+        self._weight_sum = torch.addcmul(weight, self._weight_sum, decay)
+        self._value_sum = torch.addcmul(weight * values, self._value_sum, decay)
         self._maximum = maximum
 
     def fused(self) -> Tensor:
@@ -251,8 +251,8 @@ class _FusedViews(torch.autograd.Function):
                 maps, points, cameras = leaves
                 values, seen = _masked_view(maps, points, cameras, view_valid[:, view : view + 1], ctx.image_size, 0)
             with torch.no_grad():
-                weights = torch.where(seen, (values - torch.where(seen, log_normalizer, torch.inf)).exp(), 0.0)
-                grad_values = grad_fused * weights * (1 + values - fused)
+                weights = (values - log_normalizer).exp_().masked_fill_(~seen, 0.0)
+                grad_values = weights.mul_(grad_fused).mul_((values - fused).add_(1))
             found = torch.autograd.grad(values, [leaves[i] for i in needed], grad_values.to(values.dtype))
             for index, grad in zip(needed, found, strict=True):
                 target = grads[index] if index == 1 else grads[index][:, view : view + 1]

@@ -8,10 +8,9 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handpose.files.reading import visible_paths
 from handpose.geometry.board_calibration import Lens, calibrate_lens, calibrate_poses
 from handpose.geometry.boards import BoardError, CalibrationBoard
-from handpose.inference.sources import is_camera, open_source, videos_in
+from handpose.inference.sources import open_source
 from handpose.structures import Calibration, CameraCalibration
 
 FOCAL_UNCERTAINTY = 0.01  # as a fraction; above it the board was not tilted enough
@@ -38,30 +37,6 @@ class CalibratedRecording:
     lens_errors: Mapping[str, float]
     pose_errors: Mapping[str, float]
     notes: Sequence[str]
-
-
-def camera_sources(sources: Sequence[str | Path]) -> dict[str, Path]:
-    """Names the cameras of a recording.
-
-    Args:
-        sources: videos and folders of images, one for each camera, or one folder that holds them.
-
-    Returns:
-        {name of a camera, that of its video or folder: path}.
-
-    Raises:
-        BoardError: fewer than two cameras, two with one name, or a live camera.
-    """
-    paths = [Path(source) for source in sources]
-    if len(paths) == 1 and paths[0].is_dir():
-        paths = videos_in(paths[0]) or [path for path in visible_paths(paths[0]) if path.is_dir()]
-    names = [path.stem if path.is_file() else path.name for path in paths]
-    if len(paths) < 2 or len(set(names)) < len(names) or any(map(is_camera, paths)):
-        raise BoardError(
-            f'expected videos or folders of images of two or more cameras, each with its own name, or a folder that '
-            f'holds them, found {", ".join(names) or "none"}'
-        )
-    return dict(zip(names, paths, strict=True))
 
 
 def calibrate_recording(

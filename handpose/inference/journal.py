@@ -5,9 +5,33 @@ import shutil
 from pathlib import Path
 from typing import Any
 
+from handpose import __version__
 from handpose.files.atomic import atomic_write, remove_unfinished
 from handpose.files.reading import read_json
 from handpose.inference.tracking.records import TrackRecords
+
+
+def source_settings(source: str | Path, fps: float | None, networks: str) -> dict[str, Any]:
+    """What the hands of a video depend on.
+
+    Args:
+        source: the video, or the folder of its images.
+        fps: images per second of a folder of images.
+        networks: that find the hands.
+
+    Returns:
+        Settings of a `Journal`.
+    """
+    path = Path(source)
+    state = path.stat() if path.exists() else None
+    return dict(
+        video=str(path.resolve()),
+        bytes=None if state is None or path.is_dir() else state.st_size,
+        modified=None if state is None else state.st_mtime,
+        fps=fps,
+        networks=networks,
+        version=__version__,
+    )
 
 
 class JournalError(ValueError):
@@ -23,6 +47,7 @@ class Journal:
 
     Attributes:
         count: images whose hands were read or written so far.
+        finished: what `finish` was given; None while images are missing.
 
     Raises:
         JournalError: the folder has a journal with other settings, or parts of one without settings.
@@ -31,7 +56,8 @@ class Journal:
     def __init__(self, folder: str | Path, settings: dict[str, Any]) -> None:
         self.folder, self._settings = Path(folder), settings
         self.count = 0
-        self._file = self.folder / 'settings.json'
+        self.finished: dict[str, Any] | None = None
+        self._file, self._end = self.folder / 'settings.json', self.folder / 'finished.json'
         if self._file.exists():
             found = read_json(self._file, error=JournalError, advice=self._advice())
             if different := sorted(key for key in {*found, *settings} if found.get(key) != settings.get(key)):
@@ -56,10 +82,14 @@ class Journal:
                 raise JournalError(
                     f'{self.folder} cannot be written: {error.strerror}; choose another output'
                 ) from error
-        parts = []
+        parts, self.count = [], 0
         while (path := self._part(self.count)).exists():
             parts.append(TrackRecords.load(path))
             self.count += len(parts[-1])
+        if self._end.exists():
+            self.finished = read_json(self._end, error=JournalError, advice=self._advice())
+            if not isinstance(self.finished, dict) or self.finished.get('images') != self.count:
+                raise JournalError(f'{self._end} does not fit the hands of {self.count} images; {self._advice()}')
         return TrackRecords.concatenate(parts)
 
     def append(self, records: TrackRecords) -> None:
@@ -79,6 +109,22 @@ class Journal:
                 f'room, and the same command goes on from there'
             ) from error
         self.count += len(records)
+
+    def finish(self, summary: dict[str, Any]) -> None:
+        """Notes that the hands of all images were written.
+
+        Args:
+            summary: what else is known of them, as JSON values.
+
+        Raises:
+            JournalError: the disk is full.
+        """
+        finished = dict(summary, images=self.count)
+        try:
+            atomic_write(self._end, json.dumps(finished, indent=1))
+        except OSError as error:
+            raise JournalError(f'{self.folder} cannot be written: {error.strerror}; make room') from error
+        self.finished = finished
 
     def remove(self) -> None:
         """Deletes the folder, once the result is written."""

@@ -5,10 +5,14 @@ from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
+from numpy.typing import NDArray
+
 from handpose.inference.camera_file import place_in_camera, read_camera
 from handpose.inference.journal import Journal
 from handpose.inference.session import FrameHands, Session
 from handpose.inference.sources import close_source, is_camera, open_source
+from handpose.inference.tracking.records import TrackRecords
 from handpose.structures import Predictions
 from handpose.video import VideoError, VideoFrame
 from handpose.video.prefetch import prefetch
@@ -32,6 +36,27 @@ class VideoHands:
     notes: list[str] = field(default_factory=list)
     backend: str = ''
     resumed: int = 0
+
+
+@dataclass
+class TrackedVideo:
+    """All hands of a video, as they were tracked.
+
+    Attributes:
+        records: of all images.
+        image_size: (width, height), pixels.
+        intrinsics: (3, 3) of the camera file, pixels, or None.
+        notes: what was unusual in the images, one message each.
+        backend: the library that read the images.
+        resumed: images whose hands were there already.
+    """
+
+    records: TrackRecords
+    image_size: tuple[int, int]
+    intrinsics: NDArray[np.float64] | None
+    notes: list[str]
+    backend: str
+    resumed: int
 
 
 def find_hands(
@@ -70,6 +95,44 @@ def find_hands(
         KeyboardInterrupt: Ctrl-C, for a file; its hands so far are in the journal.
     """
     session = Session() if session is None else session
+    tracked = track_hands(source, session, fps, camera, seconds, journal, progress, on_frame)
+    predictions = session.finish(source=f'{_name(source)}, by {session.name}', licence=session.licence)
+    if tracked.intrinsics is not None:
+        predictions = place_in_camera(predictions, tracked.intrinsics)
+    return VideoHands(predictions, tracked.notes + session.notes, tracked.backend, tracked.resumed)
+
+
+def track_hands(
+    source: str | Path | int,
+    session: Session,
+    fps: float | None = None,
+    camera: str | Path | None = None,
+    seconds: float | None = None,
+    journal: Journal | None = None,
+    progress: Callable[[float, float | None], None] | None = None,
+    on_frame: Callable[[FrameHands], None] | None = None,
+) -> TrackedVideo:
+    """Follows all hands of a whole video; the session keeps them until it is finished or reset.
+
+    Args:
+        source: as for `find_hands`.
+        session: keeps the hands.
+        fps: as for `find_hands`.
+        camera: as for `find_hands`; the estimator of the session is told its intrinsics.
+        seconds: as for `find_hands`.
+        journal: as for `find_hands`.
+        progress: as for `find_hands`.
+        on_frame: as for `find_hands`.
+
+    Returns:
+        The hands of all images, also those that `find_hands` would drop.
+
+    Raises:
+        VideoError: as for `find_hands`.
+        CameraFileError: as for `find_hands`.
+        JournalError: as for `find_hands`.
+        KeyboardInterrupt: as for `find_hands`.
+    """
     session.reset()  # before anything can fail or be interrupted
     live, reader = is_camera(source), open_source(source, fps)
     frames = prefetch(reader)
@@ -103,10 +166,7 @@ def find_hands(
     finally:
         frames.close()
         close_source(reader)
-    predictions = session.finish(source=f'{_name(source)}, by {session.name}', licence=session.licence)
-    if intrinsics is not None:
-        predictions = place_in_camera(predictions, intrinsics)
-    return VideoHands(predictions, notes + reader.notes + session.notes, reader.backend, resumed)
+    return TrackedVideo(session.records(), size, intrinsics, notes + reader.notes, reader.backend, resumed)
 
 
 def stream(source: str | Path | int, session: Session | None = None, fps: float = STREAM_FPS) -> Iterator[FrameHands]:

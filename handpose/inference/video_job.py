@@ -9,9 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from handpose import __version__
 from handpose.files.hashes import file_sha256
-from handpose.inference.journal import Journal
+from handpose.inference.journal import Journal, source_settings
 from handpose.inference.refiner import METHODS, Refiner, load_refiner
 from handpose.inference.session import FrameHands, Session, make_session
 from handpose.inference.sources import is_camera, open_source
@@ -263,17 +262,8 @@ def _hand_model(job: VideoJob) -> dict[str, str] | None:
 
 def _settings(job: VideoJob) -> dict[str, str | float | None]:
     """What the hands of a file depend on."""
-    path = Path(job.source)
-    state = path.stat() if path.exists() else None
-    return dict(
-        video=str(path.resolve()),
-        bytes=None if state is None or path.is_dir() else state.st_size,
-        modified=None if state is None else state.st_mtime,
-        fps=job.fps,
-        networks=job.networks,
-        version=__version__,
-        **({} if job.estimator is None else _estimator_settings(job, job.estimator)),
-    )
+    settings = source_settings(job.source, job.fps, job.networks)
+    return settings | ({} if job.estimator is None else _estimator_settings(job, job.estimator))
 
 
 def _estimator_settings(job: VideoJob, estimator: str) -> dict[str, str | None]:

@@ -183,6 +183,16 @@ class AnnotatedRecording:
         points = torch.from_numpy(np.asarray(joints, np.float64))
         return torch.stack([camera.project(points) for camera in self.calibration], 1).numpy()
 
+    def joints_in_view(self) -> NDArray[np.bool_]:
+        """(T, K, H, 21) whether a valid joint of the result is in front of the camera and inside its image.
+
+        Another hand or an object may hide it. False where the camera has no image.
+        """
+        points = torch.from_numpy(self.joints_3d.astype(np.float64))
+        seen = torch.stack([camera.sees(points) for camera in self.calibration], 1).numpy()
+        there = (self.frame_indices >= 0)[..., None, None]
+        return np.asarray(seen & there & self.joints_valid[:, None])
+
     def reprojection_errors(self, joints: NDArray | None = None) -> NDArray[np.float64]:
         """Measures how far the projected joints are from the detections.
 

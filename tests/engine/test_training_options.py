@@ -91,6 +91,16 @@ def test_channels_last_changes_nothing():
         torch.testing.assert_close(last[name], value, rtol=1e-9, atol=1e-9 * value.abs().max().item(), msg=name)
 
 
+def test_channels_last_of_3d_convolutions():
+    """They have a layout of their own; a network with both kinds of convolution has both."""
+    network = torch.nn.Sequential(torch.nn.Conv3d(4, 8, 3), torch.nn.Conv2d(4, 8, 3), torch.nn.Linear(4, 8))
+    weights = [p.clone() for p in network.parameters()]
+    prepare_estimator(network, training_options(dict(training=dict(channels_last=True))))
+    assert network[0].weight.is_contiguous(memory_format=torch.channels_last_3d)
+    assert network[1].weight.is_contiguous(memory_format=torch.channels_last)
+    assert all(torch.equal(p, q) for p, q in zip(network.parameters(), weights, strict=True))
+
+
 def test_recomputing_forgets_what_is_inside_a_block(batch):
     """Counts the bytes kept for the backward pass."""
 

@@ -9,6 +9,7 @@ import numpy as np
 import torch
 from golden_batches import make_batch, with_inputs
 from golden_files import tensor_digest
+from multi_view import multi_view_batch
 from torch import Tensor, nn
 
 from handpose.datasets.transforms import SplitFuture
@@ -47,6 +48,10 @@ def pdtm_batch(seed: int, num_frames: int) -> HandSequence:
     return with_inputs(make_batch(seed, [[Side.LEFT, Side.RIGHT]] * 2, num_frames, (32, 32)), seed)
 
 
+def svegonet_batch(seed: int, num_frames: int) -> HandSequence:
+    return make_batch(seed, [[Side.LEFT, Side.RIGHT]] * 2, num_frames, (64, 48))
+
+
 def ghtt_batch(seed: int, num_frames: int) -> HandSequence:
     """Of the seed of the test: clips of `num_frames` observed frames, and their futures of 40 frames."""
     ahead = 40 if seed == TEST_SEED else 0
@@ -66,6 +71,16 @@ def verbs_batch(seed: int, num_frames: int) -> HandSequence:
 
 POSE_METRIC = dict(type='HandPoseMetric', breakdowns=('side', 'occlusion'))
 MESH_METRIC = dict(type='HandMeshMetric')
+
+
+def mvexonet_batch(seed: int, num_frames: int) -> HandSequence:
+    """Two hands in four views, with detections of one of them far off."""
+    batch = multi_view_batch(clips=1, frames=num_frames, cameras=4, seed=seed)
+    batch.input_joints_3d[0, 0, 1] += 0.03
+    meta = [{**meta, 'cameras': list('abcd'), 'fps': 30.0} for meta in batch.meta]
+    return batch.replace(meta=meta, timestamps=(torch.arange(num_frames).double() / 30)[None])
+
+
 ACTIONS = [f'action {n}' for n in range(6)]
 GHTT_BLOCK = {
     'pose_block.channels': 16,
@@ -134,6 +149,50 @@ SYSTEMS = {
         test_frames=16,
         lr=5e-4,
         metrics=(POSE_METRIC, MESH_METRIC),
+    ),
+    'mvexonet': System(
+        config='assemblyhands/synthetic_mvexonet.py',
+        options={
+            'crop_size': 32,
+            'resolution': 8,
+            'volume_network.in_channels': 8,
+            'volume_network.channels': (8, 8),
+            'volume_network.stem_channels': 4,
+            'model.backbone.variant': (0.25, 0.4),
+            'model.backbone.strides': (4, 8),
+            'model.train_views': (2, 4),
+        },
+        batch=mvexonet_batch,
+        train_frames=2,
+        test_frames=3,
+        lr=1e-4,
+        metrics=(POSE_METRIC,),
+    ),
+    'svegonet': System(
+        config='assemblyhands/synthetic_svegonet.py',
+        options={
+            'crop_size': 32,
+            'channels': 16,
+            'backbone.base_channels': 8,
+            'distributions.map_size': (8, 8),
+            'distributions.cells': (16, 16, 16),
+            'model.identity_head.hidden_channels': 8,
+            'model.wrist_depth_head.hidden_channels': 8,
+            'model.min_box': 10.0,
+        },
+        batch=svegonet_batch,
+        train_frames=4,
+        test_frames=6,
+        lr=1e-3,
+        metrics=(
+            dict(
+                type='HandPoseMetric',
+                auc_ranges=dict(cam=(0, 1000, 101), ra_wrist=(0, 500, 101)),
+                pck_thresholds=(200,),
+                breakdowns=('side',),
+            ),
+            dict(type='InterHandMetric', hand_types='annotated'),
+        ),
     ),
     'ghtt_pose': System(
         config='ghtt/synthetic_pose.py',

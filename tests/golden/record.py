@@ -6,7 +6,11 @@ understood. Record on one machine without other changes, so that the diff shows 
 """
 
 import argparse
+import sys
 from functools import partial
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / 'helpers'))  # where pytest finds the batches of several views
 
 from golden_files import write_golden
 from golden_readers import read_layouts

@@ -1,7 +1,9 @@
 """What a clip passes through before the model: `transform(sample, rng) -> sample`, one random draw for a whole clip."""
 
 from handpose.datasets.transforms.appearance import ColorJitter, GaussianBlur, MotionBlur
+from handpose.datasets.transforms.choose_views import ChooseViews
 from handpose.datasets.transforms.crop import HandCrop
+from handpose.datasets.transforms.detections import LoadDetections
 from handpose.datasets.transforms.estimator_noise import EstimatorNoise
 from handpose.datasets.transforms.frame import ResizeFrames, ShiftFrames
 from handpose.datasets.transforms.gaussian_noise import GaussianJointNoise
@@ -12,14 +14,17 @@ from handpose.datasets.transforms.load_recording_predictions import LoadRecordin
 from handpose.datasets.transforms.motion_augmentation import MotionAugmentation
 from handpose.datasets.transforms.occlude import RandomOcclusion
 from handpose.datasets.transforms.shuffle import ShuffleFrames
+from handpose.datasets.transforms.simulated_detections import SimulatedDetections
 from handpose.datasets.transforms.split_future import ObserveFraction, SplitFuture
 
 __all__ = [
+    'ChooseViews',
     'ColorJitter',
     'EstimatorNoise',
     'GaussianBlur',
     'GaussianJointNoise',
     'HandCrop',
+    'LoadDetections',
     'LoadFeatures',
     'LoadImages',
     'LoadPredictions',
@@ -31,5 +36,6 @@ __all__ = [
     'ResizeFrames',
     'ShiftFrames',
     'ShuffleFrames',
+    'SimulatedDetections',
     'SplitFuture',
 ]

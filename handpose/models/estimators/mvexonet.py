@@ -7,6 +7,7 @@ ICCV 2019), which it builds on.
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -18,7 +19,7 @@ from handpose.hands.sides import is_left
 from handpose.models.estimators.action_targets import valid_frames
 from handpose.models.estimators.base import FRAMES_AT_ONCE, Estimator, Gives, Reads, TrainingStep
 from handpose.models.estimators.mvexonet_components import PyramidBackbone, VolumeNetwork
-from handpose.models.estimators.mvexonet_loss import HandCubes, JointTarget, MVExoNetOutput
+from handpose.models.estimators.mvexonet_loss import HandCubes, JointMaps, JointTarget, MVExoNetOutput
 from handpose.models.estimators.mvexonet_views import (
     ViewedFrames,
     box_centres_in_space,
@@ -35,6 +36,7 @@ from handpose.registry import MODELS
 from handpose.structures import HandSequence, SequenceError, fill_masked_values, sample_name
 
 CENTRES = ('input_joints', 'boxes')
+NUM_JOINTS = 21
 MIDDLE_MCP = 9  # the root of the volume
 _CAMERA_FIELDS = ('images', 'boxes', 'intrinsics', 'extrinsics')
 
@@ -78,9 +80,12 @@ class MVExoNet(Estimator):
             published).
         max_rotation: angle up to which the cube is turned about a random axis in training, radians.
         box_noise: of boxes in training, see `jitter_boxes`.
-        train_views: cameras of a training batch, drawn anew for each; None means all.
+        train_views: cameras of a training batch, drawn anew for each: how many, or the least and the largest number of
+            them; None means all.
         mirror_left_hands: shows the network left hands in a mirror, and mirrors its volume: it only ever learns right
             hands, and knows which of two it looks for. Ours; the paper does not.
+        joint_maps: in training, a 1x1 convolution predicts the joints from the features of each view alone, which
+            teaches the backbone directly: small networks learn faster. Predictions do not use it. Ours.
 
     Raises:
         ValueError: an unknown first_centre; a resolution that the volume network cannot halve often enough; numbers
@@ -103,12 +108,14 @@ class MVExoNet(Estimator):
         centre_noise: float = 0.02,
         max_rotation: float = math.pi,
         box_noise: float = 0.0,
-        train_views: int | None = None,
+        train_views: int | Sequence[int] | None = None,
         mirror_left_hands: bool = False,
+        joint_maps: bool = False,
     ) -> None:
         super().__init__()
         check_option('first_centre', first_centre, CENTRES)
-        if min(num_rounds, min_views) < 1 or (train_views is not None and train_views < min_views):
+        least, most = _least_and_most(train_views)
+        if min(num_rounds, min_views) < 1 or not min_views <= least <= most:
             raise ValueError(
                 f'num_rounds and min_views must be at least 1 and train_views at least min_views, got {num_rounds}, '
                 f'{min_views} and {train_views}'
@@ -125,6 +132,7 @@ class MVExoNet(Estimator):
             )
         channels = self.volume_network.in_channels
         self.reductions = nn.ModuleList(nn.Conv2d(c, channels, 1) for c in self.backbone.channels)
+        self.joint_maps = nn.Conv2d(channels, NUM_JOINTS, 1) if joint_maps else None
         self.loss_function: nn.Module | None = None if loss is None else MODELS.build(loss)
         self.crop_size, self.box_scale = crop_size, box_scale
         self.cube_size, self.resolution = cube_size, resolution
@@ -187,7 +195,11 @@ class MVExoNet(Estimator):
         # A mirror in the plane x = 0 of the cube; the cameras are mirrored with it, since their images are.
         logits = _flip(self.volume_network(_flip(volume, mirrored, 2)), mirrored, 2)  # (N, J, D, D, D)
         joints = volumetric_soft_argmax(logits, centres, self.cube_size, rotmat)  # (N, J, 3)
-        return MVExoNetOutput(joints, logits, HandCubes(centres, rotmat, self.cube_size))
+        joint_maps = None
+        if self.training and self.joint_maps is not None:
+            hands = view_valid.nonzero()[:, 0]
+            joint_maps = JointMaps(self.joint_maps(found), hands, projections[view_valid], crops.shape[-1])
+        return MVExoNetOutput(joints, logits, HandCubes(centres, rotmat, self.cube_size), joint_maps)
 
     def encode(self, crops: Tensor) -> Tensor:
         """Computes the features of crops: (M, 3, s, s) -> (M, C, h', w') at the finest stride of the backbone."""
@@ -206,9 +218,7 @@ class MVExoNet(Estimator):
         batch = fill_masked_values(batch)
         generator = torch.Generator().manual_seed(step.iteration)
         frames, boxes, is_left_hand = self._views(batch)
-        if self.train_views is not None and self.train_views < boxes.shape[1]:
-            chosen = torch.randperm(boxes.shape[1], generator=generator)[: self.train_views].to(boxes.device)
-            frames, boxes = frames.select_cameras(chosen), boxes[:, chosen]
+        frames, boxes = self._choose_views(frames, boxes, generator)
         boxes = jitter_boxes(boxes, self.box_noise, generator)
         target = self._targets(batch)
         seen = boxes_with_area(boxes, frames.image_size()).sum(1) >= self.min_views  # (F, H)
@@ -223,6 +233,18 @@ class MVExoNet(Estimator):
         left = is_left_hand[hands] if self.mirror_left_hands else None
         output = self(crops.images, crops.projections, centres, rotmat, crops.seen, left)
         return self.loss_function(output, JointTarget(joints, valid), step)
+
+    def _choose_views(
+        self, frames: ViewedFrames, boxes: Tensor, generator: torch.Generator
+    ) -> tuple[ViewedFrames, Tensor]:
+        """Draws the cameras of a training batch; boxes are (F, K, H, 4)."""
+        count = boxes.shape[1]
+        least, most = (min(number, count) for number in _least_and_most(self.train_views))
+        wanted = least if least == most else int(torch.randint(int(least), int(most) + 1, (), generator=generator))
+        if wanted == count:
+            return frames, boxes
+        chosen = torch.randperm(count, generator=generator)[:wanted].to(boxes.device)
+        return frames.select_cameras(chosen), boxes[:, chosen]
 
     def _no_hands(self) -> tuple[MVExoNetOutput, JointTarget]:
         """A stand-in for a batch without an annotated hand: its losses are zero, with every parameter in the graph."""
@@ -355,6 +377,13 @@ class MVExoNet(Estimator):
             raise SequenceError(f"{where}: MVExoNet needs the 'camera' or 'world' frame, got {batch.frame!r}")
         left = is_left(_sides(batch))[:, None].expand(-1, batch.require('boxes').shape[1], -1).flatten(0, 1)
         return ViewedFrames(images, intrinsics, extrinsics), boxes, left
+
+
+def _least_and_most(train_views: int | Sequence[int] | None) -> tuple[float, float]:
+    if train_views is None:
+        return math.inf, math.inf
+    least, most = (train_views, train_views) if isinstance(train_views, int) else train_views
+    return least, most
 
 
 def _sides(batch: HandSequence) -> Tensor:

@@ -313,7 +313,9 @@ def test_loss_against_formulas():
     assert set(MVExoNetLoss(volume_weight=0)(output, JointTarget(target, valid), TrainingStep())) == {'loss_joints'}
 
 
-@pytest.mark.parametrize('options', [{}, dict(mirror_left_hands=True, box_noise=0.1, train_views=2)])
+@pytest.mark.parametrize(
+    'options', [{}, dict(mirror_left_hands=True, box_noise=0.1, train_views=2), dict(joint_maps=True)]
+)
 def test_every_parameter_learns(options):
     model, batch = build(**options), multi_view_batch()
     summed(model.loss(batch, TrainingStep())).backward()
@@ -335,6 +337,48 @@ def test_training_draws_depend_on_the_step(monkeypatch):
     exact = cubes['exact'][0]
     assert torch.equal(exact.centres, truth)
     torch.testing.assert_close(exact.rotmat, torch.eye(3).expand(8, 3, 3))
+
+
+def test_views_of_a_training_batch(monkeypatch):
+    """Drawn anew for each step: as many as said, from the least to the largest number, and no more than there are."""
+    batch, counts = multi_view_batch(cameras=5), {}
+    for wanted in (None, 3, (2, 4), (4, 9)):
+        model, seen = build(train_views=wanted), []
+
+        def forward(crops, projections, centres, rotmat, view_valid, mirrored, kept=seen):
+            kept.append(crops.shape[1])
+            joints = centres[:, None].expand(-1, 21, 3)
+            return MVExoNetOutput(joints, crops.new_zeros(len(joints), 21, 1, 1, 1), HandCubes(centres, rotmat, 0.3))
+
+        monkeypatch.setattr(model, 'forward', forward)
+        for step in range(20):
+            model.loss(batch, TrainingStep(step))
+        counts[wanted] = set(seen)
+    assert counts == {None: {5}, 3: {3}, (2, 4): {2, 3, 4}, (4, 9): {4, 5}}
+
+
+def test_maps_of_single_views_against_formulas():
+    """Cross entropy of the cell of each view's map that holds the projected joint, over joints inside the crop."""
+    batch = multi_view_batch(clips=1, frames=1, cameras=3)
+    model = build(joint_maps=True, centre_noise=0.0, max_rotation=0.0, mirror_left_hands=True)
+    crops = crop_hands(frames_of(batch), batch.boxes[0], torch.ones(1, 2, dtype=torch.bool), 0.8, 32)
+    seen = torch.tensor([[True, False, True], [True, True, True]])
+    joints, left = batch.joints_3d[0, 0], torch.tensor([True, False])
+    output = model.train()(crops.images, crops.projections, joints[:, MCP], None, seen, left)
+    valid = torch.rand(2, 21, generator=torch.Generator().manual_seed(1)) > 0.2
+    found = MVExoNetLoss(map_weight=0.5)(output, JointTarget(joints, valid), TrainingStep())['loss_maps'].item()
+    expected = []
+    for row, (n, k) in enumerate(seen.nonzero().tolist()):
+        homogeneous = crops.projections[n, k].double() @ torch.cat([joints[n], torch.ones(21, 1)], -1).double().T
+        uv = (homogeneous[:2] / homogeneous[2]).T
+        logits = output.maps.logits[row].double()
+        x, y = ((uv + 0.5) / 32 * logits.shape[-1]).floor().long().T
+        for j in range(21):
+            if valid[n, j] and 0 <= x[j] < logits.shape[-1] and 0 <= y[j] < logits.shape[-2]:
+                expected.append((logits[j].exp().sum().log() - logits[j, y[j], x[j]]).item())
+    assert 40 < len(expected) < int(valid.sum()) * 3  # some joints are outside of the tight crops
+    assert found == pytest.approx(0.5 * np.mean(expected), rel=1e-4)
+    assert model.eval()(crops.images, crops.projections, joints[:, MCP]).maps is None
 
 
 def test_hands_without_labels_are_left_out():
@@ -376,6 +420,7 @@ def test_it_learns_where_the_joints_are():
         (dict(resolution=18), 'resolution must be a multiple of 4'),
         (dict(num_rounds=0), 'num_rounds and min_views must be at least 1'),
         (dict(train_views=1), 'train_views at least min_views, got 3, 2 and 1'),
+        (dict(train_views=(4, 3)), r'train_views at least min_views, got 3, 2 and \(4, 3\)'),
         (dict(first_centre='boxes', min_views=1), 'triangulates, which takes two views'),
     ],
 )
