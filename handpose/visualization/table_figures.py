@@ -15,7 +15,7 @@ class RowValues(NamedTuple):
     """Two numbers of one row, with one value for each seed.
 
     Attributes:
-        name: of the row; written beside its point.
+        name: of the row; written beside its point in the first series.
         x: (S,) values of the number on the horizontal axis.
         y: (S,) values of the number on the vertical axis.
     """
@@ -49,7 +49,6 @@ def number_against_number(
         if not row.x or not row.y or not np.isfinite([*row.x, *row.y]).all():
             raise ValueError(f'row {row.name!r} needs finite values of both numbers, got {row.x} and {row.y}')
     figure, axes = figure_with_axes(title)
-    named: set[str] = set()
     for i, (name, found) in enumerate(series.items()):
         found = sorted(found, key=lambda row: float(np.mean(row.x)))
         x, y = (np.array([np.mean(values) for values in axis]) for axis in ([r.x for r in found], [r.y for r in found]))
@@ -57,15 +56,15 @@ def number_against_number(
         spread_y = [y - [min(row.y) for row in found], [max(row.y) for row in found] - y]
         look = dict(color=f'C{i}', marker='osD^vP'[i % 6], ms=6, lw=2, capsize=3, elinewidth=1)
         axes.errorbar(x, y, xerr=np.abs(spread_x), yerr=np.abs(spread_y), label=name or None, **look)
-        for row, *place in zip(found, x, y, strict=True):
-            if row.name not in named:
-                axes.annotate(row.name, place, (6, 7), textcoords='offset points', size=8, color='0.35')
-                named.add(row.name)
+        # Names of the first series alone: those of the others would lie on top of them.
+        for row, *place in zip(found, x, y, strict=True) if i == 0 else ():
+            axes.annotate(row.name, place, (6, 7), textcoords='offset points', size=8, color='0.35')
     axes.set(xlabel=xlabel, ylabel=ylabel)
     axes.margins(x=0.12, y=0.12)
     seeds = max(len(row.y) for row in rows)
     if seeds > 1:
-        note = f'mean and range over {seeds} seeds'
+        fewest = min(len(row.y) for row in rows)
+        note = f'mean and range over {"up to " * (fewest < seeds)}{seeds} seeds'
         axes.annotate(note, (0, 0), (6, 6), 'axes fraction', 'offset points', size=8, color='0.35')
     if any(series):
         figure.legend(loc='outside lower center', ncols=min(3, len(series)), frameon=False)
