@@ -46,7 +46,9 @@ def test_rows_of_the_tables_by_options(name, root):
 def test_training_data_of_the_small_config(root):
     """Frames are read once; every third one is a clip of its own, with both hands in all views."""
     dataset = DATASETS.build(
-        load_config('configs/assemblyhands/synthetic_mvexonet.py', {'data_root': str(root), 'views': ['v1', 'v2', 'v3']}).train_dataset
+        load_config(
+            'configs/assemblyhands/synthetic_mvexonet.py', {'data_root': str(root), 'views': ['v1', 'v2', 'v3']}
+        ).train_dataset
     )
     assert len(dataset) == 6 and dataset[0].validate().images.shape == (1, 3, 3, 90, 160)
     assert dataset[0] is dataset[0] and dataset[0].joints_2d_valid is not None
