@@ -1,8 +1,16 @@
 # Verb classification from the joints of two hands (Ohkawa et al., CVPR 2023, section 6): MS-G3D, and two recipes.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 _expects_ = [
+    'verbs',  # their names, or {name: verbs of the dataset}; None: all of the dataset
     'num_verbs',  # classes
 ]
+
+# Table 5 classifies the poses of an estimator: `train_pipeline=$estimated test_pipeline=$estimated predictions=FOLDER`,
+# with a predictions file for each recording.
+predictions = None
+estimated = [dict(type='LoadRecordingPredictions', folder='$predictions', cameras='$cameras', wrists='$wrists')]
+cameras = []  # ids, for files `<recording>_<camera>.npz`
+wrists = 'predicted'  # where the hands are; or 'true', 'none' (which needs published.coordinates=wrist)
 
 num_frames = 100  # of a sequence, as the network sees it, at 30 per second
 epochs = 50
@@ -68,6 +76,7 @@ cosine_optimizer = dict(
     type='OptimWrapper',
     optimizer=dict(type='SGD', lr=0.0125, momentum=0.9, nesterov=True, weight_decay=5e-4),
 )
+adamw_optimizer = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=1e-3, weight_decay=0.01))  # for transformer
 cosine = [
     dict(type='CosineAnnealingLR', T_max='$epochs', by_epoch=True, begin=0, end='$epochs', convert_to_iter_based=True)
 ]
@@ -78,4 +87,4 @@ train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=5)
 val_cfg, test_cfg = dict(), dict()
 # The paper's average is over sequences, as is the accuracy. The records hold what a confusion matrix needs.
 val_evaluator = [dict(type='ActionMetric')]
-test_evaluator = [dict(type='ActionMetric', keep_records=None)]
+test_evaluator = [dict(type='ActionMetric', per_class='$verbs', keep_records=None), dict(type='InputPoseMetric')]

@@ -18,17 +18,18 @@ repeats = None  # or such as dict(pour=2), how often the samples of a verb occur
 train_dataset = dict(_delete_=True, type='VerbDataset', dataset='$train_actions', verbs='$verbs', repeats='$repeats')
 val_dataset = dict(_delete_=True, type='VerbDataset', dataset='$val_actions', verbs='$verbs')
 test_dataset = dict(_delete_=True, type='VerbDataset', dataset='$test_actions', verbs='$verbs')
-train_pipeline = test_pipeline = []  # true poses; or ['$input_noise'], with an estimator's errors
+train_pipeline = test_pipeline = []  # true poses; or '$estimated'; or ['$input_noise'], errors drawn anew each epoch
 num_observed = 16  # of forecasting, which this config does not do
 
 joint_order = 'assembly101'
-network = dict(channels=(24, 48, 96), windows=(3,), g3d_scales=4)
-transformer = dict(channels=64, feedforward_channels=192, num_heads=4)  # of the same size: modern.network=$transformer
+network = dict(channels=(12, 48), windows=(3,), gcn_scales=4, g3d_scales=3)
+# Of the same size: `modern.network=$transformer optim_wrapper=$adamw_optimizer`.
+transformer = dict(channels=28, num_layers=2, num_heads=4, feedforward_channels=96)
 model = '$modern'
-modern = dict(num_frames=48, test_clips=1)
+modern = dict(num_frames=16, test_clips=1)
 optim_wrapper = '$cosine_optimizer'
 param_scheduler = '$cosine'
 cosine_optimizer = dict(optimizer=dict(lr=0.05))
-batch_size = 32
+batch_size = 16
 num_workers = 1
-epochs = 12
+epochs = 3

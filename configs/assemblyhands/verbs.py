@@ -30,8 +30,5 @@ train_dataloader = dict(dataset='$train_dataset', batch_size='$batch_size', num_
 val_dataloader = dict(dataset='$val_dataset', batch_size='$test_batch_size', num_workers='$num_workers')
 test_dataloader = dict(dataset='$test_dataset', batch_size='$test_batch_size', num_workers='$num_workers')
 
-# Table 5 classifies estimated poses: `poses=...` a reader of an estimator's output, or simulated errors,
-# `train_pipeline=$noisy test_pipeline=$noisy`.
-train_pipeline = test_pipeline = []
-noisy = [dict(type='GaussianJointNoise', std=0.01)]
+train_pipeline = test_pipeline = []  # true poses; or '$estimated'
 on_broken = 'error'

@@ -1,4 +1,4 @@
-# Block A of G-HTT at the paper's size, on the block P of pose.py; three datasets together.
+# Block A of G-HTT at the paper's size, on block P of pose.py; three datasets together.
 # 96.6 M parameters, 48.4 M of which are trained.
 _base_ = './pose.py'
 

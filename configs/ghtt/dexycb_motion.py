@@ -1,4 +1,4 @@
-# A small block P of G-HTT on DexYCB's recorded motion, split s0: 16 frames seen, 16 ahead.
+# A small block P of G-HTT on DexYCB's recorded motion, split s0: 16 frames and 16 ahead.
 # `handpose dexycb-to-motion` makes the file. One hand a clip; left hands are seen in a mirror.
 _base_ = ['../_base_/runtime.py', '../_base_/motion.py', './_base_.py', './_baselines_.py']
 

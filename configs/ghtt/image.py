@@ -1,4 +1,4 @@
-# G-HTT's image estimator F on H2O at the paper's size, whose predictions are G-HTT's input. Needs the dataset
+# G-HTT's image estimator F on H2O at the paper's size, which gives G-HTT's input. Needs the dataset
 # (docs/action_datasets.md).
 _base_ = ['../_base_/runtime.py', '../_base_/h2o.py', './_image_.py']
 

@@ -1,4 +1,4 @@
-# HTT on the features, hands and object of synthetic_image.py: G-HTT's baseline (Table 1). `handpose
+# HTT on features, hands and object of synthetic_image.py: G-HTT's baseline (Table 1). `handpose
 # extract-features ghtt/synthetic_image` makes the file of features.
 _base_ = '../htt/synthetic.py'
 

@@ -38,6 +38,7 @@ COMMANDS = {
     'text-features': 'make a table of text features of action and object names',
     'tune-filters': 'choose the settings of motion filters on a train split',
     'noise-report': 'report the errors of the input that the noise model makes',
+    'simulate-predictions': 'write predictions files with simulated errors for recordings of actions',
     'dexycb-to-motion': 'make a motion file of DexYCB',
     'fit-motion': 'add hand-model parameters to a motion file',
 }

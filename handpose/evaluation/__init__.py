@@ -23,6 +23,7 @@ from handpose.evaluation.functional import (
     pck_scores,
     point_errors,
 )
+from handpose.evaluation.input_poses import InputPoseMetric
 from handpose.evaluation.interhand import InterHandMetric
 from handpose.evaluation.mesh import HandMeshMetric
 from handpose.evaluation.motion_distance import (
@@ -52,6 +53,7 @@ __all__ = [
     'HO3DSubmission',
     'HandMeshMetric',
     'HandPoseMetric',
+    'InputPoseMetric',
     'InterHandMetric',
     'Metric',
     'MetricSpec',

@@ -4,7 +4,7 @@ Legend: N videos, A actions, T frames, O object classes.
 """
 
 import logging
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -47,17 +47,19 @@ class ActionMetric(Metric):
     """Accuracy of the recognised action of each video; each video counts once, with the scores of its clips combined.
 
     Reports, from 0 to 1, `action_accuracy` (top 1; a video whose best score is shared by several actions is wrong),
-    `action_accuracy_top<k>`, `action_accuracy_per_class` (mean over the actions that occur), `verb_accuracy` (the verb
-    of the best action); `pair_accuracy`, over the videos of either action of a pair, whether the true one has the
-    larger score of the two, also `/<one>|<other>` for each pair, and `action_accuracy/pairs`, top 1 of all actions in
-    the same videos; `object_accuracy` of annotated frames. And `num_videos`, which were scored, and, where there are
-    any, `num_unlabelled_videos` and `num_videos_without_scores`.
+    `action_accuracy_top<k>`, `action_accuracy_per_class` (mean over the actions that occur),
+    `action_accuracy/<class>` of the actions in `per_class`, `verb_accuracy` (the verb of the best action);
+    `pair_accuracy`, over the videos of either action of a pair, whether the true one has the larger score of the two,
+    also `/<one>|<other>` for each pair, and `action_accuracy/pairs`, top 1 of all actions in the same videos;
+    `object_accuracy` of annotated frames. And `num_videos`, which were scored, and, where there are any,
+    `num_unlabelled_videos` and `num_videos_without_scores`.
     Videos without a label are not scored; if all are, a warning says so. For an estimator that recognises no actions (a
     constant hand) only the counts are reported.
 
     Args:
         pairs: [(action, action), ...] by name.
         top: k of the second accuracy, which is left out where the dataset has no more actions than that.
+        per_class: names of actions whose own accuracy is reported too.
         keep_records: path of an .npz file for the scores of each video, see `records`; None writes none.
         collect_device: 'cpu' or 'gpu', how processes exchange their results.
 
@@ -67,9 +69,9 @@ class ActionMetric(Metric):
 
     Raises:
         ValueError: `top` is below 1, or a pair does not hold two actions.
-        SequenceError: while testing, a label or a number of scores that does not fit the dataset's actions, a pair that
-            names another action, scores that are not finite, an object label without a score, or a video that was
-            predicted twice with different scores.
+        SequenceError: while testing, a label or a number of scores that does not fit the dataset's actions, a pair or
+            `per_class` that names another action, scores that are not finite, an object label without a score, or a
+            video that was predicted twice with different scores.
     """
 
     record_key = (*KEY, 'label')
@@ -78,6 +80,7 @@ class ActionMetric(Metric):
         self,
         pairs: Sequence[Sequence[str]] = (),
         top: int = 5,
+        per_class: Sequence[str] | Mapping[str, Any] | None = None,
         keep_records: str | Path | None = None,
         collect_device: str = 'cpu',
     ) -> None:
@@ -86,6 +89,7 @@ class ActionMetric(Metric):
         super().__init__(keep_records, collect_device)
         self.pairs = [(one, other) for one, other in pairs]
         self.top = top
+        self.per_class = list(per_class or ())
 
     @property
     def specs(self) -> tuple[MetricSpec, ...]:
@@ -98,6 +102,7 @@ class ActionMetric(Metric):
         return (
             *(ACTION, PER_CLASS, self._top_spec(), *(of_pairs if self.pairs else ()), VERB, OBJECT),
             *(VIDEOS, UNLABELLED, UNSCORED),
+            *(ACTION.of_group(name, name, in_table=True) for name in self.per_class),
         )
 
     def _top_spec(self) -> MetricSpec:
@@ -145,6 +150,7 @@ class ActionMetric(Metric):
         numbers = {name: float(nan_mean(values)) for name, values in hits.items()}
         of_action = [hits[ACTION.name][columns['label'] == label].mean() for label in set(columns['label'])]
         numbers[PER_CLASS.name] = float(np.mean(of_action))
+        numbers |= self._accuracy_of_classes(hits[ACTION.name], columns['label'])
         right, counted = np.array([row['objects'] for row in rows], float).T
         hits[OBJECT.name] = np.where(counted > 0, right / np.maximum(counted, 1), np.nan)
         names = action_names(self.dataset_meta) or list(map(str, range(scores.shape[1])))
@@ -177,6 +183,21 @@ class ActionMetric(Metric):
         hits[PAIR.name] = nan_mean(together, axis=0)
         hits[ACTION_IN_PAIRS.name] = np.where(in_pairs, hits[ACTION.name], np.nan)
         return hits | decided
+
+    def _accuracy_of_classes(self, hits: FloatArray, labels: NDArray[np.int64]) -> dict[str, float]:
+        """{name: accuracy} of the actions in `per_class` that occur."""
+        names = action_names(self.dataset_meta) or []
+        found = {}
+        for name in self.per_class:
+            if name not in names:
+                raise SequenceError(
+                    f'ActionMetric: per_class names {name!r}, which is no action of the dataset.'
+                    f'{did_you_mean(name, names)}'
+                )
+            of_class = hits[labels == names.index(name)]
+            if len(of_class):
+                found[f'{ACTION.name}/{name}'] = float(of_class.mean())
+        return found
 
     def _labels_of_pairs(self, names: list[str] | None) -> list[tuple[int, int]]:
         """[(label, label), ...] of `pairs`."""

@@ -23,6 +23,7 @@ from handpose.structures import HandSequence, SequenceError, sample_name
 
 HAND_TYPES = ('right', 'left', 'interacting')
 INTERACTING = HAND_TYPES.index('interacting')
+TYPE_SOURCES = ('meta', 'annotated')
 HANDS_OF_TYPE = np.array([[False, True], [True, False], [True, True]])  # left, right
 CERTAIN_JOINTS = 30  # an interacting frame with no more annotated joints than this does not count for handedness
 PRESENT = 0.5  # a hand with a larger score counts as predicted to be there
@@ -62,17 +63,23 @@ class InterHandMetric(Metric):
     handedness of models without `hand_scores`.
 
     Args:
+        hand_types: where the hands of a frame are known from: 'meta', `meta['hand_types']` of InterHand2.6M; or
+            'annotated', the hands with `hand_valid`, of other datasets that are evaluated in this way (AssemblyHands).
         collect_device: 'cpu' or 'gpu', how processes exchange their results.
 
     Raises:
-        SequenceError: while testing, clips of one hand or without `meta['hand_types']`, hand_scores in some clips only
-            or not finite; and see `pair_columns` and `merge_columns`.
+        ValueError: unknown hand_types.
+        SequenceError: while testing, clips of one hand or, with hand_types='meta', without `meta['hand_types']`,
+            hand_scores in some clips only or not finite; and see `pair_columns` and `merge_columns`.
     """
 
     fields = ('joints_3d',)
 
-    def __init__(self, collect_device: str = 'cpu') -> None:
+    def __init__(self, hand_types: str = 'meta', collect_device: str = 'cpu') -> None:
         super().__init__(collect_device=collect_device)
+        if hand_types not in TYPE_SOURCES:
+            raise ValueError(f'hand_types must be one of {TYPE_SOURCES}, got {hand_types!r}')
+        self.hand_types = hand_types
 
     @property
     def specs(self) -> tuple[MetricSpec, ...]:
@@ -86,7 +93,7 @@ class InterHandMetric(Metric):
 
     def process_clip(self, prediction: HandSequence, target: HandSequence) -> Columns:
         """See `Metric.process_clip`."""
-        return interhand_columns(prediction, target)
+        return interhand_columns(prediction, target, self.hand_types)
 
     def reduce(self, results: list[Columns]) -> dict[str, float]:
         """See `Metric.reduce`.
@@ -109,13 +116,14 @@ class InterHandMetric(Metric):
         return numbers
 
 
-def interhand_columns(prediction: HandSequence, target: HandSequence) -> Columns:
+def interhand_columns(prediction: HandSequence, target: HandSequence, hand_types: str = 'meta') -> Columns:
     """The samples of one clip as `pair_columns` gives them, with the other columns that these numbers need.
 
     Args:
         prediction: a clip of two hands with joints_3d and, where the model predicts which hands are there, hand_scores
             (T, 2) from 0 to 1.
-        target: a clip of two hands with `meta['hand_types']`, one for each frame.
+        target: a clip of two hands with `meta['hand_types']`, one for each frame, or with `hand_valid`.
+        hand_types: see `InterHandMetric`.
 
     Returns:
         Columns, also 'kind' (N,) index into `HAND_TYPES`, 'hand_scores' (N, 2), zeros without them, 'annotated' (N,)
@@ -126,13 +134,14 @@ def interhand_columns(prediction: HandSequence, target: HandSequence) -> Columns
     """
     where = sample_name(target.meta)
     columns = pair_columns(prediction, target)
-    if target.require('joints_3d').shape[1] != 2 or 'hand_types' not in target.meta:
+    if target.require('joints_3d').shape[1] != 2 or (hand_types == 'meta' and 'hand_types' not in target.meta):
         raise SequenceError(
             f"{where}: InterHandMetric needs clips of two hands with meta['hand_types'], as the reader InterHand26M "
-            f'gives them; use HandPoseMetric for other datasets'
+            f"gives them; use HandPoseMetric for other datasets, or hand_types='annotated' for two hands without them"
         )
     t = columns.pop('place')[:, 0]
-    types = [target.meta['hand_types'][frame] for frame in t.tolist()]
+    of_frames = target.meta['hand_types'] if hand_types == 'meta' else annotated_types(target)
+    types = [of_frames[frame] for frame in t.tolist()]
     if unknown := [name for name in types if name not in HAND_TYPES]:
         raise SequenceError(f'{where}: hand_types of annotated frames must be among {HAND_TYPES}, got {unknown[0]!r}')
     columns['kind'] = np.array([HAND_TYPES.index(name) for name in types], np.int64)
@@ -144,6 +153,16 @@ def interhand_columns(prediction: HandSequence, target: HandSequence) -> Columns
         if not np.isfinite(columns['hand_scores']).all():
             raise SequenceError(f'{where}: hand_scores are NaN or infinite in an annotated frame')
     return columns
+
+
+def annotated_types(target: HandSequence) -> list[str | None]:
+    """'right', 'left', 'interacting' or None of each frame, by the hands that are annotated in it.
+
+    Args:
+        target: a clip of two hands with hand_valid (T, 2).
+    """
+    names = {(False, True): 'right', (True, False): 'left', (True, True): 'interacting'}
+    return [names.get((left, right)) for left, right in target.require('hand_valid').tolist()]
 
 
 def both_hands(columns: Columns) -> dict[str, NDArray[Any]]:

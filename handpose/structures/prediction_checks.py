@@ -18,6 +18,7 @@ RECORDING_FORMAT = 'handpose-recording'
 UNITS = {'metre': 1.0, 'centimetre': 0.01, 'millimetre': 0.001}
 _SMALLEST, _LARGEST = 0.02, 1.0  # metres, between which the longest side of a hand's box lies
 _AT_ORIGIN = 1e-4  # metres
+_RIGID = 1e-3  # of R R^T - I; files may hold rotations with four digits
 _SLOWEST = 1.0  # seconds a frame; more is no video of a hand, but milliseconds or frame numbers
 
 
@@ -45,6 +46,7 @@ class PredictedArrays(Protocol):
     object_scores: NDArray | None
     object_names: NDArray | None
     object_features: NDArray | None
+    extrinsics: NDArray | None
 
     @property
     def period(self) -> float | None:
@@ -148,6 +150,8 @@ def check_arrays(predictions: PredictedArrays) -> None:
             )
     if predictions.intrinsics is not None:
         _check_intrinsics(predictions.intrinsics)
+    if predictions.extrinsics is not None:
+        _check_extrinsics(predictions.extrinsics)
 
 
 def check_track(predictions: PredictedArrays) -> None:
@@ -204,6 +208,7 @@ def _check_shapes(predictions: PredictedArrays) -> None:
         'timestamps': (predictions.timestamps, (frames,)),
         'confidence': (predictions.confidence, (frames, hands, 21)),
         'intrinsics': (predictions.intrinsics, (3, 3)),
+        'extrinsics': (predictions.extrinsics, (frames, 4, 4)),
         'image_size': (predictions.image_size, (2,)),
         'joints_2d': (predictions.joints_2d, (frames, hands, 21, 2)),
         'joints_valid': (predictions.joints_valid, (frames, hands, 21)),
@@ -322,6 +327,18 @@ def _given(predictions: PredictedArrays) -> NDArray:
     """(T, H, 21) the joints that are there."""
     joints_valid, valid = predictions.joints_valid, predictions.valid[..., None]
     return valid & (np.ones(21, bool) if joints_valid is None else joints_valid)
+
+
+def _check_extrinsics(matrices: NDArray) -> None:
+    rotations = matrices[:, :3, :3]
+    rigid = np.abs(rotations @ rotations.swapaxes(1, 2) - np.eye(3)).max((1, 2)) < _RIGID
+    rigid &= (np.linalg.det(rotations) > 0) & (np.abs(matrices[:, 3] - (0, 0, 0, 1)).max(1) < 1e-6)
+    wrong = np.flatnonzero(~(rigid & np.isfinite(matrices).all((1, 2))))
+    if len(wrong):
+        raise PredictionsError(
+            f'extrinsics must be rotations and translations from the world to the camera, (R, t) above (0, 0, 0, 1), '
+            f'got {matrices[wrong[0]].tolist()} in frame {wrong[0]}'
+        )
 
 
 def _check_intrinsics(matrix: NDArray) -> None:

@@ -32,6 +32,7 @@ _DTYPES: dict[str, type[np.generic]] = {
     'joints_2d': np.float32,
     'boxes': np.float32,
     'intrinsics': np.float64,
+    'extrinsics': np.float64,
     'object_scores': np.float32,
     'object_features': np.float32,
 }
@@ -73,6 +74,8 @@ class Predictions:
         object_scores: (T, O) scores of object classes, or None.
         object_names: (O,) names of these classes, or None.
         object_features: (T, E) feature of the object, in the space of the text features of labels, or None.
+        extrinsics: (T, 4, 4) where the camera was in each frame, world to camera, metres; or (4, 4) of a camera that
+            stands still, which becomes (T, 4, 4). None where that is unknown.
 
     Raises:
         PredictionsError: an array that does not fit or a number that is none; the message names it.
@@ -97,16 +100,19 @@ class Predictions:
     object_scores: NDArray | None = None
     object_names: NDArray | None = None
     object_features: NDArray | None = None
+    extrinsics: NDArray | None = None
 
     def __post_init__(self) -> None:
         self.timestamps = as_numbers('timestamps', self.timestamps, np.float64)
         self.hand_side = sides_as_numbers(self.hand_side)
         self.source, self.licence, self.scale = str(self.source), str(self.licence), str(self.scale)
-        for name in (*PER_HAND, *PER_FRAME, 'intrinsics', 'image_size', 'object_names'):
+        for name in (*PER_HAND, *PER_FRAME, 'intrinsics', 'extrinsics', 'image_size', 'object_names'):
             value = getattr(self, name)
             if value is not None:
                 value = as_numbers(name, value, _DTYPES[name]) if name in _DTYPES else np.array(value)
                 setattr(self, name, value)
+        if self.extrinsics is not None and self.extrinsics.ndim == 2:
+            self.extrinsics = np.tile(self.extrinsics, (len(self.joints), 1, 1))
         check_arrays(self)
         present = {name: getattr(self, name) for name in PER_HAND if getattr(self, name) is not None}
         if list(self.hand_side) == [1, 0]:
@@ -152,6 +158,7 @@ class Predictions:
         object_scores: Any = None,
         object_names: Any = None,
         object_features: Any = None,
+        extrinsics: Any = None,
     ) -> 'Predictions':
         """Makes predictions of arrays in any named unit and joint order.
 
@@ -180,6 +187,7 @@ class Predictions:
             object_scores: as in `Predictions`.
             object_names: as in `Predictions`.
             object_features: as in `Predictions`.
+            extrinsics: as in `Predictions`.
 
         Returns:
             The predictions.
@@ -187,18 +195,9 @@ class Predictions:
         Raises:
             PredictionsError: an unknown order or unit, a number of joints that is not the order's, or as above.
         """
-        per_joint = prediction_orders.to_common_joints(
-            dict(
-                joints=joints,
-                confidence=confidence,
-                joints_2d=joints_2d,
-                joints_valid=joints_valid,
-                joints_inferred=joints_inferred,
-            ),
-            str(joint_order),
-            str(unit),
-            np.asarray(valid),
-        )
+        given: dict[str, ArrayLike | None] = dict(joints=joints, confidence=confidence, joints_2d=joints_2d)
+        given |= dict(joints_valid=joints_valid, joints_inferred=joints_inferred)
+        per_joint = prediction_orders.to_common_joints(given, str(joint_order), str(unit), np.asarray(valid))
         return cls(
             valid=np.asarray(valid),
             timestamps=np.asarray(timestamps),
@@ -214,6 +213,7 @@ class Predictions:
             object_scores=object_scores,
             object_names=object_names,
             object_features=object_features,
+            extrinsics=extrinsics,
             **per_joint,
         )
 
@@ -288,7 +288,7 @@ class Predictions:
         """
         if not isinstance(frames, slice):
             frames = np.atleast_1d(np.asarray(frames))
-        values = {name: getattr(self, name) for name in ('timestamps', *PER_HAND, *PER_FRAME)}
+        values = {name: getattr(self, name) for name in ('timestamps', 'extrinsics', *PER_HAND, *PER_FRAME)}
         return replace(self, **{name: value[frames] for name, value in values.items() if value is not None})
 
     def check(self) -> 'Predictions':

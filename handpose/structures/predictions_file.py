@@ -18,13 +18,13 @@ from handpose.structures.prediction_checks import FORECAST_FORMAT, FRAMES, RECOR
 from handpose.structures.predictions import PER_FRAME, PER_HAND, Predictions
 from handpose.text import did_you_mean
 
-FORMAT, VERSION = 'handpose-predictions', 3  # earlier versions had fewer optional keys
+FORMAT, VERSION = 'handpose-predictions', 4  # earlier versions had fewer optional keys
 _REQUIRED = ('joints', 'valid', 'timestamps', 'hand_side', 'joint_order', 'unit', 'frame')
 _TEXTS = ('joint_order', 'unit', 'frame', 'scale', 'source', 'licence')
 _OPTIONAL = (
     *(name for name in PER_HAND if name not in _REQUIRED),
     *(*PER_FRAME, 'object_names'),
-    *('scale', 'intrinsics', 'image_size', 'source', 'licence', 'format', 'version'),
+    *('scale', 'intrinsics', 'extrinsics', 'image_size', 'source', 'licence', 'format', 'version'),
 )
 
 

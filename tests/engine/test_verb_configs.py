@@ -29,6 +29,14 @@ def test_published_size(options, millions):
     assert round(sum(p.numel() for p in model.parameters()) / 1e6, 2) == millions
 
 
+def test_the_small_networks_have_the_same_size():
+    """So that MS-G3D and the transformer are compared fairly: within 5 % of each other."""
+    options = ({}, {'modern.network': '$transformer', 'optim_wrapper': '$adamw_optimizer'})
+    models = [MODELS.build(load_config('assemblyhands/synthetic_verbs', chosen).model) for chosen in options]
+    sizes = [sum(p.numel() for p in model.parameters()) for model in models]
+    assert abs(sizes[1] / sizes[0] - 1) < 0.05
+
+
 def test_recipes():
     published, modern = load_config('assemblyhands/verbs'), load_config('assemblyhands/verbs', MODERN)
     assert (published.model.coordinates, published.model.frames, published.model.padding) == (

@@ -51,6 +51,16 @@ VIDEOS = (
 )
 
 
+def test_accuracy_of_single_actions():
+    metric = ActionMetric(per_class=['open milk', 'read book', 'close chips'])
+    numbers = evaluate(metric, *VIDEOS)
+    assert numbers['action_accuracy/open milk'] == 1 / 2 and numbers['action_accuracy/read book'] == 0
+    assert 'action_accuracy/close chips' not in numbers  # does not occur
+    assert 'action_accuracy/close chips' in [spec.name for spec in metric.specs]
+    with pytest.raises(SequenceError, match=r"per_class names 'open mikl'.*Did you mean 'open milk'"):
+        evaluate(ActionMetric(per_class=['open mikl']), *VIDEOS)
+
+
 def test_accuracies_are_those_counted_by_hand():
     numbers = evaluate(ActionMetric(pairs=PAIRS), *VIDEOS)
     assert numbers['action_accuracy'] == pytest.approx(1 / 5)

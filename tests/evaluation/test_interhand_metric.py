@@ -215,3 +215,15 @@ def with_types(pair, types):
 def test_what_cannot_be_compared_is_refused(pairs, sentence):
     with pytest.raises(SequenceError, match=sentence):
         evaluate(*pairs, metric=InterHandMetric())
+
+
+def test_hand_types_by_the_annotated_hands():
+    """Frames without the dataset's own types: those of the hands that are annotated, with the same numbers."""
+    types = ['right', 'interacting', 'left', None, 'interacting']
+    scores = np.random.default_rng(5).random((5, 2))
+    pair = track(types, scores=scores)
+    metric = METRICS.build(dict(type='InterHandMetric', hand_types='annotated'))
+    assert evaluate(with_types(pair, None), metric=metric) == evaluate(pair)
+    assert metric.process_clip(**with_types(pair, None))['kind'].tolist() == [0, 2, 2, 1, 2, 2]
+    with pytest.raises(ValueError, match=r"hand_types must be one of \('meta', 'annotated'\), got 'boxes'"):
+        METRICS.build(dict(type='InterHandMetric', hand_types='boxes'))

@@ -5,7 +5,7 @@ import pytest
 import torch
 from predicted_hands import hand_motion
 
-from handpose.datasets.transforms import LoadPredictions
+from handpose.datasets.transforms import LoadPredictions, LoadRecordingPredictions
 from handpose.registry import METRICS
 from handpose.structures import HandSequence, SequenceError, load_predictions
 
@@ -62,3 +62,26 @@ def test_what_is_written_is_what_is_loaded(tmp_path):
 def test_several_clips_of_a_track_are_refused(tmp_path):
     with pytest.raises(SequenceError, match=r'was written for several clips of one track.*test whole tracks'):
         write(tmp_path, [clip('a'), clip('a', first=6)])
+
+
+@pytest.mark.parametrize('frame', ['world', 'camera'])
+def test_clips_in_the_world_say_where_their_camera_was(tmp_path, frame):
+    """The way back: the files are in the camera, and the clips that load them have the predictions in the world."""
+    sample = clip('a', padding=2)
+    frames = len(sample['target'].joints_3d)
+    poses = torch.eye(4).repeat(frames, 1, 1)
+    angle = 0.1 * torch.arange(frames)
+    poses[:, 0, 0] = poses[:, 2, 2] = angle.cos()
+    poses[:, 0, 2], poses[:, 2, 0] = angle.sin(), -angle.sin()
+    poses[:, :3, 3] = torch.tensor([0.02, 0.01, 0.3])
+    seen = sample['prediction'].joints_3d
+    world = (seen - poses[:, None, None, :3, 3]) @ poses[:, None, :3, :3]
+    target = sample['target'].replace(frame='world', extrinsics=poses[:, None], joints_3d=world)
+    prediction = sample['prediction'].replace(frame=frame, joints_3d=seen if frame == 'camera' else world)
+    write(tmp_path / 'out', [dict(prediction=prediction, target=target)])
+    found = load_predictions(tmp_path / 'out' / 'a_cam4.npz')
+    assert found.frame == 'camera' and len(found) == frames - 2
+    np.testing.assert_allclose(found.extrinsics, poses[:-2], atol=1e-6)
+    np.testing.assert_allclose(found.joints, seen[:-2], atol=1e-6)
+    loaded = LoadRecordingPredictions(tmp_path / 'out', cameras=['cam4'])(target, None).validate()
+    np.testing.assert_allclose(loaded.input_joints_3d[:-2], world[:-2], atol=1e-6)

@@ -9,6 +9,7 @@ import sys
 import threading
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 import torch
@@ -121,6 +122,8 @@ def do(tools, runs, settings=None, said=None):
         (dict(seeds=[0, 0]), ['seeds must be a list of different ints']),
         (dict(seeds=['0']), ['seeds must be a list of different ints']),
         (dict(metrics='pa_mpjpe_mm'), ['metrics must be a list']),
+        (dict(plot={'x': 'pa_mpjpe_mm'}), ['plot lacks y']),
+        (dict(plot={'x': 'a', 'y': 'b', 'z': 'c'}), ["plot: 'z' is not a key"]),
     ],
 )
 def test_a_bad_table_is_a_sentence(tmp_path, changes, words):
@@ -203,6 +206,22 @@ def test_runs_are_done_once_and_reported(tmp_path, tools):
     assert '| PA-MPJPE (mm) ↓ | PA-MPJPE, 50-75 % occluded (mm) ↓ |' in page
     # The constant hands have the numbers of 'base', which no row beats.
     assert 'Rows that do not beat the better constant hand in PA-MPJPE: base; average' in page
+
+
+def test_the_plot_of_a_table(tmp_path, tools):
+    """One number against another; every run has both here, and the page shows the image."""
+    rows = [{**row, 'series': 'all'} for row in TABLE['rows'][:2]]
+    plot = {'x': 'num_samples', 'y': 'pa_mpjpe_mm'}
+    path = write_table(tmp_path, rows=rows, plot=plot, metrics=['pa_mpjpe_mm', 'num_samples'], constant_hands=False)
+    table = read_table(path)
+    runs = list_runs(table, tmp_path / 'runs')
+    assert do(tools, runs) == {}
+    assert '(small.png)' in write_report(table, runs).read_text()
+    image = cv2.imread(str(tmp_path / 'small.png'))
+    assert image.ndim == 3 and image.std() > 5
+    wrong = read_table(write_table(tmp_path, plot={**plot, 'y': 'pa_mpjpe'}, metrics=['num_samples', 'pa_mpjpe_mm']))
+    with pytest.raises(TableError, match=r"plot: y must be one of metrics, got 'pa_mpjpe'.*Did you mean 'pa_mpjpe_mm'"):
+        write_report(wrong, list_runs(wrong, tmp_path / 'runs'))
 
 
 def test_a_model_without_parameters_is_tested_once(tmp_path, tools):

@@ -48,6 +48,10 @@ def pdtm_batch(seed: int, num_frames: int) -> HandSequence:
     return with_inputs(make_batch(seed, [[Side.LEFT, Side.RIGHT]] * 2, num_frames, (32, 32)), seed)
 
 
+def svegonet_batch(seed: int, num_frames: int) -> HandSequence:
+    return make_batch(seed, [[Side.LEFT, Side.RIGHT]] * 2, num_frames, (64, 48))
+
+
 def ghtt_batch(seed: int, num_frames: int) -> HandSequence:
     """Of the seed of the test: clips of `num_frames` observed frames, and their futures of 40 frames."""
     ahead = 40 if seed == TEST_SEED else 0
@@ -58,6 +62,11 @@ def ghtt_batch(seed: int, num_frames: int) -> HandSequence:
         return batch
     split = SplitFuture(num_observed=num_frames)
     return HandSequence.stack([split(clip, np.random.default_rng(0)) for clip in batch.unstack()])
+
+
+def verbs_batch(seed: int, num_frames: int) -> HandSequence:
+    batch = make_batch(seed, [[Side.LEFT, Side.RIGHT]] * 3, num_frames, (8, 8), num_actions=6)
+    return with_inputs(batch.replace(images=None), seed)
 
 
 POSE_METRIC = dict(type='HandPoseMetric', breakdowns=('side', 'occlusion'))
@@ -159,6 +168,32 @@ SYSTEMS = {
         lr=1e-4,
         metrics=(POSE_METRIC,),
     ),
+    'svegonet': System(
+        config='assemblyhands/synthetic_svegonet.py',
+        options={
+            'crop_size': 32,
+            'channels': 16,
+            'backbone.base_channels': 8,
+            'distributions.map_size': (8, 8),
+            'distributions.cells': (16, 16, 16),
+            'model.identity_head.hidden_channels': 8,
+            'model.wrist_depth_head.hidden_channels': 8,
+            'model.min_box': 10.0,
+        },
+        batch=svegonet_batch,
+        train_frames=4,
+        test_frames=6,
+        lr=1e-3,
+        metrics=(
+            dict(
+                type='HandPoseMetric',
+                auc_ranges=dict(cam=(0, 1000, 101), ra_wrist=(0, 500, 101)),
+                pck_thresholds=(200,),
+                breakdowns=('side',),
+            ),
+            dict(type='InterHandMetric', hand_types='annotated'),
+        ),
+    ),
     'ghtt_pose': System(
         config='ghtt/synthetic_pose.py',
         options={**GHTT_BLOCK, 'test_samples': 2, 'std_scale': 1.0},
@@ -167,6 +202,22 @@ SYSTEMS = {
         test_frames=24,
         lr=1e-4,
         metrics=(POSE_METRIC, dict(type='ForecastMetric')),
+    ),
+    'verbs': System(
+        config='assemblyhands/synthetic_verbs.py',
+        options={
+            'network.channels': (6, 12),
+            'network.windows': (3,),
+            'network.gcn_scales': 3,
+            'network.g3d_scales': 2,
+            'modern.num_frames': 6,
+            'modern.class_balance': 0.5,
+        },
+        batch=verbs_batch,
+        train_frames=9,
+        test_frames=12,
+        lr=5e-3,
+        metrics=(dict(type='ActionMetric', per_class=ACTIONS), dict(type='InputPoseMetric')),
     ),
     'ghtt': System(
         config='ghtt/synthetic_action.py',

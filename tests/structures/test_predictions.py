@@ -89,7 +89,7 @@ def test_a_file_with_every_field_comes_back(tmp_path):
     assert back.object_features.dtype == back.object_scores.dtype == np.float32
 
 
-@pytest.mark.parametrize('version', [1, 2])
+@pytest.mark.parametrize('version', [1, 2, 3])
 def test_files_of_earlier_versions(tmp_path, version):
     back = load_predictions(written(tmp_path / 'a.npz', version=version, format='handpose-predictions'))
     assert len(back) == 10 and back.object_features is back.object_scores is back.object_names is None
@@ -269,7 +269,15 @@ BAD = {
         "'confidense' is not a key.* Did you mean 'confidence'",
     ),
     'another kind of file': (dict(format='motion'), "format is 'motion'"),
-    'a newer version': (dict(version=4), 'version is 4, and this library reads up to 3: update'),
+    'extrinsics of one frame too few': (
+        dict(extrinsics=np.tile(np.eye(4), (9, 1, 1))),
+        r'extrinsics must have shape \(10, 4, 4\), got \(9, 4, 4\)',
+    ),
+    'a mirrored camera': (
+        dict(extrinsics=with_value(np.tile(np.eye(4), (10, 1, 1)), (3, 0, 0), -1.0)),
+        'extrinsics must be rotations and translations .* in frame 3',
+    ),
+    'a newer version': (dict(version=5), 'version is 5, and this library reads up to 4: update'),
     'object features of one frame': (
         dict(object_features=np.ones((1, 512))),
         r'object_features must have one row for each of 10 frames, got shape \(1, 512\)',
@@ -288,6 +296,19 @@ BAD = {
         'object_names must be a list of texts, got int64',
     ),
 }
+
+
+def test_extrinsics_of_each_frame(tmp_path):
+    """They are kept in files and selections; one matrix is that of a camera that stands still."""
+    poses = np.tile(np.eye(4), (10, 1, 1))
+    poses[:, 2, 3] = np.arange(10)
+    back = load_predictions(written(tmp_path / 'a.npz', extrinsics=poses))
+    np.testing.assert_array_equal(back.extrinsics, poses)
+    np.testing.assert_array_equal(back.select([2, 5]).extrinsics, poses[[2, 5]])
+    save_predictions(tmp_path / 'b.npz', back)
+    np.testing.assert_array_equal(load_predictions(tmp_path / 'b.npz').extrinsics, poses)
+    still = load_predictions(written(tmp_path / 'c.npz', extrinsics=poses[4]))
+    np.testing.assert_array_equal(still.extrinsics, np.tile(poses[4], (10, 1, 1)))
 
 
 @pytest.mark.parametrize('changes, sentence', BAD.values(), ids=BAD)

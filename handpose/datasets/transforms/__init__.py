@@ -10,6 +10,7 @@ from handpose.datasets.transforms.gaussian_noise import GaussianJointNoise
 from handpose.datasets.transforms.load import LoadImages
 from handpose.datasets.transforms.load_features import LoadFeatures
 from handpose.datasets.transforms.load_predictions import LoadPredictions
+from handpose.datasets.transforms.load_recording_predictions import LoadRecordingPredictions
 from handpose.datasets.transforms.motion_augmentation import MotionAugmentation
 from handpose.datasets.transforms.occlude import RandomOcclusion
 from handpose.datasets.transforms.shuffle import ShuffleFrames
@@ -27,6 +28,7 @@ __all__ = [
     'LoadFeatures',
     'LoadImages',
     'LoadPredictions',
+    'LoadRecordingPredictions',
     'MotionAugmentation',
     'MotionBlur',
     'ObserveFraction',

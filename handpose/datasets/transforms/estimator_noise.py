@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 from scipy.spatial.transform import Rotation
 
 from handpose.datasets.io.errors import DatasetError, check_choice
-from handpose.datasets.transforms.noise_model import PRESETS, NoiseOptions, simulate_estimate
+from handpose.datasets.transforms.noise_model import PRESETS, NoiseOptions, scale_errors, simulate_estimate
 from handpose.datasets.transforms.noise_processes import burst_mask, sample_bursts
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence
@@ -33,10 +33,11 @@ class EstimatorNoise:
         camera_distance: metres, the shortest and the longest, from such a camera to the middle of the clip's hands;
             None refuses clips in the world.
         probability: share of the clips that have errors; the input of the others is the truth.
+        strength: factor of all errors of position, orientation and size, from 0; see `scale_errors`.
 
     Raises:
-        DatasetError: an unknown preset or option, distances that are not positive and in order, or a probability out
-            of 0 to 1.
+        DatasetError: an unknown preset or option, distances that are not positive and in order, a probability out of 0
+            to 1, or a strength below 0.
     """
 
     def __init__(
@@ -45,12 +46,15 @@ class EstimatorNoise:
         changes: Mapping[str, Any] | None = None,
         camera_distance: tuple[float, float] | None = None,
         probability: float = 1.0,
+        strength: float = 1.0,
     ) -> None:
         check_choice('preset', preset, tuple(PRESETS))
         if not 0 <= probability <= 1:
             raise DatasetError(f'EstimatorNoise: probability must be from 0 to 1, got {probability!r}')
         self.probability = probability
-        self.options = noise_options(preset, changes)
+        if not 0 <= strength < np.inf:
+            raise DatasetError(f'EstimatorNoise: strength must be a number from 0, got {strength!r}')
+        self.options = scale_errors(noise_options(preset, changes), strength)
         if camera_distance is not None and not 0 < camera_distance[0] <= camera_distance[1] < np.inf:
             raise DatasetError(
                 f'EstimatorNoise: camera_distance must be the shortest and the longest distance in metres, both above '
@@ -87,7 +91,8 @@ class EstimatorNoise:
         rotmat, offset = np.eye(3), np.zeros(3)
         if in_world:
             annotated = target[sample.joints_valid.numpy() & present[..., None]]
-            rotmat, offset = self._draw_camera(rng, annotated)
+            assert self.camera_distance is not None
+            rotmat, offset = draw_camera(rng, annotated, self.camera_distance)
             target = target @ rotmat.T + offset
         fps = float(sample.meta.get('fps') or 30.0)
         joints, valid = np.zeros(target.shape), np.zeros(present.shape, bool)
@@ -111,13 +116,24 @@ class EstimatorNoise:
             input_confidence=torch.from_numpy(confidence.astype(np.float32)),
         )
 
-    def _draw_camera(self, rng: np.random.Generator, points: NDArray) -> tuple[NDArray, NDArray]:
-        """Draws a camera that looks at the middle of points (N, 3): its rotation (3, 3) and translation (3,)."""
-        assert self.camera_distance is not None
-        rotmat = Rotation.from_quat(rng.standard_normal(4)).as_matrix()  # uniform
-        distance = rng.uniform(*self.camera_distance)
-        centre = points.mean(0) if len(points) else np.zeros(3)
-        return rotmat, np.array([0, 0, distance]) - rotmat @ centre
+
+def draw_camera(
+    rng: np.random.Generator, points: NDArray, distance: tuple[float, float]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Draws a camera that looks at the middle of points from any side.
+
+    Args:
+        rng: source of the draw.
+        points: (N, 3) metres, world; none are at the origin.
+        distance: metres from the camera to their middle, the shortest and the longest.
+
+    Returns:
+        Rotation (3, 3) and translation (3,), world to camera.
+    """
+    rotmat = Rotation.from_quat(rng.standard_normal(4)).as_matrix()  # uniform
+    depth = rng.uniform(*distance)
+    centre = points.mean(0) if len(points) else np.zeros(3)
+    return rotmat, np.array([0, 0, depth]) - rotmat @ centre
 
 
 def present_hands(sample: HandSequence) -> NDArray[np.bool_]:

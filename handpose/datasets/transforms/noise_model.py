@@ -4,7 +4,7 @@ Legend: T frames, 21 joints in the common order, 5 fingers. Metres, radians, sec
 unit vector (T, 1, 3) from the camera to the hand.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, NamedTuple
 
@@ -122,9 +122,28 @@ _AMPLITUDES = (
     'difficulty_drift', 'motion_gain', 'scale', 'scale_drift', 'wrist_depth', 'wrist_depth_drift', 'wrist_across',
     'wrist_jitter', 'occlusion_rate', 'occlusion_gain', 'occlusion_pull', 'dropout_rate', 'swap_rate',
 )  # fmt: skip
+_SIZES = (
+    'rotation', 'finger', 'rotation_bias', 'finger_bias', 'finger_jitter', 'joint_jitter', 'jump', 'scale',
+    'scale_drift', 'wrist_depth', 'wrist_depth_drift', 'wrist_across', 'wrist_jitter',
+)  # fmt: skip
 _ZEROS: dict[str, Any] = dict.fromkeys(_AMPLITUDES, 0.0)
 SILENT = NoiseOptions(**_ZEROS)
 PRESETS = {'hamer_dexycb': HAMER_DEXYCB, 'silent': SILENT}
+
+
+def scale_errors(options: NoiseOptions, strength: float) -> NoiseOptions:
+    """Makes all errors of position, orientation and size larger or smaller.
+
+    How often and how long something happens (jumps, occlusion, dropouts, swaps) stays as it is.
+
+    Args:
+        options: of the noise.
+        strength: factor from 0.
+
+    Returns:
+        The options with the errors multiplied by `strength`.
+    """
+    return replace(options, **{name: strength * vars(options)[name] for name in _SIZES})
 
 
 class SimulatedEstimate(NamedTuple):

@@ -12,10 +12,12 @@ from handpose.experiments.ablation.results import LEVEL, NUM_RESAMPLES, collect,
 from handpose.experiments.ablation.runs import is_tested, is_trained
 from handpose.experiments.ablation.table import AblationTable, Run, option_strings
 from handpose.files.atomic import atomic_write
+from handpose.visualization.images import save_image
+from handpose.visualization.table_figures import RowValues, number_against_number
 
 
 def write_report(table: AblationTable, runs: Sequence[Run]) -> Path | None:
-    """Writes <table>.md and <table>.json beside the table file, from the runs that are finished.
+    """Writes <table>.md, <table>.json and, with `plot`, <table>.png beside the table, from the finished runs.
 
     Args:
         table: the table.
@@ -35,6 +37,10 @@ def write_report(table: AblationTable, runs: Sequence[Run]) -> Path | None:
     path = table.path.with_suffix('.md')
     atomic_write(table.path.with_suffix('.json'), json.dumps(results, indent=1) + '\n')
     atomic_write(path, markdown(table, results, reported.specs))
+    if table.plot and (series := _series(table, results, reported.specs)):
+        xlabel, ylabel = (_axis_label(reported.specs[table.plot[axis]]) for axis in ('x', 'y'))
+        image = number_against_number(series, xlabel, ylabel, table.plot.get('title', ''))
+        save_image(table.path.with_suffix('.png'), image)
     return path
 
 
@@ -53,6 +59,7 @@ def markdown(table: AblationTable, results: Mapping[str, Any], specs: Mapping[st
         _introduction(table, results),
         _table(['', *headings, 'seeds'], _value_lines(table, results, columns)),
         _how_to_read_values(columns[0], results),
+        f'![{table.title or table.path.stem}]({table.path.stem}.png)' if table.plot else '',
         f'## Difference to "{table.compare_to}"',
         *_difference_parts(table, results, columns),
         '## How to reproduce',
@@ -73,6 +80,25 @@ def _introduction(table: AblationTable, results: Mapping[str, Any]) -> str:
         f'(`{" ".join(option_strings(budget))}`), which is a small budget: the table compares the rows with this '
         f'budget and says nothing about the published figures.' + (f' Test split: {split.strip()}.' if split else '')
     )
+
+
+def _series(
+    table: AblationTable, results: Mapping[str, Any], specs: Mapping[str, MetricSpec]
+) -> dict[str, list[RowValues]]:
+    """{series: its rows that have both numbers of the plot}; shares in percent."""
+    axes = [specs[table.plot[axis]] for axis in ('x', 'y')]
+    series: dict[str, list[RowValues]] = {}
+    for row in table.rows:
+        spreads = [results['rows'][row.name]['metrics'][spec.name] for spec in axes]
+        if all(spreads):
+            pairs = zip(axes, spreads, strict=True)
+            x, y = ([value if spec.unit else 100 * value for value in s['by_seed'].values()] for spec, s in pairs)
+            series.setdefault(row.series, []).append(RowValues(row.name, x, y))
+    return series
+
+
+def _axis_label(spec: MetricSpec) -> str:
+    return spec.label if spec.unit else f'{spec.title} (%)'
 
 
 def _value_lines(

@@ -27,9 +27,11 @@ TABLE_KEYS = {
     'metrics': list,
     'notes': list,
     'constant_hands': bool,
+    'plot': dict,
 }
-OPTIONAL_KEYS = ('title', 'budget', 'test', 'notes', 'constant_hands')
-ROW_KEYS = {'name': str, 'options': dict, 'weights_of': str, 'without': list, 'untrained': bool}
+OPTIONAL_KEYS = ('title', 'budget', 'test', 'notes', 'constant_hands', 'plot')
+PLOT_KEYS = {'x': str, 'y': str, 'title': str}
+ROW_KEYS = {'name': str, 'options': dict, 'weights_of': str, 'without': list, 'untrained': bool, 'series': str}
 # The values of a resolved config that decide the weights, and those that decide the numbers of a test.
 TRAIN_SETTINGS = (
     'model',
@@ -58,7 +60,7 @@ class AblationRow:
     """One row: options of the config; or, with `weights_of`, another test of the weights of that row.
 
     `without` names tensors of those weights that this row's model does not have. An `untrained` row's model has no
-    parameters: it is tested once, and its numbers count for every seed.
+    parameters: it is tested once, and its numbers count for every seed. Rows of one `series` are one line of the plot.
     """
 
     name: str
@@ -66,6 +68,7 @@ class AblationRow:
     weights_of: str | None = None
     without: tuple[str, ...] = ()
     untrained: bool = False
+    series: str = ''
 
 
 @dataclass(frozen=True)
@@ -83,6 +86,7 @@ class AblationTable:
     test: dict[str, Any] = field(default_factory=dict)
     notes: tuple[str, ...] = ()
     constant_hands: bool = True  # tests them beside the first run of `compare_to`
+    plot: dict[str, str] = field(default_factory=dict)  # 'x' and 'y', names of numbers, and maybe a 'title'
 
     def row(self, name: str) -> AblationRow:
         """Looks up the row of that name."""
@@ -127,6 +131,8 @@ def read_table(path: str | Path) -> AblationTable:
     _check_keys(content, TABLE_KEYS, set(TABLE_KEYS) - set(OPTIONAL_KEYS), str(path))
     rows = tuple(_read_row(entry, f'{path}, row {i + 1}') for i, entry in enumerate(content.pop('rows')))
     lists: dict[str, Any] = {name: tuple(content.pop(name, ())) for name in ('seeds', 'metrics', 'notes')}
+    if 'plot' in content:
+        _check_keys(content['plot'], PLOT_KEYS, {'x', 'y'}, f'{path}, plot')
     table = AblationTable(path=path, rows=rows, **lists, **content)
     _check_rows(table)
     return table
@@ -209,6 +215,12 @@ def check_metrics(table: AblationTable, specs: dict[str, MetricSpec]) -> None:
             find_spec(specs, name)
         except ValueError as error:
             raise TableError(f'{table.path}, metrics: {error}') from error
+    for axis in ('x', 'y') if table.plot else ():
+        if table.plot[axis] not in table.metrics:
+            raise TableError(
+                f'{table.path}, plot: {axis} must be one of metrics, got {table.plot[axis]!r}.'
+                f'{did_you_mean(table.plot[axis], table.metrics)}'
+            )
 
 
 def _check_untrained(run: Run, model: nn.Module) -> None:
@@ -270,7 +282,8 @@ def _read_row(entry: Any, where: str) -> AblationRow:
     if entry.get('untrained') and 'weights_of' in entry:
         raise TableError(f"{where}: a row is 'untrained' or has the 'weights_of' another, not both")
     without, untrained = tuple(entry.get('without', ())), entry.get('untrained', False)
-    return AblationRow(entry['name'], entry.get('options', {}), entry.get('weights_of'), without, untrained)
+    series = entry.get('series', '')
+    return AblationRow(entry['name'], entry.get('options', {}), entry.get('weights_of'), without, untrained, series)
 
 
 def _check_rows(table: AblationTable) -> None:

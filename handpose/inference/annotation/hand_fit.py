@@ -22,6 +22,7 @@ from handpose.inference.annotation.fit_skeleton import NUM_SHAPES, FitSkeleton
 from handpose.inference.annotation.fit_solver import FitPart, Robust, ViewedHand, minimize, nearer_to_detections
 from handpose.inference.annotation.fit_start import MIN_ANCHOR_JOINTS, find_segments, start_pose
 from handpose.inference.annotation.fit_views import FRAME_PERIOD, smoothness_bands, viewed_hand
+from handpose.inference.annotation.hand_size import check_hand_size
 from handpose.structures.annotated_recording import AnnotatedRecording, RecordingError
 from handpose.structures.fitted_hands import continuous_rotvecs, one_thread
 
@@ -29,7 +30,6 @@ Progress = Callable[[int, int], None]
 """Called with (frames fitted, their total)."""
 TARGETS = ('detections', 'joints')
 MIDDLE_MCP = 9
-PALM_LENGTHS = (0.05, 0.15)  # metres from the wrist to the middle MCP, of a child's and of a giant's hand
 _FIRST = Robust(0.01, redescending=False)
 _SCALE = 3.0  # robust scale over the noise of the detections
 _MEDIAN = 1.177  # of the length of a vector whose two coordinates have a standard deviation of 1
@@ -147,12 +147,17 @@ def fit_recording(
         all hands.
 
     Raises:
-        RecordingError: no hand has a frame with enough triangulated joints, or hands are not the size of hands.
+        RecordingError: no hand has a frame with enough triangulated joints.
+        AnnotationError: hands are not the size of hands.
     """
     options = FitOptions() if options is None else options
     model = ProceduralHand() if hand_model is None else hand_model
     seen = recording if options.target == 'detections' else _seen_joints(recording)
-    _check_hand_size(seen)
+    if not (seen.triangulated_valid[..., 0] & seen.triangulated_valid[..., MIDDLE_MCP]).any():
+        raise RecordingError(
+            'no hand has a triangulated wrist and middle MCP in any frame: two cameras must see a hand at once'
+        )
+    check_hand_size(seen)
     with one_thread():
         hands = [_read_hand(seen, model, hand, options) for hand in range(len(recording.hand_side))]
         shared, robust = _fit_shape(seen, hands, options)
@@ -188,24 +193,6 @@ def _seen_joints(recording: AnnotatedRecording) -> AnnotatedRecording:
         triangulated=joints,
         triangulated_valid=recording.joints_valid,
     )
-
-
-def _check_hand_size(recording: AnnotatedRecording) -> None:
-    """Refuses a recording whose hands do not have the size of hands, as with the wrong unit of a calibration."""
-    palms = recording.triangulated[:, :, MIDDLE_MCP] - recording.triangulated[:, :, 0]
-    lengths = np.linalg.norm(palms.astype(np.float64), axis=-1)
-    lengths = lengths[np.isfinite(lengths)]
-    if not len(lengths):
-        raise RecordingError(
-            'no hand has a triangulated wrist and middle MCP in any frame: two cameras must see a hand at once'
-        )
-    length = float(np.median(lengths))
-    if not PALM_LENGTHS[0] < length < PALM_LENGTHS[1]:
-        raise RecordingError(
-            f'the hands measure {1000 * length:.3g} mm from the wrist to the base of the middle finger, and people '
-            f'have {1000 * PALM_LENGTHS[0]:.0f} to {1000 * PALM_LENGTHS[1]:.0f} mm: the unit of the calibration is '
-            f'probably another one; divide a distance that you have measured by the same distance in the recording'
-        )
 
 
 def _read_hand(recording: AnnotatedRecording, model: HandModel, hand: int, options: FitOptions) -> _Hand:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from handpose.inference.annotation.consistency import Consistency, check_consistency
 from handpose.inference.annotation.detection import CameraHands, Progress, detect_again, detect_hands
-from handpose.inference.annotation.hand_fit import fit_recording
+from handpose.inference.annotation.hand_fit import FitOptions, fit_recording
 from handpose.inference.annotation.hand_size import check_hand_size
 from handpose.inference.annotation.lens_errors import describe_lens_errors
 from handpose.inference.annotation.matching import match_hands
@@ -257,7 +257,7 @@ def _reconstruct(
         triangulated_valid=result.valid,
         joints_3d=result.joints_3d,
         joints_valid=result.valid,
-        method=f'{session.name}, triangulated',
+        method=f'{session.name}, triangulated, bone lengths held',
         notes=[*matched.notes, *result.notes],
     )
 
@@ -284,7 +284,7 @@ def _consistency_notes(consistency: Consistency) -> list[str]:
 
 
 def _improve(job: AnnotateJob, recording: AnnotatedRecording, progress: Progress | None) -> AnnotatedRecording:
-    """The steps that were asked for, in the order of the paper: rounds of a model, the fit, refinement."""
+    """The steps that were asked for: rounds of a model, refinement, and the fit to what these found."""
     hand_model = None if job.hand_model is None else dict(type='MANO', model_path=str(job.hand_model))
     if job.model is not None:
         # It imports the estimators, which take a second to import.
@@ -293,11 +293,13 @@ def _improve(job: AnnotateJob, recording: AnnotatedRecording, progress: Progress
         model, name = load_volume_model(job.model, job.rounds)
         tell = _frames_of(progress, f'rounds of {name}')
         recording = estimate_rounds(recording, model, name, folder=job.out.parent, progress=tell).recordings[-1]
-    if job.fit:
-        fitted = None if hand_model is None else HAND_MODELS.build(hand_model)
-        recording = fit_recording(recording, fitted, progress=_frames_of(progress, 'fitting the hand model'))
     if job.refine is not None:
         recording = refine_recording(recording, open_refiner(job.refine, hand_model))
+    if job.fit:
+        fitted = None if hand_model is None else HAND_MODELS.build(hand_model)
+        changed = job.model is not None or job.refine is not None
+        options = FitOptions(target='joints' if changed else 'detections')
+        recording = fit_recording(recording, fitted, options, progress=_frames_of(progress, 'fitting the hand model'))
     return recording
 
 

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 from torch import Tensor
 
 from handpose.geometry import boxes_from_points, clip_boxes
-from handpose.inference.annotation.recording_images import RecordingImages, cut_region, open_images, region_around
+from handpose.inference.annotation.recording_reader import RecordingReader, cut_region, open_images, region_around
 from handpose.models.estimators.base import FRAMES_AT_ONCE
 from handpose.models.estimators.mvexonet import MIDDLE_MCP, MVExoNet
 from handpose.structures import HandSequence
@@ -172,7 +172,7 @@ def _in_recording(
 
 def _batches(
     recording: AnnotatedRecording,
-    images: RecordingImages,
+    images: RecordingReader,
     known: NDArray[np.bool_],
     model: MVExoNet,
     size: int,

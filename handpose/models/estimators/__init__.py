@@ -41,6 +41,8 @@ from handpose.models.estimators.refinement_loss import RefinementLoss
 from handpose.models.estimators.running_action import RunningAction, running_action
 from handpose.models.estimators.simple_forecasters import ConstantVelocity, DampedVelocity, LastPose
 from handpose.models.estimators.smoothnet import SmoothNet
+from handpose.models.estimators.svegonet import SVEgoNet
+from handpose.models.estimators.svegonet_loss import SVEgoNetLoss, SVEgoNetOutput
 from handpose.models.estimators.verb_classifier import VerbClassifier
 
 __all__ = [
@@ -85,6 +87,9 @@ __all__ = [
     'RefinedMotion',
     'RefinementLoss',
     'RunningAction',
+    'SVEgoNet',
+    'SVEgoNetLoss',
+    'SVEgoNetOutput',
     'SavitzkyGolayFilter',
     'SmoothNet',
     'StillHand',

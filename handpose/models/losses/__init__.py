@@ -9,6 +9,12 @@ from handpose.models.losses.contrastive_action import ContrastiveActionLoss
 from handpose.models.losses.gaussian_kl import GaussianKLLoss
 from handpose.models.losses.hand_parameter import HandPoseLoss, HandShapeLoss
 from handpose.models.losses.joints_2d import Joints2DLoss
+from handpose.models.losses.joints_25d import (
+    CoordinateDistributionLoss,
+    GaussianHeatmapLoss,
+    HandIdentityLoss,
+    triangle_labels,
+)
 from handpose.models.losses.keypoints import AccelerationLoss, SmoothL1KeypointLoss
 from handpose.models.losses.max_mse import MaxMSELoss
 from handpose.models.losses.motion import MotionLoss
@@ -20,7 +26,10 @@ from handpose.models.losses.volumetric import VolumetricCrossEntropyLoss
 __all__ = [
     'AccelerationLoss',
     'ContrastiveActionLoss',
+    'CoordinateDistributionLoss',
+    'GaussianHeatmapLoss',
     'GaussianKLLoss',
+    'HandIdentityLoss',
     'HandPoseLoss',
     'HandShapeLoss',
     'Joints2DLoss',
@@ -33,4 +42,5 @@ __all__ = [
     'VolumetricCrossEntropyLoss',
     'discriminator_loss',
     'generator_adversarial_loss',
+    'triangle_labels',
 ]

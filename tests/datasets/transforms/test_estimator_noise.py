@@ -11,8 +11,8 @@ from scipy.spatial.transform import Rotation
 from handpose.datasets import ClipSampling, MotionClips, Tracks
 from handpose.datasets.base import DatasetError
 from handpose.datasets.motion.motion_file import write_motion
-from handpose.datasets.transforms import EstimatorNoise
-from handpose.datasets.transforms.estimator_noise import fill_gaps, noise_options
+from handpose.datasets.transforms import EstimatorNoise, estimator_noise
+from handpose.datasets.transforms.estimator_noise import draw_camera, fill_gaps, noise_options
 from handpose.datasets.transforms.noise_model import FINGER_WEIGHT, PRESETS, relaxed_hand, simulate_estimate
 from handpose.evaluation.input_motion import InputTrack, input_errors
 from handpose.registry import TRANSFORMS
@@ -229,12 +229,31 @@ def test_sentences():
         EstimatorNoise(changes={'joint_jiter': 1})
     with pytest.raises(DatasetError, match=r"preset must be one of.*Did you mean 'silent'"):
         EstimatorNoise('silen')
+    with pytest.raises(DatasetError, match='strength must be a number from 0, got -1'):
+        EstimatorNoise(strength=-1)
     with pytest.raises(DatasetError, match='expected a fraction in time_fractions for each of time_constants'):
         EstimatorNoise(changes={'time_fractions': (1.0,)})
     with pytest.raises(DatasetError, match="got frame 'wrist'"):
         EstimatorNoise()(make_clip().replace(frame='wrist'), np.random.default_rng(0))
     with pytest.raises(DatasetError, match='needs joints_3d'):
         EstimatorNoise()(HandSequence(), np.random.default_rng(0))
+
+
+def test_strength_multiplies_errors():
+    """Jitter alone is linear in it, and so is the logarithm of the size; nothing else is drawn differently."""
+    clip = make_clip()
+    inputs = []
+    for strength in (0.0, 1.0, 3.0):
+        noise = EstimatorNoise('silent', dict(joint_jitter=0.002, dropout_rate=4.0), strength=strength)
+        inputs.append(noise(clip, np.random.default_rng(3)))
+    none, once, thrice = (noisy.input_joints_3d[noisy.input_valid].double() for noisy in inputs)
+    assert torch.equal(inputs[0].input_valid, inputs[2].input_valid) and not inputs[0].input_valid.all()
+    assert (once - none).norm(dim=-1).mean() > 0.001
+    torch.testing.assert_close(thrice - none, 3 * (once - none), atol=1e-6, rtol=0)
+    larger = EstimatorNoise('silent', dict(scale=0.05), strength=2)(clip, np.random.default_rng(3))
+    small = EstimatorNoise('silent', dict(scale=0.05))(clip, np.random.default_rng(3))
+    sizes = [relative(noisy.input_joints_3d[0, 0]).norm() for noisy in (larger, small, inputs[0])]
+    torch.testing.assert_close(torch.log(sizes[0] / sizes[2]), 2 * torch.log(sizes[1] / sizes[2]), atol=1e-4, rtol=1e-3)
 
 
 def test_silent_has_no_errors_left():
@@ -298,7 +317,7 @@ def test_errors_in_the_world_are_those_of_the_camera(monkeypatch):
     """The same clip moved to the camera beforehand gets the same errors, all of them switched on."""
     rotmat = Rotation.from_rotvec([0.3, -1.2, 0.8]).as_matrix()
     offset = np.array([0, 0, 0.6]) - rotmat @ (3.1, -2, 5.8)
-    monkeypatch.setattr(EstimatorNoise, '_draw_camera', lambda self, rng, points: (rotmat, offset))
+    monkeypatch.setattr(estimator_noise, 'draw_camera', lambda rng, points, distance: (rotmat, offset))
     clip = world_clip()
     moved = torch.from_numpy(clip.joints_3d.double().numpy() @ rotmat.T + offset).float()
     seen = EstimatorNoise()(clip.replace(frame='camera', joints_3d=moved), np.random.default_rng(7))
@@ -312,11 +331,11 @@ def test_errors_in_the_world_are_those_of_the_camera(monkeypatch):
 
 
 def test_cameras_of_the_world_are_anywhere_around_the_hands():
-    noise, rng = EstimatorNoise(camera_distance=(0.5, 0.7)), np.random.default_rng(0)
+    rng = np.random.default_rng(0)
     points = np.random.default_rng(1).normal(3, 0.1, (50, 3))
     cameras, distances = [], []
     for _ in range(500):
-        rotmat, offset = noise._draw_camera(rng, points)
+        rotmat, offset = draw_camera(rng, points, (0.5, 0.7))
         np.testing.assert_allclose(rotmat @ rotmat.T, np.eye(3), atol=1e-12)
         assert np.linalg.det(rotmat) > 0
         middle = rotmat @ points.mean(0) + offset

@@ -10,6 +10,7 @@ from viewed_recordings import mean_error, viewed_recording
 from handpose.hands import ProceduralHand
 from handpose.hands.model import HandModel
 from handpose.inference.annotation.hand_fit import FitOptions, fit_recording
+from handpose.inference.annotation.recording_source import AnnotationError
 from handpose.structures.annotated_recording import RecordingError
 
 EXACT = FitOptions(own_joints=False, joint_tolerance=None)
@@ -144,7 +145,7 @@ def test_joints_of_other_steps_can_be_fitted():
 def test_bad_input():
     truth = viewed_recording(8)
     doubled = truth.recording.triangulated * 4
-    with pytest.raises(RecordingError, match=r'the hands measure 3\d\d mm .* the unit of the calibration'):
+    with pytest.raises(AnnotationError, match=r'are 3\d\d(\.\d)? mm long .* in another unit'):
         fit_recording(replace(truth.recording, triangulated=doubled))
     with pytest.raises(RecordingError, match='two cameras must see a hand at once'):
         fit_recording(replace(truth.recording, triangulated_valid=np.zeros((8, 1, 21), bool)))

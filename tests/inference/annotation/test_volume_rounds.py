@@ -10,7 +10,7 @@ from annotated_recordings import make_recording
 from multi_view import small_config
 
 from handpose.geometry import boxes_from_points
-from handpose.inference.annotation.recording_images import RecordingImages, cut_region, open_images, region_around
+from handpose.inference.annotation.recording_reader import RecordingReader, cut_region, open_images, region_around
 from handpose.inference.annotation.volume_rounds import estimate_rounds, load_volume_model
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
@@ -157,9 +157,9 @@ def test_images_in_order(tmp_path):
             images.read(1, 1)
     late = replace(recording, frame_indices=recording.frame_indices + 1)
     with pytest.raises(RecordingError, match='ends before image 3, which the recording has of camera cam0'):
-        RecordingImages(late, tmp_path).read(2, 0)
+        RecordingReader(late, tmp_path).read(2, 0)
     with pytest.raises(VideoError):
-        RecordingImages(recording, tmp_path / 'nowhere')
+        RecordingReader(recording, tmp_path / 'nowhere')
 
 
 def test_bad_input(tmp_path, model):

@@ -1,6 +1,7 @@
 """NaN and infinity where masks say that there is no data change nothing; where there is data, they are refused."""
 
 import action_clips
+import egocentric
 import motion_clips
 import multi_view
 import pytest
@@ -41,6 +42,10 @@ def mvexonet():
     return MODELS.build(multi_view.small_config()), multi_view.multi_view_batch(frames=5, cameras=3)
 
 
+def svegonet(**options):
+    return MODELS.build(egocentric.small_config(min_joints=1, **options)), egocentric.egocentric_batch(frames=5)
+
+
 CASES = {
     'Deformer': deformer,
     'Deformer with fusion by occlusion': lambda: deformer(**{'model.head.mode': 'occlusion'}),
@@ -51,12 +56,14 @@ CASES = {
     'DSTformer': lambda: refiner('DSTformer'),
     'SmoothNet': smoothnet,
     'MVExoNet': mvexonet,
+    'SVEgoNet': svegonet,
+    'SVEgoNet with given wrists': lambda: svegonet(wrist_depth='input_joints'),
 }
 
 
 def make_case(name):
     """The estimator, and a batch with padding, a frame without a hand, and joints and poses that are not annotated."""
-    if name.startswith(('Deformer', 'HTT')):
+    if name.startswith(('Deformer', 'HTT', 'SVEgoNet')):
         pytest.importorskip('mmcv')
     torch.manual_seed(0)
     model, batch = CASES[name]()

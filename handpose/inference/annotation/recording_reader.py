@@ -60,7 +60,7 @@ class _CameraFrames:
         self._frames = iter(())
 
 
-class RecordingImages:
+class RecordingReader:
     """Reads the images of all cameras in the order of the frames; one image of each camera is in memory.
 
     Args:
@@ -101,17 +101,17 @@ class RecordingImages:
 
 
 @contextmanager
-def open_images(recording: AnnotatedRecording, folder: Path | None = None) -> Iterator[RecordingImages]:
+def open_images(recording: AnnotatedRecording, folder: Path | None = None) -> Iterator[RecordingReader]:
     """Opens the videos of a recording, and closes them afterwards.
 
     Args:
-        recording: see `RecordingImages`.
-        folder: see `RecordingImages`.
+        recording: see `RecordingReader`.
+        folder: see `RecordingReader`.
 
     Yields:
         The images.
     """
-    images = RecordingImages(recording, folder)
+    images = RecordingReader(recording, folder)
     try:
         yield images
     finally:
