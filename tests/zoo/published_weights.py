@@ -20,12 +20,16 @@ from handpose.registry import DATASETS
 from handpose.structures import HandSequence
 
 FOLDER = Path(__file__).parent / 'published'
+OPTIONS = {'mvexonet': {'test_views': 3}}  # eight views would be megabytes
 # Of each input: the config and the dataset of it that it is from, items of that dataset, and their frames.
 INPUTS = {
     'deformer': ('deformer/synthetic', 'test_dataset', (0, 20), range(10, 14)),
     'htt': ('htt/synthetic', 'test_dataset', (3,), range(0, 36, 6)),
     'pdtm': ('pdtm/synthetic', 'test_dataset', (5,), range(20, 50)),
     'ghtt': ('ghtt/synthetic_action', 'test_actions', (0, 300), range(40)),
+    'mvexonet': ('assemblyhands/synthetic_mvexonet', 'test_dataset', (1,), range(1)),
+    'svegonet': ('assemblyhands/synthetic_svegonet', 'test_dataset', (0, 40), range(1)),
+    'verbs': ('assemblyhands/synthetic_verbs', 'test_dataset', (0, 200), range(20)),
 }
 # Of all weights that ship with the package: their input.
 INPUT_OF = {
@@ -34,8 +38,11 @@ INPUT_OF = {
     'htt_synthetic': 'htt',
     'pdtm_synthetic': 'pdtm',
     'ghtt_synthetic': 'ghtt',
+    'mvexonet_synthetic': 'mvexonet',
+    'svegonet_synthetic': 'svegonet',
+    'verbs_synthetic': 'verbs',
 }
-NOT_STORED = ('extrinsics', 'object_boxes', 'joints_2d', 'joints_2d_valid', 'verb_label') + tuple(
+NOT_STORED = ('object_boxes', 'joints_2d', 'joints_2d_valid', 'verb_label') + tuple(
     f'hand_{part}' for part in ('pose', 'shape', 'transl', 'pose_valid')
 )
 DECIMALS = 7
@@ -45,14 +52,14 @@ FUTURE_FRAMES = 40
 def write_input(name: str, data_root: str) -> None:
     """Stores the input of weights: the fields of clips of the test split, without paths."""
     config, split, items, frames = INPUTS[INPUT_OF[name]]
-    dataset = DATASETS.build(load_config(config, {'data_root': data_root})[split])
+    dataset = DATASETS.build(load_config(config, {'data_root': data_root, **OPTIONS.get(INPUT_OF[name], {})})[split])
     clips = [dataset[item].select_frames(list(frames)) for item in items]
     fields = {}
     for clip in clips:
         clip.meta = {'fps': clip.meta['fps'], 'sequence': clip.meta['sequence'], 'dataset': clip.meta['dataset']}
     batch = HandSequence.stack(clips)
     for field, value in batch.present().items():
-        if field not in NOT_STORED:
+        if field not in NOT_STORED and (field != 'extrinsics' or INPUT_OF[name] == 'mvexonet'):
             fields[field] = value.numpy()
     fields['meta'] = np.array(json.dumps(batch.meta))
     np.savez_compressed(FOLDER / f'{INPUT_OF[name]}.npz', **fields)
@@ -73,7 +80,7 @@ def predict(name: str, estimator: Estimator, batch: HandSequence) -> dict[str, T
             objects, actions = output.object_logits.softmax(-1), output.action_logits.softmax(-1)
             return {'joints_3d': output.joints, 'object_scores': objects, 'action_scores': actions}
         prediction = estimator.eval().predict(batch)
-        found = {'joints_3d': prediction.require('joints_3d')}
+        found = {} if prediction.joints_3d is None else {'joints_3d': prediction.joints_3d}
         if prediction.action_scores is not None:
             found['action_scores'] = prediction.action_scores
         if isinstance(estimator, Forecaster):
@@ -85,13 +92,10 @@ def predict(name: str, estimator: Estimator, batch: HandSequence) -> dict[str, T
 
 def numbers(prediction: dict[str, Tensor]) -> dict[str, list[float]]:
     """A few numbers of every predicted tensor, those of one frame."""
-    middle = prediction['joints_3d'].shape[1] // 2
-    shown = {
-        'joints_3d': prediction['joints_3d'][:, middle],
-        **{field: value for field, value in prediction.items() if field != 'joints_3d'},
-    }
-    if 'object_scores' in shown:
-        shown['object_scores'] = shown['object_scores'][:, middle]
+    shown = dict(prediction)
+    for field in ('joints_3d', 'object_scores'):  # (B, T, ...)
+        if field in shown:
+            shown[field] = shown[field][:, shown[field].shape[1] // 2]
     return {field: [round(x, DECIMALS) for x in value.flatten().tolist()] for field, value in shown.items()}
 
 
