@@ -16,7 +16,7 @@ train_pipeline = [dict(type='LoadImages')]
 test_pipeline = [dict(type='ChooseViews', count='$test_views'), dict(type='LoadImages'), '$detections']
 # Errors of detections: simulated, or a detector's own, from files of `handpose detections`.
 simulated_detections = dict(type='SimulatedDetections')
-loaded_detections = dict(type='LoadDetections', folder='$detections_root')
+loaded_detections = dict(type='LoadDetections', folder='$detections_root', missing_ok=False)
 detections_root = 'work_dirs/detections'
 # One view, with the place of the hand from all of them: `test_pipeline=$single_view model.min_views=1`.
 single_view = [dict(type='LoadImages'), '$detections', dict(type='ChooseViews', count=1)]

@@ -62,7 +62,8 @@ def run(arguments: argparse.Namespace) -> None:
     samples, detect = views_report.read_samples(config.test_dataset, arguments.frame_step)
     constant = views_report.mean_hands(config.train_dataset)
     metric = config.test_evaluator[0]
-    console, found = Console(), {}
+    console = Console()
+    found: dict[str, dict[str, views_report.Numbers]] = {}
     for name in arguments.checkpoints:
         model = MODELS.build(config.model)
         if not isinstance(model, MVExoNet):

@@ -32,7 +32,7 @@ def read_samples(settings: Mapping[str, Any], frame_step: int) -> tuple[list[Han
 
     Args:
         settings: config of the test dataset, whose pipeline ends with the transform that detects hands.
-        frame_step: frames from one that is kept to the next.
+        frame_step: frames of a track from one that is kept to the next.
 
     Returns:
         The clips with their images, and that transform.
@@ -53,7 +53,11 @@ def read_samples(settings: Mapping[str, Any], frame_step: int) -> tuple[list[Han
     samples = []
     for index in range(len(dataset)):
         clip = dataset[index]
-        clip = clip.select_frames(range(0, len(clip.require('frame_valid')), frame_step))
+        numbers = np.asarray(clip.meta['frame_indices']) - clip.meta['track_start']
+        kept_frames = np.flatnonzero(numbers % frame_step == 0)
+        if not len(kept_frames):
+            continue
+        clip = clip.select_frames(kept_frames)
         for transform in transforms:
             clip = transform(clip, np.random.default_rng([0, index]))
         samples.append(clip)

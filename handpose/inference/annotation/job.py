@@ -279,7 +279,7 @@ def _check_result(recording: AnnotatedRecording, hands: ViewHands, consistency: 
 def _consistency_notes(consistency: Consistency) -> list[str]:
     notes = [*consistency.messages, *consistency.notes]
     if consistency.messages:
-        notes.append('videos that do not begin together: annotate with --estimate-offsets, or give --offsets')
+        notes.append('if the videos do not begin together: annotate with --estimate-offsets, or give --offsets')
     return notes
 
 

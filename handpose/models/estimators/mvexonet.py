@@ -25,8 +25,10 @@ from handpose.models.estimators.mvexonet_views import (
     box_centres_in_space,
     boxes_of_joints,
     boxes_with_area,
+    choose_views,
     crop_hands,
     jitter_boxes,
+    least_and_most,
     project_hands,
     random_rotations,
 )
@@ -114,7 +116,7 @@ class MVExoNet(Estimator):
     ) -> None:
         super().__init__()
         check_option('first_centre', first_centre, CENTRES)
-        least, most = _least_and_most(train_views)
+        least, most = least_and_most(train_views)
         if min(num_rounds, min_views) < 1 or not min_views <= least <= most:
             raise ValueError(
                 f'num_rounds and min_views must be at least 1 and train_views at least min_views, got {num_rounds}, '
@@ -218,7 +220,7 @@ class MVExoNet(Estimator):
         batch = fill_masked_values(batch)
         generator = torch.Generator().manual_seed(step.iteration)
         frames, boxes, is_left_hand = self._views(batch)
-        frames, boxes = self._choose_views(frames, boxes, generator)
+        frames, boxes = choose_views(frames, boxes, least_and_most(self.train_views), generator)
         boxes = jitter_boxes(boxes, self.box_noise, generator)
         target = self._targets(batch)
         seen = boxes_with_area(boxes, frames.image_size()).sum(1) >= self.min_views  # (F, H)
@@ -233,18 +235,6 @@ class MVExoNet(Estimator):
         left = is_left_hand[hands] if self.mirror_left_hands else None
         output = self(crops.images, crops.projections, centres, rotmat, crops.seen, left)
         return self.loss_function(output, JointTarget(joints, valid), step)
-
-    def _choose_views(
-        self, frames: ViewedFrames, boxes: Tensor, generator: torch.Generator
-    ) -> tuple[ViewedFrames, Tensor]:
-        """Draws the cameras of a training batch; boxes are (F, K, H, 4)."""
-        count = boxes.shape[1]
-        least, most = (min(number, count) for number in _least_and_most(self.train_views))
-        wanted = least if least == most else int(torch.randint(int(least), int(most) + 1, (), generator=generator))
-        if wanted == count:
-            return frames, boxes
-        chosen = torch.randperm(count, generator=generator)[:wanted].to(boxes.device)
-        return frames.select_cameras(chosen), boxes[:, chosen]
 
     def _no_hands(self) -> tuple[MVExoNetOutput, JointTarget]:
         """A stand-in for a batch without an annotated hand: its losses are zero, with every parameter in the graph."""
@@ -377,13 +367,6 @@ class MVExoNet(Estimator):
             raise SequenceError(f"{where}: MVExoNet needs the 'camera' or 'world' frame, got {batch.frame!r}")
         left = is_left(_sides(batch))[:, None].expand(-1, batch.require('boxes').shape[1], -1).flatten(0, 1)
         return ViewedFrames(images, intrinsics, extrinsics), boxes, left
-
-
-def _least_and_most(train_views: int | Sequence[int] | None) -> tuple[float, float]:
-    if train_views is None:
-        return math.inf, math.inf
-    least, most = (train_views, train_views) if isinstance(train_views, int) else train_views
-    return least, most
 
 
 def _sides(batch: HandSequence) -> Tensor:

@@ -4,6 +4,7 @@ Legend: F frames, K cameras, H hands, N hands of all frames, J = 21 joints, h w 
 """
 
 import math
+from collections.abc import Sequence
 from typing import NamedTuple
 
 import torch
@@ -165,6 +166,37 @@ def box_centres_in_space(frames: ViewedFrames, boxes: Tensor) -> tuple[Tensor, T
     seen = boxes_with_area(boxes, frames.image_size())
     found = triangulate(centres, projection_matrices(frames.intrinsics, frames.extrinsics), seen)
     return found.points, found.valid
+
+
+def least_and_most(count: int | Sequence[int] | None) -> tuple[float, float]:
+    """The least and the largest number of views that `count` allows; None: all, however many there are."""
+    if count is None:
+        return math.inf, math.inf
+    least, most = (count, count) if isinstance(count, int) else count
+    return least, most
+
+
+def choose_views(
+    frames: ViewedFrames, boxes: Tensor, limits: tuple[float, float], generator: torch.Generator
+) -> tuple[ViewedFrames, Tensor]:
+    """Draws some of the cameras of a training batch.
+
+    Args:
+        frames: F of them.
+        boxes: (F, K, H, 4).
+        limits: the least and the largest number of cameras, see `least_and_most`.
+        generator: on the CPU.
+
+    Returns:
+        The frames and boxes of these cameras.
+    """
+    count = boxes.shape[1]
+    least, most = (int(min(number, count)) for number in limits)
+    wanted = least if least == most else int(torch.randint(least, most + 1, (), generator=generator))
+    if wanted == count:
+        return frames, boxes
+    chosen = torch.randperm(count, generator=generator)[:wanted].to(boxes.device)
+    return frames.select_cameras(chosen), boxes[:, chosen]
 
 
 def jitter_boxes(boxes: Tensor, noise: float, generator: torch.Generator) -> Tensor:
