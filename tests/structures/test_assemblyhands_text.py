@@ -69,7 +69,7 @@ def change(line, text):
 @pytest.mark.parametrize(
     ('text', 'message'),
     [
-        ('\n'.join(written().split('\n')[:-3]), r'calib\.txt must have 8 lines .* for each camera .*, found 15$'),
+        ('\n'.join(written().split('\n')[:-2]), r'calib\.txt must have 8 lines .* for each camera .*, found 15$'),
         (change(2, 'wide 0 975.4'), r"calib\.txt, line 2: expected 3 numbers, found 'wide 0 975\.4'"),
         (change(6, '1 0 0'), r"calib\.txt, line 6: expected 4 numbers, found '1 0 0'"),
         (change(6, '1 0 0 nan'), r'calib\.txt, line 6: expected finite numbers'),
