@@ -1,4 +1,4 @@
-# MVExoNet at the paper's size: EfficientNet-B0, 32 channels, cubes of 64 voxels, 8 views. docs/assemblyhands.md
+# MVExoNet at the paper's size: EfficientNet-B0, 32 channels, 64 voxels, 8 views. docs/assemblyhands.md
 # 15.6 M parameters.
 _base_ = ['../_base_/runtime.py', '../_base_/assemblyhands.py', './_mvexonet_.py']
 
@@ -11,7 +11,6 @@ batch_size = 1  # a sample has 2 hands in 8 views
 num_workers = 4
 detections = '$loaded_detections'
 frame = 'world'
-# MPJPE and PCK-AUC of Tables 2 and 3 are `mpjpe_cam_mm` and `auc_cam_0_50mm`.
 pose_metric = dict(auc_ranges=dict(cam=(0, 50, 101)))
 
 # Learning rates of learnable triangulation: 1e-4 for the backbone, 1e-3 for the rest.

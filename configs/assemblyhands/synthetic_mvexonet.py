@@ -1,4 +1,4 @@
-# A small MVExoNet on the built-in recordings of eight cameras, whose arrangement changes. docs/assemblyhands.md
+# A small MVExoNet on the built-in recordings of eight cameras. docs/assemblyhands.md
 _base_ = ['../_base_/runtime.py', '../_base_/assemblyhands.py', './_mvexonet_.py']
 
 data_root = 'data/synthetic_assemblyhands_exo'
@@ -30,7 +30,6 @@ model = dict(
 )
 detections = '$simulated_detections'
 frame = 'world'
-# MPJPE and PCK-AUC of Tables 2 and 3 are `mpjpe_cam_mm` and `auc_cam_0_50mm`.
 pose_metric = dict(auc_ranges=dict(cam=(0, 50, 101)))
 
 # Eight videos take longer to decode than the network to learn from them, so frames stay in memory: 1.6 GB.

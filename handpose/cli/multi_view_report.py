@@ -20,6 +20,7 @@ from handpose.cli import arguments as shared
 from handpose.cli import make_data
 from handpose.cli.errors import UsageError
 from handpose.engine import load_config, load_weights
+from handpose.evaluation.pose import MPJPE
 from handpose.experiments import multi_view_report as views_report
 from handpose.files.atomic import atomic_write
 from handpose.models.estimators.mvexonet import MVExoNet
@@ -29,7 +30,7 @@ from handpose.visualization.view_figures import error_by_views
 from handpose.zoo.find import find_weights
 
 VIEWS = (2, 3, 4, 5, 6, 7, 8)
-ERROR = 'mpjpe_cam_mm'
+ERROR = MPJPE['cam'].name
 
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
