@@ -21,6 +21,8 @@ from handpose.datasets.io.pose_recordings import Camera
 from handpose.files.npz import read_npz
 from handpose.files.reading import inside_root, kind_of, read_text, visible_paths
 from handpose.hands import to_common
+from handpose.structures import CalibrationError
+from handpose.structures.calibration_files.assemblyhands_text import parse_cameras
 
 EXO_VIDEOS = 'videos/exo_videos_rectified'
 IMAGES, EGO_IMAGES = 'images', 'ego_images_rectified'
@@ -28,7 +30,6 @@ CALIBRATION_FILE = 'calib.txt'
 # Ours: the release has one set of labels, the automatic one.
 LABEL_FOLDERS = {'automatic': ANNOTATIONS, 'manual': 'annotations_manual'}
 OCCLUSION_FILE = 'occlusion.npz'
-_LINES = 8  # of a camera in calib.txt that are not blank
 _SIDES = ('left', 'right')
 _MAKE_AGAIN = 'delete it, or make the data again'
 _ARRAYS = ('sequences', 'counts', 'numbers', 'views', 'occlusion')
@@ -67,41 +68,23 @@ class Occlusion(NamedTuple):
 
 
 def read_exo_calibration(path: Path) -> dict[str, Camera]:
-    """Reads calib.txt: {camera: Camera} of the cameras around the table, which stand still.
-
-    Of the eight lines of a camera the fifth, after its name and the rows of K, has no meaning here: the videos are
-    rectified.
+    """Reads calib.txt: {camera: Camera} of the cameras around the table, which stand still and are pinholes.
 
     Raises:
         DatasetError: missing, or damaged; the message names the line.
     """
-    lines = read_text(path, error=DatasetError, advice='it calibrates the videos: unpack it there').splitlines()
-    filled = [(number, line.split()) for number, line in enumerate(lines, 1) if line.strip()]
-    if not filled or len(filled) % _LINES:
-        raise DatasetError(
-            f'{path} must have {_LINES} lines that are not blank for each camera (name, 3 rows of K, one line, 3 rows '
-            f'of [R | t]), found {len(filled)}; {UNPACK}'
-        )
-    cameras = {}
-    for start in range(0, len(filled), _LINES):
-        (number, words), *rows = filled[start : start + _LINES]
-        where = f'{path}, line {number}'
-        name = words[0] if words[0].endswith('_rgb') else f'{words[0]}_rgb'
-        if len(words) != 1 or name in cameras:
-            raise DatasetError(f'{where}: expected the name of another camera, got {" ".join(words)[:60]!r}; {UNPACK}')
-        matrix, rigid = (np.stack([_row(*row, count, path) for row in part])
-                         for part, count in ((rows[:3], 3), (rows[4:], 4)))  # fmt: skip
-        cameras[name] = _camera(matrix, rigid, f'{where}, camera {name}')
-    return cameras
-
-
-def _row(number: int, words: list[str], count: int, path: Path) -> NDArray:
+    written = read_text(path, error=DatasetError, advice='it calibrates the videos: unpack it there')
     try:
-        return numbers([float(word) for word in words], (count,), f'{path}, line {number}')
-    except ValueError as error:
-        raise DatasetError(
-            f'{path}, line {number}: expected {count} numbers, got {" ".join(words)[:80]!r}; {UNPACK}'
-        ) from error
+        found = parse_cameras(written, path)
+    except CalibrationError as error:
+        raise DatasetError(f'{error}; {UNPACK}') from error
+    cameras: dict[str, Camera] = {}
+    for lines in found:
+        name = lines.name if lines.name.endswith('_rgb') else f'{lines.name}_rgb'
+        if name in cameras:
+            raise DatasetError(f'{lines.where}: expected the name of another camera, got {lines.name!r}; {UNPACK}')
+        cameras[name] = _camera(lines.intrinsics, lines.extrinsics, f'{lines.where}, camera {name}')
+    return cameras
 
 
 def _camera(matrix: NDArray, rigid: NDArray, where: str) -> Camera:

@@ -6,12 +6,12 @@ from pathlib import Path
 from handpose.files.reading import parse_json, read_text, visible_names, visible_paths
 from handpose.files.toml_files import read_toml
 from handpose.structures.calibration import Calibration, CalibrationError
-from handpose.structures.calibration_files import anipose, assemblyhands, colmap, opencv, own
+from handpose.structures.calibration_files import anipose, assemblyhands, assemblyhands_text, colmap, opencv, own
 from handpose.structures.calibration_files.values import Unit, joined
 
 EXPECTED = (
-    "handpose's own JSON, AssemblyHands' JSON, TOML of anipose or freemocap, YAML of OpenCV, or a text model of COLMAP "
-    '(the folder of cameras.txt and images.txt)'
+    "handpose's own JSON, AssemblyHands' JSON or calib.txt, TOML of anipose or freemocap, YAML of OpenCV, or a text "
+    'model of COLMAP (the folder of cameras.txt and images.txt)'
 )
 _JSON = re.compile(r'\{|\[\s*[{\]]')
 _TOML = re.compile(r'\[{1,2}[^\[\]]+\]{1,2}\s*(#.*)?|[\w.\'"-]+\s*=.*')
@@ -24,14 +24,15 @@ def read_calibration(
 ) -> Calibration:
     """Reads calibrated cameras from a file of any known format; what is in the file is not executed.
 
-    The format is recognized by the content, not by the name: this library's own JSON, AssemblyHands' JSON, TOML of
-    anipose and freemocap, YAML of OpenCV's FileStorage, text models of COLMAP. docs/calibration.md describes them.
+    The format is recognized by the content, not by the name: this library's own JSON, AssemblyHands' JSON and
+    calib.txt, TOML of anipose and freemocap, YAML of OpenCV's FileStorage, text models of COLMAP. docs/calibration.md
+    describes them.
 
     Args:
         path: the file; for COLMAP its folder; for OpenCV also a folder with several YAML files.
         unit: 'metre', 'centimetre', 'millimetre' or the metres of one unit, for formats that do not say it: anipose,
             OpenCV and COLMAP. None where the format says it.
-        image_size: (width, height) pixels, for files of OpenCV that do not say it.
+        image_size: (width, height) pixels, for files that do not say it: AssemblyHands' calib.txt, some of OpenCV.
 
     Returns:
         The cameras, in metres, world to camera, pixel centres at integers.
@@ -53,6 +54,8 @@ def read_calibration(
         return opencv.read_opencv(path, unit, image_size)
     if kind == 'colmap':
         return colmap.read_colmap(path.parent, unit)
+    if kind == 'assemblyhands_text':
+        return assemblyhands_text.from_assemblyhands_text(written, path, unit, image_size)
     raise CalibrationError(f'{path}: expected {EXPECTED}, found {_first_line(written)[:60]!r}')
 
 
@@ -83,7 +86,10 @@ def _kind(written: str) -> str | None:
         return 'json'
     line = _first_line(written)
     kinds = {'toml': _TOML, 'colmap': _COLMAP, 'yaml': _YAML}
-    return next((kind for kind, pattern in kinds.items() if pattern.fullmatch(line)), None)
+    known = next((kind for kind, pattern in kinds.items() if pattern.fullmatch(line)), None)
+    if known is None and assemblyhands_text.is_assemblyhands_text(written):
+        return 'assemblyhands_text'
+    return known
 
 
 def _read_json(written: str, path: Path, unit: Unit) -> Calibration:

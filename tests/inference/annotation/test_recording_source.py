@@ -48,6 +48,21 @@ def recording(tmp_path):
     return folder
 
 
+def test_assemblyhands_text(recording):
+    """calib.txt lies beside the videos, is named as there, and gets the size of the videos."""
+    lines = ['100 0 55', '0 100 33', '0 0 1', '0 0 0 0 0', '1 0 0 {x}', '0 1 0 0', '0 0 1 700']
+    text = '\n'.join('\n'.join([name, *lines, '']).format(x=x) for name, x in (('left', 0), ('right', -60)))
+    (recording / 'calib.txt').write_text(text)
+    assert recordings_in(recording) == [recording]
+    found = open_recording(recording, 'calib.txt')
+    assert found.names == ['left', 'right'] and [path.name for path in found.videos] == ['left.avi', 'right.avi']
+    assert [camera.image_size for camera in found.calibration] == [SIZE, SIZE] and not found.notes
+    assert found.calibration['right'].extrinsics[:3, 3].tolist() == [-0.06, 0, 0.7]
+    (recording / 'calib.txt').write_text(text.replace('55', '110'))  # of larger images
+    with pytest.raises(CalibrationError, match='not near the middle of images of 112x64 pixels'):
+        open_recording(recording, 'calib.txt')
+
+
 @pytest.mark.parametrize(
     ('videos', 'names', 'expected'),
     [
