@@ -100,7 +100,7 @@ def choose_sides(
         listed = '; '.join(map(str, dropped[:_LISTED]))
         more = f'; and {len(dropped) - _LISTED} more' if len(dropped) > _LISTED else ''
         notes.append(
-            f"more than one left and one right hand: {len(dropped)} further ones were left out, other people's hands "
+            f"more than one left and one right hand: {len(dropped)} further left out, other people's hands "
             f'or wrong detections ({listed}{more})'
         )
     sides = [side for side in (Side.LEFT, Side.RIGHT) if (taken[side] >= 0).any()]

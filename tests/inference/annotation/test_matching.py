@@ -116,7 +116,7 @@ def test_hands_of_two_people():
     matched = match_hands(replace(hands, right=certainty), calibration)
     found = owners(matched, owner)
     assert is_right(found) and (found == HANDS).mean() > 0.85
-    assert any('further ones were left out' in note for note in matched.notes)
+    assert any('further left out' in note for note in matched.notes)
 
 
 def test_a_tracker_that_jumps_from_one_hand_to_the_other():

@@ -57,7 +57,7 @@ def test_assemblyhands_text(recording):
     found = open_recording(recording, 'calib.txt')
     assert found.names == ['left', 'right'] and [path.name for path in found.videos] == ['left.avi', 'right.avi']
     assert [camera.image_size for camera in found.calibration] == [SIZE, SIZE] and not found.notes
-    assert found.calibration['right'].extrinsics[:3, 3].tolist() == [-0.06, 0, 0.7]
+    assert found.calibration['right'].extrinsics[:3, 3].tolist() == pytest.approx([-0.06, 0, 0.7])
     (recording / 'calib.txt').write_text(text.replace('55', '110'))  # of larger images
     with pytest.raises(CalibrationError, match='not near the middle of images of 112x64 pixels'):
         open_recording(recording, 'calib.txt')
