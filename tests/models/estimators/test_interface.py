@@ -1,6 +1,7 @@
 """The interface that all registered estimators share; see handpose/models/estimators/base.py."""
 
 import action_clips
+import egocentric
 import motion_clips
 import multi_view
 import pytest
@@ -75,6 +76,7 @@ ARGUMENTS = {
         smooth_clips.smooth_batch,
     ),
     'MVExoNet': (multi_view.small_config, multi_view.multi_view_batch),
+    'SVEgoNet': (egocentric.small_config, egocentric.egocentric_batch),
     'LastPose': (dict, smooth_clips.smooth_batch),
     'ConstantVelocity': (dict, smooth_clips.smooth_batch),
     'DampedVelocity': (dict, smooth_clips.smooth_batch),
