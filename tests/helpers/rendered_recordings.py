@@ -84,7 +84,7 @@ def triangulated_recording(frames=12, cameras=4, sides=(0, 1), noise=0.6, seed=0
     )
 
 
-def save_camera_videos(folder, recording, suffix='.mp4'):
+def save_camera_videos(folder, recording, suffix='.avi'):
     """Renders the hands of `triangulated_recording` as videos; returns their paths."""
     vertices, _ = moving_hands(len(recording.timestamps), recording.hand_side.tolist())
     model, (width, height) = ProceduralHand(), recording.calibration.cameras[0].image_size

@@ -161,7 +161,7 @@ def test_nothing_is_loaded_and_names_are_only_text(rendered):
 
 def test_missing_videos_are_said(rendered, tmp_path):
     folder, recording = rendered
-    recording = replace(recording, videos=['view0.mp4', 'gone.mp4', 'view2.mp4'])
+    recording = replace(recording, videos=['view0.avi', 'gone.mp4', 'view2.avi'])
     notes = write_recording_report(tmp_path / 'r.html', recording, folder=folder, worst=1)
     assert len(notes) == 1 and 'no images of camera cam1 in the report' in notes[0] and 'gone.mp4' in notes[0]
     page = PageText((tmp_path / 'r.html').read_text())
@@ -219,6 +219,7 @@ def test_a_recording_without_any_hand_has_a_report():
 
 def test_the_report_in_a_browser(rendered, tmp_path):
     """Every image is decoded, and the page is not wider than the window."""
+    pytest.importorskip('websockets', reason='the browser is driven through websockets')
     folder, recording = rendered
     write_recording_report(tmp_path / 'r.html', recording, folder=folder, worst=2)
     with open_page((tmp_path / 'r.html').as_uri(), (900, 700)) as page:
