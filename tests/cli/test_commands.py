@@ -16,7 +16,7 @@ from handpose.cli import COMMANDS, main
 ROOT = Path(__file__).parents[2]
 CLI = Path(cli.__file__).parent
 SMALL = 'configs/deformer/synthetic.py'
-SHARED = ('__init__', 'arguments', 'checkpoints', 'errors')  # modules that are not commands
+SHARED = ('__init__', 'arguments', 'checkpoints', 'errors', 'view_recording')  # modules that are not commands
 TOOLS = sorted([*(ROOT / 'tools').glob('*.py'), *(ROOT / 'tools' / 'convert').glob('*.py')])
 
 
