@@ -5,6 +5,7 @@ _expects_ = [
     'resolution',  # voxels along an edge of the cube
     'volume_network',  # dict of the network of 3D convolutions
     'detections',  # dict of the transform that gives the boxes and the centre of the first round in tests
+    'epochs',  # of training
 ]
 
 views, cameras_per_clip = 'exo', None  # all views of a frame are one sample
@@ -14,7 +15,7 @@ test_views = 8  # views of a test sample; with fewer, they are drawn for each sa
 
 train_pipeline = [dict(type='LoadImages')]
 test_pipeline = [dict(type='ChooseViews', count='$test_views'), dict(type='LoadImages'), '$detections']
-# Errors of detections: simulated, or a detector's own, from files of `handpose detections`.
+# Errors of detections: simulated, or a detector's own, from files of `handpose infer`.
 simulated_detections = dict(type='SimulatedDetections')
 loaded_detections = dict(type='LoadDetections', folder='$detections_root', missing_ok=False)
 detections_root = 'work_dirs/detections'
