@@ -90,11 +90,7 @@ def write_motion_file(recording: AnnotatedRecording, names: OutputNames) -> Writ
             hand_transl=np.where(valid[:, None], on_line(recording.hand_transl), 0),
             hand_shape=recording.hand_shape[hands],
         )
-    intrinsics = np.stack([camera.intrinsics.numpy() for camera in recording.calibration])
-    notes = []
-    if skewed := np.abs(intrinsics[:, 0, 1]).max() > _LARGEST_SKEW:
-        notes.append('the motion file has no cameras: theirs have skewed pixels, which it cannot express')
-    extrinsics = np.stack([camera.extrinsics.numpy() for camera in recording.calibration])
+    cameras, notes = _pinhole_cameras(recording, len(hands))
     sides = recording.hand_side[hands]
     motion = RecordedMotion(
         joints=np.where(valid[:, None, None], on_line(recording.joints_3d), 0).astype(np.float32),
@@ -103,12 +99,9 @@ def write_motion_file(recording: AnnotatedRecording, names: OutputNames) -> Writ
         sequence_lengths=np.full(len(hands), count),
         hand_side=sides,
         fps=1 / period,
-        camera_serials=None if skewed else recording.calibration.names,
-        camera_sizes=None if skewed else np.array([camera.image_size for camera in recording.calibration]),
-        camera_intrinsics=None if skewed else intrinsics,
-        camera_extrinsics=None if skewed else np.broadcast_to(extrinsics, (len(hands), *extrinsics.shape)),
         hand_model=recording.hand_model if fitted else None,
         licence=names.licence,
+        **cameras,
         **fitted,
     )
     path = names.beside('_motion.npz')
@@ -117,6 +110,22 @@ def write_motion_file(recording: AnnotatedRecording, names: OutputNames) -> Writ
     if count > len(numbers):
         notes.append(f'the motion file has {count - len(numbers)} frames more: those missing in time, without a hand')
     return [path], notes
+
+
+def _pinhole_cameras(recording: AnnotatedRecording, sequences: int) -> tuple[dict[str, Any], list[str]]:
+    """The cameras of a motion file with this many sequences, by its keys; and notes."""
+    cameras = recording.calibration
+    intrinsics = np.stack([camera.intrinsics.numpy() for camera in cameras])
+    if np.abs(intrinsics[:, 0, 1]).max() > _LARGEST_SKEW:
+        return {}, ['the motion file has no cameras: theirs have skewed pixels, which it cannot express']
+    extrinsics = np.stack([camera.extrinsics.numpy() for camera in cameras])
+    keys = dict(
+        camera_serials=cameras.names,
+        camera_sizes=np.array([camera.image_size for camera in cameras]),
+        camera_intrinsics=intrinsics,
+        camera_extrinsics=np.broadcast_to(extrinsics, (sequences, *extrinsics.shape)),
+    )
+    return keys, []
 
 
 def write_predictions(recording: AnnotatedRecording, names: OutputNames) -> Written:

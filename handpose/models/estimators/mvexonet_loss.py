@@ -72,7 +72,7 @@ class MVExoNetLoss(nn.Module):
         """Compares N hands with their targets.
 
         Args:
-            output: of N hands.
+            output: of N hands: joints (N, J, 3) and volumes (N, J, D, D, D).
             target: of the same hands.
             step: unused; every loss of a system takes it.
 
