@@ -74,8 +74,8 @@ class SVEgoNetLoss(nn.Module):
         """Compares N crops with their targets.
 
         Args:
-            output: of N crops: positions (N, 2, 21, 3), identity (N, C) and wrist depth (N,).
-            target: of the same crops, positions (N, 2, 21, 3).
+            output: of N crops: positions (N, H, J, 3), identity (N, 2 or 3) and depths of wrists (N, H).
+            target: of the same crops: positions (N, H, J, 3).
             step: unused; every loss of a system takes it.
 
         Returns:
