@@ -110,6 +110,9 @@ class SequenceFields:
         'T', 'H', NUM_JOINTS, mask='input_valid', meaning="that estimator's confidence, 0 to 1"
     )
     input_valid: Tensor | None = _declare('T', 'H', dtype=torch.bool, meaning='that estimator gave the hand')
+    input_joints_valid: Tensor | None = _declare(
+        'T', 'H', NUM_JOINTS, dtype=torch.bool, unknown=True, meaning='joints of such a hand that it gave; default all'
+    )
     object_label: Tensor | None = _declare('T', dtype=torch.int64, unknown=-1, meaning='class of the object')
     action_label: Tensor | None = _declare(dtype=torch.int64, unknown=-1, meaning='class of the action')
     verb_label: Tensor | None = _declare(dtype=torch.int64, unknown=-1, meaning='class of the verb')

@@ -33,6 +33,7 @@ _PER_HAND = {
         'input_joints_3d',
         'input_valid',
         'input_confidence',
+        'input_joints_valid',
     ),
     2: ('occlusion',),
     0: ('hand_shape',),

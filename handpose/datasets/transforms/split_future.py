@@ -10,7 +10,14 @@ from handpose.structures import HandSequence
 
 OBSERVED = 16  # frames of a segment of G-HTT
 # What a ground-truth future does not need, and what would be the input of a model.
-_NOT_IN_FUTURE = ('images', 'features', 'input_joints_3d', 'input_confidence', 'input_valid')
+_NOT_IN_FUTURE = (
+    'images',
+    'features',
+    'input_joints_3d',
+    'input_confidence',
+    'input_valid',
+    'input_joints_valid',
+)
 
 
 @TRANSFORMS.register_module()
