@@ -29,7 +29,13 @@ from handpose.datasets.transforms.noise_family import FAMILY, HELD_OUT_FAMILY
 from handpose.engine import load_config
 from handpose.evaluation.error_statistics import SEGMENT, ErrorStatistics
 from handpose.evaluation.input_motion import PUBLISHED_WINDOW, InputTrack, input_errors, without_gaps
-from handpose.experiments.noise_statistics import family_statistics, pair_statistics, read_estimator_outputs, tracks_of
+from handpose.experiments.noise_statistics import (
+    StatisticsRange,
+    family_statistics,
+    pair_statistics,
+    read_estimator_outputs,
+    tracks_of,
+)
 from handpose.files.npz import read_npz
 from handpose.registry import DATASETS
 from handpose.structures import load_predictions
@@ -110,9 +116,7 @@ def print_statistics(arguments: argparse.Namespace) -> None:
     if arguments.family:
         if arguments.family < 1 or arguments.source is None or not arguments.source.endswith('.npz'):
             raise UsageError('--family needs a number of estimators above 0, and a motion file (.npz) as the source')
-        dataset = MotionClips(arguments.source, split='train', labels='joints_only', pipeline=[])
-        chosen = HELD_OUT_FAMILY if arguments.held_out else FAMILY
-        family = family_statistics(dataset, arguments.family, arguments.seed, chosen)
+        family = _family_range(arguments)
     table = Table('estimator', 'mm', 'autocorr.', 'fast', 'tail', 'depth', 'constant')
     for name, found in zip(('5 %', 'median', '95 %'), family or (), strict=False):
         table.add_row(f'family, {name}', *_texts(found))
@@ -126,6 +130,17 @@ def print_statistics(arguments: argparse.Namespace) -> None:
         f'less its mean; fast: share of its power above 5 Hz; tail: 99th percentile over median; depth: along the ray '
         f'over across it; constant: share of the mean. *: outside of the 5th to 95th percentiles of the family'
     )
+
+
+def _family_range(arguments: argparse.Namespace) -> StatisticsRange:
+    """The statistics of the estimators of a family on the training tracks of the motion file."""
+    dataset = MotionClips(arguments.source, split='train', labels='joints_only', pipeline=[])
+    chosen, rng = HELD_OUT_FAMILY if arguments.held_out else FAMILY, np.random.default_rng(arguments.seed)
+    draws = progress_bar(range(arguments.family), 'drawing estimators')
+    found = [statistics for _ in draws if (statistics := family_statistics(dataset, chosen, rng))]
+    if not found:
+        raise DatasetError(f'{arguments.source} has no track of {SEGMENT:g} s, so errors have no statistics')
+    return StatisticsRange.of(found)
 
 
 def _texts(found: ErrorStatistics, outside: Sequence[str] = ()) -> list[str]:

@@ -47,6 +47,17 @@ class _Segment(NamedTuple):
     depth: FloatArray
 
 
+def has_segment(tracks: Iterable[InputTrack], fps: float, segment: float = SEGMENT) -> bool:
+    """Tells whether `error_statistics` can be computed.
+
+    Args:
+        tracks: see there.
+        fps: see there.
+        segment: see there.
+    """
+    return any(True for track in tracks for _ in _segments(track, _length(fps, segment)))
+
+
 def error_statistics(tracks: Iterable[InputTrack], fps: float, segment: float = SEGMENT) -> ErrorStatistics:
     """Computes statistics of the errors of many tracks.
 
@@ -62,7 +73,7 @@ def error_statistics(tracks: Iterable[InputTrack], fps: float, segment: float = 
     Raises:
         ValueError: no track has a whole segment, or all errors are zero.
     """
-    num_frames = max(2, round(segment * fps))
+    num_frames = _length(fps, segment)
     segments = [part for track in tracks for part in _segments(track, num_frames)]
     if not segments:
         raise ValueError(f'no track has {num_frames} frames ({segment:g} s) in which wrist and joints are valid')
@@ -84,11 +95,15 @@ def error_statistics(tracks: Iterable[InputTrack], fps: float, segment: float = 
     )
 
 
+def _length(fps: float, segment: float) -> int:
+    return max(2, round(segment * fps))
+
+
 def _segments(track: InputTrack, num_frames: int) -> Iterator[_Segment]:
     """Consecutive parts of a track with a valid wrist in every frame, and in each the joints that are valid too."""
     for start in range(0, len(track.joints) - num_frames + 1, num_frames):
         part = slice(start, start + num_frames)
-        known = track.target_valid[part].all(0)
+        known = np.all(track.target_valid[part], axis=0)
         if not track.valid[part].all() or not known[0] or not known[1:].any():
             continue
         joints, target = (np.asarray(points[part], np.float64)[:, known] for points in (track.joints, track.target))

@@ -1,6 +1,6 @@
 """Statistics of simulated and of real errors, so that a family of noise can be compared with real estimators."""
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -9,8 +9,8 @@ from numpy.typing import NDArray
 
 from handpose.datasets.base import DatasetError, VideoDataset
 from handpose.datasets.transforms.estimator_noise import EstimatorNoise
-from handpose.datasets.transforms.noise_family import FAMILY, NoiseFamily
-from handpose.evaluation.error_statistics import ErrorStatistics, error_statistics
+from handpose.datasets.transforms.noise_family import NoiseFamily
+from handpose.evaluation.error_statistics import ErrorStatistics, error_statistics, has_segment
 from handpose.evaluation.input_motion import InputTrack
 from handpose.files.npz import read_npz
 from handpose.structures import HandSequence, Predictions
@@ -32,6 +32,15 @@ class StatisticsRange(NamedTuple):
     median: ErrorStatistics
     high: ErrorStatistics
 
+    @classmethod
+    def of(cls, found: Sequence[ErrorStatistics]) -> 'StatisticsRange':
+        """Computes the percentiles.
+
+        Args:
+            found: statistics of at least one estimator.
+        """
+        return cls(*(ErrorStatistics(*column) for column in np.nanpercentile(found, [5, 50, 95], axis=0)))
+
     def outside(self, found: ErrorStatistics) -> list[str]:
         """Names the statistics of an estimator that are not between the percentiles.
 
@@ -42,37 +51,22 @@ class StatisticsRange(NamedTuple):
         return [name for name, low, value, high in bounds if value < low or value > high]
 
 
-def family_statistics(
-    dataset: VideoDataset,
-    draws: int,
-    seed: int = 0,
-    family: NoiseFamily = FAMILY,
-    changes: Mapping[str, float] | None = None,
-) -> StatisticsRange:
-    """Draws estimators from a family, and computes the statistics of each on ten tracks of a dataset.
+def family_statistics(dataset: VideoDataset, family: NoiseFamily, rng: np.random.Generator) -> ErrorStatistics | None:
+    """Draws an estimator from a family, and computes the statistics of its errors on ten tracks of a dataset.
 
     Args:
         dataset: of whole tracks with joints in the camera's frame, without transforms.
-        draws: number of estimators.
-        seed: of all draws.
-        family: where the estimators come from.
-        changes: {name: value} of `NoiseOptions` for all of them.
+        family: where the estimator comes from.
+        rng: source of all draws.
 
-    Raises:
-        DatasetError: a dataset without tracks that are long enough.
+    Returns:
+        The statistics; None if the estimator gives the hand in no two seconds of these tracks.
     """
-    rng = np.random.default_rng(seed)
-    found = []
-    for _ in range(draws):
-        noise = EstimatorNoise('silent', {**vars(family.draw(rng)), **(changes or {})})
-        clips = [noise(dataset[int(number)], rng) for number in rng.integers(0, len(dataset), _TRACKS)]
-        tracks = [track for clip in clips for track in tracks_of(clip)]
-        if any(len(track.joints) >= 60 and track.valid.all() for track in tracks):
-            found.append(error_statistics(tracks, float(clips[0].meta.get('fps') or 30.0)))
-    if not found:
-        raise DatasetError('the dataset has no track of 2 seconds, so errors in it have no statistics')
-    low, median, high = (ErrorStatistics(*column) for column in np.nanpercentile(found, [5, 50, 95], axis=0))
-    return StatisticsRange(low, median, high)
+    noise = EstimatorNoise('silent', vars(family.draw(rng)))
+    clips = [noise(dataset[int(number)], rng) for number in rng.integers(0, len(dataset), _TRACKS)]
+    tracks = [track for clip in clips for track in tracks_of(clip)]
+    fps = float(clips[0].meta.get('fps') or 30.0)
+    return error_statistics(tracks, fps) if has_segment(tracks, fps) else None
 
 
 def tracks_of(clip: HandSequence) -> list[InputTrack]:
