@@ -20,7 +20,12 @@ from handpose.hands.sides import Side, is_left
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
 from handpose.models.estimators.predicted_meshes import add_mesh, fit_meshes
 from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints, motion_to_joints
-from handpose.models.layers.missing_frames import fill_missing, interpolate_frames
+from handpose.models.layers.missing_frames import (
+    fill_missing_joints,
+    interpolate_frames,
+    interpolate_joints,
+    near_given,
+)
 from handpose.models.layers.pose_fusion import mirror_poses
 from handpose.models.losses.targets import MotionTarget
 from handpose.structures import HandSequence, fill_masked_values, overlapping_windows, sample_name
@@ -49,9 +54,16 @@ class MotionRefiner(Estimator, abstract=True):
         frame_rate: frames per second that the refiner is trained on; tracks with other rates are resampled to it.
             Every refiner with windows must state it.
 
+    Attributes:
+        interpolates_gaps: a joint that is missing in some frames is interpolated and then counts as given.
+        partial_skeletons: takes hands that lack joints throughout.
+
     Raises:
         ValueError: windows without a frame_rate, or a stride that leaves frames out.
     """
+
+    interpolates_gaps = True
+    partial_skeletons = False
 
     def __init__(
         self,
@@ -88,13 +100,27 @@ class MotionRefiner(Estimator, abstract=True):
         """See `Estimator.gives`."""
         return Gives(frame=None, hand_model=self.hand_model)
 
+    def working_rate(self, times: Tensor) -> float | None:
+        """Frames per second at which a track is refined.
+
+        Args:
+            times: (T,) seconds.
+
+        Returns:
+            The rate; None means the frames are taken as they come.
+        """
+        return self.frame_rate
+
     @abstractmethod
-    def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
+    def forward(
+        self, motion: Tensor, frame_valid: Tensor | None = None, joints_valid: Tensor | None = None
+    ) -> RefinedMotion:
         """Refines motions.
 
         Args:
             motion: (N, T, J, 3) metres.
             frame_valid: (N, T) bool, False where a frame is padding; None means all are valid.
+            joints_valid: (N, T, J) bool, the given joints, for refiners with `partial_skeletons`; None means all.
 
         Returns:
             `RefinedMotion` of the N hands: joints (N, T, J, 3), and pose and shape if the refiner predicts them.
@@ -105,16 +131,52 @@ class MotionRefiner(Estimator, abstract=True):
         if self.loss_function is None:
             self._refuse_training()
         batch = fill_masked_values(batch)
-        joints, valid, side = _inputs(batch)
+        joints, given, side = _inputs(batch)
         self._check_frame_rate(batch)
         self._check_flips(batch)
-        b, h = (valid & batch.require('joints_valid').any(3)).any(1).nonzero(as_tuple=True)  # the N hands there are
-        frame_valid = batch.require('frame_valid')[b]
+        annotated = batch.require('joints_valid').any(3)
+        b, h = (given.any(3) & annotated).any(1).nonzero(as_tuple=True)  # the N hands there are
+        frame_valid, given = batch.require('frame_valid')[b], given[b, :, h]
         mirrored = is_left(side[b, h]) & self.mirror_left_hands
-        seen = mirror_joints(fill_missing(joints[b, :, h], valid[b, :, h]), mirrored)
+        seen = mirror_joints(fill_missing_joints(joints[b, :, h], given), mirrored)
         motion, origin = joints_to_motion(seen, frame_valid)
-        output = self(motion, None if frame_valid.all() else frame_valid)
-        return self.loss_function(output, targets_from(batch, (b, h), mirrored, origin), step, self.hand_model)
+        masks = None if frame_valid.all() else frame_valid, self._joints_valid(given, given)
+        output = self.forward_in_training(motion, *masks, step)
+        target = targets_from(batch, (b, h), mirrored, origin)
+        # A joint that the estimator never gives is not refined.
+        target = target._replace(joints_valid=target.joints_valid & given.any(1, keepdim=True))
+        return self.loss_function(output, target, step, self.hand_model)
+
+    def forward_in_training(
+        self, motion: Tensor, frame_valid: Tensor | None, joints_valid: Tensor | None, step: TrainingStep
+    ) -> RefinedMotion:
+        """Runs `forward` on training clips; a refiner may override it to vary what it sees.
+
+        Args:
+            motion: see `forward`.
+            frame_valid: see `forward`.
+            joints_valid: see `forward`.
+            step: derives random draws.
+
+        Returns:
+            See `forward`.
+        """
+        if joints_valid is None:
+            return self(motion, frame_valid)
+        return self(motion, frame_valid, joints_valid)
+
+    def _joints_valid(self, given: Tensor, seen: Tensor) -> Tensor | None:
+        """The mask that `forward` gets: given (N, T, J) in the track's frames, seen (N, S, J) on the time line."""
+        if self.interpolates_gaps:
+            seen = given.any(1, keepdim=True).expand_as(seen)
+        if seen.all():
+            return None
+        if not self.partial_skeletons and not given.any(1).all():
+            raise ValueError(
+                f'{type(self).__name__} needs all 21 joints, and the input lacks some: infer_missing_joints computes '
+                f'them, and KernelSmoother and the filters take hands that lack joints'
+            )
+        return seen
 
     def _refuse_training(self) -> NoReturn:
         name = type(self).__name__
@@ -139,7 +201,7 @@ class MotionRefiner(Estimator, abstract=True):
         """
         self._refuse_samples(num_samples)
         batch = fill_masked_values(batch)
-        joints, valid, side = _inputs(batch)
+        joints, given, side = _inputs(batch)
         times = _times(batch)
         if self.frame_rate is not None and any(when is None for when in times):
             raise ValueError(
@@ -147,9 +209,10 @@ class MotionRefiner(Estimator, abstract=True):
                 f"or meta['frame_indices'] and meta['fps']"
             )
         frame_valid, relative = batch.require('frame_valid'), batch.frame == 'wrist'
-        tracks = zip(joints, valid, side, frame_valid, times, strict=True)
-        refined = _join([self.refine(j, v, s, f, relative, when) for j, v, s, f, when in tracks], torch.stack)
-        predicted = frame_valid[..., None] & valid.any(1)[:, None]
+        tracks = zip(joints, given, side, frame_valid, times, strict=True)
+        refined = _join([self.refine(j, g, s, f, relative, when) for j, g, s, f, when in tracks], torch.stack)
+        known = given.any(1, keepdim=True)  # (B, 1, H, J)
+        predicted = frame_valid[..., None] & known.any(3)
         prediction = HandSequence(
             meta=batch.meta,
             frame=batch.frame,
@@ -159,7 +222,7 @@ class MotionRefiner(Estimator, abstract=True):
             hand_side=batch.hand_side,
             hand_valid=predicted,
             joints_3d=refined.joints,
-            joints_valid=predicted[..., None].expand(-1, -1, -1, refined.joints.shape[3]).contiguous(),
+            joints_valid=frame_valid[..., None, None] & known,
         )
         if self.hand_model is None:
             return prediction
@@ -172,7 +235,7 @@ class MotionRefiner(Estimator, abstract=True):
     def refine(
         self,
         joints: Tensor,
-        valid: Tensor,
+        given: Tensor,
         hand_side: Tensor,
         frame_valid: Tensor | None = None,
         wrist_at_origin: bool = False,
@@ -186,7 +249,8 @@ class MotionRefiner(Estimator, abstract=True):
 
         Args:
             joints: (T, H, J, 3) metres.
-            valid: (T, H) bool, frames of each hand that the estimator gave; others are interpolated first.
+            given: (T, H) or (T, H, J) bool, frames of each hand or joint that the estimator gave; others are
+                interpolated first.
             hand_side: (H,) 0 left, 1 right.
             frame_valid: (T,) bool, False for padding at the end.
             wrist_at_origin: the input is relative to the wrist, and so is the answer.
@@ -194,25 +258,34 @@ class MotionRefiner(Estimator, abstract=True):
 
         Returns:
             `RefinedMotion` with joints (T, H, J, 3) in the frame of the input, pose (T, H, 16, 6), shape (H, 10); zeros
-            for a hand without any valid frame and in padding.
+            for a hand or joint without any given frame and in padding.
+
+        Raises:
+            ValueError: a hand that lacks joints throughout, for a refiner without `partial_skeletons`.
         """
         num_frames = len(joints)
         length = num_frames if frame_valid is None else int(frame_valid.sum())
-        known, mirrored = valid.any(0), is_left(hand_side) & self.mirror_left_hands
+        given = given[..., None].expand(joints.shape[:3]) if given.ndim == 2 else given
+        given = given[:length].transpose(0, 1)  # (H, T, J)
+        known, mirrored = given.any((1, 2)), is_left(hand_side) & self.mirror_left_hands
         positions = torch.arange(length, device=joints.device, dtype=torch.float64)
-        if times is not None and self.frame_rate is not None:
-            positions = frame_positions(torch.as_tensor(times[:length], device=joints.device), self.frame_rate)
-        given = joints[:length].transpose(0, 1), valid[:length].T, positions
+        times = None if times is None else torch.as_tensor(times[:length], device=joints.device)
+        rate = None if times is None else self.working_rate(times)
+        if times is not None and rate is not None:
+            positions = frame_positions(times, rate)
+        track = joints[:length].transpose(0, 1), given, positions
         count = int(positions[-1] + 1e-6) + 1  # frames of the model's time line
         line = torch.arange(count, device=joints.device, dtype=torch.float64)
-        filled = interpolate_frames(*given, line)  # (H, S, J, 3)
+        filled = interpolate_joints(*track, line)  # (H, S, J, 3)
+        seen = self._joints_valid(given[known], near_given(given[known], positions, line))
         window = self.num_frames or count
         index, present = (
             torch.as_tensor(part, device=joints.device)
             for part in overlapping_windows(count, window, min(self.stride, window))
         )
         windows = mirror_joints(filled, mirrored)[known][:, index].flatten(0, 1)  # (H * W, T, J, 3)
-        output = self._refine_windows(windows, present.repeat(int(known.sum()), 1))
+        seen = None if seen is None else seen[:, index].flatten(0, 1)
+        output = self._refine_windows(windows, present.repeat(int(known.sum()), 1), seen)
         motion = _assemble(output.joints, index, present, count, known)
         motion = mirror_joints(motion, mirrored)
         pose, shape = output.pose, output.shape
@@ -225,9 +298,10 @@ class MotionRefiner(Estimator, abstract=True):
         motion = interpolate_frames(motion, *back)
         late = positions > count - 1
         if late.any():
-            motion[:, late] += interpolate_frames(*given, positions[late]) - filled[:, -1:]
+            motion[:, late] += interpolate_joints(*track, positions[late]) - filled[:, -1:]
         if wrist_at_origin:
             motion = motion - motion[..., :1, :]
+        motion = torch.where(given.any(1)[:, None, :, None], motion, 0)
         return RefinedMotion(_padded(motion, num_frames), pose, shape)
 
     def _check_flips(self, batch: HandSequence) -> None:
@@ -255,13 +329,14 @@ class MotionRefiner(Estimator, abstract=True):
                         f'configured for {self.frame_rate:g}: set frame_rate of the model to what it is trained on'
                     )
 
-    def _refine_windows(self, joints: Tensor, present: Tensor) -> RefinedMotion:
-        """(W, T, J, 3), (W, T) in the input's frame -> `RefinedMotion` in it."""
+    def _refine_windows(self, joints: Tensor, present: Tensor, seen: Tensor | None) -> RefinedMotion:
+        """(W, T, J, 3), (W, T), (W, T, J) in the input's frame -> `RefinedMotion` in it."""
         whole = bool(present.all())
         parts = []
-        for chunk, mask in zip(joints.split(WINDOWS_AT_ONCE), present.split(WINDOWS_AT_ONCE), strict=True):
-            motion, origin = joints_to_motion(chunk, mask)
-            output = self(motion, None if whole else mask)
+        for rows in torch.arange(len(joints), device=joints.device).split(WINDOWS_AT_ONCE):
+            motion, origin = joints_to_motion(joints[rows], present[rows])
+            frame_valid = None if whole else present[rows]
+            output = self(motion, frame_valid) if seen is None else self(motion, frame_valid, seen[rows])
             parts.append(output._replace(joints=motion_to_joints(output.joints.to(origin.dtype), origin)))
         if not parts:  # no hand at all
             return RefinedMotion(joints)
@@ -308,14 +383,17 @@ def targets_from(batch: HandSequence, rows: tuple[Tensor, Tensor], mirrored: Ten
 
 
 def _inputs(batch: HandSequence) -> tuple[Tensor, Tensor, Tensor]:
-    """Input joints (B, T, H, J, 3), validity (B, T, H), sides (B, H); refuses a batch without them."""
+    """Input joints (B, T, H, J, 3), which are given (B, T, H, J), sides (B, H); refuses a batch without them."""
     if batch.input_joints_3d is None:
         raise ValueError(
             "a refiner needs the field 'input_joints_3d', what another estimator gave: put EstimatorNoise or "
             'LoadPredictions into the pipeline, or make the batch from a predictions file'
         )
-    valid = batch.require('input_valid') & batch.require('frame_valid')[..., None]
-    return batch.input_joints_3d, valid, batch.require('hand_side')
+    given = (batch.require('input_valid') & batch.require('frame_valid')[..., None])[..., None]
+    given = given.expand(batch.input_joints_3d.shape[:-1])
+    if batch.input_joints_valid is not None:
+        given = given & batch.input_joints_valid
+    return batch.input_joints_3d, given, batch.require('hand_side')
 
 
 def _times(batch: HandSequence) -> Sequence[Tensor | None]:
