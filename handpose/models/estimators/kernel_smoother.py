@@ -71,6 +71,7 @@ class KernelSmoother(MotionRefiner):
             raise ValueError(f'future_limits must be from 0 to 1, got {future_limits}')
         self.half_width, self.future_limits, self.seed = half_width, future_limits, seed
         self.frame_rates = (float(lowest), float(highest))
+        self.look_around = half_width / lowest
         width = 2 * half_width + 1
         features = 3 * width - 3 + len(MEAN_SIGMAS) + len(SLOPE_SIGMAS)
         self.embedding = nn.Linear(features, channels)

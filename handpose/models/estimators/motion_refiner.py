@@ -57,6 +57,7 @@ class MotionRefiner(Estimator, abstract=True):
     Attributes:
         interpolates_gaps: a joint that is missing in some frames is interpolated and then counts as given.
         partial_skeletons: takes hands that lack joints throughout.
+        look_around: seconds of a track that decide a frame, for refiners without windows.
 
     Raises:
         ValueError: windows without a frame_rate, or a stride that leaves frames out.
@@ -64,6 +65,7 @@ class MotionRefiner(Estimator, abstract=True):
 
     interpolates_gaps = True
     partial_skeletons = False
+    look_around = 0.0
 
     def __init__(
         self,
@@ -110,6 +112,17 @@ class MotionRefiner(Estimator, abstract=True):
             The rate; None means the frames are taken as they come.
         """
         return self.frame_rate
+
+    def frames_ahead(self, fps: float) -> int:
+        """Later frames that decide the output of a frame, for refiners without windows.
+
+        Args:
+            fps: frames per second of the track.
+
+        Returns:
+            Their number.
+        """
+        raise NotImplementedError(f'{type(self).__name__} must say how many later frames it looks at: frames_ahead')
 
     @abstractmethod
     def forward(
