@@ -7,6 +7,7 @@ Legend: T frames, H hands, P points of a track.
 
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
@@ -152,7 +153,7 @@ def known_points(
     known = given.copy()
     for point in np.flatnonzero(~given.all(0)):
         frames = np.flatnonzero(given[:, point])
-        for before, after in zip(frames[:-1], frames[1:], strict=True):
+        for before, after in pairwise(frames):
             known[before:after, point] |= not is_long_gap(times[after] - times[before])
     return known
 

@@ -55,9 +55,11 @@ class ChangeFrameRate:
         if sample.joints_3d is None or sample.joints_valid is None or not sample.meta.get('fps'):
             raise DatasetError("ChangeFrameRate needs joints_3d, joints_valid and meta['fps']")
         if sample.images is not None or sample.input_joints_3d is not None:
-            raise DatasetError('ChangeFrameRate resamples joints alone: place it before the transform that fills inputs')
+            raise DatasetError(
+                'ChangeFrameRate resamples joints alone: place it before the transform that fills inputs'
+            )
         fps, rate = float(sample.meta['fps']), self.rates[int(rng.integers(len(self.rates)))]
-        length = len(sample) if sample.frame_valid is None else int(sample.frame_valid.sum())
+        length = len(sample.joints_3d) if sample.frame_valid is None else int(sample.frame_valid.sum())
         count = int((length - 1) * rate / fps + _RARELY) + 1
         phase = rng.uniform(0, (length - 1) - (count - 1) * fps / rate) if count > 1 else 0.0
         if fps / rate == round(fps / rate):
