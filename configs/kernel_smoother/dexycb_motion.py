@@ -19,7 +19,7 @@ train_pipeline = [
 test_pipeline = [dict(type='EstimatorNoise', preset='family', held_out=True)]
 train_dataset = dict(sampling=dict(type='ClipSampling', num_frames=96, clip_step=48))
 
-loss = dict(_delete_=True, type='LogErrorLoss', offset=1e-3, acceleration_weight=0.1)
+loss = dict(_delete_=True, type='LogErrorLoss', offset=1e-3, acceleration_weight=0.25)
 model = dict(_delete_=True, type='KernelSmoother', frame_rates=[10.0, 60.0], future_limits=0.3, loss='$loss')
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.0))
 epochs = 20

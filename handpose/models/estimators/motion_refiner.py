@@ -154,22 +154,29 @@ class MotionRefiner(Estimator, abstract=True):
         seen = mirror_joints(fill_missing_joints(joints[b, :, h], given), mirrored)
         motion, origin = joints_to_motion(seen, frame_valid)
         masks = None if frame_valid.all() else frame_valid, self._joints_valid(given, given)
-        output = self.forward_in_training(motion, *masks, step)
+        rates = _frame_rates(batch)
+        output = self.run(motion, *masks, None if rates is None else rates[b], step)
         target = targets_from(batch, (b, h), mirrored, origin)
         # A joint that the estimator never gives is not refined.
         target = target._replace(joints_valid=target.joints_valid & given.any(1, keepdim=True))
         return self.loss_function(output, target, step, self.hand_model)
 
-    def forward_in_training(
-        self, motion: Tensor, frame_valid: Tensor | None, joints_valid: Tensor | None, step: TrainingStep
+    def run(
+        self,
+        motion: Tensor,
+        frame_valid: Tensor | None,
+        joints_valid: Tensor | None,
+        frame_rate: Tensor | None,
+        step: TrainingStep | None = None,
     ) -> RefinedMotion:
-        """Runs `forward` on training clips; a refiner may override it to vary what it sees.
+        """Calls `forward`; a refiner overrides it if it reads the frame rate, or varies what it sees in training.
 
         Args:
             motion: see `forward`.
             frame_valid: see `forward`.
             joints_valid: see `forward`.
-            step: derives random draws.
+            frame_rate: (N,) frames per second; None where it is unknown.
+            step: in training, to derive random draws from.
 
         Returns:
             See `forward`.
@@ -298,7 +305,7 @@ class MotionRefiner(Estimator, abstract=True):
         )
         windows = mirror_joints(filled, mirrored)[known][:, index].flatten(0, 1)  # (H * W, T, J, 3)
         seen = None if seen is None else seen[:, index].flatten(0, 1)
-        output = self._refine_windows(windows, present.repeat(int(known.sum()), 1), seen)
+        output = self._refine_windows(windows, present.repeat(int(known.sum()), 1), seen, rate)
         motion = _assemble(output.joints, index, present, count, known)
         motion = mirror_joints(motion, mirrored)
         pose, shape = output.pose, output.shape
@@ -342,14 +349,17 @@ class MotionRefiner(Estimator, abstract=True):
                         f'configured for {self.frame_rate:g}: set frame_rate of the model to what it is trained on'
                     )
 
-    def _refine_windows(self, joints: Tensor, present: Tensor, seen: Tensor | None) -> RefinedMotion:
+    def _refine_windows(
+        self, joints: Tensor, present: Tensor, seen: Tensor | None, rate: float | None
+    ) -> RefinedMotion:
         """(W, T, J, 3), (W, T), (W, T, J) in the input's frame -> `RefinedMotion` in it."""
         whole = bool(present.all())
+        rates = None if rate is None else joints.new_full((len(joints),), rate)
         parts = []
         for rows in torch.arange(len(joints), device=joints.device).split(WINDOWS_AT_ONCE):
             motion, origin = joints_to_motion(joints[rows], present[rows])
-            frame_valid = None if whole else present[rows]
-            output = self(motion, frame_valid) if seen is None else self(motion, frame_valid, seen[rows])
+            masks = None if whole else present[rows], None if seen is None else seen[rows]
+            output = self.run(motion, *masks, None if rates is None else rates[rows])
             parts.append(output._replace(joints=motion_to_joints(output.joints.to(origin.dtype), origin)))
         if not parts:  # no hand at all
             return RefinedMotion(joints)
@@ -415,6 +425,15 @@ def _times(batch: HandSequence) -> Sequence[Tensor | None]:
         return list(batch.timestamps)
     known = [(meta.get('frame_indices'), meta.get('fps')) for meta in batch.meta]
     return [torch.as_tensor(numbers).double() / fps if numbers and fps else None for numbers, fps in known]
+
+
+def _frame_rates(batch: HandSequence) -> Tensor | None:
+    """Frames per second (B,) of the clips, from their timestamps; None without timestamps."""
+    if batch.timestamps is None or batch.timestamps.shape[1] < 2:
+        return None
+    valid = batch.require('frame_valid')
+    steps = batch.timestamps.diff(dim=1).masked_fill(~(valid[:, 1:] & valid[:, :-1]), torch.nan)
+    return (1 / steps.nanmedian(1).values).float()
 
 
 def _padded(values: Tensor, num_frames: int) -> Tensor:
