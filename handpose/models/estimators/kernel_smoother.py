@@ -79,7 +79,7 @@ class KernelSmoother(MotionRefiner):
         self.kernel = nn.Linear(channels, width)
         nn.init.zeros_(self.kernel.weight)
         with torch.no_grad():
-            self.kernel.bias.copy_(-((torch.arange(width) - half_width) / START_SIGMA) ** 2 / 2)
+            self.kernel.bias.copy_(-(((torch.arange(width) - half_width) / START_SIGMA) ** 2) / 2)
         self.hand_model = None if fitted_hand is None else HAND_MODELS.build(fitted_hand)
         self.loss_function = None if loss is None else MODELS.build(loss)
 
