@@ -5,8 +5,8 @@
         --perfect --figure figures -o results.json
 
 All files are predictions files (docs/predictions_file.md). Hands are matched by their side, frames by their time.
-Joints are compared relative to the wrist; the wrist itself is not counted. docs/compare_refiners.md explains the numbers
-and figures.
+Joints are compared relative to the wrist; the wrist itself is not counted. docs/compare_refiners.md explains numbers and
+figures.
 """
 
 import argparse
@@ -174,9 +174,12 @@ def _print(console: Console, found: RefinerComparison, scale: bool) -> None:
     console.print(EXPLANATION, markup=False)
     if scale:
         console.print(SCALED)
+    refused: dict[tuple[str, str], list[str]] = {}
     for row in found.rows:
         if row.error is not None and row.file != MEAN:
-            console.print(f'no numbers of {row.refiner} on {row.file} at {row.fps:g} fps: {row.error}', markup=False)
+            refused.setdefault((row.refiner, row.error), []).append(row.file)
+    for (refiner, error), where in refused.items():
+        console.print(f'no number of {refiner} on {", ".join(dict.fromkeys(where))}: {error}', markup=False)
     for note in found.notes:
         console.print(f'note: {note}', markup=False)
 
@@ -190,7 +193,7 @@ def _mean_table(title: str, rows: Sequence[ComparisonRow], metrics: Sequence[str
         table.add_column('better on', justify='right')
     table.add_column('seconds', justify='right')
     for row in rows:
-        cells = [_cell(row.errors.get(key)) for key in metrics]
+        cells = [_cell(row.errors.get(key), interval=key != 'acceleration') for key in metrics]
         better = [] if row.file != MEAN else ['' if row.better_on is None else f'{row.better_on} of {row.files}']
         table.add_row(row.refiner, *cells, *better, '' if row.refiner == INPUT else f'{row.seconds:.1f}')
     return table
@@ -205,17 +208,22 @@ def _file_table(files: Sequence[str], rows: Sequence[ComparisonRow]) -> Table:
         table.add_column(name, justify='right', overflow='fold')
     found = {(row.file, row.refiner): row for row in rows}
     for file in files:
-        table.add_row(file, *(_cell(found[file, name].errors.get('mpjpe')) for name in refiners))
+        table.add_row(file, *(_cell(found[file, name].errors.get('mpjpe'), False) for name in refiners))
     return table
 
 
-def _cell(error: ErrorChange | None) -> str:
+def _cell(error: ErrorChange | None, interval: bool) -> str:
     if error is None:
         return 'no number'
     if error.change is None:
         return f'{error.value:.2f}'
-    interval = '' if error.low is None else f', {error.low:+.1f} to {error.high:+.1f}'
-    return f'{error.value:.2f} ({error.change:+.1f} %{interval})'
+    if not interval or error.low is None or error.high is None:
+        return f'{error.value:.2f} ({_signed(error.change)} %)'
+    return f'{error.value:.2f} ({_signed(error.change)} %, {_signed(error.low)} to {_signed(error.high)})'
+
+
+def _signed(percent: float) -> str:
+    return f'{round(percent, 1) + 0.0:+.1f}'  # + 0.0 makes 0 of -0
 
 
 def _draw(console: Console, found: RefinerComparison, folder: Path) -> None:

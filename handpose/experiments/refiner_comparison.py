@@ -7,7 +7,7 @@ docs/compare_refiners.md explains the numbers.
 """
 
 import time
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -30,6 +30,7 @@ from handpose.structures import Predictions, PredictionsError
 
 INPUT, MEAN, PERFECT = 'input', 'mean', 'perfect input'
 BLOCK_SECONDS = 2.0
+ROUNDING = 1e-5  # relative change of an error that a refiner which changes nothing may have
 
 
 @dataclass(frozen=True)
@@ -186,7 +187,8 @@ def compare_refiners(
                 found[file] = before, after
                 if rate == fps[0] and file != PERFECT:
                     result.errors[name or INPUT, file] = after
-            _add_notes(result.notes, refiner, track, step)
+            if refiner is not None:
+                _add_notes(result.notes, f'{name}', refiner, track, step)
             if report is not None:
                 report(result, number * len(tracks) + done, len(work) * len(tracks))
         files = [file for file in rows if file != PERFECT]
@@ -233,7 +235,8 @@ def _mean_row(
         values = {key: ErrorChange(float(np.mean([row.errors[key].value for row in rows]))) for key in METRICS}
         return replace(mean, errors=values)
     pairs = [(tracks[row.file], *found[row.file]) for row in rows]
-    better = sum(after.mean('mpjpe') < before.mean('mpjpe') for _, before, after in pairs)
+    smaller = 1 - ROUNDING
+    better = sum(after.mean('mpjpe') < smaller * before.mean('mpjpe') for _, before, after in pairs)
     return replace(mean, errors=_changes(pairs, seed), better_on=better)
 
 
@@ -256,11 +259,12 @@ def _changes(
     return result
 
 
-def _add_notes(notes: list[str], refiner: Refiner | None, track: TrueTrack, step: int) -> None:
+def _add_notes(notes: list[str], name: str, refiner: Refiner, track: TrueTrack, step: int) -> None:
     """Adds what the refiner says of the frame rate, once."""
     frames = np.flatnonzero(track.predictions.frame_numbers() % step == 0)
-    said: Iterable[str] = () if refiner is None else refiner.notes(track.predictions.select(frames))
-    notes += [text for note in said if (text := f'{refiner.name}: {note}' if refiner else note) not in notes]
+    for note in refiner.notes(track.predictions.select(frames)):
+        if f'{name}: {note}' not in notes:
+            notes.append(f'{name}: {note}')
 
 
 def _rounded(rate: float) -> float:
