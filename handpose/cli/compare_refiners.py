@@ -5,8 +5,8 @@
         --perfect --figure figures -o results.json
 
 All files are predictions files (docs/predictions_file.md). Hands are matched by their side, frames by their time.
-Joints are compared relative to the wrist; the wrist itself is not counted. docs/compare_refiners.md explains numbers and
-figures.
+Joints are compared relative to the wrist, and the wrist itself is not counted; docs/compare_refiners.md explains the
+numbers and figures.
 """
 
 import argparse

@@ -109,7 +109,7 @@ def paired_change(
         seed: of the draws.
 
     Returns:
-        The change. Its interval is NaN for a single block, and the change is NaN where `before` is 0.
+        The change. Its interval is NaN for a single block, and all numbers are NaN where `before` is 0.
 
     Raises:
         ValueError: no sample counts in a group, or a sample counts in only one of `before` and `after`.
@@ -133,7 +133,7 @@ def paired_change(
     totals = sums[:, :, used]
     percent = float(_percent(totals.sum(-1, keepdims=True))[0])
     low, high = np.nan, np.nan
-    if number > 1:
+    if number > 1 and np.isfinite(percent):
         draws = np.random.default_rng(seed).multinomial(number, np.full(number, 1 / number), num_resamples)
         changes = _percent(totals @ draws.T)
         low, high = np.nanquantile(changes, [(1 - level) / 2, (1 + level) / 2])

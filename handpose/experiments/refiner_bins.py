@@ -175,8 +175,8 @@ def _trace(
     versions = [found.errors[name, file] for name in (INPUT, refiner)]
     second = slice(start, start + length)
     before, after = (version.errors['mpjpe'][second, hand] for version in versions)
-    change = np.nansum(after - before, axis=0)
-    joint = int(change.argmin() if kind == 'best' else change.argmax())
+    change = np.where(np.isnan(before).all(0), np.nan, np.nansum(after - before, axis=0))
+    joint = int(np.nanargmin(change) if kind == 'best' else np.nanargmax(change))
     shown = slice(max(start - length // 2, 0), start + length + length // 2)
     times = track.predictions.timestamps
     paths = [
