@@ -11,7 +11,7 @@ family_noise = dict(type='EstimatorNoise', preset='family', joint_sets=0.4)
 held_out_noise = dict(type='EstimatorNoise', preset='family', held_out=True)
 sampling = dict(type='ClipSampling', num_frames=96, clip_step=48)  # of the recorded motion
 
-relative_loss = dict(type='LogErrorLoss', offset=1e-3, acceleration_weight=0.25)
+relative_loss = dict(type='LogErrorLoss', offset=1e-3, acceleration_weight=0.6)
 kernel_smoother = dict(
     type='KernelSmoother',
     half_width=15,
