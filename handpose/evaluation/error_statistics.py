@@ -103,7 +103,7 @@ def _segments(track: InputTrack, num_frames: int) -> Iterator[_Segment]:
     """Consecutive parts of a track with a valid wrist in every frame, and in each the joints that are valid too."""
     for start in range(0, len(track.joints) - num_frames + 1, num_frames):
         part = slice(start, start + num_frames)
-        known = np.all(track.target_valid[part], axis=0)
+        known = np.asarray(np.all(track.target_valid[part], axis=0))
         if not track.valid[part].all() or not known[0] or not known[1:].any():
             continue
         joints, target = (np.asarray(points[part], np.float64)[:, known] for points in (track.joints, track.target))
