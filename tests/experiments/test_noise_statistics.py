@@ -26,7 +26,7 @@ def hands(frames=90, noise=0.0, seed=0, **changes):
 @pytest.fixture(scope='module')
 def motion_file(tmp_path_factory):
     path = tmp_path_factory.mktemp('motion') / 'm.npz'
-    write_motion(path, make_motion(sequences=(0, 1), frames=64))
+    write_motion(path, make_motion(sequences=(0, 1), frames=64, absent=()))
     return path
 
 
