@@ -193,7 +193,7 @@ def test_filled_frames_take_the_marks_of_the_last_detection():
 def test_refining_a_whole_track_does_not_disturb_a_live_one():
     given = with_pixels(30, missing=[12])
     given = replace(given, joints_inferred=np.random.default_rng(0).random((30, 2, 21)) < 0.3)
-    refiner = load_refiner(latency=12)
+    refiner = load_refiner(method='gaussian', latency=12)
     expected = refiner.refine(given)
     answers = []
     for t in range(30):

@@ -100,14 +100,14 @@ def test_long_gaps_cut_the_track(in_time):
     else:
         given = make_predictions(60, missing=gap)
     parts = [whole.select(slice(0, 20)), whole.select(slice(35, 60))]
-    refined = load_refiner(longest_gap=14 / 30).refine(given)
+    refined = load_refiner(method='gaussian', longest_gap=14 / 30).refine(given)
     expected = np.concatenate([load_refiner(method='gaussian').refine(part).joints for part in parts])
     assert refined.valid.sum() == 45
     np.testing.assert_allclose(refined.joints[refined.valid[:, 0]], expected, atol=1e-6)
     # One frame shorter, and it is filled; frames that the file does not have are used, not given back.
-    filled = load_refiner(longest_gap=15 / 30).refine(given)
+    filled = load_refiner(method='gaussian', longest_gap=15 / 30).refine(given)
     assert filled.valid.all() and len(filled) == len(given)
-    also = load_refiner(longest_gap=15 / 30).refine(make_predictions(60, missing=gap))
+    also = load_refiner(method='gaussian', longest_gap=15 / 30).refine(make_predictions(60, missing=gap))
     kept = [t for t in range(60) if t not in gap] if in_time else slice(None)
     np.testing.assert_allclose(filled.joints, also.joints[kept], atol=1e-6)
 
@@ -271,7 +271,7 @@ def test_bad_live_frames():
 
 
 def test_live_frames_before_any_hand():
-    refiner = load_refiner(latency=1)
+    refiner = load_refiner(method='gaussian', latency=1)
     predictions = make_predictions(6, missing=[0, 1, 2])
     _, valid, _ = push_all(refiner, predictions)
     assert valid[:, 0].tolist() == [False] * 3 + [True] * 3
@@ -287,7 +287,7 @@ def test_bad_refiners():
     ):
         load_refiner('none.safetensors')
     with pytest.raises(ValueError, match='latency and longest_gap must be at least 0'):
-        load_refiner(latency=-1)
+        load_refiner(method='gaussian', latency=-1)
     with pytest.raises(PredictionsError, match='no frame of 10 has a hand'):
         load_refiner(method='gaussian').refine(make_predictions(10, missing=range(10)))
 
