@@ -70,11 +70,13 @@ class EstimatorNoise:
             rng: source of the errors.
 
         Returns:
-            The clip with its input.
+            The clip with its input. A clip that has the predictions of an estimator already keeps them.
 
         Raises:
             DatasetError: a clip without joints, or in another coordinate frame.
         """
+        if sample.input_joints_3d is not None:
+            return sample
         if sample.joints_3d is None or sample.joints_valid is None:
             raise DatasetError('EstimatorNoise needs joints_3d and joints_valid, which this clip lacks')
         in_world = sample.frame == 'world'
