@@ -61,7 +61,7 @@ def run(arguments: argparse.Namespace) -> None:
     predictor = DatasetPredictor(arguments.out, make_session(arguments.networks), arguments.networks)
     console = Console(highlight=False)
     table = Table(box=box.SIMPLE)
-    for name in ('split', 'tracks', 'without a hand', 'hands found', '2D, % of the hand', '3D at the wrist, mm'):
+    for name in ('split', 'tracks', 'no hand', 'hands found', '2D, %', '3D, mm'):
         table.add_column(name, justify='left' if name == 'split' else 'right')
     columns = TextColumn('{task.description}'), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn()
     with Progress(*columns, console=console, transient=True) as bar:
@@ -82,7 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
                 ) from None
             table.add_row(split, *_row(reports))
     console.print(table)
-    console.print('2D: median distance of joints from their labels; 3D: mean and median, wrists aligned', markup=False)
+    console.print('no hand: tracks without a file; 2D: median distance of joints from their labels, % of the size')
+    console.print('of the hand in the image; 3D: mean and median distance, wrists aligned')
     console.print(f'written: {arguments.out}; train with --cfg-options predictions={arguments.out}', markup=False)
 
 

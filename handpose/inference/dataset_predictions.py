@@ -301,9 +301,11 @@ def _report(name: str, path: Path, clip: HandSequence, found: Predictions | None
         raise DatasetError(f'{path} is of another track than {name} of this dataset: delete it')
     usable = valid & (found.valid[nearest] & same[:, None] & inside)[..., None]
     usable &= found.given_joints()[nearest]
-    truth = transform_points(clip.require('joints_3d').double(), clip.require('extrinsics')[:, :1].double()).numpy()
+    truth = clip.require('joints_3d').double()
+    if clip.frame == 'world':
+        truth = transform_points(truth, clip.require('extrinsics')[:, :1].double())
     joints = np.nan_to_num(found.joints[nearest].astype(np.float64))
-    errors_3d = 1000 * nan_mean(point_errors(joints, truth, usable, alignment='wrist'), axis=-1)
+    errors_3d = 1000 * nan_mean(point_errors(joints, truth.numpy(), usable, alignment='wrist'), axis=-1)
     errors_2d = none
     if clip.joints_2d is not None and found.joints_2d is not None:
         labels, valid_2d, size = _labels_2d(clip)
