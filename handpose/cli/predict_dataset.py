@@ -59,7 +59,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not any(loaders.values()):
         raise UserError(f'{arguments.config} has no data for {", ".join(loaders)}; choose other --splits')
     predictor = DatasetPredictor(arguments.out, make_session(arguments.networks), arguments.networks)
-    console = Console(highlight=False)
+    console = Console(highlight=False, soft_wrap=True)
     table = Table(box=box.SIMPLE)
     for name in ('split', 'tracks', 'no hand', 'hands found', '2D, %', '3D, mm'):
         table.add_column(name, justify='left' if name == 'split' else 'right')
@@ -82,8 +82,8 @@ def run(arguments: argparse.Namespace) -> None:
                 ) from None
             table.add_row(split, *_row(reports))
     console.print(table)
-    console.print('no hand: tracks without a file; 2D: median distance of joints from their labels, % of the size')
-    console.print('of the hand in the image; 3D: mean and median distance, wrists aligned')
+    console.print('no hand: tracks that get no file. 2D: median distance of joints from their labels, % of the size of')
+    console.print('the hand in the image. 3D: mean and median distance, wrists aligned.')
     console.print(f'written: {arguments.out}; train with --cfg-options predictions={arguments.out}', markup=False)
 
 
