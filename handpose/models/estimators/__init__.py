@@ -21,6 +21,8 @@ from handpose.models.estimators.ghtt_blocks import GHTTActionBlock, GHTTPoseBloc
 from handpose.models.estimators.ghtt_pose import GHTTPose
 from handpose.models.estimators.htt import HTT, HTTOutput
 from handpose.models.estimators.htt_loss import HTTLoss
+from handpose.models.estimators.kernel_smoother import KernelSmoother
+from handpose.models.estimators.log_error_loss import LogErrorLoss
 from handpose.models.estimators.motion_action_transformer import MotionActionTransformer
 from handpose.models.estimators.motion_filters import (
     GaussianFilter,
@@ -72,7 +74,9 @@ __all__ = [
     'HTTOutput',
     'InputMotion',
     'JointTarget',
+    'KernelSmoother',
     'LastPose',
+    'LogErrorLoss',
     'MVExoNet',
     'MVExoNetLoss',
     'MVExoNetOutput',

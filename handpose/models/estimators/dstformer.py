@@ -26,6 +26,8 @@ class DSTformer(MotionRefiner):
         depth: number of blocks.
         num_heads: of each attention.
         mlp_ratio: hidden channels of a feed-forward layer, in channels.
+        partial_skeletons: it is trained with, and takes, hands that lack joints; these become tokens of their joint
+            and frame alone.
         residual: adds the predicted joints to the input.
         head: config of `MotionRefinementHead`.
         hand_model: config of the hand model of the predicted pose and shape; None means joints alone.
@@ -42,6 +44,7 @@ class DSTformer(MotionRefiner):
         depth: int = 5,
         num_heads: int = 8,
         mlp_ratio: float = 2.0,
+        partial_skeletons: bool = False,
         residual: bool = True,
         head: dict | None = None,
         hand_model: dict | None = None,
@@ -57,23 +60,27 @@ class DSTformer(MotionRefiner):
             self.head.start_at_rest(rest_hand(self.hand_model))
         self.shape = None if hand_model is None else nn.Linear(channels, 10)
         self.residual = residual
+        self.partial_skeletons = partial_skeletons
         self.loss_function = None if loss is None else MODELS.build(loss)
 
-    def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
+    def forward(
+        self, motion: Tensor, frame_valid: Tensor | None = None, joints_valid: Tensor | None = None
+    ) -> RefinedMotion:
         """Refines the motion of right hands.
 
         Args:
             motion: (N, T, J, 3) metres.
             frame_valid: (N, T) bool, False where a frame is padding; None means all are valid.
+            joints_valid: (N, T, J) bool, False for joints that the input lacks; None means all are given.
 
         Returns:
             `RefinedMotion` of the N hands: joints (N, T, J, 3), and with a hand model pose (N, T, 16, 6) and shape
             (N, 10).
         """
-        x = self.embedding(motion)  # (N, T, J, C)
+        x = self.embedding(motion, joints_valid)  # (N, T, J, C)
         for block in self.blocks:
             x, _ = block(x, None, frame_valid)
-        update = self.head(x, motion)
+        update = self.head(x, motion, frame_valid)
         joints = motion + update.joints if self.residual else update.joints
         shape = None if self.shape is None else self.shape(mean_over_frames(x.mean(2), frame_valid))
         return RefinedMotion(joints, update.pose, shape)

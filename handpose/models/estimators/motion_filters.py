@@ -31,6 +31,7 @@ class MotionFilter(MotionRefiner, abstract=True):
             joints alone.
     """
 
+    partial_skeletons = True
     look_ahead = 0.0  # how far after a frame the filter looks, in its unit
     look_around = 0.0  # how much of a track decides a frame, at its ends too
 
@@ -41,12 +42,19 @@ class MotionFilter(MotionRefiner, abstract=True):
         self.unit = unit
         self.hand_model = None if fitted_hand is None else HAND_MODELS.build(fitted_hand)
 
-    def forward(self, motion: Tensor, frame_valid: Tensor | None = None, times: Tensor | None = None) -> RefinedMotion:
+    def forward(
+        self,
+        motion: Tensor,
+        frame_valid: Tensor | None = None,
+        joints_valid: Tensor | None = None,
+        times: Tensor | None = None,
+    ) -> RefinedMotion:
         """Filters motions.
 
         Args:
             motion: (N, T, J, 3) metres.
             frame_valid: (N, T) bool, frames to use; others stay as they are. None means all.
+            joints_valid: ignored; `refine` filters each joint where it is given.
             times: (T,) seconds; a filter whose unit is frames does not need them.
 
         Returns:
@@ -66,24 +74,36 @@ class MotionFilter(MotionRefiner, abstract=True):
     def refine(
         self,
         joints: Tensor,
-        valid: Tensor,
+        given: Tensor,
         hand_side: Tensor,
         frame_valid: Tensor | None = None,
         wrist_at_origin: bool = False,
         times: Tensor | None = None,
     ) -> RefinedMotion:
-        """See `MotionRefiner.refine`; frames that are not valid are interpolated between refined ones."""
+        """See `MotionRefiner.refine`; frames that are not given are interpolated between refined ones."""
+        if given.ndim == 3 and (given == given[..., :1]).all():
+            given = given[..., 0]
+        if given.ndim == 3:
+            return self._refine_each_joint(joints, given, frame_valid, wrist_at_origin, times)
         length = len(joints) if frame_valid is None else int(frame_valid.sum())
-        seen = valid[:length].T  # (H, T)
+        seen = given[:length].T  # (H, T)
         where = None if times is None else times[:length]
         filled = fill_missing(joints[:length].transpose(0, 1), seen, where)
         motion, origin = joints_to_motion(filled, seen)
-        refined = fill_missing(self(motion, seen, where).joints, seen, where)
+        refined = fill_missing(self(motion, seen, times=where).joints, seen, where)
         if wrist_at_origin:
             refined = refined - refined[..., :1, :]
         result = joints.new_zeros(joints.shape)
         result[:length] = (motion_to_joints(refined, origin) * seen.any(1)[:, None, None, None]).transpose(0, 1)
         return RefinedMotion(result)
+
+    def _refine_each_joint(
+        self, joints: Tensor, given: Tensor, frame_valid: Tensor | None, wrist_at_origin: bool, times: Tensor | None
+    ) -> RefinedMotion:
+        """Refines joints (T, H, J, 3), given (T, H, J), as if each were a hand of one joint."""
+        points, sides = joints.flatten(1, 2)[:, :, None], given.new_zeros(given[0].numel(), dtype=torch.long)
+        refined = self.refine(points, given.flatten(1), sides, frame_valid, times=times).joints.view(joints.shape)
+        return RefinedMotion(refined - refined[..., :1, :] * given.any(0)[..., None] if wrist_at_origin else refined)
 
     def smooth(self, track: NDArray[np.float64], times: NDArray[np.float64] | None = None) -> NDArray[np.float64]:
         """Filters one hand.
@@ -126,12 +146,19 @@ class InputMotion(MotionFilter):
     def __init__(self, fitted_hand: dict | None = None) -> None:
         super().__init__('seconds', fitted_hand)
 
-    def forward(self, motion: Tensor, frame_valid: Tensor | None = None, times: Tensor | None = None) -> RefinedMotion:
+    def forward(
+        self,
+        motion: Tensor,
+        frame_valid: Tensor | None = None,
+        joints_valid: Tensor | None = None,
+        times: Tensor | None = None,
+    ) -> RefinedMotion:
         """Copies motions.
 
         Args:
             motion: (N, T, J, 3) metres.
             frame_valid: ignored.
+            joints_valid: ignored.
             times: ignored.
 
         Returns:

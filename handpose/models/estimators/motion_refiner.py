@@ -8,7 +8,7 @@ Legend: B clips, N hands, W windows, T frames, H hands of a clip, J = 21 joints.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 import torch
@@ -16,13 +16,26 @@ from torch import Tensor, nn
 
 from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
 from handpose.hands import HandModel
-from handpose.hands.sides import Side, is_left
+from handpose.hands.sides import is_left
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
 from handpose.models.estimators.predicted_meshes import add_mesh, fit_meshes
+from handpose.models.estimators.refiner_batches import (
+    average_windows,
+    frame_rates_of,
+    motion_targets,
+    refiner_input,
+    rows_of_hands,
+    seconds_of,
+    time_first,
+)
 from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints, motion_to_joints
-from handpose.models.layers.missing_frames import fill_missing, interpolate_frames
+from handpose.models.layers.missing_frames import (
+    fill_missing_joints,
+    interpolate_frames,
+    interpolate_joints,
+    near_given,
+)
 from handpose.models.layers.pose_fusion import mirror_poses
-from handpose.models.losses.targets import MotionTarget
 from handpose.structures import HandSequence, fill_masked_values, overlapping_windows, sample_name
 
 WINDOWS_AT_ONCE = 64
@@ -49,9 +62,18 @@ class MotionRefiner(Estimator, abstract=True):
         frame_rate: frames per second that the refiner is trained on; tracks with other rates are resampled to it.
             Every refiner with windows must state it.
 
+    Attributes:
+        interpolates_gaps: a joint that is missing in some frames is interpolated and then counts as given.
+        partial_skeletons: takes hands that lack joints throughout.
+        look_around: seconds of a track that decide a frame, for refiners without windows.
+
     Raises:
         ValueError: windows without a frame_rate, or a stride that leaves frames out.
     """
+
+    interpolates_gaps = True
+    partial_skeletons = False
+    look_around = 0.0
 
     def __init__(
         self,
@@ -88,13 +110,38 @@ class MotionRefiner(Estimator, abstract=True):
         """See `Estimator.gives`."""
         return Gives(frame=None, hand_model=self.hand_model)
 
+    def working_rate(self, times: Tensor) -> float | None:
+        """Frames per second at which a track is refined.
+
+        Args:
+            times: (T,) seconds.
+
+        Returns:
+            The rate; None means the frames are taken as they come.
+        """
+        return self.frame_rate
+
+    def frames_ahead(self, fps: float) -> int:
+        """Later frames that decide the output of a frame, for refiners without windows.
+
+        Args:
+            fps: frames per second of the track.
+
+        Returns:
+            Their number.
+        """
+        raise NotImplementedError(f'{type(self).__name__} must say how many later frames it looks at: frames_ahead')
+
     @abstractmethod
-    def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
+    def forward(
+        self, motion: Tensor, frame_valid: Tensor | None = None, joints_valid: Tensor | None = None
+    ) -> RefinedMotion:
         """Refines motions.
 
         Args:
             motion: (N, T, J, 3) metres.
             frame_valid: (N, T) bool, False where a frame is padding; None means all are valid.
+            joints_valid: (N, T, J) bool, the given joints, for refiners with `partial_skeletons`; None means all.
 
         Returns:
             `RefinedMotion` of the N hands: joints (N, T, J, 3), and pose and shape if the refiner predicts them.
@@ -105,16 +152,59 @@ class MotionRefiner(Estimator, abstract=True):
         if self.loss_function is None:
             self._refuse_training()
         batch = fill_masked_values(batch)
-        joints, valid, side = _inputs(batch)
+        joints, given, side = refiner_input(batch)
         self._check_frame_rate(batch)
         self._check_flips(batch)
-        b, h = (valid & batch.require('joints_valid').any(3)).any(1).nonzero(as_tuple=True)  # the N hands there are
-        frame_valid = batch.require('frame_valid')[b]
+        annotated = batch.require('joints_valid').any(3)
+        b, h = (given.any(3) & annotated).any(1).nonzero(as_tuple=True)  # the N hands there are
+        frame_valid, given = batch.require('frame_valid')[b], given[b, :, h]
         mirrored = is_left(side[b, h]) & self.mirror_left_hands
-        seen = mirror_joints(fill_missing(joints[b, :, h], valid[b, :, h]), mirrored)
+        seen = mirror_joints(fill_missing_joints(joints[b, :, h], given), mirrored)
         motion, origin = joints_to_motion(seen, frame_valid)
-        output = self(motion, None if frame_valid.all() else frame_valid)
-        return self.loss_function(output, targets_from(batch, (b, h), mirrored, origin), step, self.hand_model)
+        masks = None if frame_valid.all() else frame_valid, self._joints_valid(given, given)
+        rates = frame_rates_of(batch)
+        output = self.run(motion, *masks, None if rates is None else rates[b], step)
+        target = motion_targets(batch, (b, h), mirrored, origin)
+        # A joint that the estimator never gives is not refined.
+        target = target._replace(joints_valid=target.joints_valid & given.any(1, keepdim=True))
+        return self.loss_function(output, target, step, self.hand_model)
+
+    def run(
+        self,
+        motion: Tensor,
+        frame_valid: Tensor | None,
+        joints_valid: Tensor | None,
+        frame_rate: Tensor | None,
+        step: TrainingStep | None = None,
+    ) -> RefinedMotion:
+        """Calls `forward`; a refiner overrides it if it reads the frame rate, or varies what it sees in training.
+
+        Args:
+            motion: see `forward`.
+            frame_valid: see `forward`.
+            joints_valid: see `forward`.
+            frame_rate: (N,) frames per second; None where it is unknown.
+            step: in training, to derive random draws from.
+
+        Returns:
+            See `forward`.
+        """
+        if joints_valid is None:
+            return self(motion, frame_valid)
+        return self(motion, frame_valid, joints_valid)
+
+    def _joints_valid(self, given: Tensor, seen: Tensor) -> Tensor | None:
+        """The mask that `forward` gets: given (N, T, J) in the track's frames, seen (N, S, J) on the time line."""
+        if self.interpolates_gaps:
+            seen = given.any(1, keepdim=True).expand_as(seen)
+        if seen.all():
+            return None
+        if not self.partial_skeletons and not given.any(1).all():
+            raise ValueError(
+                f'{type(self).__name__} needs all 21 joints, and the input lacks some: infer_missing_joints computes '
+                f'them, and KernelSmoother and the filters take hands that lack joints'
+            )
+        return seen
 
     def _refuse_training(self) -> NoReturn:
         name = type(self).__name__
@@ -139,17 +229,18 @@ class MotionRefiner(Estimator, abstract=True):
         """
         self._refuse_samples(num_samples)
         batch = fill_masked_values(batch)
-        joints, valid, side = _inputs(batch)
-        times = _times(batch)
+        joints, given, side = refiner_input(batch)
+        times = seconds_of(batch)
         if self.frame_rate is not None and any(when is None for when in times):
             raise ValueError(
                 f'{type(self).__name__} works at {self.frame_rate:g} frames per second and needs timestamps, '
                 f"or meta['frame_indices'] and meta['fps']"
             )
         frame_valid, relative = batch.require('frame_valid'), batch.frame == 'wrist'
-        tracks = zip(joints, valid, side, frame_valid, times, strict=True)
-        refined = _join([self.refine(j, v, s, f, relative, when) for j, v, s, f, when in tracks], torch.stack)
-        predicted = frame_valid[..., None] & valid.any(1)[:, None]
+        tracks = zip(joints, given, side, frame_valid, times, strict=True)
+        refined = _join([self.refine(j, g, s, f, relative, when) for j, g, s, f, when in tracks], torch.stack)
+        known = given.any(1, keepdim=True)  # (B, 1, H, J)
+        predicted = frame_valid[..., None] & known.any(3)
         prediction = HandSequence(
             meta=batch.meta,
             frame=batch.frame,
@@ -159,7 +250,7 @@ class MotionRefiner(Estimator, abstract=True):
             hand_side=batch.hand_side,
             hand_valid=predicted,
             joints_3d=refined.joints,
-            joints_valid=predicted[..., None].expand(-1, -1, -1, refined.joints.shape[3]).contiguous(),
+            joints_valid=frame_valid[..., None, None] & known,
         )
         if self.hand_model is None:
             return prediction
@@ -172,7 +263,7 @@ class MotionRefiner(Estimator, abstract=True):
     def refine(
         self,
         joints: Tensor,
-        valid: Tensor,
+        given: Tensor,
         hand_side: Tensor,
         frame_valid: Tensor | None = None,
         wrist_at_origin: bool = False,
@@ -186,7 +277,8 @@ class MotionRefiner(Estimator, abstract=True):
 
         Args:
             joints: (T, H, J, 3) metres.
-            valid: (T, H) bool, frames of each hand that the estimator gave; others are interpolated first.
+            given: (T, H) or (T, H, J) bool, frames of each hand or joint that the estimator gave; others are
+                interpolated first.
             hand_side: (H,) 0 left, 1 right.
             frame_valid: (T,) bool, False for padding at the end.
             wrist_at_origin: the input is relative to the wrist, and so is the answer.
@@ -194,41 +286,51 @@ class MotionRefiner(Estimator, abstract=True):
 
         Returns:
             `RefinedMotion` with joints (T, H, J, 3) in the frame of the input, pose (T, H, 16, 6), shape (H, 10); zeros
-            for a hand without any valid frame and in padding.
+            for a hand or joint without any given frame and in padding.
+
+        Raises:
+            ValueError: a hand that lacks joints throughout, for a refiner without `partial_skeletons`.
         """
         num_frames = len(joints)
         length = num_frames if frame_valid is None else int(frame_valid.sum())
-        known, mirrored = valid.any(0), is_left(hand_side) & self.mirror_left_hands
+        given = given[..., None].expand(joints.shape[:3]) if given.ndim == 2 else given
+        given = given[:length].transpose(0, 1)  # (H, T, J)
+        known, mirrored = given.any((1, 2)), is_left(hand_side) & self.mirror_left_hands
         positions = torch.arange(length, device=joints.device, dtype=torch.float64)
-        if times is not None and self.frame_rate is not None:
-            positions = frame_positions(torch.as_tensor(times[:length], device=joints.device), self.frame_rate)
-        given = joints[:length].transpose(0, 1), valid[:length].T, positions
+        times = None if times is None else torch.as_tensor(times[:length], device=joints.device)
+        rate = None if times is None else self.working_rate(times)
+        if times is not None and rate is not None:
+            positions = frame_positions(times, rate)
+        track = joints[:length].transpose(0, 1), given, positions
         count = int(positions[-1] + 1e-6) + 1  # frames of the model's time line
         line = torch.arange(count, device=joints.device, dtype=torch.float64)
-        filled = interpolate_frames(*given, line)  # (H, S, J, 3)
+        filled = interpolate_joints(*track, line)  # (H, S, J, 3)
+        seen = self._joints_valid(given[known], near_given(given[known], positions, line))
         window = self.num_frames or count
         index, present = (
             torch.as_tensor(part, device=joints.device)
             for part in overlapping_windows(count, window, min(self.stride, window))
         )
         windows = mirror_joints(filled, mirrored)[known][:, index].flatten(0, 1)  # (H * W, T, J, 3)
-        output = self._refine_windows(windows, present.repeat(int(known.sum()), 1))
-        motion = _assemble(output.joints, index, present, count, known)
+        seen = None if seen is None else seen[:, index].flatten(0, 1)
+        output = self._refine_windows(windows, present.repeat(int(known.sum()), 1), seen, rate)
+        motion = average_windows(output.joints, index, present, count, known)
         motion = mirror_joints(motion, mirrored)
         pose, shape = output.pose, output.shape
         back = torch.ones(len(known), count, dtype=torch.bool, device=joints.device), line, positions
         if pose is not None and shape is not None:
-            pose = _assemble(pose, index, present, count, known)
+            pose = average_windows(pose, index, present, count, known)
             pose = torch.where(mirrored[:, None, None, None], mirror_poses(pose, 'rot6d_add'), pose)
-            pose = _padded(interpolate_frames(pose, *back), num_frames)
-            shape = _per_hand(shape.unflatten(0, (-1, len(index))).mean(1), known)
+            pose = time_first(interpolate_frames(pose, *back), num_frames)
+            shape = rows_of_hands(shape.unflatten(0, (-1, len(index))).mean(1), known)
         motion = interpolate_frames(motion, *back)
         late = positions > count - 1
         if late.any():
-            motion[:, late] += interpolate_frames(*given, positions[late]) - filled[:, -1:]
+            motion[:, late] += interpolate_joints(*track, positions[late]) - filled[:, -1:]
         if wrist_at_origin:
             motion = motion - motion[..., :1, :]
-        return RefinedMotion(_padded(motion, num_frames), pose, shape)
+        motion = torch.where(given.any(1)[:, None, :, None], motion, 0)
+        return RefinedMotion(time_first(motion, num_frames), pose, shape)
 
     def _check_flips(self, batch: HandSequence) -> None:
         """Refuses flips that `mirror_left_hands` would undo."""
@@ -255,13 +357,17 @@ class MotionRefiner(Estimator, abstract=True):
                         f'configured for {self.frame_rate:g}: set frame_rate of the model to what it is trained on'
                     )
 
-    def _refine_windows(self, joints: Tensor, present: Tensor) -> RefinedMotion:
-        """(W, T, J, 3), (W, T) in the input's frame -> `RefinedMotion` in it."""
+    def _refine_windows(
+        self, joints: Tensor, present: Tensor, seen: Tensor | None, rate: float | None
+    ) -> RefinedMotion:
+        """(W, T, J, 3), (W, T), (W, T, J) in the input's frame -> `RefinedMotion` in it."""
         whole = bool(present.all())
+        rates = None if rate is None else joints.new_full((len(joints),), rate)
         parts = []
-        for chunk, mask in zip(joints.split(WINDOWS_AT_ONCE), present.split(WINDOWS_AT_ONCE), strict=True):
-            motion, origin = joints_to_motion(chunk, mask)
-            output = self(motion, None if whole else mask)
+        for rows in torch.arange(len(joints), device=joints.device).split(WINDOWS_AT_ONCE):
+            motion, origin = joints_to_motion(joints[rows], present[rows])
+            masks = None if whole else present[rows], None if seen is None else seen[rows]
+            output = self.run(motion, *masks, None if rates is None else rates[rows])
             parts.append(output._replace(joints=motion_to_joints(output.joints.to(origin.dtype), origin)))
         if not parts:  # no hand at all
             return RefinedMotion(joints)
@@ -281,68 +387,3 @@ def _join(parts: list[RefinedMotion], join: Callable[[list[Tensor]], Tensor]) ->
         joined([part.shape for part in parts]),
         joined([part.block_shapes for part in parts]),
     )
-
-
-def targets_from(batch: HandSequence, rows: tuple[Tensor, Tensor], mirrored: Tensor, origin: Tensor) -> MotionTarget:
-    """The targets of some hands of a batch.
-
-    Args:
-        batch: (B, T, H, ...) with true joints.
-        rows: clips (N,) and hands (N,) of the batch.
-        mirrored: (N,) bool, which hands are seen in a mirror.
-        origin: (N, 1, 3) of the input's motion.
-    """
-    b, h = rows
-    joints = mirror_joints(batch.require('joints_3d')[b, :, h], mirrored)
-    side = torch.where(mirrored, Side.RIGHT, batch.require('hand_side')[rows])
-    pose = shape = pose_valid = None
-    if batch.hand_pose is not None:
-        signs = joints.new_tensor([1.0, -1.0, -1.0])
-        pose = batch.hand_pose[b, :, h]
-        pose = torch.where(mirrored[:, None, None, None], pose * signs, pose)
-        shape, pose_valid = batch.require('hand_shape')[rows], batch.require('hand_pose_valid')[b, :, h]
-    motion = torch.cat([joints[..., :1, :] - origin[:, :, None], joints[..., 1:, :] - joints[..., :1, :]], dim=-2)
-    # A joint relative to the wrist is valid where both are.
-    valid = batch.require('joints_valid')[b, :, h]
-    return MotionTarget(batch.require('frame_valid')[b], side, motion, valid & valid[..., :1], pose, shape, pose_valid)
-
-
-def _inputs(batch: HandSequence) -> tuple[Tensor, Tensor, Tensor]:
-    """Input joints (B, T, H, J, 3), validity (B, T, H), sides (B, H); refuses a batch without them."""
-    if batch.input_joints_3d is None:
-        raise ValueError(
-            "a refiner needs the field 'input_joints_3d', what another estimator gave: put EstimatorNoise or "
-            'LoadPredictions into the pipeline, or make the batch from a predictions file'
-        )
-    valid = batch.require('input_valid') & batch.require('frame_valid')[..., None]
-    return batch.input_joints_3d, valid, batch.require('hand_side')
-
-
-def _times(batch: HandSequence) -> Sequence[Tensor | None]:
-    """Seconds (T,) of each clip, from its timestamps or its frame numbers and rate; None for a clip without either."""
-    if batch.timestamps is not None:
-        return list(batch.timestamps)
-    known = [(meta.get('frame_indices'), meta.get('fps')) for meta in batch.meta]
-    return [torch.as_tensor(numbers).double() / fps if numbers and fps else None for numbers, fps in known]
-
-
-def _padded(values: Tensor, num_frames: int) -> Tensor:
-    """(H, T', ...) with zeros up to T frames, time first: (T, H, ...)."""
-    padded = values.new_zeros(num_frames, len(values), *values.shape[2:])
-    padded[: values.shape[1]] = values.transpose(0, 1)
-    return padded
-
-
-def _assemble(windows: Tensor, index: Tensor, present: Tensor, num_frames: int, known: Tensor) -> Tensor:
-    """Averages what windows (H' * W, T', ...) of the `known` (H,) hands say of each frame: (H, T, ...)."""
-    windows = windows.unflatten(0, (-1, len(index)))  # (H', W, T', ...)
-    total = windows.new_zeros(len(windows), num_frames, *windows.shape[3:])
-    total.index_add_(1, index[present], windows[:, present])
-    count = windows.new_zeros(num_frames).index_add_(0, index[present], windows.new_ones(int(present.sum())))
-    mean = total / count.clamp_min(1).reshape(-1, *[1] * (total.ndim - 2))
-    return _per_hand(mean, known)
-
-
-def _per_hand(values: Tensor, known: Tensor) -> Tensor:
-    """Puts the rows of the known hands in their places, zeros in the others': (H', ...) -> (H, ...)."""
-    return values.new_zeros(len(known), *values.shape[1:]).index_copy(0, known.nonzero()[:, 0], values)

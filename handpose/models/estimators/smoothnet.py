@@ -65,6 +65,7 @@ class SmoothNet(MotionRefiner):
         loss: dict | None = None,
     ) -> None:
         super().__init__(num_frames, stride, mirror_left_hands=False, frame_rate=frame_rate)
+        self.partial_skeletons = True
         self.encoder = nn.Sequential(nn.Linear(num_frames, hidden_channels), nn.LeakyReLU(0.1))
         self.blocks = nn.Sequential(
             *(_ResidualBlock(hidden_channels, block_channels, dropout) for _ in range(num_blocks))
@@ -73,12 +74,15 @@ class SmoothNet(MotionRefiner):
         self.hand_model = None if fitted_hand is None else HAND_MODELS.build(fitted_hand)
         self.loss_function = None if loss is None else MODELS.build(loss)
 
-    def forward(self, motion: Tensor, frame_valid: Tensor | None = None) -> RefinedMotion:
+    def forward(
+        self, motion: Tensor, frame_valid: Tensor | None = None, joints_valid: Tensor | None = None
+    ) -> RefinedMotion:
         """Refines motions, each coordinate on its own. Padding, which repeats a frame, is used like other frames.
 
         Args:
             motion: (N, T, J, 3) metres.
             frame_valid: ignored.
+            joints_valid: ignored, since each joint is refined on its own.
 
         Returns:
             `RefinedMotion` with joints (N, T, J, 3).

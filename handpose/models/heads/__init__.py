@@ -10,6 +10,7 @@ from handpose.models.heads.motion_discriminator import MotionDiscriminator
 from handpose.models.heads.motion_refinement_head import MotionRefinementHead, MotionUpdate
 from handpose.models.heads.object_head import ObjectHead
 from handpose.models.heads.pose_25d_head import Pose25D, Pose25DHead
+from handpose.models.heads.temporal_kernel import TemporalKernel
 from handpose.models.heads.wrist_depth_head import WristDepthHead
 
 __all__ = [
@@ -30,6 +31,7 @@ __all__ = [
     'Pose25D',
     'Pose25DHead',
     'RegressedHand',
+    'TemporalKernel',
     'WristDepthHead',
     'identity_scores',
     'linear_from',

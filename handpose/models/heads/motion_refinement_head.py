@@ -9,12 +9,13 @@ import torch
 from torch import Tensor, nn
 
 from handpose.geometry import rot6d_to_rotmat
+from handpose.models.heads.temporal_kernel import TemporalKernel
 from handpose.models.layers.checks import check_features, check_option
 from handpose.models.layers.motion_embedding import MOTION_UNIT
 from handpose.models.layers.precision import at_least_float32, without_autocast
 from handpose.registry import MODELS
 
-REGRESSIONS = ('pooled', 'per_joint')
+REGRESSIONS = ('pooled', 'per_joint', 'kernel')
 POSE_REGRESSIONS = ('pooled', 'flattened')
 ORIENTATIONS = ('palm', 'camera')
 NUM_ROTATIONS = 16
@@ -34,7 +35,8 @@ class MotionRefinementHead(nn.Module):
     Args:
         channels: C.
         joint_regression: 'pooled', all 3J coordinates of a frame from the mean over its joints, as in the paper;
-            'per_joint', each joint's from its own features, as in MotionBERT.
+            'per_joint', each joint's from its own features, as in MotionBERT; 'kernel', none: the joints become means
+            of the input in the window's frames, see `TemporalKernel`.
         with_pose: also regresses the hand's pose. The paper's 45 numbers leave the orientation of the hand open; here
             the wrist's rotation is one of 16.
         pose_regression: 'pooled', from the mean over joints, as in the paper; 'flattened', from the concatenated
@@ -67,16 +69,22 @@ class MotionRefinementHead(nn.Module):
         self.orientation, self.num_joints = orientation, num_joints
         self.norm = nn.LayerNorm(channels)
         self.representation = nn.Sequential(nn.Linear(channels, channels), nn.Tanh()) if representation else None
-        self.joints = nn.Linear(channels, 3 if joint_regression == 'per_joint' else 3 * num_joints)
-        # A refiner that adds to its input starts near it.
-        nn.init.normal_(self.joints.weight, std=1e-3)
-        nn.init.zeros_(self.joints.bias)
+        self.joints = self._joint_layer(3 if joint_regression == 'per_joint' else 3 * num_joints)
         pose_channels = channels * (num_joints if pose_regression == 'flattened' else 1)
         self.pose = nn.Linear(pose_channels, NUM_ROTATIONS * 6) if with_pose else None
         if self.pose is not None:
             nn.init.normal_(self.pose.weight, std=0.1 * pose_channels**-0.5)
             identity = torch.tensor([1.0, 0, 0, 0, 1, 0])
             self.pose.bias = nn.Parameter(identity.repeat(NUM_ROTATIONS))
+
+    def _joint_layer(self, outputs: int) -> nn.Module:
+        if self.joint_regression == 'kernel':
+            return TemporalKernel(self.channels)
+        layer = nn.Linear(self.channels, outputs)
+        # A refiner that adds to its input starts near it.
+        nn.init.normal_(layer.weight, std=1e-3)
+        nn.init.zeros_(layer.bias)
+        return layer
 
     @torch.no_grad()
     def start_at_rest(self, rest_joints: Tensor) -> None:
@@ -92,12 +100,13 @@ class MotionRefinementHead(nn.Module):
             relative = (rest_joints - rest_joints[:1]).to(self.pose.bias)
             self.pose.bias[:6] = palm_axes(relative)[:2].flatten()
 
-    def forward(self, features: Tensor, motion: Tensor) -> MotionUpdate:
+    def forward(self, features: Tensor, motion: Tensor, frame_valid: Tensor | None = None) -> MotionUpdate:
         """Regresses joints and pose.
 
         Args:
             features: (N, T, J, C).
             motion: (N, T, J, 3), metres, the input motion.
+            frame_valid: (N, T) bool, which frames kernels use; None means all.
 
         Returns:
             joints (N, T, J, 3), metres, and pose (N, T, 16, 6) or None.
@@ -110,7 +119,9 @@ class MotionRefinementHead(nn.Module):
         if self.representation is not None:
             features = self.representation(features)
         pooled = features.mean(2)
-        if self.joint_regression == 'per_joint':
+        if self.joint_regression == 'kernel':
+            joints = (self.joints(features, motion, frame_valid) - motion) / MOTION_UNIT
+        elif self.joint_regression == 'per_joint':
             joints = self.joints(features)
         else:
             joints = self.joints(pooled).unflatten(-1, (self.num_joints, 3))

@@ -77,6 +77,70 @@ def interpolate_frames(values: Tensor, valid: Tensor, positions: Tensor, at: Ten
     return result
 
 
+def fill_missing_joints(joints: Tensor, given: Tensor) -> Tensor:
+    """Fills missing frames of each joint as `fill_missing` does.
+
+    Args:
+        joints: (N, T, J, D).
+        given: (N, T, J) bool.
+
+    Returns:
+        (N, T, J, D); zeros for a joint that is never given.
+    """
+    if _same_for_all_joints(given):
+        return fill_missing(joints, given[..., 0])
+    return _joint_by_joint(fill_missing(*_rows_of_joints(joints, given)), joints)
+
+
+def interpolate_joints(joints: Tensor, given: Tensor, positions: Tensor, at: Tensor) -> Tensor:
+    """Evaluates the track of each joint at other instants, see `interpolate_frames`.
+
+    Args:
+        joints: (N, T, J, D).
+        given: (N, T, J) bool.
+        positions: (T,), increasing: the instants of the frames.
+        at: (S,): the instants to evaluate at.
+
+    Returns:
+        (N, S, J, D); zeros for a joint that is never given.
+    """
+    if _same_for_all_joints(given):
+        return interpolate_frames(joints, given[..., 0], positions, at)
+    return _joint_by_joint(interpolate_frames(*_rows_of_joints(joints, given), positions, at), joints)
+
+
+def near_given(given: Tensor, positions: Tensor, at: Tensor, distance: float = 0.6) -> Tensor:
+    """Tells where a given frame is near.
+
+    Args:
+        given: (N, T, J) bool.
+        positions: (T,), increasing: the instants of the frames.
+        at: (S,), the instants in question.
+        distance: how far the nearest frame may be.
+
+    Returns:
+        (N, S, J) bool: the nearest frame in time is given and that near.
+    """
+    after = torch.searchsorted(positions, at).clamp(max=len(positions) - 1)
+    before = (after - 1).clamp_min(0)
+    nearest = torch.where(positions[after] - at <= at - positions[before], after, before)
+    return given[:, nearest] & ((positions[nearest] - at).abs() <= distance)[:, None]
+
+
+def _same_for_all_joints(given: Tensor) -> bool:
+    return bool((given == given[..., :1]).all())
+
+
+def _rows_of_joints(joints: Tensor, given: Tensor) -> tuple[Tensor, Tensor]:
+    """(N, T, J, D), (N, T, J) -> (N J, T, D), (N J, T)."""
+    return joints.transpose(1, 2).flatten(0, 1), given.transpose(1, 2).flatten(0, 1)
+
+
+def _joint_by_joint(rows: Tensor, joints: Tensor) -> Tensor:
+    """(N J, S, D) of joints (N, T, J, D) -> (N, S, J, D)."""
+    return rows.unflatten(0, (len(joints), joints.shape[2])).transpose(1, 2)
+
+
 def mean_over_frames(features: Tensor, frame_valid: Tensor | None = None) -> Tensor:
     """The mean over the valid frames.
 
