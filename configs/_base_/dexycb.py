@@ -18,6 +18,7 @@ labelled = dict(
     setup='$setup',
     hand_model='$hand_model',
     labels='$labels',
+    predictions='$predictions',
     on_broken='$on_broken',
     packed='$packed',
 )
@@ -44,6 +45,7 @@ results_file = dict(type='DexYCBResults')  # what `tools/test.py --results FILE`
 setup = 's0'  # official split: s0 unseen sequences, s1 subjects, s2 cameras, s3 grasps; 'all' = everything there is
 test_split = 'test'
 clip_step = 1  # frames from the centre of one clip to that of the next, at least; 1: a clip for every annotated frame
+predictions = None  # folder of predictions files, one for each track: input of refiners in place of simulated errors
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
 partial = False  # True: a test root of which only some frames are on disk
 packed = None  # path of a store of packed frames, to read images from it (docs/packed_frames.md)

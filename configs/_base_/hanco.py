@@ -22,6 +22,7 @@ labelled = dict(
     cameras='$cameras',
     hand_model='$hand_model',
     labels='$labels',
+    predictions='$predictions',
 )
 train_dataset = dict(
     _include_='$labelled',
@@ -43,4 +44,5 @@ train_sequences = 1200  # sequences below this number are for training, the othe
 held_out = 100  # of the former the last for validation; to train on them too: held_out=0 val_dataloader=None
 annotated = 'all'  # or only frames whose hand-model fit exists ('has_fit') or was validated ('is_valid')
 cameras = None  # all eight
+predictions = None  # folder of predictions files, one for each track: input of refiners in place of simulated errors
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files

@@ -20,6 +20,7 @@ labelled = dict(
     hand_type='$hand_type',
     hand_model='$hand_model',
     labels='$labels',
+    predictions='$predictions',
 )
 train_dataset = dict(
     _include_='$labelled',
@@ -50,4 +51,5 @@ fps = 30  # or 5: which release the files are
 cameras = 10  # of about a hundred a capture, evenly; None: all
 test_cameras = 10
 hand_type = 'all'  # or 'single', 'interacting'
+predictions = None  # folder of predictions files, one for each track: input of refiners in place of simulated errors
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files

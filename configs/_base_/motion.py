@@ -19,6 +19,7 @@ labelled = dict(
     setup='$setup',
     hand_model='$hand_model',
     labels='$labels',
+    predictions='$predictions',
 )
 train_dataset = dict(
     _include_='$labelled',
@@ -44,4 +45,5 @@ setup = 's0'  # DexYCB's splits s0 to s3, or 'all'
 cameras = None  # serials; None: all of the file
 test_cameras = None
 clip_step = 9  # frames from the start of one clip to that of the next
+predictions = None  # folder of predictions files, one for each track: input of refiners in place of simulated errors
 labels = 'full'  # 'joints_only' needs no fitted hand in the file

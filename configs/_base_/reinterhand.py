@@ -21,6 +21,7 @@ labelled = dict(
     joints='$joints',
     hand_model='$hand_model',
     labels='$labels',
+    predictions='$predictions',
 )
 train_dataset = dict(
     _include_='$labelled',
@@ -48,4 +49,5 @@ held_out = ['TRO760']  # captures kept for validation; to train on them too: hel
 joints = 'orig_fits'  # or 'keypoints_orig'
 cameras = 10  # of about twenty a capture, evenly; None: all
 test_cameras = 10
+predictions = None  # folder of predictions files, one for each track: input of refiners in place of simulated errors
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files

@@ -40,6 +40,7 @@ COMMANDS = {
     'tune-filters': 'choose the settings of motion filters on a train split',
     'noise-report': 'report the errors of the input that the noise model makes',
     'simulate-predictions': 'write predictions files with simulated errors for recordings of actions',
+    'predict-dataset': 'run the hand detector over the images of a dataset',
     'dexycb-to-motion': 'make a motion file of DexYCB',
     'fit-motion': 'add hand-model parameters to a motion file',
 }

@@ -24,6 +24,7 @@ from handpose.datasets.sampling import WHOLE_TRACKS, Frames, Sampling, Track, bu
 from handpose.hands import COMMON_JOINTS
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence
+from handpose.structures.predictions_file import track_file_name, tracks_without_hand
 
 __all__ = ['BrokenFrames', 'DatasetError', 'Track', 'VideoDataset']
 
@@ -45,6 +46,9 @@ class VideoDataset(Dataset):
         on_broken: 'error' raises on a file that cannot be read; 'skip' logs it once, lists it in `skipped`, and takes
             the next readable sample, or, of whole tracks, the same track without the broken frames.
         packed: store of packed frames (docs/packed_frames.md) that `LoadImages` reads instead of the image files.
+        predictions: folder with the predictions files of an estimator, one for each track. `LoadPredictions` then comes
+            before the pipeline, in which `EstimatorNoise` does nothing. Tracks without a file are left out and counted
+            in a warning.
 
     Attributes:
         tracks: what `list_tracks` returned.
@@ -52,8 +56,8 @@ class VideoDataset(Dataset):
         choices: {option: its allowed values}, checked before anything is opened.
 
     Raises:
-        DatasetError: an unknown option, missing or damaged files, no sample, or a packed store that is damaged or older
-            than the images.
+        DatasetError: an unknown option, missing or damaged files, no sample, no predictions file of any track, or a
+            packed store that is damaged or older than the images.
     """
 
     name: ClassVar[str]
@@ -67,18 +71,20 @@ class VideoDataset(Dataset):
     seed: int = 0
     on_broken: str = 'error'
     packed: str | Path | None = None
+    predictions: str | Path | None = None
 
     def __post_init__(self) -> None:
         for option, choices in {**self.choices, 'on_broken': ('error', 'skip')}.items():
             check_choice(option, getattr(self, option), choices)
         self.root = Path(self.data_root)
         self.sampling = self._sampling = build_sampling(self.sampling)
-        self.pipeline = [_build_step(step) for step in self.pipeline]
+        steps = [] if self.predictions is None else [{'type': 'LoadPredictions', 'folder': str(self.predictions)}]
+        self.pipeline = [_build_step(step) for step in [*steps, *self.pipeline]]
         # Shared memory: data loader workers, which hold a copy of the dataset, read the epoch and report what broke.
         self._epoch = torch.zeros((), dtype=torch.int64).share_memory_()
         self._left_out: list[str] = []
         self._current = -1  # the sample that is being read
-        self.tracks: list[Track] = list(self.list_tracks())
+        self.tracks: list[Track] = self._predicted(list(self.list_tracks()))
         starts = [self._sampling.starts(track) for track in self.tracks]
         numbers = np.repeat(np.arange(len(starts)), [len(s) for s in starts])
         # One array: a list of tuples would take 100 MB for DexYCB, and be copied into every worker.
@@ -223,6 +229,31 @@ class VideoDataset(Dataset):
                 if self._sampling.whole_tracks and sample is not None and intact:
                     return self._transform(sample.select_frames(intact), index)
         raise DatasetError(f'every one of the {len(self)} samples is broken; the log names the first files')
+
+    def _predicted(self, tracks: list[Track]) -> list[Track]:
+        """The tracks that have a predictions file, if `predictions` are to be read; the others are counted."""
+        if self.predictions is None or not tracks:
+            return tracks
+        folder = Path(self.predictions)
+        names = [track_file_name({'sequence': track.sequence, 'cameras': track.cameras}) for track in tracks]
+        there = {path.name for path in folder.glob('*.npz')}
+        found = [track for track, name in zip(tracks, names, strict=True) if name in there]
+        if not found:
+            raise DatasetError(
+                f'{folder} has no predictions file of any of the {len(tracks)} tracks of split {self.split!r} of '
+                f'{self.root}; the first would be {names[0]}: `handpose predict-dataset` and `handpose test --results` '
+                'write them'
+            )
+        lost = set(names) - there
+        if lost:
+            empty = len(lost & tracks_without_hand(folder))
+            message = (
+                f'Left out: {len(lost)} of {len(tracks)} tracks of split {self.split!r} have no predictions in '
+                f'{folder} (in {empty} no hand was found, {len(lost) - empty} were not processed)'
+            )
+            print_log(message, logger='current', level=logging.WARNING)
+            self._left_out.append(message)
+        return found
 
     def _transform(self, sample: HandSequence, index: int) -> HandSequence:
         rng = np.random.default_rng([self.seed, int(self._epoch), index])

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 
 from handpose.files.atomic import atomic_file
 from handpose.files.npz import read_npz
+from handpose.files.reading import read_json
 from handpose.hands.joints import JOINT_ORDERS
 from handpose.hands.sides import SIDE_LABELS
 from handpose.structures.prediction_checks import FORECAST_FORMAT, FRAMES, RECORDING_FORMAT, UNITS, PredictionsError
@@ -19,6 +20,7 @@ from handpose.structures.predictions import PER_FRAME, PER_HAND, Predictions
 from handpose.text import did_you_mean
 
 FORMAT, VERSION = 'handpose-predictions', 4  # earlier versions had fewer optional keys
+TRACKS_FILE = 'tracks.json'  # in a folder of `handpose predict-dataset`: the networks, and the tracks without a hand
 _REQUIRED = ('joints', 'valid', 'timestamps', 'hand_side', 'joint_order', 'unit', 'frame')
 _TEXTS = ('joint_order', 'unit', 'frame', 'scale', 'source', 'licence')
 _OPTIONAL = (
@@ -58,6 +60,28 @@ def track_file_name(meta: Mapping[str, Any]) -> str:
         `<sequence>_<camera>.npz`, in which a '/' of the sequence becomes '_'.
     """
     return f'{meta["sequence"]}_{meta["cameras"][0]}'.replace('/', '_') + '.npz'
+
+
+def tracks_without_hand(folder: str | Path) -> set[str]:
+    """Reads in which tracks of a dataset `handpose predict-dataset` found no hand.
+
+    Args:
+        folder: with a predictions file for each of the other tracks.
+
+    Returns:
+        The names that their files would have; empty for a folder of another origin, which has no such list.
+
+    Raises:
+        PredictionsError: the list is damaged.
+    """
+    path = Path(folder) / TRACKS_FILE
+    if not path.exists():
+        return set()
+    found = read_json(path, error=PredictionsError, advice='run `handpose predict-dataset` again, into a new folder')
+    names = found.get('without_hand') if isinstance(found, dict) else None
+    if not isinstance(names, list):
+        raise PredictionsError(f"{path}: 'without_hand' must be a list of names, got {str(names)[:80]}")
+    return set(map(str, names))
 
 
 def save_predictions(path: str | Path, predictions: Predictions) -> None:

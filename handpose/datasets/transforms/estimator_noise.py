@@ -89,12 +89,14 @@ class EstimatorNoise:
             rng: source of the errors.
 
         Returns:
-            The clip with its input.
+            The clip with its input. A clip that has the predictions of an estimator already keeps them.
 
         Raises:
             DatasetError: a clip without joints, or in another coordinate frame; for an attainable target, a clip with
                 other targets than joints.
         """
+        if sample.input_joints_3d is not None:
+            return sample
         self._check(sample)
         sample = self._with_input(sample, rng)
         if not self.joint_sets:

@@ -43,7 +43,12 @@ class TrackSummary:
 
 
 def select_hands(
-    records: TrackRecords, image_size: Sequence[int], source: str = '', licence: str = '', scale: str = 'relative'
+    records: TrackRecords,
+    image_size: Sequence[int],
+    source: str = '',
+    licence: str = '',
+    scale: str = 'relative',
+    wanted: Sequence[Side] | None = None,
 ) -> tuple[Predictions, list[str]]:
     """Keeps the best tracks of a left and a right hand.
 
@@ -57,6 +62,8 @@ def select_hands(
         source: for the predictions.
         licence: for the predictions.
         scale: of the joints, see `Predictions`.
+        wanted: the hands that the predictions have, whether they were found or not, in the order left, right; None
+            means those that were found.
 
     Returns:
         Predictions of all images in frame 'wrist', and notes on what was dropped.
@@ -83,7 +90,7 @@ def select_hands(
         notes.append(_spurious_note(spurious))
     if not kept:
         notes.append(f'no hand was found in {len(records)} frames')
-    sides = sorted({track.side for track, _ in kept}) or [Side.RIGHT]
+    sides = sorted({track.side for track, _ in kept}) or [Side.RIGHT] if wanted is None else list(wanted)
     rows = [np.sort(np.concatenate([r for track, r in kept if track.side is side] or [_NONE])) for side in sides]
     return to_predictions(records, sides, rows, image_size, source, licence, scale), notes
 
