@@ -44,6 +44,7 @@ METHODS: dict[str, dict[str, Any]] = {
     'gaussian': dict(type='GaussianFilter', sigma=0.08, order=3),
     'savitzky_golay': dict(type='SavitzkyGolayFilter', window=1 / 3, order=3),
     'one_euro': dict(type='OneEuroFilter', min_cutoff=5.0, beta=300.0, derivative_cutoff=5.0),
+    'kalman': dict(type='KalmanSmoother', acceleration=1.0, noise=0.003),
     'interpolate': dict(type='InputMotion'),
 }
 """Refiners without learned parameters, by name; 'interpolate' fills short gaps and changes nothing else."""

@@ -21,6 +21,7 @@ from handpose.models.estimators.ghtt_blocks import GHTTActionBlock, GHTTPoseBloc
 from handpose.models.estimators.ghtt_pose import GHTTPose
 from handpose.models.estimators.htt import HTT, HTTOutput
 from handpose.models.estimators.htt_loss import HTTLoss
+from handpose.models.estimators.kalman_smoother import KalmanSmoother
 from handpose.models.estimators.kernel_smoother import KernelSmoother
 from handpose.models.estimators.log_error_loss import LogErrorLoss
 from handpose.models.estimators.motion_action_transformer import MotionActionTransformer
@@ -74,6 +75,7 @@ __all__ = [
     'HTTOutput',
     'InputMotion',
     'JointTarget',
+    'KalmanSmoother',
     'KernelSmoother',
     'LastPose',
     'LogErrorLoss',
