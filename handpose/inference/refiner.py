@@ -311,8 +311,10 @@ class Refiner:
         refined = RefinedArrays(self._pending.popleft())
         for live in self._tracks:
             popped = live.pop(float(refined.predictions.timestamps[0]))
-            points, known = (None, None) if popped is None else (part[None] for part in popped)
-            refined.write(live.track, np.zeros(1, np.int64), points, known)
+            if popped is None:
+                refined.write(live.track, np.zeros(1, np.int64), None)
+            else:
+                refined.write(live.track, np.zeros(1, np.int64), popped[0][None], popped[1][None])
         return self._refined(refined, self._known)
 
     def _refined(self, arrays: RefinedArrays, known_marks: dict[str, NDArray]) -> Predictions:

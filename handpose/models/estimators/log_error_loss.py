@@ -57,7 +57,9 @@ class LogErrorLoss(nn.Module):
             known = valid[:, :-2] & valid[:, 1:-1] & valid[:, 2:]
             losses['loss_acceleration'] = self.acceleration_weight * self._of_clips(second, known)
         unused = [x.sum() for x in output[1:] if x is not None]
-        return losses | ({'loss_parameters': 0.0 * sum(unused)} if unused else {})
+        if unused:  # stays in the graph
+            losses['loss_parameters'] = 0.0 * torch.stack(unused).sum()
+        return losses
 
     def _of_clips(self, difference: Tensor, valid: Tensor) -> Tensor:
         # The length of a zero vector has no gradient.
