@@ -19,6 +19,7 @@ from handpose.models.estimators.frame_hand_object_loss import FrameHandObjectLos
 from handpose.models.estimators.ghtt import GHTT
 from handpose.models.estimators.ghtt_blocks import GHTTActionBlock, GHTTPoseBlock
 from handpose.models.estimators.ghtt_pose import GHTTPose
+from handpose.models.estimators.hand_track_fit import HandModelTrackFit
 from handpose.models.estimators.htt import HTT, HTTOutput
 from handpose.models.estimators.htt_loss import HTTLoss
 from handpose.models.estimators.kalman_smoother import KalmanSmoother
@@ -73,6 +74,7 @@ __all__ = [
     'Gives',
     'HTTLoss',
     'HTTOutput',
+    'HandModelTrackFit',
     'InputMotion',
     'JointTarget',
     'KalmanSmoother',

@@ -43,7 +43,7 @@ class KalmanSmoother(MotionFilter):
 
     def __init__(
         self,
-        acceleration: float = 1.0,
+        acceleration: float = 0.3,
         noise: float = 0.003,
         robust: bool = False,
         causal: bool = False,

@@ -15,7 +15,9 @@ def irregular(num_frames, columns=3, seed=0):
     """Times (T,) and noisy values (T, C) of a walk."""
     rng = np.random.default_rng(seed)
     times = np.cumsum(rng.uniform(0.01, 0.07, num_frames))
-    return times, rng.normal(size=(num_frames, columns)).cumsum(0) * 0.02 + 0.003 * rng.normal(size=(num_frames, columns))
+    return times, rng.normal(size=(num_frames, columns)).cumsum(0) * 0.02 + 0.003 * rng.normal(
+        size=(num_frames, columns)
+    )
 
 
 def posterior(values, times, acceleration, noise):

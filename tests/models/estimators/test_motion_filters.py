@@ -235,7 +235,9 @@ def test_default_filters_on_real_estimators(method):
     assert after[0] < 0.97 * before[0] and after[1] < 0.5 * before[1], (before, after)
 
 
-@pytest.mark.parametrize('kind', [SavitzkyGolayFilter, GaussianFilter, OneEuroFilter, KalmanSmoother, StillHand, InputMotion])
+@pytest.mark.parametrize(
+    'kind', [SavitzkyGolayFilter, GaussianFilter, OneEuroFilter, KalmanSmoother, StillHand, InputMotion]
+)
 def test_what_does_not_move_stays(kind):
     still = np.tile(np.random.randn(4), (40, 1))
     np.testing.assert_allclose(kind().smooth(still, np.arange(40) / 30), still, atol=1e-9)
