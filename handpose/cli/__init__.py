@@ -20,6 +20,7 @@ COMMANDS = {
     'make-data': 'make the built-in data, or render recorded motion',
     'browse': 'draw what a config feeds its model',
     'refine': 'refine the predictions of another estimator',
+    'compare-refiners': 'measure whether refiners help on the output of your estimator',
     'export': 'export predictions to Blender, spreadsheets, viewers and robots',
     'view': 'show hands in a browser: video, skeleton and mesh',
     'recognize': 'find the action of a video or of a predictions file',

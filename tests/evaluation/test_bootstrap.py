@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from handpose.evaluation import paired_bootstrap
+from handpose.evaluation.bootstrap import paired_change
 
 
 def clustered(rng, clusters, effect=1.0, noise=0.5, shift=0.0):
@@ -76,3 +77,35 @@ def test_one_cluster_has_no_interval():
 def test_bad_input(a, b, clusters, options, words):
     with pytest.raises(ValueError, match=words):
         paired_bootstrap(a, b, clusters, **options)
+
+
+def test_paired_change_is_that_of_the_mean_over_groups():
+    rng = np.random.default_rng(3)
+    before = [rng.uniform(1, 2, 60), rng.uniform(3, 9, 30)]
+    after = [before[0] * 0.8, before[1] * 1.1]
+    before[0][7] = after[0][7] = np.nan
+    blocks = [np.repeat(np.arange(6), 10), np.repeat(np.arange(2, 5), 10)]
+    found = paired_change(before, after, blocks)
+    means = [np.mean([np.nanmean(part) for part in version]) for version in (before, after)]
+    assert found.percent == pytest.approx(100 * (means[1] / means[0] - 1)) and found.num_blocks == 6
+    assert found.low < found.percent < found.high
+    # By hand: whole blocks with replacement, those of both groups together.
+    changes = []
+    for _ in range(2000):
+        drawn = rng.integers(0, 6, 6)
+        pairs = []
+        for version in (before, after):
+            rows = [np.concatenate([p[b == k] for k in drawn]) for p, b in zip(version, blocks, strict=True)]
+            pairs.append(np.mean([np.nanmean(row) for row in rows if len(row)]))
+        changes.append(100 * (pairs[1] / pairs[0] - 1))
+    np.testing.assert_allclose([found.low, found.high], np.quantile(changes, [0.025, 0.975]), atol=1.5)
+
+
+def test_paired_change_without_spread():
+    same = paired_change([[1.0, 2, 3, 4]], [[0.5, 1, 1.5, 2]], [[0, 0, 1, 1]])
+    assert same.percent == same.low == same.high == -50
+    single = paired_change([[1.0, 2]], [[2.0, 4]], [[0, 0]])
+    assert single.percent == 100 and np.isnan(single.low) and np.isnan(single.high)
+    assert np.isnan(paired_change([[0.0, 0]], [[2.0, 4]], [[0, 1]]).percent)
+    with pytest.raises(ValueError, match='group 0 must have errors of the same samples'):
+        paired_change([[1.0, np.nan]], [[1.0, 1]], [[0, 1]])

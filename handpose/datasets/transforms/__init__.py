@@ -16,6 +16,7 @@ from handpose.datasets.transforms.motion_augmentation import MotionAugmentation
 from handpose.datasets.transforms.occlude import RandomOcclusion
 from handpose.datasets.transforms.shuffle import ShuffleFrames
 from handpose.datasets.transforms.simulated_detections import SimulatedDetections
+from handpose.datasets.transforms.skeleton_variation import SkeletonVariation
 from handpose.datasets.transforms.split_future import ObserveFraction, SplitFuture
 
 __all__ = [
@@ -39,5 +40,6 @@ __all__ = [
     'ShiftFrames',
     'ShuffleFrames',
     'SimulatedDetections',
+    'SkeletonVariation',
     'SplitFuture',
 ]

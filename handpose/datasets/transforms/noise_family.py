@@ -15,6 +15,7 @@ from handpose.datasets.transforms.noise_options import SILENT, NoiseOptions, sca
 
 Range = tuple[float, float]
 _MIN_JOINTS = 5
+_NOISE = ('joint_noise', 'finger_jitter', 'joint_jitter', 'wrist_jitter')
 _FINGERS = np.arange(1, 21).reshape(5, 4)
 
 
@@ -30,6 +31,9 @@ class NoiseFamily:
         strength: factor of all sizes of a clip except the floor.
         clean: probability that an estimator is nearly perfect, with `clean_strength` (of the floor too).
         clean_strength: see `clean`.
+        smooth: probability that an estimator smooths its output itself, as those that track do: noise in each frame is
+            smaller by `smooth_factor` (of the floor too).
+        smooth_factor: see `smooth`.
         slow_time: seconds, time constant of slow errors of both kinds.
         medium_time: seconds, of faster ones.
         freedom: degrees of freedom of Student's t for the noise in each frame.
@@ -82,25 +86,27 @@ class NoiseFamily:
     strength: Range = (0.3, 2.0)
     clean: float = 0.1
     clean_strength: Range = (0.02, 0.3)
+    smooth: float = 0.15
+    smooth_factor: Range = (0.1, 0.5)
     slow_time: Range = (0.8, 6.6)
     medium_time: Range = (0.05, 0.65)
     freedom: Range = (2.0, 30.0)
     estimator_seeds: tuple[int, int] = (1000, 1 << 29)
-    depth_ratio: Range = (0.7, 2.5)
+    depth_ratio: Range = (0.7, 3.0)
     joint_slow: Range = (0.001, 0.006)
     joint_medium: Range = (0.0005, 0.005)
     joint_floor: Range = (0.0004, 0.0025)
     joint_spread: Range = (0.2, 0.6)
     joint_shares: tuple[float, float, float] = (2.0, 0.5, 1.0)
-    joint_offset: Range = (0.0005, 0.006)
+    joint_offset: Range = (0.0005, 0.01)
     joint_jump: Range = (0.005, 0.05)
     joint_jump_rate: Range = (0.02, 0.6)
     joint_jump_duration: Range = (0.03, 0.4)
     joint_jumps: float = 0.8
-    rotation: Range = (0.01, 0.08)
+    rotation: Range = (0.01, 0.2)
     finger: Range = (0.001, 0.008)
     medium_fraction: Range = (0.0, 0.6)
-    rotation_bias: Range = (0.01, 0.1)
+    rotation_bias: Range = (0.01, 0.25)
     finger_bias: Range = (0.001, 0.01)
     bias_length: Range = (0.02, 0.06)
     finger_jitter: Range = (0.0001, 0.002)
@@ -157,6 +163,9 @@ class NoiseFamily:
             hand = scale_errors(replace(SILENT, **self._hand_errors(rng)), share)
             changed = {name: value for name, value in vars(hand).items() if value != vars(SILENT)[name]}
             options = replace(options, **changed)
+        if rng.random() < self.smooth:
+            factor = log_uniform(rng, self.smooth_factor)
+            options = replace(options, **{name: factor * vars(options)[name] for name in _NOISE})
         return replace(options, lag=log_uniform(rng, self.lag) if rng.random() < self.lags and not clean else 0.0)
 
     def _interruptions(self, rng: Generator) -> dict[str, Any]:
@@ -205,7 +214,12 @@ FAMILY = NoiseFamily()
 """The estimators of training."""
 
 HELD_OUT_FAMILY = replace(
-    FAMILY, slow_time=(6.6, 12.0), medium_time=(0.65, 0.8), freedom=(1.2, 2.0), estimator_seeds=(1 << 29, 1 << 30)
+    FAMILY,
+    slow_time=(6.6, 12.0),
+    medium_time=(0.65, 0.8),
+    freedom=(1.6, 2.0),
+    estimator_seeds=(1 << 29, 1 << 30),
+    joint_floor=(0.0003, 0.001),
 )
 """Estimators for testing: errors more persistent and with heavier tails than any of `FAMILY`, and other biases."""
 

@@ -90,7 +90,7 @@ def simulate_estimate(
     begin, end = sample_bursts(rng, len(joints), fps, options.dropout_rate, options.dropout_duration)
     valid = ~np.any(burst_mask(begin, end, len(joints), fps), axis=0)
     wrists = _estimated_wrist(rng, total[:, 18:], slow[:, 18:], wrist, scale, ray, options)
-    single = joint_errors(rng, _palm_frame(joints - wrist, side), ray, fps, options)
+    single = joint_errors(rng, palm_frame(joints - wrist, side), ray, fps, options)
     # The slow errors of the unoccluded pose, without jumps and jitter.
     true = joints - wrist
     persistent = _turn_and_bend(_slow_errors(slow[:, :18], bias, options), true, ray, options) + single.persistent
@@ -198,16 +198,22 @@ def _pull_to_relaxed(relative: Array, side: int, pull: Array) -> Array:
     """Moves joints (T, 21, 3), relative to the wrist, by the fraction `pull` (T, 21) towards a relaxed hand."""
     if not pull.any():
         return relative
-    frame = _palm_frame(relative, side)
+    frame = palm_frame(relative, side)
     length = np.linalg.norm(relative[:, 9], axis=-1)[:, None, None]
     typical = length * (relaxed_hand() @ frame.transpose(0, 2, 1))
     return relative + pull[..., None] * (typical - relative)
 
 
-def _palm_frame(relative: Array, side: int) -> Array:
-    """(T, 3, 3), columns: along the palm, across it towards the index finger, and out of it.
+def palm_frame(relative: Array, side: int) -> Array:
+    """Computes the axes of the palm.
 
-    For a left hand the third column is negated, so that the same coordinates describe the mirror image.
+    Args:
+        relative: (T, 21, 3) joints relative to the wrist.
+        side: 0 left, 1 right; for a left hand the third axis is reversed, so that the same coordinates describe the
+            mirror image.
+
+    Returns:
+        (T, 3, 3), columns: along the palm, across it towards the index finger, and out of it.
     """
     along = _unit(relative[:, _PALM[1]] + relative[:, _PALM[2]])
     across = relative[:, _PALM[1]] - relative[:, _PALM[2]]
@@ -232,7 +238,7 @@ def relaxed_hand() -> Array:
     with torch.no_grad():
         joints = model(pose, torch.zeros(1, 10), torch.zeros(1, 3), torch.tensor([1])).joints.double().numpy()
     relative = joints - joints[:, :1]
-    return (relative @ _palm_frame(relative, 1))[0] / np.linalg.norm(relative[0, 9])
+    return (relative @ palm_frame(relative, 1))[0] / np.linalg.norm(relative[0, 9])
 
 
 def _swap_side(rng: Generator, relative: Array, ray: Array, fps: float, options: NoiseOptions) -> Array:

@@ -52,6 +52,10 @@ ARGUMENTS = {
         motion_batch,
     ),
     'HandModelTrackFit': (lambda: dict(meshes=True), motion_batch),
+    'KernelSmoother': (
+        lambda: dict(half_width=4, channels=8, fitted_hand=HAND, loss=dict(type='LogErrorLoss')),
+        motion_batch,
+    ),
     'ConstantHand': (dict, deformer_batch),
     'MotionActionTransformer': (lambda: dict(num_actions=3, **BLOCK), smooth_clips.smooth_batch),
     'VerbClassifier': (
