@@ -143,7 +143,7 @@ def test_joints_that_are_missing_are_refined_by_themselves():
     'make, words',
     [
         (lambda: KalmanSmoother(acceleration=0.0), r'must be positive, got 0\.0 and 0\.003'),
-        (lambda: KalmanSmoother(noise=float('nan')), 'must be positive, got 1.0 and nan'),
+        (lambda: KalmanSmoother(noise=float('nan')), 'must be positive, got 0.3 and nan'),
         (lambda: KalmanSmoother(robust=True).smooth(np.zeros((5, 4)), np.arange(5.0)), 'points of three .*, got 4'),
     ],
 )
