@@ -73,18 +73,18 @@ def test_another_track_has_lengths_of_its_own():
 @pytest.mark.parametrize('frame', ['camera', 'wrist'])
 def test_a_refiner_with_constant_bones(frame):
     given = make_predictions(50, ('left', 'right'), missing=[4, (9, 1)], frame=frame, noise=0.004)
-    found = load_refiner(bones='constant').refine(given)
+    found = load_refiner(method='gaussian', bones='constant').refine(given)
     assert found.valid.all() and motion_summary(found)['bone_spread'] < 1e-3
-    np.testing.assert_array_equal(found.joints, constant_bones(load_refiner().refine(given)).joints)
+    np.testing.assert_array_equal(found.joints, constant_bones(load_refiner(method='gaussian').refine(given)).joints)
     if frame == 'wrist':
         assert (found.joints[:, :, 0] == 0).all()
 
 
 def test_online_and_unknown_lengths_are_refused():
     with pytest.raises(PredictionsError, match=r"bones='constant' needs .* a whole track: use refine\(\)"):
-        load_refiner(bones='constant').push(make_predictions(1))
+        load_refiner(method='gaussian', bones='constant').push(make_predictions(1))
     with pytest.raises(ValueError, match="bones must be one of as_given, constant, got 'median'"):
-        load_refiner(bones='median')
+        load_refiner(method='gaussian', bones='median')
 
 
 def test_hand_model_fit_of_a_predictions_file():
