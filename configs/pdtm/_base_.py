@@ -85,6 +85,7 @@ still_hand = dict(type='StillHand')
 savitzky_golay = dict(type='SavitzkyGolayFilter', window=31, order=2, unit='frames')
 gaussian = dict(type='GaussianFilter', sigma=3.0, order=1, unit='frames', chunked=False)  # chunked=True as published
 one_euro = dict(type='OneEuroFilter', min_cutoff=0.04, beta=0.7, derivative_cutoff=1.0, unit='frames')
+kalman = dict(type='KalmanSmoother', acceleration=0.3, noise=0.003)  # in seconds
 # What tools/test.py --compare tests beside the model.
 compared = dict(
     input='$input_motion',
@@ -92,4 +93,5 @@ compared = dict(
     savitzky_golay='$savitzky_golay',
     gaussian='$gaussian',
     one_euro='$one_euro',
+    kalman='$kalman',
 )

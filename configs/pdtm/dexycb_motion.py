@@ -16,7 +16,7 @@ model = dict(**small, groups=4)
 dstformer = small
 loss = dict(vertex_frames=1, vertex_weight=200.0, acceleration_weight=300.0)
 # Refiners without a mesh get one fitted to their joints, so that meshes can be compared.
-smoothnet = input_motion = still_hand = savitzky_golay = gaussian = one_euro = dict(fitted_hand='$hand_model')
+smoothnet = input_motion = still_hand = savitzky_golay = gaussian = one_euro = kalman = dict(fitted_hand='$hand_model')
 
 epochs = 1
 train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=1)

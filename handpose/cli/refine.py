@@ -18,6 +18,7 @@ from handpose.cli import arguments as shared
 from handpose.cli.errors import UsageError, UserError
 from handpose.evaluation.motion_summary import motion_summary
 from handpose.inference import DEFAULT_REFINER, METHODS, load_refiner
+from handpose.inference.constant_bones import BONE_LENGTHS
 from handpose.structures import Predictions, infer_missing_joints, load_predictions, save_predictions
 from handpose.structures.prediction_orders import missing_joints
 from handpose.video import VideoFrames, VideoWriter, frame_period
@@ -51,6 +52,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--filter', choices=METHODS, help='a filter instead of weights')
     parser.add_argument(
         '--infer-missing', action='store_true', help='compute joints that the predictions lack from the others, first'
+    )
+    parser.add_argument(
+        '--bones',
+        choices=BONE_LENGTHS,
+        default='as_given',
+        help='lengths of the bones: as the refined joints have them (default), or each its median over the track',
     )
     parser.add_argument('--longest-gap', type=float, metavar='SECONDS', help='longest gap to fill (default 0.9)')
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
@@ -92,6 +99,7 @@ def run(arguments: argparse.Namespace) -> None:
         hand_model,
         longest_gap=arguments.longest_gap,
         device=arguments.device,
+        bones=arguments.bones,
     )
     if not arguments.checkpoint and not arguments.filter:
         console.print(f'refining with {DEFAULT_REFINER}; --filter or --checkpoint choose something else')

@@ -3,6 +3,7 @@
 from typing import Any
 
 from handpose.inference.action_file import action_record, save_actions, uncertainty_reasons
+from handpose.inference.constant_bones import constant_bones
 from handpose.inference.forecaster import forecast_motion, load_forecaster
 from handpose.inference.refiner import DEFAULT_METHOD, DEFAULT_REFINER, METHODS, Refiner, load_refiner
 
@@ -15,6 +16,7 @@ __all__ = [
     'MotionRecognizer',
     'Refiner',
     'action_record',
+    'constant_bones',
     'forecast_motion',
     'load_action_recognizer',
     'load_forecaster',

@@ -3,11 +3,13 @@
 A *segment* is a part of the track without a long gap; segments are refined independently.
 """
 
+import math
 from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from handpose.models.estimators.motion_filters import MotionFilter
 from handpose.models.estimators.motion_refiner import MotionRefiner
 from handpose.models.layers.hand_motion import frame_positions
 from handpose.structures import PredictionsError
@@ -243,3 +245,25 @@ def refine_tracks(
     joints, given = tracks.transpose(0, 1).to(device), given.transpose(0, 1).to(device)
     refined = estimator.refine(joints, given, sides.to(device), times=None if times is None else times.to(device))
     return refined.joints.transpose(0, 1).float().cpu()
+
+
+def frames_ahead(estimator: MotionRefiner, fps: float) -> tuple[int, int]:
+    """Counts the later frames that a refiner needs.
+
+    Args:
+        estimator: the refiner.
+        fps: frames per second of the track.
+
+    Returns:
+        The number of later frames that it looks at, and the number that determines its output.
+    """
+    if isinstance(estimator, MotionFilter):
+        ahead = math.ceil(estimator.look_ahead * fps - 1e-6)
+        context = max(estimator.look_ahead, estimator.look_around)
+        return ahead, math.ceil(context * fps - 1e-6) if ahead else 0
+    if estimator.num_frames is None:
+        return estimator.frames_ahead(fps), estimator.frames_ahead(fps)
+    # A last window that is not aligned with the stride is known only once the track has ended.
+    frames = estimator.num_frames - 1 if estimator.stride == 1 else estimator.num_frames
+    ahead = math.ceil(frames * min(1.0, fps / estimator.frame_rate) - 0.1)
+    return ahead, ahead

@@ -6,7 +6,6 @@
 Legend: T frames, H hands, W frames of a window.
 """
 
-import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
@@ -19,7 +18,9 @@ import torch
 from numpy.typing import NDArray
 
 from handpose.engine import load_weights
+from handpose.inference.constant_bones import BONE_LENGTHS, constant_bones
 from handpose.inference.model_config import model_config
+from handpose.inference.online_refiners import frames_ahead
 from handpose.inference.point_tracks import (
     LiveTrack,
     PointTrack,
@@ -44,6 +45,7 @@ METHODS: dict[str, dict[str, Any]] = {
     'gaussian': dict(type='GaussianFilter', sigma=0.08, order=3),
     'savitzky_golay': dict(type='SavitzkyGolayFilter', window=1 / 3, order=3),
     'one_euro': dict(type='OneEuroFilter', min_cutoff=5.0, beta=300.0, derivative_cutoff=5.0),
+    'kalman': dict(type='KalmanSmoother', acceleration=0.3, noise=0.003),
     'interpolate': dict(type='InputMotion'),
 }
 """Refiners without learned parameters, by name; 'interpolate' fills short gaps and changes nothing else."""
@@ -63,6 +65,7 @@ def load_refiner(
     longest_gap: float | None = None,
     fps: float | None = None,
     device: torch.device | str = 'cpu',
+    bones: str = 'as_given',
 ) -> 'Refiner':
     """Creates a `Refiner`.
 
@@ -78,6 +81,7 @@ def load_refiner(
         longest_gap: see `Refiner`.
         fps: see `Refiner`.
         device: of the model.
+        bones: see `Refiner`.
 
     Returns:
         The refiner.
@@ -91,7 +95,7 @@ def load_refiner(
                 f'method must be one of {", ".join(METHODS)}, got {method!r}.{did_you_mean(method, METHODS)}'
             )
         estimator = MODELS.build(METHODS[method])
-        return Refiner(estimator, latency, longest_gap, fps, name=type(estimator).__name__)
+        return Refiner(estimator, latency, longest_gap, fps, type(estimator).__name__, bones)
     path = find_weights(DEFAULT_REFINER if path is None else path)
     estimator = MODELS.build(model_config(path, config, options, hand_model))
     if not isinstance(estimator, MotionRefiner):
@@ -100,7 +104,7 @@ def load_refiner(
         )
     load_weights(estimator, path)
     name = f'{type(estimator).__name__} ({Path(path).name})'
-    return Refiner(estimator.to(device), latency, longest_gap, fps, name)
+    return Refiner(estimator.to(device), latency, longest_gap, fps, name, bones)
 
 
 class Refiner:
@@ -119,6 +123,8 @@ class Refiner:
         longest_gap: seconds for which the hand is missing; default 0.9.
         fps: of `push`: frames per second; None means as the first two frames show.
         name: that the source of a refined file states.
+        bones: their lengths: 'as_given', as the estimator has them; or 'constant', see `constant_bones`, which takes a
+            whole track, so only `refine` has it.
 
     Attributes:
         latency: frames, or None while it is unknown.
@@ -136,6 +142,7 @@ class Refiner:
         longest_gap: float | None = None,
         fps: float | None = None,
         name: str | None = None,
+        bones: str = 'as_given',
     ) -> None:
         self.estimator = estimator.eval()
         self._filter = estimator if isinstance(estimator, MotionFilter) else None
@@ -146,6 +153,9 @@ class Refiner:
             raise ValueError(
                 f'latency and longest_gap must be at least 0 and fps positive, got {latency}, {longest_gap}, {fps}'
             )
+        if bones not in BONE_LENGTHS:
+            raise ValueError(f'bones must be one of {", ".join(BONE_LENGTHS)}, got {bones!r}')
+        self.bones = bones
         self._requested_latency, self._requested_fps = latency, fps
         self._newest: Predictions | None = None  # the frame that was pushed last
         self.reset()
@@ -204,7 +214,8 @@ class Refiner:
                 frames = np.arange(segment[0], segment[-1] + 1)
                 known = known_points(track.given(predictions)[frames], predictions.timestamps[frames], is_long_gap)
                 refined.write(track, frames, points, known)
-        return self._refined(refined, {})
+        result = self._refined(refined, {})
+        return constant_bones(result) if self.bones == 'constant' else result
 
     def push(self, frame: Predictions) -> Predictions | None:
         """Adds the next frame, and returns the one that arrived `latency` frames before it.
@@ -223,8 +234,10 @@ class Refiner:
 
         Raises:
             PredictionsError: not one frame, other hands or another coordinate frame than before, a time that does not
-                increase, or a wrong unit.
+                increase, a wrong unit, or bones='constant'.
         """
+        if self.bones == 'constant':
+            raise PredictionsError("bones='constant' needs the lengths of a whole track: use refine(), not push()")
         self._check_next(frame)
         time = float(frame.timestamps[0])
         if self._tracks is None:
@@ -269,7 +282,7 @@ class Refiner:
     def _set_frame_rate(self, fps: float) -> None:
         self._period = 1 / fps
         used = {id(live.estimator): live.estimator for live in self._tracks or () if live.track.field != 'boxes'}
-        frames = [_frames_ahead(estimator, fps) for estimator in (self.estimator, *used.values())]
+        frames = [frames_ahead(estimator, fps) for estimator in (self.estimator, *used.values())]
         ahead, self.exact_latency = (max(numbers) for numbers in zip(*frames, strict=True))
         self.latency = ahead if self._requested_latency is None else self._requested_latency
 
@@ -377,17 +390,3 @@ class Refiner:
                 f'times must increase: {frame.timestamps[0]:g} s came after {last.timestamps[0]:g} s; reset() begins '
                 f'a new track'
             )
-
-
-def _frames_ahead(estimator: MotionRefiner, fps: float) -> tuple[int, int]:
-    """The number of later frames that a refiner looks at, and the number that determines its output."""
-    if isinstance(estimator, MotionFilter):
-        ahead = math.ceil(estimator.look_ahead * fps - 1e-6)
-        context = max(estimator.look_ahead, estimator.look_around)
-        return ahead, math.ceil(context * fps - 1e-6) if ahead else 0
-    if estimator.num_frames is None:
-        return estimator.frames_ahead(fps), estimator.frames_ahead(fps)
-    # A last window that is not aligned with the stride is known only once the track has ended.
-    frames = estimator.num_frames - 1 if estimator.stride == 1 else estimator.num_frames
-    ahead = math.ceil(frames * min(1.0, fps / estimator.frame_rate) - 0.1)
-    return ahead, ahead

@@ -12,6 +12,7 @@ import pytest
 from predicted_hands import make_predictions
 
 from handpose.engine import load_config
+from handpose.evaluation.motion_summary import motion_summary
 from handpose.inference import load_refiner
 from handpose.registry import MODELS
 from handpose.structures import load_predictions, save_predictions
@@ -112,6 +113,14 @@ def test_a_full_disk_while_drawing_keeps_the_refined_file(tmp_path):
     assert done.returncode == 1 and 'a.avi: only' in done.stderr and 'is the disk full?' in done.stderr, done.stderr
     assert len(load_predictions(tmp_path / 'b.npz')) == 60
     assert not [path for path in tmp_path.iterdir() if path.suffix == '.avi']
+
+
+def test_constant_bones(tmp_path, hands):
+    code, said = run('refine', hands, '-o', tmp_path / 'refined.npz', '--bones', 'constant')
+    assert code == 0, said
+    refined, before = load_predictions(tmp_path / 'refined.npz'), load_predictions(hands)
+    np.testing.assert_array_equal(refined.joints, load_refiner(bones='constant').refine(before).joints)
+    assert motion_summary(refined)['bone_spread'] < 1e-3 < motion_summary(before)['bone_spread']
 
 
 @pytest.mark.parametrize(

@@ -134,12 +134,17 @@ def test_another_track_is_another_hand():
     ids = np.where(np.arange(60) < 30, 3, 5)[:, None]
     refined = load_refiner(method='gaussian').refine(replace(given, track_ids=ids))
     assert np.flatnonzero(~refined.valid[:, 0]).tolist() == [28, 29, 30, 31]
-    parts = [load_refiner(method='gaussian').refine(given.select(part)).joints for part in (slice(0, 28), slice(32, 60))]
+    parts = [
+        load_refiner(method='gaussian').refine(given.select(part)).joints for part in (slice(0, 28), slice(32, 60))
+    ]
     np.testing.assert_allclose(refined.joints[refined.valid], np.concatenate(parts)[:, 0], atol=1e-6)
     assert load_refiner(method='gaussian').refine(given).valid.all()  # of one track, the gap is filled
     adjacent = with_pixels(60, sides=('right',))
     refined = load_refiner(method='gaussian').refine(replace(adjacent, track_ids=ids))
-    parts = [load_refiner(method='gaussian').refine(adjacent.select(part)).joints_2d for part in (slice(0, 30), slice(30, 60))]
+    parts = [
+        load_refiner(method='gaussian').refine(adjacent.select(part)).joints_2d
+        for part in (slice(0, 30), slice(30, 60))
+    ]
     np.testing.assert_allclose(refined.joints_2d, np.concatenate(parts), atol=0.01)
 
 
@@ -162,7 +167,9 @@ def test_a_skeleton_without_a_wrist():
     mask = given.given_joints()
     mask[..., 0] = False
     refined = load_refiner(method='gaussian').refine(replace(given, joints_valid=mask)).check()
-    np.testing.assert_allclose(refined.joints[:, :, 1:], load_refiner(method='gaussian').refine(given).joints[:, :, 1:], atol=1e-6)
+    np.testing.assert_allclose(
+        refined.joints[:, :, 1:], load_refiner(method='gaussian').refine(given).joints[:, :, 1:], atol=1e-6
+    )
     assert np.isnan(refined.joints[:, :, 0]).all()
 
 

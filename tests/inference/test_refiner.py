@@ -194,7 +194,7 @@ def test_live_frames_left_out_in_time():
     np.testing.assert_allclose(joints, refiner.refine(given).joints, atol=1e-6)
 
 
-@pytest.mark.parametrize('method', ['savitzky_golay', 'gaussian', 'one_euro'])
+@pytest.mark.parametrize('method', ['savitzky_golay', 'gaussian', 'one_euro', 'kalman'])
 def test_live_filters(method):
     predictions = make_predictions(190)  # longer than what a live filter keeps
     refiner = load_refiner(method=method, fps=30)
@@ -206,7 +206,7 @@ def test_live_filters(method):
     np.testing.assert_allclose(push_all(exact, predictions)[0], whole, atol=1e-5)
 
 
-@pytest.mark.parametrize('method', ['savitzky_golay', 'gaussian', 'one_euro'])
+@pytest.mark.parametrize('method', ['savitzky_golay', 'gaussian', 'one_euro', 'kalman'])
 @pytest.mark.parametrize('fps', [10, 15, 60, 120])
 def test_live_filters_at_other_frame_rates(method, fps):
     """The frame rate is learned from the first two frames; gaps and irregular times are those of the whole track."""

@@ -19,8 +19,10 @@ from handpose.models.estimators.frame_hand_object_loss import FrameHandObjectLos
 from handpose.models.estimators.ghtt import GHTT
 from handpose.models.estimators.ghtt_blocks import GHTTActionBlock, GHTTPoseBlock
 from handpose.models.estimators.ghtt_pose import GHTTPose
+from handpose.models.estimators.hand_track_fit import HandModelTrackFit
 from handpose.models.estimators.htt import HTT, HTTOutput
 from handpose.models.estimators.htt_loss import HTTLoss
+from handpose.models.estimators.kalman_smoother import KalmanSmoother
 from handpose.models.estimators.kernel_smoother import KernelSmoother
 from handpose.models.estimators.log_error_loss import LogErrorLoss
 from handpose.models.estimators.motion_action_transformer import MotionActionTransformer
@@ -72,8 +74,10 @@ __all__ = [
     'Gives',
     'HTTLoss',
     'HTTOutput',
+    'HandModelTrackFit',
     'InputMotion',
     'JointTarget',
+    'KalmanSmoother',
     'KernelSmoother',
     'LastPose',
     'LogErrorLoss',

@@ -12,13 +12,21 @@ from motion_clips import clip, track
 from scipy.ndimage import gaussian_filter1d
 
 from handpose.inference import METHODS
-from handpose.models import GaussianFilter, InputMotion, OneEuroFilter, SavitzkyGolayFilter, StillHand, TrainingStep
+from handpose.models import (
+    GaussianFilter,
+    InputMotion,
+    KalmanSmoother,
+    OneEuroFilter,
+    SavitzkyGolayFilter,
+    StillHand,
+    TrainingStep,
+)
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
 RIGHT = torch.tensor([1])
 REAL = Path(os.environ.get('HANDPOSE_REAL_DATA', '')) / 'estimator_outputs' / 'nyu_subject1.npz'
-SMOOTHING = ('gaussian', 'savitzky_golay', 'one_euro')
+SMOOTHING = ('gaussian', 'savitzky_golay', 'one_euro', 'kalman')
 
 
 def noisy(num_frames, columns=4):
@@ -207,7 +215,7 @@ def test_a_filter_in_seconds_needs_times():
 
 
 @pytest.mark.skipif(not REAL.is_file(), reason='needs HANDPOSE_REAL_DATA with estimator_outputs/')
-@pytest.mark.parametrize('method', ['gaussian', 'savitzky_golay'])
+@pytest.mark.parametrize('method', ['gaussian', 'savitzky_golay', 'kalman'])
 def test_default_filters_on_real_estimators(method):
     """NYU's first subject, six published estimators: error and acceleration error, relative to the wrist, fall."""
     with np.load(REAL) as data:
@@ -227,7 +235,9 @@ def test_default_filters_on_real_estimators(method):
     assert after[0] < 0.97 * before[0] and after[1] < 0.5 * before[1], (before, after)
 
 
-@pytest.mark.parametrize('kind', [SavitzkyGolayFilter, GaussianFilter, OneEuroFilter, StillHand, InputMotion])
+@pytest.mark.parametrize(
+    'kind', [SavitzkyGolayFilter, GaussianFilter, OneEuroFilter, KalmanSmoother, StillHand, InputMotion]
+)
 def test_what_does_not_move_stays(kind):
     still = np.tile(np.random.randn(4), (40, 1))
     np.testing.assert_allclose(kind().smooth(still, np.arange(40) / 30), still, atol=1e-9)
@@ -259,7 +269,7 @@ def test_input_motion_is_the_input_with_gaps_filled():
     torch.testing.assert_close(found[4], joints[3] + (joints[6] - joints[3]) / 3)
 
 
-@pytest.mark.parametrize('kind', [SavitzkyGolayFilter, GaussianFilter, OneEuroFilter, StillHand])
+@pytest.mark.parametrize('kind', [SavitzkyGolayFilter, GaussianFilter, OneEuroFilter, KalmanSmoother, StillHand])
 def test_padding_does_not_change_a_track(kind):
     """In a batch with a longer clip, a track is filtered as if it were alone."""
     clips = [clip(11, seed=1), clip(40, seed=2)]
