@@ -68,6 +68,7 @@ def test_errors_and_changes_of_a_scaled_hand():
     perfect = found.row('smaller', 'perfect input').errors['mpjpe']
     assert perfect.value == pytest.approx(0.05 * distance, rel=1e-4) and perfect.change is None
     assert found.row('smaller').joints == 240 * 20  # the wrist is not counted
+    assert all(refiner.training for refiner in refiners.values())  # as they were
 
 
 def test_accelerations_at_lower_rates():
