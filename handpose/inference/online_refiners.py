@@ -8,7 +8,6 @@ from typing import Protocol
 import torch
 from torch import Tensor
 
-from handpose.models.estimators.motion_filters import MotionFilter
 from handpose.models.estimators.motion_refiner import MotionRefiner
 from handpose.models.layers.hand_motion import frame_positions
 from handpose.structures import PredictionsError
@@ -19,12 +18,13 @@ HISTORY = 128  # frames before the current one that a filter keeps at least
 class HandRefiner(Protocol):
     """Refines one hand online."""
 
-    def push(self, time: float, joints: Tensor | None) -> None:
+    def push(self, time: float, joints: Tensor | None, given: Tensor | None = None) -> None:
         """Adds the next frame.
 
         Args:
             time: seconds.
             joints: (P, 3) metres, 21 joints or, for filters, any points; or None if they are missing in the frame.
+            given: (P,) bool, those of them that are there; None means all.
         """
 
     def end_segment(self) -> None:
@@ -41,27 +41,30 @@ class HandRefiner(Protocol):
         """
 
 
-class FilterRefiner:
-    """Refines a hand with a filter: the segment so far is filtered again for each output. See `HandRefiner`.
+class SegmentRefiner:
+    """Refines a hand with a refiner of whole tracks: the segment so far is refined again for each output.
+
+    See `HandRefiner`.
 
     Args:
-        estimator: a filter with its parameters in seconds.
+        estimator: a refiner without windows, such as a filter with its parameters in seconds.
         side: 0 left, 1 right.
     """
 
-    def __init__(self, estimator: MotionFilter, side: int) -> None:
+    def __init__(self, estimator: MotionRefiner, side: int) -> None:
         self.estimator, self.side = estimator, side
-        self._frames: list[tuple[float, Tensor | None]] = []  # of the segment, from its first hand on
+        # Of the segment, from its first hand on: times, joints (P, 3) or None, and those given (P,).
+        self._frames: list[tuple[float, Tensor | None, Tensor | None]] = []
         self._finished: dict[float, Tensor] = {}  # outputs of segments that have ended
         self._outputs: dict[float, Tensor] | None = None  # of the segment so far
 
-    def push(self, time: float, joints: Tensor | None) -> None:
+    def push(self, time: float, joints: Tensor | None, given: Tensor | None = None) -> None:
         """See `HandRefiner.push`."""
         if joints is not None:
             self._outputs = None
         elif not self._frames:
             return
-        self._frames.append((time, joints))
+        self._frames.append((time, joints, given))
 
     def end_segment(self) -> None:
         """See `HandRefiner.end_segment`."""
@@ -75,8 +78,8 @@ class FilterRefiner:
         joints = self._finished.pop(time, None) if time in self._finished else self._outputs.get(time)
         self._finished = {key: value for key, value in self._finished.items() if key > time}
         # Drop frames that are too old to have any effect on later outputs.
-        old = sum(frame_time < time - 2 * self.estimator.look_around for frame_time, _ in self._frames)
-        before = sum(frame_time <= time for frame_time, _ in self._frames)
+        old = sum(frame_time < time - 2 * self.estimator.look_around for frame_time, *_ in self._frames)
+        before = sum(frame_time <= time for frame_time, *_ in self._frames)
         drop = max(0, min(old, before - HISTORY))
         while 0 < drop < len(self._frames) and self._frames[drop][1] is None:
             drop -= 1
@@ -85,15 +88,17 @@ class FilterRefiner:
 
     def _refine(self) -> dict[float, Tensor]:
         """{time: joints (P, 3)} of the segment, up to the last frame with the hand."""
-        last = max((k for k, (_, joints) in enumerate(self._frames) if joints is not None), default=-1)
+        last = max((k for k, (_, joints, _) in enumerate(self._frames) if joints is not None), default=-1)
         frames = self._frames[: last + 1]
         if not frames:
             return {}
-        valid = torch.tensor([[joints is not None for _, joints in frames]])
         missing = torch.zeros_like(frames[last][1])
-        tracks = torch.stack([missing if joints is None else joints for _, joints in frames])[None]
-        times = torch.tensor([time for time, _ in frames], dtype=torch.float64)
-        refined = refine_tracks(self.estimator, tracks, valid, self.side, times)[0]
+        tracks = torch.stack([missing if joints is None else joints for _, joints, _ in frames])[None]
+        given = torch.zeros(tracks.shape[:3], dtype=torch.bool)
+        for k, (_, joints, there) in enumerate(frames):
+            given[0, k] = there if there is not None else joints is not None
+        times = torch.tensor([time for time, *_ in frames], dtype=torch.float64)
+        refined = refine_tracks(self.estimator, tracks, given, self.side, times)[0]
         return dict(zip(times.tolist(), refined, strict=True))
 
 
@@ -119,12 +124,17 @@ class WindowRefiner:
         self._start = self._segment_start = self._next_window = 0
         self._provisional: Tensor | None = None  # outputs of the newest frames, for which no window is complete
 
-    def push(self, time: float, joints: Tensor | None) -> None:
+    def push(self, time: float, joints: Tensor | None, given: Tensor | None = None) -> None:
         """See `HandRefiner.push`.
 
         Raises:
-            PredictionsError: the time does not match the model's frame rate.
+            PredictionsError: the time does not match the model's frame rate, or joints are missing.
         """
+        if given is not None and not given.all():
+            raise PredictionsError(
+                f'{type(self.estimator).__name__} refines hands that lack joints in whole tracks only: use refine(), '
+                f'a KernelSmoother or a filter'
+            )
         position = self._advance(time)
         if joints is None:
             return
@@ -213,14 +223,14 @@ class WindowRefiner:
 
 
 def refine_tracks(
-    estimator: MotionRefiner, tracks: Tensor, valid: Tensor, side: int, times: Tensor | None = None
+    estimator: MotionRefiner, tracks: Tensor, given: Tensor, side: int, times: Tensor | None = None
 ) -> Tensor:
     """Refines tracks of hands of one side.
 
     Args:
         estimator: the refiner.
         tracks: (N, T, P, 3) metres, on the CPU.
-        valid: (N, T) bool.
+        given: (N, T) or (N, T, P) bool.
         side: 0 left, 1 right.
         times: (T,) seconds; None means the frames have the estimator's frame rate.
 
@@ -230,6 +240,6 @@ def refine_tracks(
     parameter = next(estimator.parameters(), None)
     device = tracks.device if parameter is None else parameter.device
     sides = torch.full((len(tracks),), int(side))
-    joints, valid = tracks.transpose(0, 1).to(device), valid.T.to(device)
-    refined = estimator.refine(joints, valid, sides.to(device), times=None if times is None else times.to(device))
+    joints, given = tracks.transpose(0, 1).to(device), given.transpose(0, 1).to(device)
+    refined = estimator.refine(joints, given, sides.to(device), times=None if times is None else times.to(device))
     return refined.joints.transpose(0, 1).float().cpu()

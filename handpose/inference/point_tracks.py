@@ -7,14 +7,14 @@ Legend: T frames, H hands, P points of a track.
 
 from collections import deque
 from collections.abc import Callable
+from itertools import pairwise
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from handpose.inference.online_refiners import FilterRefiner, HandRefiner, WindowRefiner, refine_tracks
-from handpose.models.estimators.motion_filters import MotionFilter
+from handpose.inference.online_refiners import HandRefiner, SegmentRefiner, WindowRefiner, refine_tracks
 from handpose.models.estimators.motion_refiner import MotionRefiner
 from handpose.structures import Predictions
 
@@ -49,7 +49,7 @@ class PointTrack(NamedTuple):
         return np.concatenate([values, missing], -1)
 
     def detected(self, predictions: Predictions) -> NDArray[np.bool_]:
-        """Tells in which frames the points are given.
+        """Tells in which frames any of the points are given.
 
         Args:
             predictions: as for `values`.
@@ -57,9 +57,20 @@ class PointTrack(NamedTuple):
         Returns:
             (T,) bool.
         """
+        return np.asarray(self.given(predictions).any(1))
+
+    def given(self, predictions: Predictions) -> NDArray[np.bool_]:
+        """Tells which points are given.
+
+        Args:
+            predictions: as for `values`.
+
+        Returns:
+            (T, P) bool.
+        """
         if self.field == 'boxes':
-            return predictions.valid[:, self.hand]
-        return np.asarray(predictions.given_joints()[:, self.hand, list(self.points)].all(1))
+            return np.repeat(predictions.valid[:, self.hand, None], 2, 1)
+        return predictions.given_joints()[:, self.hand, list(self.points)]
 
     def metres(self, predictions: Predictions, t: int) -> float:
         """Computes what makes metres of the values, so that filters that respond to speed treat pixels like metres.
@@ -118,12 +129,33 @@ def refine_segment(
         (frames, P, 3) in the unit of the values.
     """
     frames = np.arange(segment[0], segment[-1] + 1)
-    detected, factor = track.detected(predictions)[frames], track.metres(predictions, int(segment[0]))
-    values = np.where(detected[:, None, None], track.values(predictions)[frames] * np.float32(factor), 0)
+    given, factor = track.given(predictions)[frames], track.metres(predictions, int(segment[0]))
+    values = np.where(given[..., None], track.values(predictions)[frames] * np.float32(factor), 0)
     times = torch.from_numpy(predictions.timestamps[frames])
     side = int(predictions.hand_side[track.hand])
-    points, known = torch.from_numpy(values)[None], torch.from_numpy(detected)[None]
+    points, known = torch.from_numpy(values)[None], torch.from_numpy(given)[None]
     return refine_tracks(estimator, points, known, side, times)[0].numpy() / np.float32(factor)
+
+
+def known_points(
+    given: NDArray[np.bool_], times: NDArray[np.float64], is_long_gap: Callable[[float], bool]
+) -> NDArray[np.bool_]:
+    """Tells which points of a segment are known once it is refined: those given, and short gaps between them.
+
+    Args:
+        given: (T, P) bool.
+        times: (T,) seconds.
+        is_long_gap: whether a time from one detection to the next is too long to be filled.
+
+    Returns:
+        (T, P) bool.
+    """
+    known = given.copy()
+    for point in np.flatnonzero(~given.all(0)):
+        frames = np.flatnonzero(given[:, point])
+        for before, after in pairwise(frames):
+            known[before:after, point] |= not is_long_gap(times[after] - times[before])
+    return known
 
 
 class LiveTrack:
@@ -137,15 +169,14 @@ class LiveTrack:
 
     def __init__(self, track: PointTrack, estimator: MotionRefiner, side: int) -> None:
         self.track, self.estimator = track, estimator
-        self._refiner: HandRefiner
-        if isinstance(estimator, MotionFilter):
-            self._refiner = FilterRefiner(estimator, side)
-        else:
-            self._refiner = WindowRefiner(estimator, side)
+        kind = SegmentRefiner if estimator.num_frames is None else WindowRefiner
+        self._refiner: HandRefiner = kind(estimator, side)
         self._last_detected: float | None = None  # seconds, in the current segment
         self._track_id: int | None = None
         self._factor = 1.0
         self._factors: deque[float] = deque()  # of the frames that were not popped yet
+        self._given: deque[tuple[float, NDArray[np.bool_]]] = deque()  # their times and given points
+        self._last_given = np.full(len(track.points), -np.inf)  # seconds, of each point in frames that were popped
 
     def push(self, frame: Predictions, is_long_gap: Callable[[float], bool]) -> None:
         """Adds the next frame.
@@ -154,7 +185,8 @@ class LiveTrack:
             frame: of one frame.
             is_long_gap: whether a time from one detection to the next is too long to be filled.
         """
-        time, detected = float(frame.timestamps[0]), bool(self.track.detected(frame)[0])
+        given = self.track.given(frame)[0]
+        time, detected = float(frame.timestamps[0]), bool(given.any())
         track_id = None if frame.track_ids is None else int(frame.track_ids[0, self.track.hand])
         other_hand = detected and track_id != self._track_id
         if self._last_detected is not None and (other_hand or is_long_gap(time - self._last_detected)):
@@ -163,29 +195,41 @@ class LiveTrack:
         if detected:
             if self._last_detected is None:
                 self._factor = self.track.metres(frame, 0)
-            values = self.track.values(frame)[0] * np.float32(self._factor)
-            self._refiner.push(time, torch.from_numpy(values))
+            values = np.where(given[:, None], self.track.values(frame)[0] * np.float32(self._factor), 0)
+            self._refiner.push(time, torch.from_numpy(values), torch.from_numpy(given))
             self._last_detected, self._track_id = time, track_id
         else:
             self._refiner.push(time, None)
         self._factors.append(self._factor)
+        self._given.append((time, given))
+        self._is_long_gap = is_long_gap
 
     def end_segment(self) -> None:
         """Ends the segment: the next frame begins a new one."""
         self._refiner.end_segment()
 
-    def pop(self, time: float) -> NDArray[np.float32] | None:
+    def pop(self, time: float) -> tuple[NDArray[np.float32], NDArray[np.bool_]] | None:
         """Refines the oldest frame that was not popped yet, based on all frames so far.
 
         Args:
             time: of that frame.
 
         Returns:
-            (P, 3) in the unit of the values, or None if the points are missing.
+            (P, 3) in the unit of the values and (P,) bool, which of them are known; or None if the points are missing.
         """
         factor = np.float32(self._factors.popleft())
         refined = self._refiner.pop(time)
-        return None if refined is None else refined.numpy() / factor
+        known = self._known(*self._given.popleft())
+        return None if refined is None else (refined.numpy() / factor, known)
+
+    def _known(self, time: float, given: NDArray[np.bool_]) -> NDArray[np.bool_]:
+        """The points (P,) that are given in the oldest frame, or missing for a short time."""
+        known, before = given.copy(), self._last_given
+        for point in np.flatnonzero(~given & np.isfinite(before)):
+            after = next((later for later, there in self._given if there[point]), None)
+            known[point] = after is not None and not self._is_long_gap(after - before[point])
+        self._last_given = np.where(given, time, before)
+        return known
 
 
 class RefinedArrays:
@@ -202,13 +246,20 @@ class RefinedArrays:
         self.values = {name: value.copy() for name, value in given.items() if value is not None}
         self.joints_valid = predictions.given_joints()
 
-    def write(self, track: PointTrack, frames: NDArray[np.int64], points: NDArray[np.float32] | None) -> None:
+    def write(
+        self,
+        track: PointTrack,
+        frames: NDArray[np.int64],
+        points: NDArray[np.float32] | None,
+        known: NDArray[np.bool_] | None = None,
+    ) -> None:
         """Takes over what was refined.
 
         Args:
             track: the points.
             frames: (N,) positions.
             points: (N, P, 3), or None: they are missing.
+            known: (N, P) bool, points that are not missing; None means all.
         """
         hand, chosen = track.hand, list(track.points)
         if track.field == 'boxes':
@@ -218,9 +269,13 @@ class RefinedArrays:
             return
         size = self.values[track.field].shape[-1]
         index = np.ix_(frames, np.array([hand]), np.array(chosen))
-        self.values[track.field][index] = np.nan if points is None else points[:, None, :, :size]
+        there = np.full((len(frames), 1, len(chosen)), points is not None)
+        if known is not None:
+            there &= known[:, None]
+        refined = np.nan if points is None else points[:, None, :, :size]
+        self.values[track.field][index] = np.where(there[..., None], refined, np.nan)
         if track.field == 'joints':
-            self.joints_valid[index] = points is not None
+            self.joints_valid[index] = there
 
 
 def last_known(values: NDArray, known: NDArray[np.bool_], before: NDArray) -> NDArray:

@@ -10,6 +10,7 @@ import math
 from collections import deque
 from collections.abc import Mapping
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,6 +24,7 @@ from handpose.inference.point_tracks import (
     LiveTrack,
     PointTrack,
     RefinedArrays,
+    known_points,
     last_known,
     point_tracks,
     refine_segment,
@@ -158,13 +160,14 @@ class Refiner:
         if predictions.period is None:
             return []
         fps, estimator = 1 / predictions.period, self.estimator
-        if estimator.frame_rate is not None:
-            positions = frame_positions(torch.from_numpy(predictions.timestamps), estimator.frame_rate)
-            if (positions.diff() == 1).all():
+        rate = estimator.working_rate(torch.from_numpy(predictions.timestamps))
+        if rate is not None:
+            steps = frame_positions(torch.from_numpy(predictions.timestamps), rate).diff()
+            if ((steps == 1) if estimator.interpolates_gaps else (steps == steps.round())).all():
                 return []
             return [
-                f'the model was trained at {estimator.frame_rate:g} frames per second and the track has {fps:.4g} or '
-                f'skips frames: it is resampled linearly to the frame rate of the model and back'
+                f'the model works at {rate:g} frames per second and the track has {fps:.4g} or skips frames: it is '
+                f'resampled linearly to the frame rate of the model and back'
             ]
         in_seconds = self._filter is not None and self._filter.unit == 'seconds'
         if in_seconds and predictions.period > self._filter.idle_above():
@@ -192,10 +195,13 @@ class Refiner:
         predictions.check()
         self._check_joints(predictions)
         refined = RefinedArrays(predictions)
+        is_long_gap = partial(self._is_long_gap, period=predictions.period)
         for track in point_tracks(predictions, self._each_joint(predictions)):
             for segment in self._segments(predictions, track):
                 points = refine_segment(self._estimator_of(track), track, predictions, segment)
-                refined.write(track, np.arange(segment[0], segment[-1] + 1), points)
+                frames = np.arange(segment[0], segment[-1] + 1)
+                known = known_points(track.given(predictions)[frames], predictions.timestamps[frames], is_long_gap)
+                refined.write(track, frames, points, known)
         return self._refined(refined, {})
 
     def push(self, frame: Predictions) -> Predictions | None:
@@ -303,8 +309,11 @@ class Refiner:
         """The output for the oldest frame that was not returned yet."""
         refined = RefinedArrays(self._pending.popleft())
         for live in self._tracks:
-            points = live.pop(float(refined.predictions.timestamps[0]))
-            refined.write(live.track, np.zeros(1, np.int64), None if points is None else points[None])
+            popped = live.pop(float(refined.predictions.timestamps[0]))
+            if popped is None:
+                refined.write(live.track, np.zeros(1, np.int64), None)
+            else:
+                refined.write(live.track, np.zeros(1, np.int64), popped[0][None], popped[1][None])
         return self._refined(refined, self._known)
 
     def _refined(self, arrays: RefinedArrays, known_marks: dict[str, NDArray]) -> Predictions:
@@ -330,8 +339,8 @@ class Refiner:
 
     def _check_joints(self, predictions: Predictions) -> None:
         """Refuses skeletons that lack joints, if the refiner has windows of whole hands."""
-        lacking = [] if self._filter is not None else missing_joints(predictions.given_joints(), predictions.valid)
-        if lacking:
+        lacking = missing_joints(predictions.given_joints(), predictions.valid)
+        if lacking and not self.estimator.partial_skeletons:
             raise PredictionsError(
                 f'{self.name} needs all 21 joints, and the predictions lack {", ".join(lacking)}: '
                 f'infer_missing_joints(predictions) or `handpose refine --infer-missing` computes them from the '
@@ -374,6 +383,8 @@ def _frames_ahead(estimator: MotionRefiner, fps: float) -> tuple[int, int]:
         ahead = math.ceil(estimator.look_ahead * fps - 1e-6)
         context = max(estimator.look_ahead, estimator.look_around)
         return ahead, math.ceil(context * fps - 1e-6) if ahead else 0
+    if estimator.num_frames is None:
+        return estimator.frames_ahead(fps), estimator.frames_ahead(fps)
     # A last window that is not aligned with the stride is known only once the track has ended.
     frames = estimator.num_frames - 1 if estimator.stride == 1 else estimator.num_frames
     ahead = math.ceil(frames * min(1.0, fps / estimator.frame_rate) - 0.1)

@@ -237,7 +237,7 @@ def test_live_models_at_other_frame_rates():
 def test_notes_on_the_frame_rate():
     assert Refiner(Mixer()).notes(make_predictions(9)) == []
     assert (
-        'trained at 30 frames per second and the track has 60' in Refiner(Mixer()).notes(make_predictions(9, fps=60))[0]
+        'works at 30 frames per second and the track has 60' in Refiner(Mixer()).notes(make_predictions(9, fps=60))[0]
     )
     assert load_refiner().notes(make_predictions(9, fps=10)) == []
     (note,) = load_refiner(method='savitzky_golay').notes(make_predictions(9, fps=10))

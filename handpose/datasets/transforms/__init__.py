@@ -1,6 +1,7 @@
 """What a clip passes through before the model: `transform(sample, rng) -> sample`, one random draw for a whole clip."""
 
 from handpose.datasets.transforms.appearance import ColorJitter, GaussianBlur, MotionBlur
+from handpose.datasets.transforms.change_frame_rate import ChangeFrameRate
 from handpose.datasets.transforms.choose_views import ChooseViews
 from handpose.datasets.transforms.crop import HandCrop
 from handpose.datasets.transforms.detections import LoadDetections
@@ -15,9 +16,11 @@ from handpose.datasets.transforms.motion_augmentation import MotionAugmentation
 from handpose.datasets.transforms.occlude import RandomOcclusion
 from handpose.datasets.transforms.shuffle import ShuffleFrames
 from handpose.datasets.transforms.simulated_detections import SimulatedDetections
+from handpose.datasets.transforms.skeleton_variation import SkeletonVariation
 from handpose.datasets.transforms.split_future import ObserveFraction, SplitFuture
 
 __all__ = [
+    'ChangeFrameRate',
     'ChooseViews',
     'ColorJitter',
     'EstimatorNoise',
@@ -37,5 +40,6 @@ __all__ = [
     'ShiftFrames',
     'ShuffleFrames',
     'SimulatedDetections',
+    'SkeletonVariation',
     'SplitFuture',
 ]

@@ -20,7 +20,7 @@ from handpose.structures import HandSequence
 
 AUGMENTED = 'motion_augmentation'  # the key of `meta` that marks changed clips for later transforms and refiners
 _REFUSED = ('images', 'vertices', 'future')
-_DROPPED = ('boxes', 'object_boxes', 'joints_2d', 'joints_2d_valid')  # of images, where the hand no longer is
+DROPPED = ('boxes', 'object_boxes', 'joints_2d', 'joints_2d_valid')  # of images, where the hand no longer is
 _MIN_DEPTH = 0.15  # metres: a clip that comes nearer to the camera is moved away to this depth
 _PER_HAND = {
     1: (
@@ -111,7 +111,7 @@ class MotionAugmentation:
         """
         _check(sample)
         meta = {**sample.meta, AUGMENTED: dict(flip=self.flip)}
-        sample = sample.replace(meta=meta, **dict.fromkeys(_DROPPED))
+        sample = sample.replace(meta=meta, **dict.fromkeys(DROPPED))
         rotation = self._sample_rotation(rng)
         factor = float(np.exp(rng.uniform(*np.log(self.scale))))
         shift = rng.uniform(-1, 1, 3) * (self.shift[0], self.shift[0], self.shift[1])

@@ -5,6 +5,7 @@ Legend: T frames, N bursts. Nothing here depends on hands.
 
 from collections.abc import Sequence
 from functools import lru_cache
+from typing import NamedTuple
 
 import numpy as np
 from numpy.random import Generator
@@ -14,6 +15,7 @@ from scipy.special import ndtri, stdtrit
 
 Array = NDArray[np.float64]
 
+SLOW = 0.7  # seconds: no temporal method can remove an error that persists longer, as it varies like the motion itself
 _RAMP = 0.05  # seconds in which a burst rises and falls
 _HISTORY = 4.0  # a burst may have begun this many mean durations before the first frame
 
@@ -40,6 +42,18 @@ def correlated_noise(rng: Generator, num_frames: int, channels: int, time_consta
     return lfilter([1.0], [1.0, -decay], samples, axis=0)
 
 
+class MixedNoise(NamedTuple):
+    """Sum of processes with several time constants.
+
+    Attributes:
+        total: (T, channels) of unit variance.
+        slow: (T, channels) the processes with time constants of at least `SLOW`.
+    """
+
+    total: Array
+    slow: Array
+
+
 def mixed_noise(
     rng: Generator,
     num_frames: int,
@@ -47,7 +61,7 @@ def mixed_noise(
     time_constants: Sequence[float],
     fractions: Sequence[float],
     fps: float,
-) -> Array:
+) -> MixedNoise:
     """Samples the sum of independent processes with several time constants.
 
     Args:
@@ -57,16 +71,14 @@ def mixed_noise(
         time_constants: seconds, of each process, see `correlated_noise`.
         fractions: of the variance, of each process.
         fps: frames per second.
-
-    Returns:
-        (T, channels) of unit variance.
     """
-    components = zip(time_constants, fractions, strict=True)
-    return sum(
-        np.sqrt(fraction) * correlated_noise(rng, num_frames, channels, constant, fps)
-        for constant, fraction in components
-        if fraction
-    ) / np.sqrt(sum(fractions))
+    total, slow = np.zeros((2, num_frames, channels))
+    for constant, fraction in zip(time_constants, fractions, strict=True):
+        if fraction:
+            process = np.sqrt(fraction) * correlated_noise(rng, num_frames, channels, constant, fps)
+            total = total + process
+            slow = slow + process if constant >= SLOW else slow
+    return MixedNoise(total / np.sqrt(sum(fractions)), slow / np.sqrt(sum(fractions)))
 
 
 def heavy_tailed(rng: Generator, shape: tuple[int, ...], freedom: float, largest: float) -> Array:

@@ -22,6 +22,7 @@ from handpose.models.estimators.ghtt_pose import GHTTPose
 from handpose.models.estimators.htt import HTT, HTTOutput
 from handpose.models.estimators.htt_loss import HTTLoss
 from handpose.models.estimators.kernel_smoother import KernelSmoother
+from handpose.models.estimators.log_error_loss import LogErrorLoss
 from handpose.models.estimators.motion_action_transformer import MotionActionTransformer
 from handpose.models.estimators.motion_filters import (
     GaussianFilter,
@@ -75,6 +76,7 @@ __all__ = [
     'JointTarget',
     'KernelSmoother',
     'LastPose',
+    'LogErrorLoss',
     'MVExoNet',
     'MVExoNetLoss',
     'MVExoNetOutput',

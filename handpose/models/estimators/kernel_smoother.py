@@ -3,8 +3,8 @@
 Each refined joint is a weighted mean of the joint's own input in nearby frames, with weights that are not negative and
 sum to one. So a correction never leaves the positions that the estimator gave around that frame, a hand at rest stays
 where it is, and a constant error stays as it is: no temporal method can know it. The network sees only distances
-between frames, not positions, directions or the skeleton: it has no hand to pull the input towards, and takes any set
-of joints. It is trained on recorded motion with the errors of many estimators (docs/noise_model.md).
+between frames and the frame rate, not positions, directions or the skeleton: it has no hand to pull the input towards,
+and takes any set of joints. It is trained on recorded motion with the errors of many estimators (docs/noise_model.md).
 
 Legend: N hands, T frames, J = 21 joints, W frames before and after a frame, K = 2 W + 1, C channels.
 """
@@ -26,6 +26,7 @@ MILLIMETRES = 1e3  # per metre
 FLOOR = 0.1  # millimetres: smaller distances do not matter
 MEAN_SIGMAS = (1.0, 2.0, 4.0, 7.0)  # frames
 SLOPE_SIGMAS = (1.5, 4.0)
+USUAL_RATE = 30.0  # frames per second
 FRAMES_AT_ONCE = 512
 START_SIGMA = 2.0  # frames, of the Gaussian filter that the network starts from
 
@@ -71,8 +72,9 @@ class KernelSmoother(MotionRefiner):
             raise ValueError(f'future_limits must be from 0 to 1, got {future_limits}')
         self.half_width, self.future_limits, self.seed = half_width, future_limits, seed
         self.frame_rates = (float(lowest), float(highest))
+        self.look_around = half_width / lowest
         width = 2 * half_width + 1
-        features = 3 * width - 3 + len(MEAN_SIGMAS) + len(SLOPE_SIGMAS)
+        features = 3 * width - 3 + len(MEAN_SIGMAS) + len(SLOPE_SIGMAS) + 1
         self.embedding = nn.Linear(features, channels)
         self.hand = nn.Linear(2 * channels, channels)  # a joint beside the mean over the hand's joints
         self.block = nn.Linear(channels, channels)
@@ -97,6 +99,7 @@ class KernelSmoother(MotionRefiner):
         motion: Tensor,
         frame_valid: Tensor | None = None,
         joints_valid: Tensor | None = None,
+        frame_rate: Tensor | None = None,
         max_ahead: int | None = None,
     ) -> RefinedMotion:
         """Smooths motions.
@@ -106,6 +109,7 @@ class KernelSmoother(MotionRefiner):
             frame_valid: (N, T) bool, False where a frame is padding; None means all are valid.
             joints_valid: (N, T, J) bool, False where a joint was not given and is interpolated, or is not there at
                 all; None means all are given.
+            frame_rate: (N,) frames per second; None, or NaN, means 30.
             max_ahead: the most frames after a frame that its output depends on; None means W.
 
         Returns:
@@ -114,9 +118,11 @@ class KernelSmoother(MotionRefiner):
         seen = torch.ones(motion.shape[:3], dtype=torch.bool, device=motion.device)
         seen = seen if joints_valid is None else seen & joints_valid
         seen = seen if frame_valid is None else seen & frame_valid[..., None]
+        rate = motion.new_full((len(motion),), USUAL_RATE) if frame_rate is None else frame_rate.to(motion)
+        rate = torch.nan_to_num(rate, nan=USUAL_RATE)
         with without_autocast(motion):
             parts = [
-                self._smooth(motion[:, begin:end], seen[:, begin:end], max_ahead)[:, skip : skip + FRAMES_AT_ONCE]
+                self._smooth(motion[:, begin:end], seen[:, begin:end], rate, max_ahead)[:, skip : skip + FRAMES_AT_ONCE]
                 for begin, end, skip in self._pieces(motion.shape[1])
             ]
         return RefinedMotion(torch.cat(parts, 1))
@@ -128,16 +134,24 @@ class KernelSmoother(MotionRefiner):
         ends = [min(num_frames, start + FRAMES_AT_ONCE + self.half_width) for start in starts]
         return [(begin, end, start - begin) for begin, end, start in zip(begins, ends, starts, strict=True)]
 
-    def forward_in_training(
-        self, motion: Tensor, frame_valid: Tensor | None, joints_valid: Tensor | None, step: TrainingStep
+    def run(
+        self,
+        motion: Tensor,
+        frame_valid: Tensor | None,
+        joints_valid: Tensor | None,
+        frame_rate: Tensor | None,
+        step: TrainingStep | None = None,
     ) -> RefinedMotion:
-        """See `MotionRefiner.forward_in_training`."""
-        rng = np.random.default_rng([self.seed, step.iteration])
-        limited, ahead = rng.random() < self.future_limits, int(rng.integers(self.half_width))
-        return self(motion, frame_valid, joints_valid, ahead if limited else None)
+        """See `MotionRefiner.run`."""
+        max_ahead = None
+        if step is not None:
+            rng = np.random.default_rng([self.seed, step.iteration])
+            limited, ahead = rng.random() < self.future_limits, int(rng.integers(self.half_width))
+            max_ahead = ahead if limited else None
+        return self(motion, frame_valid, joints_valid, frame_rate, max_ahead)
 
-    def _smooth(self, motion: Tensor, seen: Tensor, max_ahead: int | None) -> Tensor:
-        """(N, T, J, 3), (N, T, J) -> (N, T, J, 3)."""
+    def _smooth(self, motion: Tensor, seen: Tensor, rate: Tensor, max_ahead: int | None) -> Tensor:
+        """(N, T, J, 3), (N, T, J), (N,) -> (N, T, J, 3)."""
         around = neighbours(motion, self.half_width)  # (N, T, J, K, 3)
         usable = F.pad(seen, (0, 0, self.half_width, self.half_width)).unfold(1, around.shape[3], 1)  # (N, T, J, K)
         if max_ahead is not None:
@@ -145,7 +159,9 @@ class KernelSmoother(MotionRefiner):
             number = torch.arange(around.shape[3], device=seen.device)
             usable, around = usable & (number <= last), around[:, :, :, number.clamp(max=last)]
         given = usable.any(-1, keepdim=True)  # (N, T, J, 1)
-        x = F.gelu(self.embedding(_features(motion, around, usable)))  # (N, T, J, C)
+        rates = (rate / USUAL_RATE).log()[:, None, None, None].expand(-1, *motion.shape[1:3], -1)
+        x = torch.cat([_features(motion, around, usable), rates], -1)
+        x = F.gelu(self.embedding(x))  # (N, T, J, C)
         hand = (x * given).sum(2, keepdim=True) / given.sum(2, keepdim=True).clamp_min(1)
         x = F.gelu(self.hand(torch.cat([x, hand.expand_as(x)], -1)))
         x = x + F.gelu(self.block(x))

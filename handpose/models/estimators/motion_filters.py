@@ -31,6 +31,7 @@ class MotionFilter(MotionRefiner, abstract=True):
             joints alone.
     """
 
+    partial_skeletons = True
     look_ahead = 0.0  # how far after a frame the filter looks, in its unit
     look_around = 0.0  # how much of a track decides a frame, at its ends too
 

@@ -8,7 +8,7 @@ Legend: B clips, N hands, W windows, T frames, H hands of a clip, J = 21 joints.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import NamedTuple, NoReturn
 
 import torch
@@ -16,9 +16,18 @@ from torch import Tensor, nn
 
 from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
 from handpose.hands import HandModel
-from handpose.hands.sides import Side, is_left
+from handpose.hands.sides import is_left
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
 from handpose.models.estimators.predicted_meshes import add_mesh, fit_meshes
+from handpose.models.estimators.refiner_batches import (
+    average_windows,
+    frame_rates_of,
+    motion_targets,
+    refiner_input,
+    rows_of_hands,
+    seconds_of,
+    time_first,
+)
 from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints, motion_to_joints
 from handpose.models.layers.missing_frames import (
     fill_missing_joints,
@@ -27,7 +36,6 @@ from handpose.models.layers.missing_frames import (
     near_given,
 )
 from handpose.models.layers.pose_fusion import mirror_poses
-from handpose.models.losses.targets import MotionTarget
 from handpose.structures import HandSequence, fill_masked_values, overlapping_windows, sample_name
 
 WINDOWS_AT_ONCE = 64
@@ -57,6 +65,7 @@ class MotionRefiner(Estimator, abstract=True):
     Attributes:
         interpolates_gaps: a joint that is missing in some frames is interpolated and then counts as given.
         partial_skeletons: takes hands that lack joints throughout.
+        look_around: seconds of a track that decide a frame, for refiners without windows.
 
     Raises:
         ValueError: windows without a frame_rate, or a stride that leaves frames out.
@@ -64,6 +73,7 @@ class MotionRefiner(Estimator, abstract=True):
 
     interpolates_gaps = True
     partial_skeletons = False
+    look_around = 0.0
 
     def __init__(
         self,
@@ -111,6 +121,17 @@ class MotionRefiner(Estimator, abstract=True):
         """
         return self.frame_rate
 
+    def frames_ahead(self, fps: float) -> int:
+        """Later frames that decide the output of a frame, for refiners without windows.
+
+        Args:
+            fps: frames per second of the track.
+
+        Returns:
+            Their number.
+        """
+        raise NotImplementedError(f'{type(self).__name__} must say how many later frames it looks at: frames_ahead')
+
     @abstractmethod
     def forward(
         self, motion: Tensor, frame_valid: Tensor | None = None, joints_valid: Tensor | None = None
@@ -131,7 +152,7 @@ class MotionRefiner(Estimator, abstract=True):
         if self.loss_function is None:
             self._refuse_training()
         batch = fill_masked_values(batch)
-        joints, given, side = _inputs(batch)
+        joints, given, side = refiner_input(batch)
         self._check_frame_rate(batch)
         self._check_flips(batch)
         annotated = batch.require('joints_valid').any(3)
@@ -141,22 +162,29 @@ class MotionRefiner(Estimator, abstract=True):
         seen = mirror_joints(fill_missing_joints(joints[b, :, h], given), mirrored)
         motion, origin = joints_to_motion(seen, frame_valid)
         masks = None if frame_valid.all() else frame_valid, self._joints_valid(given, given)
-        output = self.forward_in_training(motion, *masks, step)
-        target = targets_from(batch, (b, h), mirrored, origin)
+        rates = frame_rates_of(batch)
+        output = self.run(motion, *masks, None if rates is None else rates[b], step)
+        target = motion_targets(batch, (b, h), mirrored, origin)
         # A joint that the estimator never gives is not refined.
         target = target._replace(joints_valid=target.joints_valid & given.any(1, keepdim=True))
         return self.loss_function(output, target, step, self.hand_model)
 
-    def forward_in_training(
-        self, motion: Tensor, frame_valid: Tensor | None, joints_valid: Tensor | None, step: TrainingStep
+    def run(
+        self,
+        motion: Tensor,
+        frame_valid: Tensor | None,
+        joints_valid: Tensor | None,
+        frame_rate: Tensor | None,
+        step: TrainingStep | None = None,
     ) -> RefinedMotion:
-        """Runs `forward` on training clips; a refiner may override it to vary what it sees.
+        """Calls `forward`; a refiner overrides it if it reads the frame rate, or varies what it sees in training.
 
         Args:
             motion: see `forward`.
             frame_valid: see `forward`.
             joints_valid: see `forward`.
-            step: derives random draws.
+            frame_rate: (N,) frames per second; None where it is unknown.
+            step: in training, to derive random draws from.
 
         Returns:
             See `forward`.
@@ -201,8 +229,8 @@ class MotionRefiner(Estimator, abstract=True):
         """
         self._refuse_samples(num_samples)
         batch = fill_masked_values(batch)
-        joints, given, side = _inputs(batch)
-        times = _times(batch)
+        joints, given, side = refiner_input(batch)
+        times = seconds_of(batch)
         if self.frame_rate is not None and any(when is None for when in times):
             raise ValueError(
                 f'{type(self).__name__} works at {self.frame_rate:g} frames per second and needs timestamps, '
@@ -285,16 +313,16 @@ class MotionRefiner(Estimator, abstract=True):
         )
         windows = mirror_joints(filled, mirrored)[known][:, index].flatten(0, 1)  # (H * W, T, J, 3)
         seen = None if seen is None else seen[:, index].flatten(0, 1)
-        output = self._refine_windows(windows, present.repeat(int(known.sum()), 1), seen)
-        motion = _assemble(output.joints, index, present, count, known)
+        output = self._refine_windows(windows, present.repeat(int(known.sum()), 1), seen, rate)
+        motion = average_windows(output.joints, index, present, count, known)
         motion = mirror_joints(motion, mirrored)
         pose, shape = output.pose, output.shape
         back = torch.ones(len(known), count, dtype=torch.bool, device=joints.device), line, positions
         if pose is not None and shape is not None:
-            pose = _assemble(pose, index, present, count, known)
+            pose = average_windows(pose, index, present, count, known)
             pose = torch.where(mirrored[:, None, None, None], mirror_poses(pose, 'rot6d_add'), pose)
-            pose = _padded(interpolate_frames(pose, *back), num_frames)
-            shape = _per_hand(shape.unflatten(0, (-1, len(index))).mean(1), known)
+            pose = time_first(interpolate_frames(pose, *back), num_frames)
+            shape = rows_of_hands(shape.unflatten(0, (-1, len(index))).mean(1), known)
         motion = interpolate_frames(motion, *back)
         late = positions > count - 1
         if late.any():
@@ -302,7 +330,7 @@ class MotionRefiner(Estimator, abstract=True):
         if wrist_at_origin:
             motion = motion - motion[..., :1, :]
         motion = torch.where(given.any(1)[:, None, :, None], motion, 0)
-        return RefinedMotion(_padded(motion, num_frames), pose, shape)
+        return RefinedMotion(time_first(motion, num_frames), pose, shape)
 
     def _check_flips(self, batch: HandSequence) -> None:
         """Refuses flips that `mirror_left_hands` would undo."""
@@ -329,14 +357,17 @@ class MotionRefiner(Estimator, abstract=True):
                         f'configured for {self.frame_rate:g}: set frame_rate of the model to what it is trained on'
                     )
 
-    def _refine_windows(self, joints: Tensor, present: Tensor, seen: Tensor | None) -> RefinedMotion:
+    def _refine_windows(
+        self, joints: Tensor, present: Tensor, seen: Tensor | None, rate: float | None
+    ) -> RefinedMotion:
         """(W, T, J, 3), (W, T), (W, T, J) in the input's frame -> `RefinedMotion` in it."""
         whole = bool(present.all())
+        rates = None if rate is None else joints.new_full((len(joints),), rate)
         parts = []
         for rows in torch.arange(len(joints), device=joints.device).split(WINDOWS_AT_ONCE):
             motion, origin = joints_to_motion(joints[rows], present[rows])
-            frame_valid = None if whole else present[rows]
-            output = self(motion, frame_valid) if seen is None else self(motion, frame_valid, seen[rows])
+            masks = None if whole else present[rows], None if seen is None else seen[rows]
+            output = self.run(motion, *masks, None if rates is None else rates[rows])
             parts.append(output._replace(joints=motion_to_joints(output.joints.to(origin.dtype), origin)))
         if not parts:  # no hand at all
             return RefinedMotion(joints)
@@ -356,71 +387,3 @@ def _join(parts: list[RefinedMotion], join: Callable[[list[Tensor]], Tensor]) ->
         joined([part.shape for part in parts]),
         joined([part.block_shapes for part in parts]),
     )
-
-
-def targets_from(batch: HandSequence, rows: tuple[Tensor, Tensor], mirrored: Tensor, origin: Tensor) -> MotionTarget:
-    """The targets of some hands of a batch.
-
-    Args:
-        batch: (B, T, H, ...) with true joints.
-        rows: clips (N,) and hands (N,) of the batch.
-        mirrored: (N,) bool, which hands are seen in a mirror.
-        origin: (N, 1, 3) of the input's motion.
-    """
-    b, h = rows
-    joints = mirror_joints(batch.require('joints_3d')[b, :, h], mirrored)
-    side = torch.where(mirrored, Side.RIGHT, batch.require('hand_side')[rows])
-    pose = shape = pose_valid = None
-    if batch.hand_pose is not None:
-        signs = joints.new_tensor([1.0, -1.0, -1.0])
-        pose = batch.hand_pose[b, :, h]
-        pose = torch.where(mirrored[:, None, None, None], pose * signs, pose)
-        shape, pose_valid = batch.require('hand_shape')[rows], batch.require('hand_pose_valid')[b, :, h]
-    motion = torch.cat([joints[..., :1, :] - origin[:, :, None], joints[..., 1:, :] - joints[..., :1, :]], dim=-2)
-    # A joint relative to the wrist is valid where both are.
-    valid = batch.require('joints_valid')[b, :, h]
-    return MotionTarget(batch.require('frame_valid')[b], side, motion, valid & valid[..., :1], pose, shape, pose_valid)
-
-
-def _inputs(batch: HandSequence) -> tuple[Tensor, Tensor, Tensor]:
-    """Input joints (B, T, H, J, 3), which are given (B, T, H, J), sides (B, H); refuses a batch without them."""
-    if batch.input_joints_3d is None:
-        raise ValueError(
-            "a refiner needs the field 'input_joints_3d', what another estimator gave: put EstimatorNoise or "
-            'LoadPredictions into the pipeline, or make the batch from a predictions file'
-        )
-    given = (batch.require('input_valid') & batch.require('frame_valid')[..., None])[..., None]
-    given = given.expand(batch.input_joints_3d.shape[:-1])
-    if batch.input_joints_valid is not None:
-        given = given & batch.input_joints_valid
-    return batch.input_joints_3d, given, batch.require('hand_side')
-
-
-def _times(batch: HandSequence) -> Sequence[Tensor | None]:
-    """Seconds (T,) of each clip, from its timestamps or its frame numbers and rate; None for a clip without either."""
-    if batch.timestamps is not None:
-        return list(batch.timestamps)
-    known = [(meta.get('frame_indices'), meta.get('fps')) for meta in batch.meta]
-    return [torch.as_tensor(numbers).double() / fps if numbers and fps else None for numbers, fps in known]
-
-
-def _padded(values: Tensor, num_frames: int) -> Tensor:
-    """(H, T', ...) with zeros up to T frames, time first: (T, H, ...)."""
-    padded = values.new_zeros(num_frames, len(values), *values.shape[2:])
-    padded[: values.shape[1]] = values.transpose(0, 1)
-    return padded
-
-
-def _assemble(windows: Tensor, index: Tensor, present: Tensor, num_frames: int, known: Tensor) -> Tensor:
-    """Averages what windows (H' * W, T', ...) of the `known` (H,) hands say of each frame: (H, T, ...)."""
-    windows = windows.unflatten(0, (-1, len(index)))  # (H', W, T', ...)
-    total = windows.new_zeros(len(windows), num_frames, *windows.shape[3:])
-    total.index_add_(1, index[present], windows[:, present])
-    count = windows.new_zeros(num_frames).index_add_(0, index[present], windows.new_ones(int(present.sum())))
-    mean = total / count.clamp_min(1).reshape(-1, *[1] * (total.ndim - 2))
-    return _per_hand(mean, known)
-
-
-def _per_hand(values: Tensor, known: Tensor) -> Tensor:
-    """Puts the rows of the known hands in their places, zeros in the others': (H', ...) -> (H, ...)."""
-    return values.new_zeros(len(known), *values.shape[1:]).index_copy(0, known.nonzero()[:, 0], values)

@@ -47,7 +47,7 @@ class PDTM(MotionRefiner):
             and frame alone.
         residual: adds the predicted joints to the input; the paper does not say.
         head: config of `MotionRefinementHead`.
-        hand_model: config of the hand model of the predicted pose and shape.
+        hand_model: config of the hand model of the predicted pose and shape; None means joints alone.
         loss: config of `RefinementLoss`; None for inference alone.
 
     Raises:
@@ -56,7 +56,7 @@ class PDTM(MotionRefiner):
 
     def __init__(
         self,
-        hand_model: dict,
+        hand_model: dict | None = None,
         frame_rate: float | None = None,
         num_frames: int = 27,
         stride: int = 9,
@@ -103,10 +103,12 @@ class PDTM(MotionRefiner):
         self.embedding, self.blocks = encoder.embedding, encoder.blocks
         self.global_blocks, self.memory = encoder.global_blocks, encoder.memory
         self.global_mode, self.residual, self.shape_supervision = global_mode, residual, shape_supervision
-        self.hand_model = HAND_MODELS.build(hand_model)
-        self.head = MODELS.build({'type': 'MotionRefinementHead', **(head or {}), 'channels': channels})
-        self.head.start_at_rest(rest_hand(self.hand_model))
-        self.shape = nn.Linear(max(memory_tokens, 1) * channels, 10)
+        self.hand_model = None if hand_model is None else HAND_MODELS.build(hand_model)
+        head = {'type': 'MotionRefinementHead', **(head or {}), 'channels': channels}
+        self.head = MODELS.build({**head, 'with_pose': hand_model is not None})
+        if self.hand_model is not None:
+            self.head.start_at_rest(rest_hand(self.hand_model))
+        self.shape = None if hand_model is None else nn.Linear(max(memory_tokens, 1) * channels, 10)
         self.partial_skeletons = partial_skeletons
         self.loss_function = None if loss is None else MODELS.build(loss)
 
@@ -121,17 +123,18 @@ class PDTM(MotionRefiner):
             joints_valid: (N, T, J) bool, False for joints that the input lacks; None means all are given.
 
         Returns:
-            `RefinedMotion` of the N hands: joints (N, T, J, 3), and pose (N, T, 16, 6) and shape (N, 10).
+            `RefinedMotion` of the N hands: joints (N, T, J, 3), and with a hand model pose (N, T, 16, 6) and shape
+            (N, 10).
         """
         x = self.embedding(motion, joints_valid)  # (N, T, J, C)
         memory = None if self.memory is None else self.memory.start(len(x))  # (N, M, C)
         shapes = []
         for number in range(len(self.blocks)):
             x, memory = run_block(self, number, x, memory, frame_valid)
-            if memory is not None and self.shape_supervision == 'every_block':
+            if memory is not None and self.shape is not None and self.shape_supervision == 'every_block':
                 shapes.append(self.shape(memory.flatten(1)))
         update = self.head(x, motion, frame_valid)  # joints (N, T, J, 3), pose (N, T, 16, 6)
         joints = motion + update.joints if self.residual else update.joints
         pooled = mean_over_frames(x.mean(2), frame_valid) if memory is None else memory.flatten(1)
-        block_shapes = torch.stack(shapes, 1) if shapes else None
-        return RefinedMotion(joints, update.pose, self.shape(pooled), block_shapes)
+        shape = None if self.shape is None else self.shape(pooled)
+        return RefinedMotion(joints, update.pose, shape, torch.stack(shapes, 1) if shapes else None)

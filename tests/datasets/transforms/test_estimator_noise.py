@@ -13,7 +13,8 @@ from handpose.datasets.base import DatasetError
 from handpose.datasets.motion.motion_file import write_motion
 from handpose.datasets.transforms import EstimatorNoise, estimator_noise
 from handpose.datasets.transforms.estimator_noise import draw_camera, fill_gaps, noise_options
-from handpose.datasets.transforms.noise_model import FINGER_WEIGHT, PRESETS, relaxed_hand, simulate_estimate
+from handpose.datasets.transforms.noise_model import FINGER_WEIGHT, relaxed_hand, simulate_estimate
+from handpose.datasets.transforms.noise_options import PRESETS
 from handpose.evaluation.input_motion import InputTrack, input_errors
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence
@@ -259,8 +260,20 @@ def test_strength_multiplies_errors():
 def test_silent_has_no_errors_left():
     """Only what says when and how, not how much, is left of the usual options."""
     silent, usual = asdict(PRESETS['silent']), asdict(PRESETS['hamer_dexycb'])
-    how = ('_duration', '_time', '_freedom', '_length', '_ratio', '_fingers', '_seed', '_constants', '_fractions')
-    same = {name for name in usual if silent[name] == usual[name] and not name.endswith(how)}
+    how = (
+        '_duration',
+        '_time',
+        '_freedom',
+        '_length',
+        '_ratio',
+        '_fingers',
+        '_seed',
+        '_constants',
+        '_times',
+        '_fractions',
+        '_shares',
+    )
+    same = {name for name in usual if silent[name] == usual[name] != 0 and not name.endswith(how)}
     assert same <= {'jump_rate'}  # of jumps of no size
 
 

@@ -30,7 +30,7 @@ def test_no_time_is_white_and_endless_time_is_constant():
 
 
 def test_a_mixture_has_the_sum_of_the_autocorrelations():
-    x = mixed_noise(np.random.default_rng(1), 200, 4000, (1.0, 0.1), (3.0, 1.0), 30)
+    x = mixed_noise(np.random.default_rng(1), 200, 4000, (1.0, 0.1), (3.0, 1.0), 30).total
     for lag in (0, 2, 10):
         wanted = 0.75 * np.exp(-lag / 30) + 0.25 * np.exp(-lag / 3)
         assert (x[lag:] * x[: len(x) - lag]).mean() == pytest.approx(wanted, abs=0.02)

@@ -51,6 +51,10 @@ ARGUMENTS = {
         lambda: dict(frame_rate=30.0, num_frames=9, stride=4, fitted_hand=HAND, loss=motion_clips.LOSS),
         motion_batch,
     ),
+    'KernelSmoother': (
+        lambda: dict(half_width=4, channels=8, fitted_hand=HAND, loss=dict(type='LogErrorLoss')),
+        motion_batch,
+    ),
     'ConstantHand': (dict, deformer_batch),
     'MotionActionTransformer': (lambda: dict(num_actions=3, **BLOCK), smooth_clips.smooth_batch),
     'VerbClassifier': (
