@@ -274,14 +274,15 @@ def _changes(
     """{metric: the mean over tracks after refining, and its change}."""
     result = {}
     blocks = [track.blocks(BLOCK_SECONDS) for track, _, _ in pairs]
+    versions = [(before, after) for _, before, after in pairs]
     for key in METRICS:
         value = float(np.mean([after.mean(key) for _, _, after in pairs]))
-        both = [[errors.errors[key] for errors in versions] for versions in zip(*(p[1:] for p in pairs), strict=True)]
-        counted = all((~np.isnan(values)).any() for values in both[0])
+        first, second = ([pair[i].errors[key] for pair in versions] for i in (0, 1))
+        counted = all((~np.isnan(values)).any() for values in first)
         if perfect or not counted:  # no change of an error of 0; a track of two frames has no acceleration
             result[key] = ErrorChange(value)
             continue
-        change = paired_change(*both, blocks, seed=seed)
+        change = paired_change(first, second, blocks, seed=seed)
         numbers = (change.percent, change.low, change.high)
         result[key] = ErrorChange(value, *(number if np.isfinite(number) else None for number in numbers))
     return result
