@@ -118,7 +118,7 @@ def test_files_count_alike_and_a_refusal_has_a_row():
     rows = [found.row('input', name).errors['mpjpe'].value for name in (*files, 'mean')]
     assert rows[2] == pytest.approx((rows[0] + rows[1]) / 2)
     assert found.row('half').better_on == found.row('half').files == 2
-    refiners |= {'pdtm': load_refiner('pdtm_synthetic'), 'kernels': KernelSmoother()}
+    refiners |= {'pdtm': load_refiner('pdtm_synthetic'), 'kernels': KernelSmoother(half_width=3, channels=8)}
     lacking = np.ones((240, 1, 21), bool)
     lacking[..., 3] = False
     found = compare_refiners({'a': track(relative * 1.1, joints_valid=lacking)}, track(relative), refiners)
