@@ -1,10 +1,12 @@
 """Finds the hands of a video and writes their motion.
 
     handpose infer hands.mp4 -o hands.npz --draw hands_drawn.mp4
-    handpose infer hands.mp4 -o hands.npz --refine gaussian         smoothed; hands_unrefined.npz keeps the rest
+    handpose infer hands.mp4 -o hands.npz --refine gaussian         another refiner; 'none' for none
     handpose infer recordings/ -o hands/ --processes 2              every video of a folder
     handpose infer 0 -o hands.npz --seconds 10                      a camera
     handpose infer hands.mp4 -o hands.npz --estimator hamer.npz     joints of another estimator, on the tracked hands
+
+The motion is refined (docs/refine.md), and hands_unrefined.npz keeps what was found.
 
 `--estimator` replaces the joints of the landmark network by those of another estimator, in the hands that it tracks:
 a predictions file of the video (`handpose convert` makes one of the output of HaMeR, WiLoR and others), a
@@ -32,7 +34,7 @@ from handpose.cli.errors import UsageError, UserError
 from handpose.evaluation.motion_summary import motion_summary
 from handpose.hands.sides import SIDE_LABELS
 from handpose.inference.job_queue import run_jobs
-from handpose.inference.refiner import METHODS
+from handpose.inference.refiner import DEFAULT_REFINER, METHODS
 from handpose.inference.session import NETWORKS
 from handpose.inference.sources import is_camera, videos_in
 from handpose.inference.video_job import JobReport, VideoJob, run_job
@@ -48,7 +50,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('-o', '--out', required=True, type=Path, help='the predictions file, .npz; for videos a folder')
     parser.add_argument('--draw', type=Path, metavar='VIDEO', help='draw the hands: .mp4 or .webm; for videos a folder')
     parser.add_argument(
-        '--refine', metavar='NAME', help=f'smooth: {", ".join(METHODS)}, or weights of a refiner (a file or a zoo name)'
+        '--refine',
+        metavar='NAME',
+        default=DEFAULT_REFINER,
+        help=f'weights of a refiner (a file or a zoo name), {", ".join(METHODS)}, or none (default {DEFAULT_REFINER})',
     )
     parser.add_argument(
         '--camera', type=Path, metavar='K.json', help='the camera of the video: places the hands in front of it'
@@ -102,7 +107,7 @@ def _job(arguments: argparse.Namespace, source: str, out: Path, draw: Path | Non
         source=source,
         out=out,
         draw=draw,
-        refine=arguments.refine,
+        refine=None if arguments.refine == 'none' else arguments.refine,
         camera=arguments.camera,
         fps=arguments.fps,
         seconds=arguments.seconds,

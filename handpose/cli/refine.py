@@ -1,6 +1,6 @@
 """Refines the predictions of another estimator.
 
-    handpose refine hands.npz -o refined.npz [--checkpoint pdtm_synthetic]
+    handpose refine hands.npz -o refined.npz [--filter gaussian] [--checkpoint WEIGHTS]
 
 hands.npz is a predictions file (docs/predictions_file.md); `handpose convert` makes one from the output of MediaPipe,
 HaMeR, WiLoR, MANO or InterHand2.6M. docs/refine.md says what refining does.
@@ -17,7 +17,7 @@ from rich.table import Table
 from handpose.cli import arguments as shared
 from handpose.cli.errors import UsageError, UserError
 from handpose.evaluation.motion_summary import motion_summary
-from handpose.inference import DEFAULT_METHOD, METHODS, load_refiner
+from handpose.inference import DEFAULT_REFINER, METHODS, load_refiner
 from handpose.structures import Predictions, infer_missing_joints, load_predictions, save_predictions
 from handpose.structures.prediction_orders import missing_joints
 from handpose.video import VideoFrames, VideoWriter, frame_period
@@ -28,10 +28,6 @@ from handpose.visualization.traces import joint_traces
 NO_TRUTH = (
     'The table shows smoothness, which any smoothing improves; without true positions, nothing here says whether the '
     'hand is now more accurate.'
-)
-LEARNED = (
-    'Learned refiners are trained on simulated errors: on the real estimators measured so far (NYU, ten of them) PDTM '
-    'raised the mean error from 16.7 to 18.1 mm, while a plain Gaussian filter lowered it to 16.2 mm.'
 )
 ROWS = {
     'acceleration': 'acceleration, mm/frame^2',
@@ -47,12 +43,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--checkpoint',
         metavar='WEIGHTS',
-        help='weights of a refiner: a file, or a name in the zoo (default: a filter without weights)',
+        help=f'weights of a refiner: a file, or a name in the zoo (default {DEFAULT_REFINER})',
     )
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     shared.add_cfg_options(parser)
     parser.add_argument('--hand-model', metavar='FOLDER', help='MANO files, for weights that were trained with MANO')
-    parser.add_argument('--filter', choices=METHODS, help=f'a filter instead of weights (default {DEFAULT_METHOD})')
+    parser.add_argument('--filter', choices=METHODS, help='a filter instead of weights')
     parser.add_argument(
         '--infer-missing', action='store_true', help='compute joints that the predictions lack from the others, first'
     )
@@ -90,7 +86,7 @@ def run(arguments: argparse.Namespace) -> None:
     hand_model = dict(type='MANO', model_path=arguments.hand_model) if arguments.hand_model else None
     refiner = load_refiner(
         arguments.checkpoint,
-        arguments.filter or DEFAULT_METHOD,
+        arguments.filter,
         arguments.config,
         arguments.cfg_options,
         hand_model,
@@ -98,7 +94,7 @@ def run(arguments: argparse.Namespace) -> None:
         device=arguments.device,
     )
     if not arguments.checkpoint and not arguments.filter:
-        console.print('no --checkpoint: refining with a Gaussian filter')
+        console.print(f'refining with {DEFAULT_REFINER}; --filter or --checkpoint choose something else')
     for note in refiner.notes(before):
         console.print(f'note: {note}')
     start = time.perf_counter()
@@ -108,8 +104,6 @@ def run(arguments: argparse.Namespace) -> None:
     save_predictions(arguments.out, after)
     _report(console, before, after, f'{refiner.name}, {len(before)} frames in {seconds:.1f} s')
     console.print(NO_TRUTH)
-    if arguments.checkpoint:
-        console.print(LEARNED)
     console.print(f'refined: {arguments.out}')
     if writer:
         _draw(console, before, after, refiner.name, writer, images)

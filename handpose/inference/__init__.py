@@ -4,10 +4,11 @@ from typing import Any
 
 from handpose.inference.action_file import action_record, save_actions, uncertainty_reasons
 from handpose.inference.forecaster import forecast_motion, load_forecaster
-from handpose.inference.refiner import DEFAULT_METHOD, METHODS, Refiner, load_refiner
+from handpose.inference.refiner import DEFAULT_METHOD, DEFAULT_REFINER, METHODS, Refiner, load_refiner
 
 __all__ = [
     'DEFAULT_METHOD',
+    'DEFAULT_REFINER',
     'METHODS',
     'ActionRecognizer',
     'EncodedVideo',

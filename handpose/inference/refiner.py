@@ -1,6 +1,6 @@
 """Refines the predictions of another estimator, for whole files and for live frames.
 
-    refiner = load_refiner('pdtm_synthetic')            # or load_refiner(): a Gaussian filter
+    refiner = load_refiner()            # the default weights; or load_refiner(method='gaussian'), a filter
     save_predictions('refined.npz', refiner.refine(load_predictions('hands.npz')))
 
 Legend: T frames, H hands, W frames of a window.
@@ -47,13 +47,15 @@ METHODS: dict[str, dict[str, Any]] = {
     'interpolate': dict(type='InputMotion'),
 }
 """Refiners without learned parameters, by name; 'interpolate' fills short gaps and changes nothing else."""
-DEFAULT_METHOD = 'gaussian'
+DEFAULT_METHOD = 'gaussian'  # where a filter is needed
+DEFAULT_REFINER = 'kernel_smoother_synthetic'
+"""Weights that come with the package; docs/refine.md reports how they were chosen."""
 LONGEST_GAP = 0.9  # seconds
 
 
 def load_refiner(
     path: str | Path | None = None,
-    method: str = DEFAULT_METHOD,
+    method: str | None = None,
     config: str | Path | None = None,
     options: Mapping[str, Any] | None = None,
     hand_model: Mapping[str, Any] | None = None,
@@ -66,8 +68,8 @@ def load_refiner(
 
     Args:
         path: weights: a file, or a name in the zoo. A published `.safetensors` file describes its model; a training
-            checkpoint `.pth` needs `config`. None means a filter without learned parameters.
-        method: that filter, a key of `METHODS`.
+            checkpoint `.pth` needs `config`. None means `method`.
+        method: a filter without learned parameters, a key of `METHODS`; None means the weights `DEFAULT_REFINER`.
         config: path of the config that the checkpoint was trained with.
         options: {key: value} that override the config.
         hand_model: config of the hand model, if the weights were trained with one that needs files:
@@ -83,14 +85,14 @@ def load_refiner(
     Raises:
         ValueError: an unknown method, a checkpoint without its config, or weights that are not a refiner's.
     """
-    if path is None:
+    if path is None and method is not None:
         if method not in METHODS:
             raise ValueError(
                 f'method must be one of {", ".join(METHODS)}, got {method!r}.{did_you_mean(method, METHODS)}'
             )
         estimator = MODELS.build(METHODS[method])
         return Refiner(estimator, latency, longest_gap, fps, name=type(estimator).__name__)
-    path = find_weights(path)
+    path = find_weights(DEFAULT_REFINER if path is None else path)
     estimator = MODELS.build(model_config(path, config, options, hand_model))
     if not isinstance(estimator, MotionRefiner):
         raise ValueError(

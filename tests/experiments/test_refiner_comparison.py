@@ -101,7 +101,7 @@ def test_only_joints_that_both_give_are_counted():
     truth_valid = np.ones((120, 1, 21), bool)
     truth_valid[..., 8] = False
     truth = track(relative[::2], 15.0, joints_valid=truth_valid)  # only every second frame has a truth
-    found = compare_refiners({'a': given}, truth, {'gaussian': load_refiner()})
+    found = compare_refiners({'a': given}, truth, {'gaussian': load_refiner(method='gaussian')})
     assert found.row('gaussian').joints == (120 - 5) * 18 == found.row('input').joints
     kept = [j for j in range(1, 21) if j not in (5, 8)]
     distance = 1000 * np.linalg.norm(relative, axis=-1)[::2][np.r_[:25, 30:120]][:, kept].mean()

@@ -55,7 +55,7 @@ def push_all(refiner, predictions, frames=None):
 
 def test_a_filter_refines_each_coordinate():
     predictions = make_predictions(60)
-    refined = load_refiner().refine(predictions)
+    refined = load_refiner(method='gaussian').refine(predictions)
     assert refined.source.endswith('refined by GaussianFilter')
     steps = np.arange(-9, 10) / 30
     weights = np.exp(-(steps**2) / (2 * 0.08**2))
@@ -100,14 +100,14 @@ def test_long_gaps_cut_the_track(in_time):
     else:
         given = make_predictions(60, missing=gap)
     parts = [whole.select(slice(0, 20)), whole.select(slice(35, 60))]
-    refined = load_refiner(longest_gap=14 / 30).refine(given)
-    expected = np.concatenate([load_refiner().refine(part).joints for part in parts])
+    refined = load_refiner(method='gaussian', longest_gap=14 / 30).refine(given)
+    expected = np.concatenate([load_refiner(method='gaussian').refine(part).joints for part in parts])
     assert refined.valid.sum() == 45
     np.testing.assert_allclose(refined.joints[refined.valid[:, 0]], expected, atol=1e-6)
     # One frame shorter, and it is filled; frames that the file does not have are used, not given back.
-    filled = load_refiner(longest_gap=15 / 30).refine(given)
+    filled = load_refiner(method='gaussian', longest_gap=15 / 30).refine(given)
     assert filled.valid.all() and len(filled) == len(given)
-    also = load_refiner(longest_gap=15 / 30).refine(make_predictions(60, missing=gap))
+    also = load_refiner(method='gaussian', longest_gap=15 / 30).refine(make_predictions(60, missing=gap))
     kept = [t for t in range(60) if t not in gap] if in_time else slice(None)
     np.testing.assert_allclose(filled.joints, also.joints[kept], atol=1e-6)
 
@@ -133,7 +133,7 @@ def test_one_frame():
     for method in METHODS:
         np.testing.assert_allclose(load_refiner(method=method).refine(one).joints, one.joints, atol=1e-6)
     assert len(Refiner(Mixer()).refine(one)) == 1
-    refiner = load_refiner()
+    refiner = load_refiner(method='gaussian')
     assert refiner.push(one) is None and len(refiner.finish()) == 1 and refiner.finish() == []
 
 
@@ -239,7 +239,7 @@ def test_notes_on_the_frame_rate():
     assert (
         'works at 30 frames per second and the track has 60' in Refiner(Mixer()).notes(make_predictions(9, fps=60))[0]
     )
-    assert load_refiner().notes(make_predictions(9, fps=10)) == []
+    assert load_refiner(method='gaussian').notes(make_predictions(9, fps=10)) == []
     (note,) = load_refiner(method='savitzky_golay').notes(make_predictions(9, fps=10))
     assert 'the filter only fills short gaps' in note
 
@@ -255,7 +255,7 @@ def test_a_refiner_can_be_used_again():
 
 
 def test_bad_live_frames():
-    refiner = load_refiner()
+    refiner = load_refiner(method='gaussian')
     predictions = make_predictions(5)
     with pytest.raises(PredictionsError, match='push expects one frame, got 5'):
         refiner.push(predictions)
@@ -267,11 +267,11 @@ def test_bad_live_frames():
     wrong_unit = make_predictions(1)
     wrong_unit.joints = wrong_unit.joints * 1000
     with pytest.raises(PredictionsError, match='in the unit given'):
-        load_refiner().push(wrong_unit)
+        load_refiner(method='gaussian').push(wrong_unit)
 
 
 def test_live_frames_before_any_hand():
-    refiner = load_refiner(latency=1)
+    refiner = load_refiner(method='gaussian', latency=1)
     predictions = make_predictions(6, missing=[0, 1, 2])
     _, valid, _ = push_all(refiner, predictions)
     assert valid[:, 0].tolist() == [False] * 3 + [True] * 3
@@ -287,9 +287,9 @@ def test_bad_refiners():
     ):
         load_refiner('none.safetensors')
     with pytest.raises(ValueError, match='latency and longest_gap must be at least 0'):
-        load_refiner(latency=-1)
+        load_refiner(method='gaussian', latency=-1)
     with pytest.raises(PredictionsError, match='no frame of 10 has a hand'):
-        load_refiner().refine(make_predictions(10, missing=range(10)))
+        load_refiner(method='gaussian').refine(make_predictions(10, missing=range(10)))
 
 
 CONFIG = """

@@ -87,7 +87,7 @@ def test_joints_that_are_not_valid_have_no_bones(open_viewer):
 
 def test_before_after_and_mesh(open_viewer):
     before = track(missing=[3], noise=0.003)
-    after = load_refiner().refine(before)
+    after = load_refiner(method='gaussian').refine(before)
     viewer = open_viewer(before, after)
     fitted = fit_predictions(after)
     viewer.add_meshes(fitted)
@@ -149,7 +149,7 @@ def shown_page(tmp_path, open_viewer):
     before = track(sides=('left', 'right'), noise=0.002, intrinsics=CAMERA, image_size=(320, 240))
     before.joints[:, 0, :, 0] -= 0.1
     before.joints[:, 1, :, 0] += 0.1
-    after = load_refiner().refine(before)
+    after = load_refiner(method='gaussian').refine(before)
     viewer = open_viewer(before, after, SeekableVideo(save_video(tmp_path / 'a.webm')))
     viewer.add_meshes(fit_predictions(after))
     thread = threading.Thread(target=viewer.run)

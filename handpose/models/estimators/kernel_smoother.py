@@ -146,7 +146,8 @@ class KernelSmoother(MotionRefiner):
         max_ahead = None
         if step is not None:
             rng = np.random.default_rng([self.seed, step.iteration])
-            limited, ahead = rng.random() < self.future_limits, int(rng.integers(self.half_width))
+            # Short latencies are the most useful ones, and the hardest.
+            limited, ahead = rng.random() < self.future_limits, int(self.half_width * rng.random() ** 3)
             max_ahead = ahead if limited else None
         return self(motion, frame_valid, joints_valid, frame_rate, max_ahead)
 

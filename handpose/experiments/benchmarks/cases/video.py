@@ -68,7 +68,7 @@ def rendered_video(settings: Settings) -> tuple[Path, int]:
 def finding_hands(settings: Settings, refine: bool) -> Work:
     path, count = rendered_video(settings)
     detector, estimator = TimedDetector(PalmDetector()), TimedEstimator()
-    refiner, total = load_refiner(), [0.0]
+    refiner, total = load_refiner(method='gaussian'), [0.0]
     found: dict[str, Any] = {}
 
     def run() -> NDArray:
