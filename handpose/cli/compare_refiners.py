@@ -232,7 +232,9 @@ def _draw(console: Console, found: RefinerComparison, folder: Path) -> None:
     panels = changes_by_property(found, names)
     drawn = []
     if any(panels.values()):
-        save_image(folder / 'where.png', change_by_property(panels, 'where refining helps (below 0)'))
+        save_image(
+            folder / 'where.png', change_by_property(panels, 'change of the error by refining (below 0 is better)')
+        )
         drawn.append('where.png')
     for name in names:
         seconds = [extreme_second(found, name, kind) for kind in ('best', 'worst')]

@@ -152,8 +152,8 @@ def _binned(
 ) -> BinnedChange:
     changes = [paired_bootstrap(after[mask], before[mask], blocks[mask], RESAMPLES) for mask in kept]
     places = np.array([x[mask].mean() for mask in kept])
-    columns = zip(*((one.difference, one.low, one.high) for one in changes), strict=True)
-    return BinnedChange(places, *(np.array(column) for column in columns))
+    values = np.array([(one.difference, one.low, one.high) for one in changes])
+    return BinnedChange(places, values[:, 0], values[:, 1], values[:, 2])
 
 
 def _window_means(change: NDArray[np.float64], length: int) -> NDArray[np.float64]:
@@ -179,14 +179,15 @@ def _trace(
     joint = int(np.nanargmin(change) if kind == 'best' else np.nanargmax(change))
     shown = slice(max(start - length // 2, 0), start + length + length // 2)
     times = track.predictions.timestamps
-    paths = [
-        np.where(track.counted[shown, hand, joint, None], values[shown, hand, joint], np.nan)
+    known = track.counted[shown, hand, joint, None]
+    truth, given, refined = (
+        np.where(known, values[shown, hand, joint], np.nan)
         for values in (track.joints, *(version.joints for version in versions))
-    ]
+    )
     values = [float(np.nanmean(part[:, joint])) for part in (before, after)]
     side = f', {SIDE_LABELS[track.predictions.hand_side[hand]]} hand' if track.counted.shape[1] > 1 else ''
     title = (
         f'{kind} second: {file}{side}, {COMMON_JOINTS[joint].replace("_", " ")}: error {values[0]:.1f} mm, '
         f'refined {values[1]:.1f} mm'
     )
-    return JointTrace(title, times[shown], *paths, times[second][0], times[second][-1])
+    return JointTrace(title, times[shown], truth, given, refined, times[second][0], times[second][-1])

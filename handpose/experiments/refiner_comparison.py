@@ -7,7 +7,8 @@ docs/compare_refiners.md explains the numbers.
 """
 
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass, field, replace
 from typing import Any
 
@@ -148,7 +149,7 @@ def compare_refiners(
     Args:
         predictions: {name: output of an estimator}; with fewer joints too.
         truth: the true joints, with fewer joints too. Hands are matched by their side and frames by their time.
-        refiners: {name: refiner}; its weights are not changed.
+        refiners: {name: refiner}; a module in training mode is put back into it.
         fps: frame rates at which to compare, of which the rate of the predictions must be a multiple: every Nth frame
             is refined, from each of the first N frames on. None means all frames.
         perfect: refine the truth too.
@@ -171,33 +172,60 @@ def compare_refiners(
     if perfect:
         tracks[PERFECT] = match_truth(PERFECT, truth, truth)
     steps = {rate: {name: every_nth(rate, track.predictions, name) for name, track in tracks.items()} for rate in fps}
-    ready = {name: one if isinstance(one, Refiner) else Refiner(one, name=name) for name, one in refiners.items()}
-    work = [(rate, name) for rate in fps for name in (None, *ready)]
-    for number, (rate, name) in enumerate(work):
-        refiner = None if name is None else ready[name]
-        rows: dict[str, ComparisonRow] = {}
-        found: dict[str, tuple[TrackErrors, TrackErrors]] = {}
-        for done, (file, track) in enumerate(tracks.items(), 1):
-            if refiner is None and file == PERFECT:
-                continue
-            step = steps[rate][file]
-            before = measure(track, track.predictions.joints, step)
-            rows[file], after = _row(name or INPUT, refiner, track, step, before, seed)
-            if after is not None:
-                found[file] = before, after
-                if rate == fps[0] and file != PERFECT:
-                    result.errors[name or INPUT, file] = after
-            if refiner is not None:
-                _add_notes(result.notes, f'{name}', refiner, track, step)
-            if report is not None:
-                report(result, number * len(tracks) + done, len(work) * len(tracks))
-        files = [file for file in rows if file != PERFECT]
-        result.rows += [rows[file] for file in files]
-        result.rows.append(_mean_row([rows[file] for file in files], tracks, found, seed))
-        result.rows += [rows[file] for file in rows if file == PERFECT]
-        if report is not None:
-            report(result, (number + 1) * len(tracks), len(work) * len(tracks))
+    with _evaluation_mode(refiners):
+        ready = {name: one if isinstance(one, Refiner) else Refiner(one, name=name) for name, one in refiners.items()}
+        work = [(rate, name) for rate in fps for name in (None, *ready)]
+        for number, (rate, name) in enumerate(work):
+
+            def tell(done: int, before: int = number * len(tracks)) -> None:
+                if report is not None:
+                    report(result, before + done, len(work) * len(tracks))
+
+            refiner = None if name is None else ready[name]
+            _compare(result, name or INPUT, refiner, tracks, steps[rate], rate == fps[0], seed, tell)
+            tell(len(tracks))
     return result
+
+
+def _compare(
+    result: RefinerComparison,
+    name: str,
+    refiner: Refiner | None,
+    tracks: Mapping[str, TrueTrack],
+    steps: Mapping[str, int],
+    keep: bool,
+    seed: int,
+    tell: Callable[[int], None],
+) -> None:
+    """Adds the rows of a refiner at one frame rate, and its errors if they are to be kept."""
+    rows: dict[str, ComparisonRow] = {}
+    found: dict[str, tuple[TrackErrors, TrackErrors]] = {}
+    for done, (file, track) in enumerate(tracks.items()):
+        tell(done)
+        if refiner is None and file == PERFECT:
+            continue
+        before = measure(track, track.predictions.joints, steps[file])
+        rows[file], after = _row(name, refiner, track, steps[file], before, seed)
+        if after is not None:
+            found[file] = before, after
+            if keep and file != PERFECT:
+                result.errors[name, file] = after
+        if refiner is not None:
+            _add_notes(result.notes, name, refiner, track, steps[file])
+    files = [row for file, row in rows.items() if file != PERFECT]
+    result.rows += [*files, _mean_row(files, tracks, found, seed), *(rows[file] for file in rows if file == PERFECT)]
+
+
+@contextmanager
+def _evaluation_mode(refiners: Mapping[str, Refiner | MotionRefiner]) -> Iterator[None]:
+    """Puts modules that are being trained back into their mode, since a `Refiner` sets that of evaluation."""
+    models = [one for one in refiners.values() if isinstance(one, MotionRefiner)]
+    modes = [(module, module.training) for model in models for module in model.modules()]
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
 
 
 def _row(
@@ -246,14 +274,15 @@ def _changes(
     """{metric: the mean over tracks after refining, and its change}."""
     result = {}
     blocks = [track.blocks(BLOCK_SECONDS) for track, _, _ in pairs]
+    versions = [(before, after) for _, before, after in pairs]
     for key in METRICS:
         value = float(np.mean([after.mean(key) for _, _, after in pairs]))
-        both = [[errors.errors[key] for errors in versions] for versions in zip(*(p[1:] for p in pairs), strict=True)]
-        counted = all((~np.isnan(values)).any() for values in both[0])
+        first, second = ([pair[i].errors[key] for pair in versions] for i in (0, 1))
+        counted = all((~np.isnan(values)).any() for values in first)
         if perfect or not counted:  # no change of an error of 0; a track of two frames has no acceleration
             result[key] = ErrorChange(value)
             continue
-        change = paired_change(*both, blocks, seed=seed)
+        change = paired_change(first, second, blocks, seed=seed)
         numbers = (change.percent, change.low, change.high)
         result[key] = ErrorChange(value, *(number if np.isfinite(number) else None for number in numbers))
     return result

@@ -71,7 +71,7 @@ def change_by_property(panels: Mapping[str, Mapping[str, BinnedChange]], title: 
         raise ValueError('change_by_property needs a property and a refiner, got none')
     from matplotlib.figure import Figure
 
-    columns = min(len(panels), 2)
+    columns = min(len(panels), 2 if len(panels) == 4 else 3)
     rows = math.ceil(len(panels) / columns)
     figure = Figure(figsize=(5.2 * columns, 3.6 * rows + 0.8), dpi=120, layout='constrained')
     grid = figure.subplots(rows, columns, squeeze=False)

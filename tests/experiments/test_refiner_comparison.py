@@ -16,6 +16,7 @@ from handpose.experiments.refiner_comparison import compare_refiners
 from handpose.experiments.refiner_tracks import ComparisonError, match_truth
 from handpose.hands.joints import JOINT_ORDERS
 from handpose.inference import Refiner, load_refiner
+from handpose.models.estimators.kernel_smoother import KernelSmoother
 from handpose.models.estimators.motion_filters import GaussianFilter, MotionFilter
 from handpose.structures import Predictions, save_predictions
 
@@ -68,6 +69,7 @@ def test_errors_and_changes_of_a_scaled_hand():
     perfect = found.row('smaller', 'perfect input').errors['mpjpe']
     assert perfect.value == pytest.approx(0.05 * distance, rel=1e-4) and perfect.change is None
     assert found.row('smaller').joints == 240 * 20  # the wrist is not counted
+    assert all(refiner.training for refiner in refiners.values())  # as they were
 
 
 def test_accelerations_at_lower_rates():
@@ -116,14 +118,16 @@ def test_files_count_alike_and_a_refusal_has_a_row():
     rows = [found.row('input', name).errors['mpjpe'].value for name in (*files, 'mean')]
     assert rows[2] == pytest.approx((rows[0] + rows[1]) / 2)
     assert found.row('half').better_on == found.row('half').files == 2
-    refiners['pdtm'] = load_refiner('pdtm_synthetic')
+    refiners |= {'pdtm': load_refiner('pdtm_synthetic'), 'kernels': KernelSmoother(half_width=3, channels=8)}
     lacking = np.ones((240, 1, 21), bool)
     lacking[..., 3] = False
     found = compare_refiners({'a': track(relative * 1.1, joints_valid=lacking)}, track(relative), refiners)
     row = found.row('pdtm', 'a')
     assert 'needs all 21 joints' in row.error and not row.errors
     assert 'no number on 1 of 1 files' in found.row('pdtm').error
-    assert found.row('half').error is None and found.row('half').errors['mpjpe'].change is not None
+    for name in ('half', 'kernels'):  # which take hands that lack joints
+        assert found.row(name).error is None and found.row(name).errors['mpjpe'].change is not None
+    assert found.row('kernels').joints == 240 * 19
 
 
 def test_what_cannot_be_compared_is_refused():
