@@ -80,6 +80,7 @@ from handpose.models.heads import (
     Pose25D,
     Pose25DHead,
     RegressedHand,
+    TemporalKernel,
     WristDepthHead,
     identity_scores,
 )
@@ -294,6 +295,7 @@ __all__ = [
     'SpatialTransformer',
     'StillHand',
     'TemporalFeatures',
+    'TemporalKernel',
     'TemporalTransformer',
     'TrainingStep',
     'TrajectoryLoss',

@@ -47,7 +47,7 @@ class PDTM(MotionRefiner):
             and frame alone.
         residual: adds the predicted joints to the input; the paper does not say.
         head: config of `MotionRefinementHead`.
-        hand_model: config of the hand model of the predicted pose and shape; None means joints alone.
+        hand_model: config of the hand model of the predicted pose and shape; None means joints alone, without memory.
         loss: config of `RefinementLoss`; None for inference alone.
 
     Raises:
@@ -84,6 +84,10 @@ class PDTM(MotionRefiner):
         check_option('shape_supervision', shape_supervision, SHAPE_SUPERVISION)
         if shape_supervision == 'every_block' and not memory_tokens:
             raise ValueError("shape_supervision='every_block' reads the memory after every block: give memory_tokens")
+        if hand_model is None and memory_tokens:
+            raise ValueError(
+                'the memory is what the shape of the hand is read from: without hand_model give memory_tokens=0'
+            )
         encoder = PDTMEncoder(
             channels,
             depth,
