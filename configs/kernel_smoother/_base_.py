@@ -37,7 +37,7 @@ kalman = dict(type='KalmanSmoother')
 one_euro = dict(type='OneEuroFilter')
 compared = dict(input='$input_motion', gaussian='$gaussian', savitzky_golay='$savitzky_golay', kalman='$kalman')
 
-epochs = 24
+epochs = 20
 train_cfg = dict(by_epoch=True, max_epochs='$epochs', val_interval=1)
 test_cfg = dict()
 optim_wrapper = dict(type='OptimWrapper', optimizer=dict(type='AdamW', lr=2e-3, weight_decay=0.0))

@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from handpose.models.estimators.base import TrainingStep
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.models.layers.precision import without_autocast
-from handpose.models.layers.temporal_kernels import gaussian_mean, gaussian_slope, neighbours, weighted_mean
+from handpose.models.layers.temporal_kernels import gaussian_mean, gaussian_slope, neighbours, offsets, weighted_mean
 from handpose.registry import HAND_MODELS, MODELS
 
 MILLIMETRES = 1e3  # per metre
@@ -27,6 +27,7 @@ FLOOR = 0.1  # millimetres: smaller distances do not matter
 MEAN_SIGMAS = (1.0, 2.0, 4.0, 7.0)  # frames
 SLOPE_SIGMAS = (1.5, 4.0)
 USUAL_RATE = 30.0  # frames per second
+OUTLIER_CHANNELS, OUTLIER_SIGMA = 8, 2.5  # frames
 FRAMES_AT_ONCE = 512
 START_SIGMA = 2.0  # frames, of the Gaussian filter that the network starts from
 
@@ -79,6 +80,10 @@ class KernelSmoother(MotionRefiner):
         self.hand = nn.Linear(2 * channels, channels)  # a joint beside the mean over the hand's joints
         self.block = nn.Linear(channels, channels)
         self.kernel = nn.Linear(channels, width)
+        # How far a frame is from its own neighbours lowers its weight.
+        self.outlier, self.context = nn.Linear(1, OUTLIER_CHANNELS), nn.Linear(channels, OUTLIER_CHANNELS)
+        self.trust = nn.Linear(OUTLIER_CHANNELS, 1, bias=False)
+        nn.init.zeros_(self.trust.weight)
         nn.init.zeros_(self.kernel.weight)
         with torch.no_grad():
             self.kernel.bias.copy_(-(((torch.arange(width) - half_width) / START_SIGMA) ** 2) / 2)
@@ -167,8 +172,23 @@ class KernelSmoother(MotionRefiner):
         x = F.gelu(self.hand(torch.cat([x, hand.expand_as(x)], -1)))
         x = x + F.gelu(self.block(x))
         # A joint without a frame to use would divide zero by zero.
-        logits = self.kernel(x).masked_fill(~usable & given, -torch.inf)
+        distance = _outlier_distances(around, usable)[..., None]  # (N, T, J, K, 1)
+        trust = self.trust(F.gelu(self.outlier(distance) + self.context(x)[..., None, :]))
+        logits = (self.kernel(x) + trust[..., 0]).masked_fill(~usable & given, -torch.inf)
         return torch.where(given, weighted_mean(around, logits.softmax(-1)), motion)
+
+
+def _outlier_distances(around: Tensor, usable: Tensor) -> Tensor:
+    """Logarithms (N, T, J, K) of the distances of the frames (N, T, J, K, 3) to the mean of their own neighbours."""
+    offset = offsets(around)
+    weights = torch.exp(-(((offset - offset[:, None]) / OUTLIER_SIGMA) ** 2) / 2).fill_diagonal_(0)  # (K, K)
+    there = usable[..., None].to(around.dtype)
+    mean = weights @ (around * there) / (weights @ there).clamp_min(1e-6)
+    return _logarithm(torch.linalg.vector_norm(around - mean, dim=-1) * usable)
+
+
+def _logarithm(distance: Tensor) -> Tensor:
+    return (MILLIMETRES * distance + FLOOR).log() / 2 - 0.5
 
 
 def _features(motion: Tensor, around: Tensor, usable: Tensor) -> Tensor:
@@ -182,4 +202,4 @@ def _features(motion: Tensor, around: Tensor, usable: Tensor) -> Tensor:
         torch.linalg.vector_norm(steps.diff(dim=-2), dim=-1),
         torch.linalg.vector_norm(torch.stack([*means, *slopes], -2), dim=-1),
     ]
-    return (MILLIMETRES * torch.cat(distances, -1) + FLOOR).log() / 2 - 0.5
+    return _logarithm(torch.cat(distances, -1))

@@ -122,7 +122,8 @@ def test_works_at_the_rate_of_the_track():
 def test_is_trained_and_sees_less_of_the_future_in_some_steps():
     batch = HandSequence.stack([clip(12, 2, (0, 1), seed=1), clip(9, 2, (0, 1), seed=2)])
     model = KernelSmoother(half_width=4, channels=8, future_limits=0.5, loss=dict(type='LogErrorLoss'))
-    torch.nn.init.normal_(model.kernel.weight)
+    for layer in (model.kernel, model.trust):
+        torch.nn.init.normal_(layer.weight)
     steps = [model.loss(batch, TrainingStep(i)) for i in range(12)]
     again = [model.loss(batch, TrainingStep(i)) for i in range(12)]
     found, repeated = ([losses['loss_joints'].item() for losses in run] for run in (steps, again))
