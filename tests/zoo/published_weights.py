@@ -37,6 +37,8 @@ INPUT_OF = {
     'pdtm_dexycb_motion': 'pdtm',
     'htt_synthetic': 'htt',
     'pdtm_synthetic': 'pdtm',
+    'kernel_smoother_synthetic': 'pdtm',
+    'pdtm_mediapipe': 'pdtm',
     'ghtt_synthetic': 'ghtt',
     'mvexonet_synthetic': 'mvexonet',
     'svegonet_synthetic': 'svegonet',
