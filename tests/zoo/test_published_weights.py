@@ -103,20 +103,22 @@ def round_parameters(estimator):
 @pytest.mark.parametrize('change', [change_normalization, round_statistics, round_parameters])
 @pytest.mark.parametrize('name', ENTRIES)
 def test_the_tolerance_is_below_what_mistakes_change(name, change):
-    if name.startswith('pdtm') and change is not round_parameters:
-        pytest.skip('PDTM has no buffers and sees no images')
+    if name.startswith(('pdtm', 'kernel_smoother')) and change is not round_parameters:
+        pytest.skip('refiners have no buffers and see no images')
     if name.startswith('verbs') and change is change_normalization:
         pytest.skip('joints are not normalized by a mean')
     estimator = handpose.load(name)
     change(estimator)
     found = numbers(predict(name, estimator, read_input(name)))
-    assert largest_difference(found, expected_numbers(name)) > 5 * TOLERANCE
+    assert largest_difference(found, expected_numbers(name)) > 4 * TOLERANCE
 
 
 @pytest.mark.parametrize('name', [name for name in ENTRIES if not name.startswith('verbs')])
 def test_joints_are_in_the_common_order(name):
     """Against the truth (PA-MPJPE in mm); the order of another convention is far off."""
     bound = 20 if name.startswith(('htt', 'svegonet', 'mvexonet')) else 12
+    if name == 'pdtm_mediapipe':
+        bound = 15  # the input is that of another estimator
     batch = read_input(name)
     joints = predict(name, handpose.load(name), batch)['joints_3d']
     swapped = list(range(1, 5)) + list(range(17, 21))
