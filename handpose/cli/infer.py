@@ -1,12 +1,10 @@
 """Finds the hands of a video and writes their motion.
 
     handpose infer hands.mp4 -o hands.npz --draw hands_drawn.mp4
-    handpose infer hands.mp4 -o hands.npz --refine gaussian         another refiner; 'none' for none
+    handpose infer hands.mp4 -o hands.npz --refine                  refined; hands_unrefined.npz keeps the rest
     handpose infer recordings/ -o hands/ --processes 2              every video of a folder
     handpose infer 0 -o hands.npz --seconds 10                      a camera
     handpose infer hands.mp4 -o hands.npz --estimator hamer.npz     joints of another estimator, on the tracked hands
-
-The motion is refined (docs/refine.md), and hands_unrefined.npz keeps what was found.
 
 `--estimator` replaces the joints of the landmark network by those of another estimator, in the hands that it tracks:
 a predictions file of the video (`handpose convert` makes one of the output of HaMeR, WiLoR and others), a
@@ -51,9 +49,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--draw', type=Path, metavar='VIDEO', help='draw the hands: .mp4 or .webm; for videos a folder')
     parser.add_argument(
         '--refine',
+        nargs='?',
+        const=DEFAULT_REFINER,
         metavar='NAME',
-        default=DEFAULT_REFINER,
-        help=f'weights of a refiner (a file or a zoo name), {", ".join(METHODS)}, or none (default {DEFAULT_REFINER})',
+        help=f'refine with {DEFAULT_REFINER}, or NAME: weights (a file or a zoo name), or {", ".join(METHODS)}',
     )
     parser.add_argument(
         '--camera', type=Path, metavar='K.json', help='the camera of the video: places the hands in front of it'
@@ -107,7 +106,7 @@ def _job(arguments: argparse.Namespace, source: str, out: Path, draw: Path | Non
         source=source,
         out=out,
         draw=draw,
-        refine=None if arguments.refine == 'none' else arguments.refine,
+        refine=arguments.refine,
         camera=arguments.camera,
         fps=arguments.fps,
         seconds=arguments.seconds,

@@ -81,13 +81,7 @@ class PDTM(MotionRefiner):
         loss: dict | None = None,
     ) -> None:
         super().__init__(num_frames, stride, mirror_left_hands, frame_rate)
-        check_option('shape_supervision', shape_supervision, SHAPE_SUPERVISION)
-        if shape_supervision == 'every_block' and not memory_tokens:
-            raise ValueError("shape_supervision='every_block' reads the memory after every block: give memory_tokens")
-        if hand_model is None and memory_tokens:
-            raise ValueError(
-                'the memory is what the shape of the hand is read from: without hand_model give memory_tokens=0'
-            )
+        _check_memory(memory_tokens, shape_supervision, hand_model is not None)
         encoder = PDTMEncoder(
             channels,
             depth,
@@ -142,3 +136,12 @@ class PDTM(MotionRefiner):
         pooled = mean_over_frames(x.mean(2), frame_valid) if memory is None else memory.flatten(1)
         shape = None if self.shape is None else self.shape(pooled)
         return RefinedMotion(joints, update.pose, shape, torch.stack(shapes, 1) if shapes else None)
+
+
+def _check_memory(memory_tokens: int, shape_supervision: str, has_shape: bool) -> None:
+    """Refuses options of the memory that exclude each other."""
+    check_option('shape_supervision', shape_supervision, SHAPE_SUPERVISION)
+    if shape_supervision == 'every_block' and not memory_tokens:
+        raise ValueError("shape_supervision='every_block' reads the memory after every block: give memory_tokens")
+    if memory_tokens and not has_shape:
+        raise ValueError('the shape of the hand is read from the memory: without hand_model give memory_tokens=0')
