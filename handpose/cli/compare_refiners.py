@@ -35,13 +35,13 @@ from handpose.experiments.refiner_comparison import (
     compare_refiners,
 )
 from handpose.files.atomic import atomic_write
-from handpose.inference import METHODS, Refiner, load_refiner
+from handpose.inference import DEFAULT_REFINER, METHODS, Refiner, load_refiner
 from handpose.structures import load_predictions
 from handpose.visualization.images import save_image
 from handpose.visualization.refiner_figures import change_by_property, joint_paths
 
 _NO_FILE_NAME = r'[^\w.-]+'
-REFINERS = ('gaussian', 'savitzky_golay', 'one_euro')
+REFINERS = (DEFAULT_REFINER, 'gaussian', 'savitzky_golay', 'one_euro')
 TITLES = {
     'mpjpe': 'MPJPE, wrist-aligned (mm)',
     'scaled_mpjpe': 'wrist- and scale-aligned (mm)',

@@ -110,15 +110,15 @@ def test_the_tolerance_is_below_what_mistakes_change(name, change):
     estimator = handpose.load(name)
     change(estimator)
     found = numbers(predict(name, estimator, read_input(name)))
-    assert largest_difference(found, expected_numbers(name)) > 4 * TOLERANCE
+    assert largest_difference(found, expected_numbers(name)) > 5 * TOLERANCE
 
 
 @pytest.mark.parametrize('name', [name for name in ENTRIES if not name.startswith('verbs')])
 def test_joints_are_in_the_common_order(name):
     """Against the truth (PA-MPJPE in mm); the order of another convention is far off."""
     bound = 20 if name.startswith(('htt', 'svegonet', 'mvexonet')) else 12
-    if name == 'pdtm_mediapipe':
-        bound = 15  # the input is that of another estimator
+    if name in ('pdtm_mediapipe', 'kernel_smoother_synthetic'):
+        bound = 15  # errors of another estimator in the input, or larger ones
     batch = read_input(name)
     joints = predict(name, handpose.load(name), batch)['joints_3d']
     swapped = list(range(1, 5)) + list(range(17, 21))

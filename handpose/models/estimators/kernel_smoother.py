@@ -171,9 +171,9 @@ class KernelSmoother(MotionRefiner):
         hand = (x * given).sum(2, keepdim=True) / given.sum(2, keepdim=True).clamp_min(1)
         x = F.gelu(self.hand(torch.cat([x, hand.expand_as(x)], -1)))
         x = x + F.gelu(self.block(x))
-        # A joint without a frame to use would divide zero by zero.
         distance = _outlier_distances(around, usable)[..., None]  # (N, T, J, K, 1)
         trust = self.trust(F.gelu(self.outlier(distance) + self.context(x)[..., None, :]))
+        # A joint without a frame to use would divide zero by zero.
         logits = (self.kernel(x) + trust[..., 0]).masked_fill(~usable & given, -torch.inf)
         return torch.where(given, weighted_mean(around, logits.softmax(-1)), motion)
 
