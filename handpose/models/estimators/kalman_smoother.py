@@ -7,7 +7,6 @@ Legend: T frames, C coordinates, G groups of coordinates that share their weight
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.linalg import solveh_banded
 
 from handpose.models.estimators.motion_filters import MotionFilter
 from handpose.registry import MODELS
@@ -129,6 +128,8 @@ def smoothing_spline(
     Returns:
         (T, D).
     """
+    from scipy.linalg import solveh_banded
+
     steps = np.diff(times)
     first, last = 1 / steps[:-1], 1 / steps[1:]  # second differences are first, middle, last times the values
     middle = -(first + last)
