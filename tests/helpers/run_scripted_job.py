@@ -1,4 +1,4 @@
-"""Jobs with scripted hands that other processes run; as a program: VIDEO OUT.npz [seconds that each image takes]."""
+"""Jobs with scripted hands that other processes run; as a program: VIDEO OUT.npz, which waits after 250 images."""
 
 import os
 import sys
@@ -18,10 +18,14 @@ class SlowEstimator(ScriptedEstimator):
         return super().estimate(frame, regions)
 
 
-def run_slowly(job, progress):
+def run_with(estimator, job, progress):
     session = session_of(two_hands)
-    session.tracking_estimator = SlowEstimator(two_hands)
+    session.tracking_estimator = estimator
     return run_job(job, progress, session)
+
+
+def run_slowly(job, progress):
+    return run_with(SlowEstimator(two_hands), job, progress)
 
 
 def run_or_die(job, progress):
@@ -31,9 +35,18 @@ def run_or_die(job, progress):
     return run_slowly(job, progress)
 
 
+class WaitingEstimator(ScriptedEstimator):
+    images = 0
+
+    def estimate(self, frame, regions):
+        self.images += 1
+        if self.images == 250:  # until it is ended
+            time.sleep(600)
+        return super().estimate(frame, regions)
+
+
 if __name__ == '__main__':
-    SlowEstimator.seconds = float(sys.argv[3])
     try:
-        run_slowly(VideoJob(sys.argv[1], Path(sys.argv[2])), None)
+        run_with(WaitingEstimator(two_hands), VideoJob(sys.argv[1], Path(sys.argv[2])), None)
     except KeyboardInterrupt as interrupt:
         sys.exit(f'interrupted; {interrupt}')

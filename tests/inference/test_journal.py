@@ -90,9 +90,9 @@ def test_a_finished_journal_needs_no_image_again(tmp_path, video):
     assert_equal(again.predictions, first.predictions)
 
 
-def start(video, out, seconds):
+def start(video, out):
     environment = {**os.environ, 'PYTHONPATH': str(Path(handpose.__file__).parents[1])}
-    command = [sys.executable, str(HELPERS / 'run_scripted_job.py'), str(video), str(out), str(seconds)]
+    command = [sys.executable, str(HELPERS / 'run_scripted_job.py'), str(video), str(out)]
     return subprocess.Popen(command, stderr=subprocess.PIPE, text=True, env=environment)
 
 
@@ -107,7 +107,7 @@ def wait_for(path, process):
 @pytest.mark.parametrize('kind', [signal.SIGKILL, signal.SIGINT])
 def test_a_process_that_is_ended(tmp_path, video, kind):
     out, journal = tmp_path / 'a.npz', tmp_path / 'a.npz.partial'
-    process = start(video, out, 0.01)
+    process = start(video, out)
     wait_for(journal / 'images_00000100.npz', process)
     process.send_signal(kind)
     message = process.communicate(timeout=60)[1]

@@ -19,7 +19,14 @@ from torch.nn import functional as F
 from handpose.models.estimators.base import TrainingStep
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.models.layers.precision import without_autocast
-from handpose.models.layers.temporal_kernels import gaussian_mean, gaussian_slope, neighbours, offsets, weighted_mean
+from handpose.models.layers.temporal_kernels import (
+    gaussian_mean,
+    gaussian_slope,
+    local_parabola,
+    neighbours,
+    offsets,
+    weighted_mean,
+)
 from handpose.registry import HAND_MODELS, MODELS
 
 MILLIMETRES = 1e3  # per metre
@@ -30,6 +37,7 @@ USUAL_RATE = 30.0  # frames per second
 OUTLIER_CHANNELS, OUTLIER_SIGMA = 8, 2.5  # frames
 FRAMES_AT_ONCE = 512
 START_SIGMA = 2.0  # frames, of the Gaussian filter that the network starts from
+START_RIDGE, SMALLEST_RIDGE = 1.0, -4.0  # logarithms
 
 
 @MODELS.register_module()
@@ -80,12 +88,15 @@ class KernelSmoother(MotionRefiner):
         self.hand = nn.Linear(2 * channels, channels)  # a joint beside the mean over the hand's joints
         self.block = nn.Linear(channels, channels)
         self.kernel = nn.Linear(channels, width)
+        self.ridges = nn.Linear(channels, 2)  # logarithms, of slope and bend
         # How far a frame is from its own neighbours lowers its weight.
         self.outlier, self.context = nn.Linear(1, OUTLIER_CHANNELS), nn.Linear(channels, OUTLIER_CHANNELS)
         self.trust = nn.Linear(OUTLIER_CHANNELS, 1, bias=False)
         nn.init.zeros_(self.trust.weight)
         nn.init.zeros_(self.kernel.weight)
+        nn.init.zeros_(self.ridges.weight)
         with torch.no_grad():
+            self.ridges.bias.fill_(START_RIDGE)
             self.kernel.bias.copy_(-(((torch.arange(width) - half_width) / START_SIGMA) ** 2) / 2)
         self.hand_model = None if fitted_hand is None else HAND_MODELS.build(fitted_hand)
         self.loss_function = None if loss is None else MODELS.build(loss)
@@ -175,7 +186,9 @@ class KernelSmoother(MotionRefiner):
         trust = self.trust(F.gelu(self.outlier(distance) + self.context(x)[..., None, :]))
         # A joint without a frame to use would divide zero by zero.
         logits = (self.kernel(x) + trust[..., 0]).masked_fill(~usable & given, -torch.inf)
-        return torch.where(given, weighted_mean(around, logits.softmax(-1)), motion)
+        slope, bend = self.ridges(x).clamp(SMALLEST_RIDGE, -2 * SMALLEST_RIDGE).exp().split(1, -1)
+        kernel = local_parabola(logits.softmax(-1), slope, bend, START_SIGMA)
+        return torch.where(given, weighted_mean(around, kernel), motion)
 
 
 def _outlier_distances(around: Tensor, usable: Tensor) -> Tensor:
