@@ -1,13 +1,17 @@
 # Refiners for the errors of any estimator: joints only, several frame rates, another simulated estimator in every clip.
 # KernelSmoother, and networks to compare it with, on the same data. These take windows of one frame rate:
 # 'model=$pdtm' (or pdtm_kernel, dstformer, smoothnet) 'rates=[30.0]' clip_frames=27
+# and may be shown other skeletons, and spared the errors that they cannot know:
+# 'train_pipeline=[$any_rate,$augmentation,$skeletons,$attainable_noise]'
 _expects_ = []
 
 rates = [10.0, 15.0, 30.0, 60.0]  # frames per second
 clip_frames = 64
-any_rate = dict(type='ChangeFrameRate', rates='$rates', num_frames='$clip_frames')
+any_rate = dict(type='ChangeFrameRate', rates='$rates', num_frames='$clip_frames', speeds=[0.5, 1.25])
 augmentation = dict(type='MotionAugmentation', hand_model=dict(type='ProceduralHand'), flip='$flip')
 family_noise = dict(type='EstimatorNoise', preset='family', probability=0.94, joint_sets=0.4)
+attainable_noise = dict(_include_='$family_noise', target='attainable')
+skeletons = dict(type='SkeletonVariation')
 held_out_noise = dict(type='EstimatorNoise', preset='family', held_out=True)
 sampling = dict(type='ClipSampling', num_frames='$num_frames', clip_step=48)
 num_frames, flip = 96, 0.0  # of the clips of recorded motion, from which those for training are taken

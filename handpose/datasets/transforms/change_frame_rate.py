@@ -26,17 +26,28 @@ class ChangeFrameRate:
     Args:
         rates: frames per second, of which one is drawn with equal probability.
         num_frames: of the result; a part that is shorter is padded with its last frame.
+        speeds: the slowest and the fastest motion, relative to the recorded one; drawn log-uniformly.
 
     Raises:
-        DatasetError: no rate, a rate that is not positive, or no frame.
+        DatasetError: no rate, a rate or speed that is not positive, speeds out of order, or no frame.
     """
 
-    def __init__(self, rates: Sequence[float] = (10.0, 15.0, 30.0, 60.0), num_frames: int = 64) -> None:
+    def __init__(
+        self,
+        rates: Sequence[float] = (10.0, 15.0, 30.0, 60.0),
+        num_frames: int = 64,
+        speeds: tuple[float, float] = (1.0, 1.0),
+    ) -> None:
         if not rates or not all(0 < rate < np.inf for rate in rates) or num_frames < 1:
             raise DatasetError(
                 f'ChangeFrameRate: expected positive rates and num_frames, got rates={rates!r} and '
                 f'num_frames={num_frames!r}'
             )
+        if len(speeds) != 2 or not 0 < speeds[0] <= speeds[1] < np.inf:
+            raise DatasetError(
+                f'ChangeFrameRate: speeds must be the slowest and the fastest, both positive, got {speeds!r}'
+            )
+        self.speeds = float(speeds[0]), float(speeds[1])
         self.rates, self.num_frames = tuple(float(rate) for rate in rates), num_frames
 
     def __call__(self, sample: HandSequence, rng: np.random.Generator) -> HandSequence:
@@ -58,7 +69,10 @@ class ChangeFrameRate:
             raise DatasetError(
                 'ChangeFrameRate resamples joints alone: place it before the transform that fills inputs'
             )
-        fps, rate = float(sample.meta['fps']), self.rates[int(rng.integers(len(self.rates)))]
+        rate = self.rates[int(rng.integers(len(self.rates)))]
+        slowest, fastest = self.speeds
+        speed = 1.0 if slowest == fastest == 1 else float(np.exp(rng.uniform(np.log(slowest), np.log(fastest))))
+        fps = float(sample.meta['fps']) * speed  # as if the recorded frames had come at another rate
         length = len(sample.joints_3d) if sample.frame_valid is None else int(sample.frame_valid.sum())
         count = int((length - 1) * rate / fps + _RARELY) + 1
         phase = rng.uniform(0, (length - 1) - (count - 1) * fps / rate) if count > 1 else 0.0

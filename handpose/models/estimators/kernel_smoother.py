@@ -1,10 +1,12 @@
 """`KernelSmoother`: a small network that chooses how far to smooth each joint in each frame.
 
-Each refined joint is a weighted mean of the joint's own input in nearby frames, with weights that are not negative and
-sum to one. So a correction never leaves the positions that the estimator gave around that frame, a hand at rest stays
-where it is, and a constant error stays as it is: no temporal method can know it. The network sees only distances
-between frames and the frame rate, not positions, directions or the skeleton: it has no hand to pull the input towards,
-and takes any set of joints. It is trained on recorded motion with the errors of many estimators (docs/noise_model.md).
+Each refined joint is the value of a parabola fitted to the joint's own input in nearby frames. The network chooses the
+weights of these frames, and how far the fit may follow slope and bend: from their weighted mean, for a hand that hardly
+moves, to the whole parabola, for one that moves fast. So a hand at rest stays where it is, a constant error stays as it
+is (no temporal method can know it), and a correction is bounded by what the estimator gave around that frame, see
+`local_parabola`. The network sees only distances between frames and the frame rate, not positions, directions or the
+skeleton: it has no hand to pull the input towards, and takes any set of joints. It is trained on recorded motion with
+the errors of many estimators (docs/noise_model.md).
 
 Legend: N hands, T frames, J = 21 joints, W frames before and after a frame, K = 2 W + 1, C channels.
 """
@@ -24,7 +26,7 @@ from handpose.models.layers.temporal_kernels import (
     gaussian_slope,
     local_parabola,
     neighbours,
-    offsets,
+    parabola_residuals,
     weighted_mean,
 )
 from handpose.registry import HAND_MODELS, MODELS
@@ -34,15 +36,15 @@ FLOOR = 0.1  # millimetres: smaller distances do not matter
 MEAN_SIGMAS = (1.0, 2.0, 4.0, 7.0)  # frames
 SLOPE_SIGMAS = (1.5, 4.0)
 USUAL_RATE = 30.0  # frames per second
-OUTLIER_CHANNELS, OUTLIER_SIGMA = 8, 2.5  # frames
+OUTLIER_CHANNELS = 8
 FRAMES_AT_ONCE = 512
 START_SIGMA = 2.0  # frames, of the Gaussian filter that the network starts from
-START_RIDGE, SMALLEST_RIDGE = 1.0, -4.0  # logarithms
+START_RIDGE, SMALLEST_RIDGE = 1.0, -5.0  # logarithms
 
 
 @MODELS.register_module()
 class KernelSmoother(MotionRefiner):
-    """Predicts a convex kernel over time for each joint and frame.
+    """Predicts a kernel over time for each joint and frame.
 
     Args:
         half_width: W.
@@ -89,7 +91,7 @@ class KernelSmoother(MotionRefiner):
         self.block = nn.Linear(channels, channels)
         self.kernel = nn.Linear(channels, width)
         self.ridges = nn.Linear(channels, 2)  # logarithms, of slope and bend
-        # How far a frame is from its own neighbours lowers its weight.
+        # Its distance from a first fit changes the weight of a frame.
         self.outlier, self.context = nn.Linear(1, OUTLIER_CHANNELS), nn.Linear(channels, OUTLIER_CHANNELS)
         self.trust = nn.Linear(OUTLIER_CHANNELS, 1, bias=False)
         nn.init.zeros_(self.trust.weight)
@@ -182,22 +184,14 @@ class KernelSmoother(MotionRefiner):
         hand = (x * given).sum(2, keepdim=True) / given.sum(2, keepdim=True).clamp_min(1)
         x = F.gelu(self.hand(torch.cat([x, hand.expand_as(x)], -1)))
         x = x + F.gelu(self.block(x))
-        distance = _outlier_distances(around, usable)[..., None]  # (N, T, J, K, 1)
-        trust = self.trust(F.gelu(self.outlier(distance) + self.context(x)[..., None, :]))
         # A joint without a frame to use would divide zero by zero.
-        logits = (self.kernel(x) + trust[..., 0]).masked_fill(~usable & given, -torch.inf)
-        slope, bend = self.ridges(x).clamp(SMALLEST_RIDGE, -2 * SMALLEST_RIDGE).exp().split(1, -1)
-        kernel = local_parabola(logits.softmax(-1), slope, bend, START_SIGMA)
+        logits = self.kernel(x).masked_fill(~usable & given, -torch.inf)
+        ridges = self.ridges(x).clamp(SMALLEST_RIDGE, -2 * SMALLEST_RIDGE).exp().split(1, -1)
+        residuals = parabola_residuals(around, logits.softmax(-1), *ridges, START_SIGMA)
+        distance = _logarithm(residuals * usable)[..., None]  # (N, T, J, K, 1)
+        trust = self.trust(F.gelu(self.outlier(distance) + self.context(x)[..., None, :]))
+        kernel = local_parabola((logits + trust[..., 0]).softmax(-1), *ridges, START_SIGMA)
         return torch.where(given, weighted_mean(around, kernel), motion)
-
-
-def _outlier_distances(around: Tensor, usable: Tensor) -> Tensor:
-    """Logarithms (N, T, J, K) of the distances of the frames (N, T, J, K, 3) to the mean of their own neighbours."""
-    offset = offsets(around)
-    weights = torch.exp(-(((offset - offset[:, None]) / OUTLIER_SIGMA) ** 2) / 2).fill_diagonal_(0)  # (K, K)
-    there = usable[..., None].to(around.dtype)
-    mean = weights @ (around * there) / (weights @ there).clamp_min(1e-6)
-    return _logarithm(torch.linalg.vector_norm(around - mean, dim=-1) * usable)
 
 
 def _logarithm(distance: Tensor) -> Tensor:

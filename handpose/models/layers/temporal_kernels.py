@@ -6,6 +6,8 @@ Legend: N hands, T frames, P points, W frames before and after a frame, K = 2 W 
 import torch
 from torch import Tensor
 
+LARGEST_CHANGE = 1.0  # of a kernel of `local_parabola` against its weights, sum of absolute values
+
 
 def neighbours(points: Tensor, half_width: int) -> Tensor:
     """Collects the frames around each frame; beyond the ends of the track, its first or last frame.
@@ -71,7 +73,8 @@ def local_parabola(weights: Tensor, slope_ridge: Tensor, bend_ridge: Tensor, uni
     Its weighted sum of the frames is the value, at the frame in the middle, of the parabola that fits them best: it
     minimizes the weighted squared distances plus the ridges times the squared slope and bend. Infinite ridges give the
     weighted mean, ridges of zero keep any motion with constant acceleration as it is (Fan and Gijbels, Local Polynomial
-    Modelling, 1996, section 3.1).
+    Modelling, 1996, section 3.1). Where frames on one side would be extrapolated far, the kernel is drawn towards the
+    weighted mean until it differs from the weights by `LARGEST_CHANGE` in total.
 
     Args:
         weights: (N, T, P, K), not negative, sum 1.
@@ -80,19 +83,54 @@ def local_parabola(weights: Tensor, slope_ridge: Tensor, bend_ridge: Tensor, uni
         unit: frames per unit of time, in which slope and bend are measured.
 
     Returns:
-        (N, T, P, K), sum 1; negative values are possible.
+        (N, T, P, K), sum 1, negative values at most half of `LARGEST_CHANGE` in total: the weighted sum is never
+        farther from the frames than half of the largest distance between two of them.
     """
+    time, square, inverse = _ridge_regression(weights, slope_ridge, bend_ridge, unit)
+    m1, m2 = (weights * time).sum(-1, keepdim=True), (weights * square).sum(-1, keepdim=True)
+    linear = -(inverse[0] * m1 + inverse[1] * m2)
+    quadratic = -(inverse[1] * m1 + inverse[2] * m2)
+    change = weights * (linear * (time - m1) + quadratic * (square - m2))
+    total = change.abs().sum(-1, keepdim=True)
+    return weights + change * (LARGEST_CHANGE / total.clamp_min(LARGEST_CHANGE))
+
+
+def parabola_residuals(around: Tensor, weights: Tensor, slope_ridge: Tensor, bend_ridge: Tensor, unit: float) -> Tensor:
+    """Distances of neighbouring frames from the parabola that fits them, see `local_parabola`.
+
+    Args:
+        around: (N, T, P, K, 3).
+        weights: (N, T, P, K), not negative, sum 1.
+        slope_ridge: (N, T, P, 1), positive.
+        bend_ridge: (N, T, P, 1), positive.
+        unit: frames per unit of time, in which slope and bend are measured.
+
+    Returns:
+        (N, T, P, K), in the unit of the points.
+    """
+    time, square, inverse = _ridge_regression(weights, slope_ridge, bend_ridge, unit)
+    time = time - (weights * time).sum(-1, keepdim=True)
+    square = square - (weights * square).sum(-1, keepdim=True)
+    to_time, to_square = (weighted_mean(around, weights * x) for x in (time, square))
+    slope = inverse[0] * to_time + inverse[1] * to_square
+    bend = inverse[1] * to_time + inverse[2] * to_square
+    fitted = slope[..., None, :] * time[..., None] + bend[..., None, :] * square[..., None]
+    centred = around - weighted_mean(around, weights)[..., None, :]
+    return torch.linalg.vector_norm(centred - fitted, dim=-1)
+
+
+def _ridge_regression(
+    weights: Tensor, slope_ridge: Tensor, bend_ridge: Tensor, unit: float
+) -> tuple[Tensor, Tensor, tuple[Tensor, Tensor, Tensor]]:
+    """Times and their squares (K,), and the inverse of their covariance with ridges: three entries (N, T, P, 1)."""
     half_width = weights.shape[-1] // 2
     time = torch.arange(-half_width, half_width + 1, device=weights.device, dtype=weights.dtype) / unit
-    powers = torch.stack([time, time**2, time**3, time**4], -1)  # (K, 4)
-    m1, m2, m3, m4 = (weights @ powers).split(1, -1)
-    # The constant is free, so it is eliminated; what remains are covariances of time and its square.
+    square = time**2
+    m1, m2, m3, m4 = (weights @ torch.stack([time, square, time**3, time**4], -1)).split(1, -1)
+    # The constant of the parabola is free, so it is eliminated.
     slope, mixed, bend = m2 - m1**2 + slope_ridge, m3 - m1 * m2, m4 - m2**2 + bend_ridge
     determinant = slope * bend - mixed**2
-    linear = (mixed * m2 - bend * m1) / determinant
-    quadratic = (mixed * m1 - slope * m2) / determinant
-    constant = 1 - linear * m1 - quadratic * m2
-    return weights * (constant + linear * time + quadratic * time**2)
+    return time, square, (bend / determinant, -mixed / determinant, slope / determinant)
 
 
 def offsets(around: Tensor) -> Tensor:

@@ -40,6 +40,24 @@ def test_the_motion_is_the_same_at_any_rate(rate):
     changed.validate()
 
 
+@pytest.mark.parametrize('speed', [0.5, 0.7, 2.0])
+def test_a_slower_or_faster_motion(speed):
+    changed = ChangeFrameRate([15.0], 24, speeds=(speed, speed))(path_clip(), np.random.default_rng(0)).validate()
+    length = int(changed.frame_valid.sum())
+    assert changed.meta['fps'] == 15 and length == min(24, int(59 / 30 * 15 / speed + 1e-6) + 1)
+    times = changed.joints_3d[:length, 0, 0, 0].double()  # of the recording
+    np.testing.assert_allclose(times.diff(), speed / 15, atol=1e-5)
+    np.testing.assert_allclose(changed.joints_3d[:length, 0, 4, 2], 5 - times**3, atol=1e-4)
+    np.testing.assert_allclose(changed.timestamps.diff(), 1 / 15)
+
+
+def test_speeds_are_drawn_from_the_whole_range():
+    change, rng = ChangeFrameRate([30.0], 20, speeds=(0.5, 2.0)), np.random.default_rng(0)
+    drawn = [30 * float(change(path_clip(), rng).joints_3d[1:3, 0, 0, 0].double().diff()[0]) for _ in range(200)]
+    assert 0.5 - 1e-4 < min(drawn) < 0.53 and 1.9 < max(drawn) < 2 + 1e-4
+    assert np.mean(np.log(drawn)) == pytest.approx(0, abs=0.09)  # three standard errors
+
+
 def test_frames_that_are_there_are_taken_as_they_are():
     sample = path_clip()
     changed = ChangeFrameRate([15.0], 16)(sample, np.random.default_rng(1))
@@ -68,6 +86,9 @@ def test_rates_are_drawn():
 def test_what_it_refuses():
     with pytest.raises(DatasetError, match='expected positive rates'):
         ChangeFrameRate([])
+    for speeds in ((1.5, 0.5), (0.0, 1.0), (1.0,)):
+        with pytest.raises(DatasetError, match='speeds must be the slowest and the fastest'):
+            ChangeFrameRate(speeds=speeds)
     sample = path_clip()
     with pytest.raises(DatasetError, match='place it before'):
         ChangeFrameRate()(sample.replace(input_joints_3d=sample.joints_3d), np.random.default_rng(0))
