@@ -16,13 +16,13 @@ held_out_noise = dict(type='EstimatorNoise', preset='family', held_out=True)
 sampling = dict(type='ClipSampling', num_frames='$num_frames', clip_step=48)
 num_frames, flip = 96, 0.0  # of the clips of recorded motion, from which those for training are taken
 
-loss = dict(type='LogErrorLoss', offset=1e-3, acceleration_weight=0.4)
+loss = dict(type='LogErrorLoss', offset=1e-3, acceleration_weight=0.25)
 model = dict(
     type='KernelSmoother',
     half_width=15,
     channels=64,
     frame_rates=[10.0, 60.0],
-    future_limits=0.3,
+    future_limits=0.5,
     loss='$loss',
 )
 windows = dict(frame_rate=30.0, num_frames=27, stride=9, loss='$loss')

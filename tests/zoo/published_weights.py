@@ -26,7 +26,7 @@ INPUTS = {
     'deformer': ('deformer/synthetic', 'test_dataset', (0, 20), range(10, 14)),
     'htt': ('htt/synthetic', 'test_dataset', (3,), range(0, 36, 6)),
     'pdtm': ('pdtm/synthetic', 'test_dataset', (5,), range(20, 50)),
-    'kernel_smoother': ('kernel_smoother/synthetic', 'test_dataset', (5,), range(20, 50)),
+    'kernel_smoother': ('kernel_smoother/synthetic', 'test_dataset', (20,), range(20, 50)),
     'ghtt': ('ghtt/synthetic_action', 'test_actions', (0, 300), range(40)),
     'mvexonet': ('assemblyhands/synthetic_mvexonet', 'test_dataset', (1,), range(1)),
     'svegonet': ('assemblyhands/synthetic_svegonet', 'test_dataset', (0, 40), range(1)),
