@@ -83,7 +83,13 @@ def _measure_cases(
         The results, and whether Ctrl-C ended the measurements.
     """
     settings, plan = _settings_and_plan(arguments)
-    chosen = choose_cases(cases, arguments, settings.device)
+    chosen = {}
+    for name, wanted in choose_cases(cases, arguments, settings.device).items():
+        missing = wanted.missing_packages()
+        if missing:
+            console.print(f'{name}: skipped, needs: pip install {" ".join(missing)}', markup=False)
+        else:
+            chosen[name] = wanted
     start_server(settings.threads)
     results = _open_results(path, new_results(settings, plan), arguments.resume)
     waiting = [name for name in chosen if results['cases'].get(name, {'failed': 'not measured'})['failed']]

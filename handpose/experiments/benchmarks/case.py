@@ -73,6 +73,7 @@ class Case:
         when: one of `WHEN`.
         name: default the function's name.
         about: what is measured; default the first line of the function's docstring.
+        packages: optional packages that it imports; without them it is skipped.
     """
 
     def __init__(
@@ -85,12 +86,13 @@ class Case:
         when: str = 'always',
         name: str | None = None,
         about: str | None = None,
+        packages: Sequence[str] = (),
     ) -> None:
         self.name: str = name or _function(set_up).__name__
         self.form = Form(set_up, about or _first_line(set_up))
         self.reference_form: Form | None = None
         self.unit, self.shows, self.target = unit, shows, target
-        self.devices, self.when = devices, when
+        self.devices, self.when, self.packages = devices, when, packages
         self.file = _function(set_up).__code__.co_filename
 
     def reference(self, set_up: SetUp) -> SetUp:
@@ -103,6 +105,10 @@ class Case:
         """{'case': Form} and, where there is one, 'reference'."""
         forms = {'case': self.form, 'reference': self.reference_form}
         return {name: form for name, form in forms.items() if form is not None}
+
+    def missing_packages(self) -> list[str]:
+        """The optional packages that it needs and that are not installed."""
+        return [name for name in self.packages if importlib.util.find_spec(name) is None]
 
     def device(self, wanted: str) -> str | None:
         """Where it runs when `wanted` is requested: there, else on the CPU, else (None) not at all."""
@@ -120,6 +126,7 @@ def case(
     when: str = 'always',
     name: str | None = None,
     about: str | None = None,
+    packages: Sequence[str] = (),
 ) -> Callable[[SetUp], Case]:
     """Registers the decorated function as a `Case`, which takes its place in the module.
 
@@ -131,6 +138,7 @@ def case(
         when: see `Case`.
         name: see `Case`.
         about: see `Case`.
+        packages: see `Case`.
 
     Raises:
         ValueError: `shows` or `when` is unknown, or another file has a case of that name.
@@ -139,7 +147,7 @@ def case(
         raise ValueError(f"shows must be 'rate' or 'time' and when one of {WHEN}, got {shows!r} and {when!r}")
 
     def register(set_up: SetUp) -> Case:
-        return _register(Case(set_up, unit, shows, target, devices, when, name, about))
+        return _register(Case(set_up, unit, shows, target, devices, when, name, about, packages))
 
     return register
 
