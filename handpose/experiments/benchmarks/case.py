@@ -50,6 +50,25 @@ class Work:
     before: Callable[[], None] | None = None
 
 
+@dataclass(frozen=True)
+class SweepPoint:
+    """Which sweep a case belongs to, and at which size.
+
+    Attributes:
+        system: what is measured, e.g. 'Deformer'.
+        axis: what its size counts, e.g. 'frames'.
+        size: how many of them.
+        expected: the exponent of time that the computation implies; 1 where the cost is proportional.
+        why: why `expected` is not 1; or ''.
+    """
+
+    system: str
+    axis: str
+    size: int
+    expected: float = 1.0
+    why: str = ''
+
+
 SetUp = Callable[[Settings], Work]
 
 
@@ -94,6 +113,7 @@ class Case:
         self.unit, self.shows, self.target = unit, shows, target
         self.devices, self.when, self.packages = devices, when, packages
         self.file = _function(set_up).__code__.co_filename
+        self.sweep: SweepPoint | None = None
 
     def reference(self, set_up: SetUp) -> SetUp:
         """Decorates the function that sets up the reference form."""
@@ -146,13 +166,24 @@ def case(
     if shows not in ('rate', 'time') or when not in WHEN:
         raise ValueError(f"shows must be 'rate' or 'time' and when one of {WHEN}, got {shows!r} and {when!r}")
 
-    def register(set_up: SetUp) -> Case:
-        return _register(Case(set_up, unit, shows, target, devices, when, name, about, packages))
+    def decorate(set_up: SetUp) -> Case:
+        return register(Case(set_up, unit, shows, target, devices, when, name, about, packages))
 
-    return register
+    return decorate
 
 
-def _register(made: Case) -> Case:
+def register(made: Case) -> Case:
+    """Puts a case into `CASES`.
+
+    Args:
+        made: the case.
+
+    Returns:
+        The case.
+
+    Raises:
+        ValueError: another file has a case of that name.
+    """
     if made.name in CASES and CASES[made.name].file != made.file:
         raise ValueError(f'{made.name} is a case in {CASES[made.name].file} and in {made.file}; rename one of them')
     CASES[made.name] = made
@@ -194,7 +225,7 @@ def _register_length(
     made.file = _function(set_up).__code__.co_filename
     words = f'As many frames in sequences of {base}; 1x where the cost is proportional to the length'
     made.reference_form = Form(of_length(base), words)
-    _register(made)
+    register(made)
 
 
 def load_file(path: str | Path) -> None:

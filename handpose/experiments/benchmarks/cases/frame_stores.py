@@ -1,12 +1,14 @@
 """The packed store against LMDB and WebDataset: the same JPEGs, the same clips, the bytes of the images only.
 
 LMDB holds one value per image, its keys in the order of the frames, and is read by lookups
-in one transaction per clip, with the read-ahead of the kernel as LMDB has it by default. WebDataset holds one tar
+in one transaction per clip, with the read-ahead of the kernel for clips and without it for single images: either is the
+faster choice from a cold cache. WebDataset holds one tar
 file per video: it reads from the beginning of a file, so a clip needs all images up to its last one. Neither checks
 checksums; the packed store checks those of every image.
 
-Cold means that the pages of the files are dropped (`packed_frames.forget`) before every call, with the store closed:
-`posix_fadvise` leaves pages that a process has mapped. Opening is not timed. Warm means that all is in memory.
+Cold means that the pages of the files are dropped (`packed_frames.forget`) before every call, with the store closed and
+then opened again: `posix_fadvise` leaves pages that a process has mapped. Opening is not timed, but what a store does
+when it is read for the first time is. Warm means that all is in memory and the store stays open.
 """
 
 import os
@@ -71,17 +73,18 @@ def write_tars(folder: Path, paths: Sequence[str]) -> None:
                 tar.write({'__key__': str(Path(path).with_suffix('').name), 'jpg': Path(path).read_bytes()})
 
 
-def open_store(folder: Path) -> Reader:
+def open_store(folder: Path, access: str) -> Reader:
     """Opens the packed store."""
     store = PackedFrames(folder / 'store', folder / 'data', check=False)
     return lambda paths: {path: bytes(data) for path, data, _ in store.read(paths) if data is not None}
 
 
-def open_lmdb(folder: Path) -> Reader:
+def open_lmdb(folder: Path, access: str) -> Reader:
     """Opens the LMDB database."""
     import lmdb
 
-    database = lmdb.open(str(folder / 'lmdb'), map_size=LONGEST_MAP, readonly=True, lock=False)
+    ahead = access == 'clips'
+    database = lmdb.open(str(folder / 'lmdb'), map_size=LONGEST_MAP, readonly=True, lock=False, readahead=ahead)
 
     def read(paths: Sequence[str]) -> Clip:
         with database.begin() as transaction:
@@ -91,7 +94,7 @@ def open_lmdb(folder: Path) -> Reader:
     return read
 
 
-def open_tars(folder: Path) -> Reader:
+def open_tars(folder: Path, access: str) -> Reader:
     """Opens nothing: every clip opens the tar file of its video."""
     import webdataset
 
@@ -126,11 +129,12 @@ def reading(settings: Settings, size: tuple[int, int], access: str, cold: bool, 
     readers: list[Reader] = []
 
     def before() -> None:
-        readers.clear()
         chosen[:] = draw()
         if cold:
+            readers.clear()
             forget(files, False)
-        readers.append(OPEN[kind](folder))
+        if not readers:
+            readers.append(OPEN[kind](folder, access))
 
     def run() -> list[Clip]:
         return [readers[0](clip) for clip in chosen]
