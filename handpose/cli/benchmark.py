@@ -29,9 +29,9 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--only', nargs='+', metavar='NAME', help='only these cases, also those of --all')
     parser.add_argument('--all', action='store_true', help='also the cases that run only on request')
     parser.add_argument('--quick', action='store_true', help='the short cases, with less of everything')
-    parser.add_argument('--repeats', type=int, help='rounds (default 7; quick, scaling: 3)')
+    parser.add_argument('--repeats', type=int, help='rounds (default 7; scaling: 5, quick: 3)')
     parser.add_argument(
-        '--seconds', type=float, help='no new round of a case after this (default 25; scaling: 5, quick: 2)'
+        '--seconds', type=float, help='no new round of a case after this (default 25; scaling: 6, quick: 2)'
     )
     parser.add_argument(
         '--limit', type=float, default=900.0, help='seconds for one round, then it failed (default 900)'
@@ -125,7 +125,7 @@ def _settings_and_plan(arguments: argparse.Namespace) -> tuple[Settings, Measure
     settings = Settings(device, arguments.threads, arguments.quick, str(Path(CACHE).resolve()))
     repeats, seconds, least = (3, 2.0, 0.05) if arguments.quick else (7, 25.0, 0.2)
     if arguments.scaling:
-        repeats, seconds, least = 3, 5.0, 0.1
+        repeats, seconds, least = 5, 6.0, 0.1
     repeats = arguments.repeats or repeats
     seconds = seconds if arguments.seconds is None else arguments.seconds
     return settings, MeasurementPlan(repeats, seconds, least, arguments.limit)

@@ -472,3 +472,10 @@ def test_simplejpeg_gives_the_pixels_of_opencv(cases, settings, name):
     if name.startswith('jpeg_pipeline'):
         found, expected = found.images.numpy(), expected.images.numpy()
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize('temperature', ['cold', 'warm'])
+def test_workers_read_the_same_bytes_from_both_stores(cases, settings, temperature):
+    pytest.importorskip('lmdb', reason='lmdb is an optional package of this benchmark')
+    found, expected = both(cases, f'store_workers_160x90_{temperature}_lmdb', settings)
+    assert found == expected and len(found) == 2 and min(min(sizes) for sizes in found) > 100_000

@@ -30,7 +30,8 @@ register_sweep('Sleep', 'naps', (1, 2, 4), waits, 'Sleeping {} times')
 
 def record(system, axis, size, seconds, memory, expected=1.0, why=''):
     """A record of one case of a sweep, as `measure` makes it."""
-    form = {'seconds': [seconds, 2 * seconds, 3 * seconds], 'memory_mb': {'start': 10.0, 'peak': 10.0 + memory}}
+    form = {'cpu_seconds': [seconds, 2 * seconds, 3 * seconds], 'memory_mb': {'start': 10.0, 'peak': 10.0 + memory}}
+    form['seconds'] = [7 * number for number in reversed(form['cpu_seconds'])]
     sweep = {'system': system, 'axis': axis, 'size': size, 'expected': expected, 'why': why}
     return {'sweep': sweep, 'failed': None, 'forms': {'case': form}}
 
@@ -51,7 +52,9 @@ def test_exponents_of_exact_powers(k):
     (found,) = sweeps.sweeps(a_run(power(k, memory_power=1.5)))
     assert found.exponent == pytest.approx(k, abs=1e-9) and found.tail == pytest.approx(k, abs=1e-9)
     assert found.memory_tail == pytest.approx(1.5) and found.sizes == list(SIZES)
-    assert found.seconds == pytest.approx([2e-3 * n**k for n in SIZES])  # the median of the rounds
+    assert found.seconds == pytest.approx([2e-3 * n**k for n in SIZES])  # the processor's, the median of the rounds
+    (by_the_clock,) = sweeps.sweeps(a_run([record('Net', 'ranks', n, 1.0, 1.0) for n in (1, 2)]))
+    assert by_the_clock.seconds == [14.0, 14.0]
 
 
 def test_the_end_of_a_sweep_leaves_fixed_costs_behind():

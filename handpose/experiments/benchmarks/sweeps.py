@@ -1,7 +1,8 @@
 """How time and memory grow with a size: sweeps, each of them one case per size, and the exponents fitted to them.
 
 The cases lie in `scaling/` beside this file and are measured as all others. A sweep multiplies one size of a system by
-two from case to case; `time ~ size^k` is fitted by least squares of the logarithms.
+two (or four) from case to case; `time ~ size^k` is fitted by least squares of the logarithms. Times are those of the
+processor, which other programs change least, except for ranks: those are processes of their own.
 """
 
 import math
@@ -31,7 +32,7 @@ class Sweep:
     Attributes:
         point: that of the smallest size.
         sizes: (N,).
-        seconds: (N,) of one call, medians.
+        seconds: (N,) of one call, medians: of the processor, or by the clock where the axis is 'ranks'.
         memory: (N,) MB added at the peak.
         exponent: of time, over all sizes; NaN with fewer than two.
         tail: of time, over the last `LAST` sizes.
@@ -115,9 +116,10 @@ def sweeps(results: Results) -> list[Sweep]:
 def _sweep(records: list[Any]) -> Sweep:
     sizes = [record['sweep']['size'] for record in records]
     forms = [record['forms']['case'] for record in records]
-    seconds = [statistics.median(form['seconds']) for form in forms]
+    clock = 'seconds' if records[0]['sweep']['axis'] == 'ranks' else 'cpu_seconds'
+    seconds = [statistics.median(form[clock]) for form in forms]
     memory = [added_memory(form['memory_mb']) for form in forms]
-    rounds = zip(*(form['seconds'] for form in forms), strict=False)
+    rounds = zip(*(form[clock] for form in forms), strict=False)
     tails = [exponent(sizes[-LAST:], times[-LAST:]) for times in rounds]
     memory_tail = exponent(sizes[-LAST:], memory[-LAST:]) if memory[-1] - memory[0] >= LEAST_MEMORY else math.nan
     return Sweep(

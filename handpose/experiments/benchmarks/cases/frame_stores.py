@@ -11,9 +11,11 @@ then opened again: `posix_fadvise` leaves pages that a process has mapped. Openi
 when it is read for the first time is. Warm means that all is in memory and the store stays open.
 """
 
+import multiprocessing
 import os
 import tempfile
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -33,6 +35,7 @@ from handpose.experiments.benchmarks.cases.packed_frames import (
 Clip = dict[str, bytes]  # {path: bytes of the image}
 Reader = Callable[[Sequence[str]], Clip]
 LONGEST_MAP = 2**34  # bytes of LMDB's address space; its file is as long as its content
+WORKERS = 2
 COMMIT = 1000  # images of one transaction
 SINGLE_FROM_TAR = 8  # images of one call: each needs half a tar file
 
@@ -117,13 +120,55 @@ WRITE = {'lmdb': ('lmdb', write_lmdb), 'webdataset': ('tars', write_tars)}
 FILES = {'store': 'store/frames-*', 'lmdb': 'lmdb/data.mdb', 'webdataset': 'tars/*.tar'}
 
 
-def reading(settings: Settings, size: tuple[int, int], access: str, cold: bool, kind: str, single: int) -> Work:
-    """Work: the bytes of clips, or of `single` frames, other ones in every call."""
+class _Workers:
+    """Forked processes that read clips and keep them, as data loader workers do; each opens the store itself.
+
+    Args:
+        open_reader: opens the store.
+    """
+
+    def __init__(self, open_reader: Callable[[], Reader]) -> None:
+        context = multiprocessing.get_context('fork')
+        self.pipes, self.processes = [], []
+        for _ in range(WORKERS):
+            ours, theirs = context.Pipe()
+            process = context.Process(target=self._serve, args=(open_reader, theirs), daemon=True)
+            process.start()
+            self.pipes.append(ours)
+            self.processes.append(process)
+        self.read([])
+
+    def read(self, clips: Sequence[Sequence[str]]) -> list[list[int]]:
+        """Reads clips, those of each worker one after the other; the number of bytes of each."""
+        for number, pipe in enumerate(self.pipes):
+            pipe.send(clips[number::WORKERS])
+        return [pipe.recv() for pipe in self.pipes]
+
+    def close(self) -> None:
+        """Ends the workers."""
+        for process in self.processes:
+            process.kill()
+            process.join()
+
+    @staticmethod
+    def _serve(open_reader: Callable[[], Reader], pipe: Connection) -> None:
+        read = open_reader()
+        while True:
+            pipe.send([sum(map(len, read(paths).values())) for paths in pipe.recv()])
+
+
+def prepared(settings: Settings, size: tuple[int, int], kind: str) -> tuple[Path, int, list[Path]]:
+    """The folder of the images and their number, and the files of a store of them, written if not there yet."""
     folder, count = image_files(settings, size)
     if kind in WRITE:
         name, write = WRITE[kind]
         _made_once(folder / name, lambda made: write(made, [image_path(f'{folder}/data', i) for i in range(count)]))
-    files = list(folder.glob(FILES[kind]))
+    return folder, count, list(folder.glob(FILES[kind]))
+
+
+def reading(settings: Settings, size: tuple[int, int], access: str, cold: bool, kind: str, single: int) -> Work:
+    """Work: the bytes of clips, or of `single` frames, other ones in every call."""
+    folder, count, files = prepared(settings, size, kind)
     draw = draw_paths(f'{folder}/data', count, access, single)
     chosen: list[list[str]] = []
     readers: list[Reader] = []
@@ -143,12 +188,39 @@ def reading(settings: Settings, size: tuple[int, int], access: str, cold: bool, 
         return {f'MB of {kind}:': round(sum(path.stat().st_size for path in files) / 1e6), 'images:': count}
 
     if not cold:
-        for path in files:
-            with open(path, 'rb') as file:
-                while file.read(2**22):
-                    pass
+        bring_into_memory(files)
     before()
     return Work(run, sum(map(len, chosen)), notes, before)
+
+
+def reading_in_workers(settings: Settings, size: tuple[int, int], cold: bool, kind: str) -> Work:
+    """Work: the same clips, in two processes; their bytes stay there."""
+    folder, count, files = prepared(settings, size, kind)
+    draw = draw_paths(f'{folder}/data', count, 'clips', 0)
+    chosen: list[list[str]] = []
+    workers: list[_Workers] = []
+
+    def before() -> None:
+        chosen[:] = draw()
+        if cold and workers:
+            workers.pop().close()
+        if cold:
+            forget(files, False)
+        if not workers:
+            workers.append(_Workers(lambda: OPEN[kind](folder, 'clips')))
+
+    if not cold:
+        bring_into_memory(files)
+    before()
+    return Work(lambda: workers[0].read(chosen), sum(map(len, chosen)), before=before)
+
+
+def bring_into_memory(files: Sequence[Path]) -> None:
+    """Reads files, so that the page cache has them."""
+    for path in files:
+        with open(path, 'rb') as file:
+            while file.read(2**22):
+                pass
 
 
 def register(size: str, access: str, cold: bool, other: str) -> None:
@@ -169,6 +241,24 @@ def register(size: str, access: str, cold: bool, other: str) -> None:
     made.reference(other_store)
 
 
+def register_workers(size: str, cold: bool, other: str) -> None:
+    """Registers clips read in several processes."""
+    name = f'store_workers_{size}_{"cold" if cold else "warm"}_{other}'
+    about = f'{CLIPS} clips of {size} JPEGs from the packed store in {WORKERS} processes, '
+    about += 'pages dropped' if cold else 'all in memory'
+    made = case('frame', when='asked', name=name, about=about, packages=(other,))(
+        lambda settings: reading_in_workers(settings, SIZES[size], cold, 'store')
+    )
+
+    @made.reference
+    def from_lmdb(settings: Settings) -> Work:
+        """LMDB, opened in every process."""
+        return reading_in_workers(settings, SIZES[size], cold, other)
+
+
+for size in SIZES:
+    for cold in (True, False):
+        register_workers(size, cold, 'lmdb')
 for other in WRITE:
     for size in SIZES:
         for access in ('clips', 'single'):
