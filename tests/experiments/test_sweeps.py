@@ -54,13 +54,13 @@ def test_exponents_of_exact_powers(k):
     assert found.memory_tail == pytest.approx(1.5) and found.sizes == list(SIZES)
     assert found.seconds == pytest.approx([2e-3 * n**k for n in SIZES])  # the processor's, the median of the rounds
     (by_the_clock,) = sweeps.sweeps(a_run([record('Net', 'ranks', n, 1.0, 1.0) for n in (1, 2)]))
-    assert by_the_clock.seconds == [14.0, 14.0]
+    assert by_the_clock.seconds == [14.0, 14.0] and by_the_clock.memory == []
 
 
 def test_the_end_of_a_sweep_leaves_fixed_costs_behind():
     (found,) = sweeps.sweeps(a_run(power(1.0, fixed=0.01)))
     assert found.exponent + 0.1 < found.tail < 0.85
-    assert found.remark() == 'slower than size^1: fixed costs'
+    assert found.remark() == 'grows more slowly than size^1: fixed costs'
 
 
 @pytest.mark.parametrize(
@@ -78,6 +78,14 @@ def test_what_is_not_linear_is_pointed_out(rows, words):
     assert found.remark() == words
 
 
+def test_rounds_that_disagree_point_nothing_out():
+    rows = power(1.3)
+    assert sweeps.sweeps(a_run(rows))[0].remark() == 'TIME GROWS FASTER than size^1'
+    for row in rows[-2:]:
+        row['forms']['case']['cpu_seconds'][0] *= 0.5  # in the first round, the largest sizes took no longer
+    assert sweeps.sweeps(a_run(rows))[0].remark() == ''
+
+
 def test_failed_and_too_small_cases_are_left_out():
     rows = power(1.0, memory_power=0.0)
     rows[-1]['failed'] = 'no answer'
@@ -89,7 +97,7 @@ def test_failed_and_too_small_cases_are_left_out():
 def test_plots(tmp_path):
     cv2 = pytest.importorskip('cv2')
     pytest.importorskip('matplotlib', reason='plots need the extra "train"')
-    results = a_run(power(1.0), [record('Net', 'hands', n, 1.0, 30.0) for n in (1, 2)])
+    results = a_run(power(1.0), [record('Net', axis, n, 1.0, 30.0) for axis in ('hands', 'ranks') for n in (1, 2)])
     paths = sweep_plots.plot_sweeps(results, tmp_path / 'new')
     assert [path.name for path in paths] == ['scaling_time.png', 'scaling_memory.png']
     assert all(cv2.imread(str(path)).std() > 5 for path in paths)

@@ -33,7 +33,7 @@ class Sweep:
         point: that of the smallest size.
         sizes: (N,).
         seconds: (N,) of one call, medians: of the processor, or by the clock where the axis is 'ranks'.
-        memory: (N,) MB added at the peak.
+        memory: (N,) MB added at the peak; none where the axis is 'ranks', as the parent's says nothing.
         exponent: of time, over all sizes; NaN with fewer than two.
         tail: of time, over the last `LAST` sizes.
         tail_range: the smallest and the largest `tail` of any round.
@@ -55,10 +55,10 @@ class Sweep:
 
     def _remarks(self) -> Iterator[str]:
         expected = self.point.expected
-        if self.tail > expected + TOLERANCE:
+        if self.tail > expected + TOLERANCE and self.tail_range[0] > expected + TOLERANCE / 3:
             yield f'TIME GROWS FASTER than size^{expected:g}'
         elif self.tail < expected - TOLERANCE:
-            yield f'slower than size^{expected:g}: fixed costs' if self.point.axis != 'ranks' else 'fixed costs'
+            yield f'grows more slowly than size^{expected:g}: fixed costs'
         if self.point.why:
             yield self.point.why
         if self.memory_tail > max(expected, 1.0) + TOLERANCE:
@@ -116,12 +116,14 @@ def sweeps(results: Results) -> list[Sweep]:
 def _sweep(records: list[Any]) -> Sweep:
     sizes = [record['sweep']['size'] for record in records]
     forms = [record['forms']['case'] for record in records]
-    clock = 'seconds' if records[0]['sweep']['axis'] == 'ranks' else 'cpu_seconds'
+    ranks = records[0]['sweep']['axis'] == 'ranks'
+    clock = 'seconds' if ranks else 'cpu_seconds'
     seconds = [statistics.median(form[clock]) for form in forms]
-    memory = [added_memory(form['memory_mb']) for form in forms]
+    memory = [] if ranks else [added_memory(form['memory_mb']) for form in forms]
     rounds = zip(*(form[clock] for form in forms), strict=False)
     tails = [exponent(sizes[-LAST:], times[-LAST:]) for times in rounds]
-    memory_tail = exponent(sizes[-LAST:], memory[-LAST:]) if memory[-1] - memory[0] >= LEAST_MEMORY else math.nan
+    grown = bool(memory) and memory[-1] - memory[0] >= LEAST_MEMORY
+    memory_tail = exponent(sizes[-LAST:], memory[-LAST:]) if grown else math.nan
     return Sweep(
         SweepPoint(**records[0]['sweep']),
         sizes,
@@ -146,7 +148,7 @@ def _row(sweep: Sweep) -> tuple[str, ...]:
         sweep.point.axis,
         f'{sweep.sizes[0]}-{sweep.sizes[-1]}',
         f'{1000 * sweep.seconds[0]:.3g}-{1000 * sweep.seconds[-1]:.3g}',
-        f'{sweep.memory[0]:.0f}-{sweep.memory[-1]:.0f}',
+        f'{sweep.memory[0]:.0f}-{sweep.memory[-1]:.0f}' if sweep.memory else '',
         f'{sweep.exponent:.2f}',
         f'{sweep.tail:.2f} ({low:.2f}-{high:.2f})',
         '' if math.isnan(sweep.memory_tail) else f'{sweep.memory_tail:.2f}',

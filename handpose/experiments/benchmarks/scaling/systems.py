@@ -113,6 +113,8 @@ SYSTEMS = {
         64,
         lambda width: {'pose_block.channels': width, 'pose_block.feedforward_channels': 2 * width},
         options={'init_from': [], 'freeze': []},
+        frames_expected=0.0,
+        frames_why='a forecast starts from the last observed frames',
     ),
     'MVExoNet': System(
         'assemblyhands/synthetic_mvexonet',
