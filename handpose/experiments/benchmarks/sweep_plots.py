@@ -33,15 +33,16 @@ def plot_sweeps(results: Results, folder: str | Path) -> list[Path]:
     if find_spec('matplotlib') is None:
         raise BenchmarkError('plots need matplotlib: pip install "handpose[train]"')
     Path(folder).mkdir(parents=True, exist_ok=True)
-    shown = {'time': found, 'memory': [sweep for sweep in found if sweep.memory]}
-    return [_plot(shown[kind], kind, Path(folder) / f'scaling_{kind}.png') for kind in TITLES if shown[kind]]
-
-
-def _plot(found: list[Sweep], kind: str, path: Path) -> Path:
     from matplotlib import colormaps
-    from matplotlib.figure import Figure
 
     colours = dict(zip(dict.fromkeys(sweep.point.system for sweep in found), cycle(colormaps['tab20'](range(20)))))
+    shown = {'time': found, 'memory': [sweep for sweep in found if sweep.memory]}
+    return [_plot(shown[kind], kind, Path(folder) / f'scaling_{kind}.png', colours) for kind in TITLES if shown[kind]]
+
+
+def _plot(found: list[Sweep], kind: str, path: Path, colours: Mapping[str, Any]) -> Path:
+    from matplotlib.figure import Figure
+
     names = list(dict.fromkeys(sweep.point.axis for sweep in found))
     rows = -(-len(names) // COLUMNS)
     figure = Figure(figsize=(3.6 * COLUMNS, 3.0 * rows + 0.8), layout='constrained')
