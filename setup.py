@@ -63,9 +63,12 @@ setup(
         # Text models of `handpose text-features`.
         'openclip': ['open_clip_torch>=2.24'],
         'transformers': ['transformers>=4.40'],
+        # What `handpose benchmark` compares the packed store and OpenCV's JPEG decoder with.
+        'benchmark': ['lmdb>=1.6', 'simplejpeg>=1.8', 'webdataset>=1.0'],
         'test': [
             'av>=14.2',
             'h5py>=3.11',
+            'lmdb>=1.6',
             'mypy>=1.11',
             'pyarrow>=17',
             'pybvh>=0.9',
@@ -74,8 +77,10 @@ setup(
             'pytest-timeout>=2.3.1',
             'pytest-xdist>=3.5',
             'ruff>=0.6',
+            'simplejpeg>=1.8',
             'supervision>=0.31.2',
             'types-pyyaml>=6',
+            'webdataset>=1.0',
         ],
     },
 )

@@ -15,6 +15,9 @@ from handpose.experiments.benchmarks.case import FOLDER, BenchmarkError, Case, S
 from handpose.experiments.benchmarks.measure import MeasurementPlan, measure, start_server
 from handpose.experiments.benchmarks.report import comparison_table, figure, rich_table, write_markdown
 from handpose.experiments.benchmarks.results import check_same, new_results, read_results, write_results
+from handpose.experiments.benchmarks.sweep_plots import plot_sweeps
+from handpose.experiments.benchmarks.sweeps import FOLDER as SCALING_FOLDER
+from handpose.experiments.benchmarks.sweeps import sweep_markdown, sweep_table
 from handpose.text import did_you_mean
 
 CACHE = 'work_dirs/benchmark'
@@ -26,8 +29,10 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--only', nargs='+', metavar='NAME', help='only these cases, also those of --all')
     parser.add_argument('--all', action='store_true', help='also the cases that run only on request')
     parser.add_argument('--quick', action='store_true', help='the short cases, with less of everything')
-    parser.add_argument('--repeats', type=int, help='rounds (default 7; quick: 3)')
-    parser.add_argument('--seconds', type=float, help='start no new round of a case after this (default 25; quick: 2)')
+    parser.add_argument('--repeats', type=int, help='rounds (default 7; scaling: 5, quick: 3)')
+    parser.add_argument(
+        '--seconds', type=float, help='no new round of a case after this (default 25; scaling: 6, quick: 2)'
+    )
     parser.add_argument(
         '--limit', type=float, default=900.0, help='seconds for one round, then it failed (default 900)'
     )
@@ -38,6 +43,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--show', metavar='FILE.json', help='measure nothing; show the results of this file')
     parser.add_argument('--compare', metavar='OLD.json', help='also print ratios to an earlier run of this machine')
     parser.add_argument('--markdown', metavar='FILE.md', help='also write the table between the marks of this file')
+    parser.add_argument('--scaling', action='store_true', help='how time and memory grow: measure sweeps of sizes')
+    parser.add_argument('--plots', metavar='FOLDER', help='also draw the sweeps of --scaling into this folder')
     parser.add_argument('--folder', default=str(FOLDER), help='files of cases (default: those of the package)')
 
 
@@ -56,18 +63,21 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.show:
         results = read_results(path)
     else:
-        cases = load_cases(Path(arguments.folder).resolve())
+        cases = load_cases(SCALING_FOLDER if arguments.scaling else Path(arguments.folder).resolve())
         if arguments.list:
             console.print(_case_table(cases))
             return
         results, interrupted = _measure_cases(arguments, cases, path, console)
-    console.print(rich_table(results))
+    swept = any(record.get('sweep') for record in results['cases'].values())
+    console.print(sweep_table(results) if swept else rich_table(results))
+    for plot in plot_sweeps(results, arguments.plots) if arguments.plots else ():
+        print(f'plot: {plot}')
     if arguments.compare:
         old = read_results(arguments.compare)
         check_same(arguments.compare, old, results, ('machine',))
         console.print(comparison_table(old, results))
     if arguments.markdown:
-        write_markdown(arguments.markdown, results)
+        write_markdown(arguments.markdown, results, sweep_markdown(results) if swept else None)
     if not arguments.show:
         print(f'results: {path}')
     if interrupted:
@@ -83,7 +93,13 @@ def _measure_cases(
         The results, and whether Ctrl-C ended the measurements.
     """
     settings, plan = _settings_and_plan(arguments)
-    chosen = choose_cases(cases, arguments, settings.device)
+    chosen = {}
+    for name, wanted in choose_cases(cases, arguments, settings.device).items():
+        missing = wanted.missing_packages()
+        if missing:
+            console.print(f'{name}: skipped, needs: pip install {" ".join(missing)}', markup=False)
+        else:
+            chosen[name] = wanted
     start_server(settings.threads)
     results = _open_results(path, new_results(settings, plan), arguments.resume)
     waiting = [name for name in chosen if results['cases'].get(name, {'failed': 'not measured'})['failed']]
@@ -108,6 +124,8 @@ def _settings_and_plan(arguments: argparse.Namespace) -> tuple[Settings, Measure
         raise BenchmarkError('--device cuda: torch sees no CUDA device here')
     settings = Settings(device, arguments.threads, arguments.quick, str(Path(CACHE).resolve()))
     repeats, seconds, least = (3, 2.0, 0.05) if arguments.quick else (7, 25.0, 0.2)
+    if arguments.scaling:
+        repeats, seconds, least = 5, 6.0, 0.1
     repeats = arguments.repeats or repeats
     seconds = seconds if arguments.seconds is None else arguments.seconds
     return settings, MeasurementPlan(repeats, seconds, least, arguments.limit)

@@ -7,6 +7,7 @@ start of the next. Legend: T frames of a clip, N frames of a track, S samples of
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass, fields
+from functools import cached_property
 from typing import Any, ClassVar
 
 import numpy as np
@@ -46,13 +47,19 @@ class Track:
     first_number: int = 0
     source: Any = None
 
-    @property
+    # Both are read for every sample, so going through the track each time would make an epoch quadratic in its length.
+    @cached_property
     def limits(self) -> tuple[int, int]:
         """First frame and last frame + 1 of the whole track; both 0 where nothing is annotated."""
         if self.span is not None:
             return self.span
         annotated = np.flatnonzero(self.annotated)
         return (int(annotated[0]), int(annotated[-1]) + 1) if len(annotated) else (0, 0)
+
+    @cached_property
+    def usable(self) -> Mask:
+        """(N,): annotated frames that can be read."""
+        return self.annotated if self.readable is None else self.annotated & self.readable
 
     def frames(self) -> Frames:
         """The readable frames of the whole track."""
@@ -150,7 +157,7 @@ class ClipSampling(Sampling):
     def starts(self, track: Track) -> Frames:
         """See `Sampling.starts`; of centred clips, the frames at the centre."""
         if self.centred:
-            return _apart(np.flatnonzero(_usable(track)), self.clip_step)
+            return _apart(np.flatnonzero(track.usable), self.clip_step)
         first, stop = track.limits
         extent = (self.num_frames - 1) * self.frame_step + 1
         starts = np.arange(first, max(stop - extent, first) + 1, self.clip_step)
@@ -162,7 +169,7 @@ class ClipSampling(Sampling):
         """See `Sampling.frames`."""
         if not self.centred:
             return _repeat_last(start, self.num_frames, self.frame_step, track.limits[1])
-        usable = _usable(track)
+        usable = track.usable
         index, valid = centred_windows(
             len(usable), self.num_frames, self.frame_step, usable, [start], across_gaps=self.across_gaps
         )
@@ -270,7 +277,7 @@ class ForecastSegments(Sampling):
         segment = self.num_observed * self.frame_step * self.segment_step
         needed = self.num_observed + self.min_future - 1
         starts = np.arange(first, max(stop - needed * self.frame_step, first), segment)
-        usable = _usable(track)
+        usable = track.usable
         kept = []
         for start in starts.tolist():
             frames = self._positions(track, start)
@@ -318,10 +325,6 @@ def _check_counts(sampling: Any) -> None:
         if field.type in ('int', int) and (type(value) is not int or value < 1):
             name = type(sampling).__name__
             raise DatasetError(f'{name}: {field.name} must be a whole number of at least 1, got {value!r}')
-
-
-def _usable(track: Track) -> Mask:
-    return track.annotated if track.readable is None else track.annotated & track.readable
 
 
 def _apart(frames: Frames, step: int) -> Frames:

@@ -87,6 +87,22 @@ def test_positions_count_in_the_full_list():
     assert [motion.position_of(s) for s in (0, 1)] == [(0, 4), (0, 7)]
 
 
+def test_the_positions_of_all_sequences_take_one_pass_over_the_list():
+    class CountedName(str):
+        splits = 0
+
+        def split(self, *words):
+            CountedName.splits += 1
+            return super().split(*words)
+
+    motion = make_motion(sequences=(4, 7))
+    names = sorted(f'subject-{number % 3}/{number:03d}' for number in range(90))
+    motion.sequence_names = names[::2]
+    motion.all_sequence_names = [CountedName(name) for name in names]
+    assert motion.positions() == [(place // 30, place % 30) for place in range(0, 90, 2)]
+    assert CountedName.splits == 2 * 90
+
+
 def test_select_keeps_what_belongs_together():
     motion = make_motion(sequences=(0, 3, 4, 9), frames=4, absent=(1,))
     chosen = motion.select([3, 1])

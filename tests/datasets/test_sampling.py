@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from handpose.datasets import ActionClips, ClipSampling, DatasetError, Track, Tracks
+from handpose.datasets import ActionClips, ClipSampling, DatasetError, ForecastSegments, Track, Tracks
 from handpose.datasets.sampling import build_sampling
 
 RNG = np.random.default_rng(0)
@@ -101,3 +101,19 @@ def test_built_from_a_config_and_compared_by_value():
 def test_numbers_that_make_no_clip(make, message):
     with pytest.raises(DatasetError, match=message):
         make()
+
+
+@pytest.mark.parametrize(
+    'sampling',
+    [ClipSampling(4, clip_step=2), ClipSampling(3, centred=True), ActionClips(4), ForecastSegments(2, 4)],
+    ids=lambda sampling: type(sampling).__name__,
+)
+@pytest.mark.parametrize('readable', [None, 'x' * 200])
+def test_a_track_is_gone_through_once_not_for_every_sample(monkeypatch, sampling, readable):
+    """Else an epoch is quadratic in the length of the track."""
+    calls, plain = [], np.flatnonzero
+    monkeypatch.setattr(np, 'flatnonzero', lambda mask: calls.append(len(mask)) or plain(mask))
+    track = make_track('x' * 200, readable)
+    usable = track.usable
+    assert len(samples(sampling, track)) > 20
+    assert len(calls) <= 2 and track.usable is usable

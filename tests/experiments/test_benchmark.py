@@ -169,6 +169,18 @@ def test_a_failing_reference_leaves_the_case(fake):
     assert 'failed: RuntimeError' in report.rows(a_run(referred=record))[0][6]
 
 
+def test_a_case_without_its_package_is_skipped(fake, capsys):
+    (fake / 'more.py').write_text(
+        'from handpose.experiments.benchmarks.case import Work, case\n'
+        "@case('thing', packages=('numpy', 'no_such_package'))\n"
+        'def needs_more(settings):\n    """Needs a package."""\n    return Work(lambda: None, 1)\n'
+    )
+    words = ['--repeats', '2', '--seconds', '0', '--only', 'needs_more', 'adds']
+    main('benchmark', ['--folder', str(fake), '--out', 'found.json', *words])
+    assert 'needs_more: skipped, needs: pip install no_such_package' in capsys.readouterr().out
+    assert list(results.read_results('found.json')['cases']) == ['adds']
+
+
 def test_a_run_is_kept_and_resumed(fake, monkeypatch, capsys):
     """Ctrl-C in the second case: the first is in the file, and a resumed run measures the others alone."""
     first = [
@@ -442,3 +454,28 @@ def test_packed_frames_are_the_files(cases, settings, name):
         else:
             assert clip == expected and len(clip) == 128
     assert cases[name].form.set_up(settings).notes()['images:'] == 1000
+
+
+@pytest.mark.parametrize('package', ['lmdb', 'webdataset'])
+@pytest.mark.parametrize('access', ['clips', 'single'])
+def test_other_stores_give_the_same_frames(cases, settings, package, access):
+    pytest.importorskip(package, reason=f'{package} is an optional package of this benchmark')
+    found, expected = both(cases, f'store_{access}_160x90_cold_{package}', settings)
+    assert found == expected and all(data[:2] == b'\xff\xd8' for clip in found for data in clip.values())
+    assert {len(clip) for clip in found} == {128 if access == 'clips' else 1}
+
+
+@pytest.mark.parametrize('name', ['decode_jpeg_256x256', 'decode_jpeg_640x480_reduced', 'jpeg_pipeline_256x256'])
+def test_simplejpeg_gives_the_pixels_of_opencv(cases, settings, name):
+    pytest.importorskip('simplejpeg', reason='simplejpeg is an optional package of this benchmark')
+    found, expected = both(cases, name, settings)
+    if name.startswith('jpeg_pipeline'):
+        found, expected = found.images.numpy(), expected.images.numpy()
+    np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize('temperature', ['cold', 'warm'])
+def test_workers_read_the_same_bytes_from_both_stores(cases, settings, temperature):
+    pytest.importorskip('lmdb', reason='lmdb is an optional package of this benchmark')
+    found, expected = both(cases, f'store_workers_160x90_{temperature}_lmdb', settings)
+    assert found == expected and len(found) == 2 and min(min(sizes) for sizes in found) > 100_000

@@ -109,7 +109,8 @@ def sequence_folders(root: str | Path) -> list[tuple[Path, int, int]]:
                 f'{subject / unknown[0]} is not in {Path(root) / SEQUENCE_LIST}, which must name every sequence of the '
                 f'subject; complete the list, or delete it when all sequences are on disk'
             )
-        rows += [(subject / name, number, known.index(name)) for name in names]
+        position = {name: place for place, name in enumerate(known)}
+        rows += [(subject / name, number, position[name]) for name in names]
     return rows
 
 

@@ -78,16 +78,25 @@ class RecordedMotion:
         stop = int(self.sequence_lengths[: sequence + 1].sum())
         return slice(stop - int(self.sequence_lengths[sequence]), stop)
 
-    def position_of(self, sequence: int) -> tuple[int, int]:
-        """(subject, position) of a sequence, counted from 0 in the sorted full list, as splits count."""
-        subject = self.sequence_names[sequence].split('/')[0]
-        of_subject = [name for name in self.all_sequence_names if name.split('/')[0] == subject]
+    def positions(self) -> list[tuple[int, int]]:
+        """S (subject, position) of the sequences, counted from 0 in the sorted full list, as splits count."""
         subjects = sorted({name.split('/')[0] for name in self.all_sequence_names})
-        return subjects.index(subject), of_subject.index(self.sequence_names[sequence])
+        number_of = {subject: number for number, subject in enumerate(subjects)}
+        counts, places = [0] * len(subjects), {}
+        for name in self.all_sequence_names:
+            subject = number_of[name.split('/')[0]]
+            places[name] = (subject, counts[subject])
+            counts[subject] += 1
+        return [places[name] for name in self.sequence_names]
+
+    def position_of(self, sequence: int) -> tuple[int, int]:
+        """(subject, position) of one sequence; for many, take `positions`, which goes through the list once."""
+        return self.positions()[sequence]
 
     def select(self, sequences: Sequence[int]) -> 'RecordedMotion':
         """The motion of some sequences (their numbers, in the wanted order); the full list of names stays."""
-        frames = np.concatenate([np.arange(len(self.joints))[self.frames_of(s)] for s in sequences])
+        slices = [self.frames_of(s) for s in sequences]
+        frames = np.concatenate([np.arange(rows.start, rows.stop) for rows in slices])
         chosen: dict[str, Any] = {'sequence_names': [self.sequence_names[s] for s in sequences]}
         if self.object_names is not None:
             chosen['object_names'] = [self.object_names[s] for s in sequences]

@@ -65,6 +65,7 @@ class MotionClips(HandModelOptions, VideoDataset):
                     f'{self.root} has no camera {serial!r} (it has: {", ".join(motion.camera_serials or ["none"])}).'
                     f'{did_you_mean(serial, serials)}'
                 )
+        places = motion.positions()
         return [
             Track(
                 name=f'{name} camera {serial}',
@@ -77,7 +78,7 @@ class MotionClips(HandModelOptions, VideoDataset):
             for number, name in enumerate(motion.sequence_names)
             for camera, serial in enumerate(serials)
             if (not self.cameras or serial in self.cameras)
-            and in_split(self.setup, self.split, *motion.position_of(number), camera=camera)
+            and in_split(self.setup, self.split, *places[number], camera=camera)
         ]
 
     def empty_message(self) -> str:

@@ -50,6 +50,25 @@ class Work:
     before: Callable[[], None] | None = None
 
 
+@dataclass(frozen=True)
+class SweepPoint:
+    """Which sweep a case belongs to, and at which size.
+
+    Attributes:
+        system: what is measured, e.g. 'Deformer'.
+        axis: what its size counts, e.g. 'frames'.
+        size: how many of them.
+        expected: the exponent of time that the computation implies; 1 where the cost is proportional.
+        why: why `expected` is not 1; or ''.
+    """
+
+    system: str
+    axis: str
+    size: int
+    expected: float = 1.0
+    why: str = ''
+
+
 SetUp = Callable[[Settings], Work]
 
 
@@ -73,6 +92,7 @@ class Case:
         when: one of `WHEN`.
         name: default the function's name.
         about: what is measured; default the first line of the function's docstring.
+        packages: optional packages that it imports; without them it is skipped.
     """
 
     def __init__(
@@ -85,13 +105,15 @@ class Case:
         when: str = 'always',
         name: str | None = None,
         about: str | None = None,
+        packages: Sequence[str] = (),
     ) -> None:
         self.name: str = name or _function(set_up).__name__
         self.form = Form(set_up, about or _first_line(set_up))
         self.reference_form: Form | None = None
         self.unit, self.shows, self.target = unit, shows, target
-        self.devices, self.when = devices, when
+        self.devices, self.when, self.packages = devices, when, packages
         self.file = _function(set_up).__code__.co_filename
+        self.sweep: SweepPoint | None = None
 
     def reference(self, set_up: SetUp) -> SetUp:
         """Decorates the function that sets up the reference form."""
@@ -103,6 +125,10 @@ class Case:
         """{'case': Form} and, where there is one, 'reference'."""
         forms = {'case': self.form, 'reference': self.reference_form}
         return {name: form for name, form in forms.items() if form is not None}
+
+    def missing_packages(self) -> list[str]:
+        """The optional packages that it needs and that are not installed."""
+        return [name for name in self.packages if importlib.util.find_spec(name) is None]
 
     def device(self, wanted: str) -> str | None:
         """Where it runs when `wanted` is requested: there, else on the CPU, else (None) not at all."""
@@ -120,6 +146,7 @@ def case(
     when: str = 'always',
     name: str | None = None,
     about: str | None = None,
+    packages: Sequence[str] = (),
 ) -> Callable[[SetUp], Case]:
     """Registers the decorated function as a `Case`, which takes its place in the module.
 
@@ -131,6 +158,7 @@ def case(
         when: see `Case`.
         name: see `Case`.
         about: see `Case`.
+        packages: see `Case`.
 
     Raises:
         ValueError: `shows` or `when` is unknown, or another file has a case of that name.
@@ -138,13 +166,24 @@ def case(
     if shows not in ('rate', 'time') or when not in WHEN:
         raise ValueError(f"shows must be 'rate' or 'time' and when one of {WHEN}, got {shows!r} and {when!r}")
 
-    def register(set_up: SetUp) -> Case:
-        return _register(Case(set_up, unit, shows, target, devices, when, name, about))
+    def decorate(set_up: SetUp) -> Case:
+        return register(Case(set_up, unit, shows, target, devices, when, name, about, packages))
 
-    return register
+    return decorate
 
 
-def _register(made: Case) -> Case:
+def register(made: Case) -> Case:
+    """Puts a case into `CASES`.
+
+    Args:
+        made: the case.
+
+    Returns:
+        The case.
+
+    Raises:
+        ValueError: another file has a case of that name.
+    """
     if made.name in CASES and CASES[made.name].file != made.file:
         raise ValueError(f'{made.name} is a case in {CASES[made.name].file} and in {made.file}; rename one of them')
     CASES[made.name] = made
@@ -186,7 +225,7 @@ def _register_length(
     made.file = _function(set_up).__code__.co_filename
     words = f'As many frames in sequences of {base}; 1x where the cost is proportional to the length'
     made.reference_form = Form(of_length(base), words)
-    _register(made)
+    register(made)
 
 
 def load_file(path: str | Path) -> None:

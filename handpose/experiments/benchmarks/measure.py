@@ -15,7 +15,7 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import replace
+from dataclasses import asdict, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
@@ -69,6 +69,7 @@ def measure(case: Case, settings: Settings, plan: MeasurementPlan) -> Record:
         'shows': case.shows,
         'target': case.target,
         'device': settings.device,
+        'sweep': None if case.sweep is None else asdict(case.sweep),
         'forms': {name: {'about': form.about} for name, form in case.forms.items()},
     }
     running: dict[str, _Form] = {}

@@ -117,18 +117,20 @@ def markdown(results: Results) -> str:
     return '\n'.join(lines) + '\n'
 
 
-def write_markdown(path: str | Path, results: Results) -> None:
+def write_markdown(path: str | Path, results: Results, table: str | None = None) -> None:
     """Puts the table between the two marks of a Markdown file, or writes a new file.
 
     Args:
         path: path of the file.
         results: the results.
+        table: the table in Markdown, below the machine; default that of the cases.
 
     Raises:
         BenchmarkError: the file exists and has no marks.
     """
     path = Path(path)
-    block = f'{BEGIN}\n{markdown(results)}{END}\n'
+    content = markdown(results) if table is None else f'{headline(results)}.\n\n{table}'
+    block = f'{BEGIN}\n{content}{END}\n'
     if not path.exists():
         atomic_write(path, block)
         return

@@ -45,7 +45,7 @@ class RecordedLayout(Layout):
         self.cameras, self.serials = _choose_cameras(self.motion, options)
         self.intrinsics, self.image_sizes = scaled_cameras(recorded_cameras(self.motion), self.cameras, options.size)
         self.names = folder_names(self.motion.all_sequence_names)
-        self._places = [self.motion.position_of(s) for s in range(len(self.motion.sequence_names))]
+        self._places = self.motion.positions()
 
     @property
     def places(self) -> list[Place]:

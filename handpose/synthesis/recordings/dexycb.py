@@ -237,8 +237,7 @@ def choose_sequences(motion: RecordedMotion, per_subject: int) -> list[int]:
         per_subject: how many to choose of each subject.
     """
     by_group: dict[tuple[int, bool, int], list[int]] = {}
-    for sequence in range(len(motion.sequence_names)):
-        subject, position = motion.position_of(sequence)
+    for sequence, (subject, position) in enumerate(motion.positions()):
         group = (subject, position % 5 == 4, int(motion.hand_side[sequence]))
         by_group.setdefault(group, []).append(sequence)
     held_out = max(2, round(per_subject / 5))

@@ -11,7 +11,7 @@ The index of the store is open, as in training; opening it is not timed.
 
 import os
 import tempfile
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -69,20 +69,15 @@ def reading(
 ) -> Work:
     """Work: the images of clips, or single ones, other ones in every call."""
     folder, count = image_files(settings, size)
-    root, draw = f'{folder}/data', np.random.default_rng(0)
+    root = f'{folder}/data'
+    draw = draw_paths(root, count, access, SINGLE)
     chosen: list[list[str]] = []
     store = open_packed(folder / 'store', root) if packed else None
     if all_cold:
         check_may_empty_caches()
 
     def before() -> None:
-        chosen.clear()
-        if access == 'clips':
-            starts = draw.permutation(count // VIDEO)[:CLIPS] * VIDEO + draw.integers(VIDEO - FRAMES * SPACING)
-            numbers = [list(range(start, start + FRAMES * SPACING, SPACING)) for start in starts.tolist()]
-        else:
-            numbers = [[number] for number in draw.permutation(count)[:SINGLE].tolist()]
-        chosen.extend([[image_path(root, number) for number in clip] for clip in numbers])
+        chosen[:] = draw()
         forget((folder / 'store').glob('frames-*') if packed else [path for clip in chosen for path in clip], all_cold)
 
     def run() -> list[Any]:
@@ -95,6 +90,21 @@ def reading(
 
     before()
     return Work(run, sum(map(len, chosen)), notes, before)
+
+
+def draw_paths(root: str, count: int, access: str, single: int) -> Callable[[], list[list[str]]]:
+    """Function () -> paths of other clips, or of `single` other frames, in every call; seeded."""
+    random = np.random.default_rng(0)
+
+    def draw() -> list[list[str]]:
+        if access == 'clips':
+            starts = random.permutation(count // VIDEO)[:CLIPS] * VIDEO + random.integers(VIDEO - FRAMES * SPACING)
+            numbers = [list(range(start, start + FRAMES * SPACING, SPACING)) for start in starts.tolist()]
+        else:
+            numbers = [[number] for number in random.permutation(count)[:single].tolist()]
+        return [[image_path(root, number) for number in clip] for clip in numbers]
+
+    return draw
 
 
 def load(paths: Sequence[str], store: PackedFrames | None, decoded: bool) -> Any:
