@@ -1,5 +1,6 @@
 """Making an estimator that is not trained any further predict faster, with the same results to rounding."""
 
+from itertools import pairwise
 from typing import Protocol, TypeVar, runtime_checkable
 
 import torch
@@ -116,7 +117,7 @@ def fold_batch_norm(module: nn.Module) -> int:
 def _pairs(parent: nn.Module) -> list[tuple[str, str]]:
     if isinstance(parent, nn.Sequential):
         names = [name for name, _ in parent.named_children()]
-        return list(zip(names, names[1:], strict=False))
+        return list(pairwise(names))
     return list(parent.foldable) if isinstance(parent, Foldable) else []
 
 
