@@ -5,9 +5,8 @@ from contextlib import AbstractContextManager, nullcontext
 import torch
 from torch import Tensor
 
-
-# Known beforehand: the torch.compile of torch 2.11 cannot follow the question. It would break its graph at each of these
-# contexts and compile the rest of the function again in every call.
+# Asked beforehand, as the torch.compile of torch 2.11 cannot follow the question: it would break its graph at each of
+# these contexts and compile the rest of the function again in every call.
 _WITH_AUTOCAST = frozenset(
     device for device in ('cpu', 'cuda', 'mps', 'xpu', 'hpu', 'mtia') if torch.amp.is_autocast_available(device)
 )

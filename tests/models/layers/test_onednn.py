@@ -1,4 +1,4 @@
-"""Linear layers by oneDNN: the same numbers as torch's own, and torch's own for everything that oneDNN does not take."""
+"""Linear layers by oneDNN: the numbers of torch's own, and torch's own for everything that oneDNN does not take."""
 
 import pytest
 import torch
