@@ -13,8 +13,8 @@ env_cfg = dict(
     mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
 )
 randomness = dict(seed=0)
-# Speed and memory; what each option does: handpose/engine/training.py. amp: True, 'float16' or 'bfloat16'.
-training = dict(amp=False, accumulate=1, compile=False, channels_last=False, activation_checkpointing=False)
+# Speed and memory; what each option does: handpose/engine/training.py. amp: True, 'auto', 'float16' or 'bfloat16'.
+training = dict(amp=False, accumulate=1, compile=False, channels_last=None, activation_checkpointing=False)
 # Staged training: init_from=[('stage1.pth', 'backbone')] starts submodules from files, freeze=['backbone'] keeps them.
 init_from, freeze = [], []
 load_from = None

@@ -17,6 +17,7 @@ from handpose.cli.errors import UserError
 from handpose.datasets.io.frame_features import image_names, save_features
 from handpose.engine import load_config, load_weights
 from handpose.models import VideoEstimator
+from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import DATASETS, MODELS
 
 SPLITS = ('train', 'val', 'test')
@@ -46,6 +47,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not one_per_image or 'images' not in estimator.reads.fields:
         raise UserError(f'{config.model.type} of {arguments.config} has no backbone that gives a feature an image')
     load_weights(estimator, checkpoint, config.model)
+    prepare_for_prediction(estimator)
     features: dict[str, NDArray[np.float32]] = {}
     for split in SPLITS:
         if config.get(f'{split}_dataset') is not None:

@@ -24,6 +24,7 @@ from handpose.evaluation.pose import MPJPE
 from handpose.experiments import multi_view_report as views_report
 from handpose.files.atomic import atomic_write
 from handpose.models.estimators.mvexonet import MVExoNet
+from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import MODELS
 from handpose.visualization.images import save_image
 from handpose.visualization.view_figures import error_by_views
@@ -70,7 +71,7 @@ def run(arguments: argparse.Namespace) -> None:
         if not isinstance(model, MVExoNet):
             raise UsageError(f'{arguments.config} has a {type(model).__name__}; rounds are those of an MVExoNet')
         load_weights(model, find_weights(name), config.model)
-        model.eval()
+        prepare_for_prediction(model)
         found[str(name)] = numbers = {}
         for views in track(arguments.views, description=Path(name).name, console=console):
             numbers[str(views)] = views_report.measure_views(model, samples, detect, metric, views, constant)

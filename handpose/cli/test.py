@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from mmengine.config import Config
+from mmengine.device import get_device
 from mmengine.dist import is_main_process
 from mmengine.runner import Runner, set_random_seed
 
@@ -18,6 +19,7 @@ from handpose.engine.checkpoints import choose_checkpoint
 from handpose.evaluation import MetricSpec, build_metrics, metrics_table, specs_of, with_records
 from handpose.files.atomic import atomic_write
 from handpose.models import Estimator, Forecaster, fit_constant_hands
+from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import DATASETS, MODELS
 from handpose.visualization.hook import DrawClipsHook
 from handpose.visualization.report import draw_test
@@ -125,7 +127,7 @@ def build_model(config: Config, arguments: argparse.Namespace) -> Estimator:
             f'no checkpoint in {config.work_dir}; train first with: handpose train {arguments.config}; '
             'or give weights: the path of a file, or a name that `handpose zoo list` shows'
         )
-    return model
+    return prepare_for_prediction(model.to(get_device()))
 
 
 def build_baselines(config: Config) -> dict[str, Estimator]:
@@ -153,6 +155,7 @@ def build_test(config: Config, name: str, estimator: Estimator, extra_metrics: l
         extra_metrics: configs of more metrics.
     """
     config = config.copy()
+    config.load_from, config.resume = None, False  # the estimator has its weights
     metrics = [*config.test_evaluator, *extra_metrics]
     if estimator.gives.hand_model is None or config.get('labels') == 'joints_only':
         # Without a mesh on both sides there is nothing for metrics of meshes to compare.

@@ -6,6 +6,7 @@ from typing import Protocol, runtime_checkable
 import torch
 from torch import Tensor
 
+from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import FEATURE_NETWORKS
 from handpose.zoo.estimators import load_estimator
 
@@ -43,7 +44,7 @@ class TrainedMotionFeatures:
     def __init__(self, weights: str | Path, device: str = 'cpu', batch_size: int = 64) -> None:
         if batch_size < 1:
             raise ValueError(f'TrainedMotionFeatures: batch_size must be at least 1, got {batch_size}')
-        estimator = load_estimator(weights, device)
+        estimator = prepare_for_prediction(load_estimator(weights, device))
         if not isinstance(estimator, MotionClassifier):
             raise ValueError(
                 f'{weights} holds the weights of {type(estimator).__name__}, which has no method features(joints, '

@@ -2,10 +2,13 @@
 
 They are the keys of the config's `training`:
 
-    amp: mixed precision. True: float16 on CUDA, bfloat16 on the CPU; or 'float16' (CUDA only), 'bfloat16'.
+    amp: mixed precision. True: float16 on CUDA, bfloat16 on the CPU; or 'float16' (CUDA only), 'bfloat16'. 'auto':
+        bfloat16 on a CUDA card that computes with it, else none.
     accumulate: batches whose gradients make one optimizer step.
-    compile: torch.compile of the estimator's child modules; True, or the names of some of them.
-    channels_last: images, features and convolution weights with the channels last in memory.
+    compile: torch.compile of the estimator's child modules; True, or the names of some of them. 'auto': True on a CUDA
+        card that computes with bfloat16, else False.
+    channels_last: images, features and convolution weights with the channels last in memory. None: in image backbones
+        on the CPU, where it is faster, and everywhere on CUDA with mixed precision.
     activation_checkpointing: forget what is inside a block and compute it again for the backward pass.
 """
 
@@ -19,10 +22,12 @@ from torch import nn
 from torch.utils.checkpoint import checkpoint
 
 from handpose.engine.compat import amp_wrapper_name
+from handpose.models.layers.onednn import use_onednn
+from handpose.models.prediction import put_channels_last
 from handpose.text import did_you_mean
 
 _CHANNELS_LAST = {4: torch.channels_last, 5: torch.channels_last_3d}  # of 2D and of 3D convolutions
-DEFAULTS = dict(amp=False, accumulate=1, compile=False, channels_last=False, activation_checkpointing=False)
+DEFAULTS = dict(amp=False, accumulate=1, compile=False, channels_last=None, activation_checkpointing=False)
 
 
 @runtime_checkable
@@ -37,7 +42,7 @@ class Recomputable(Protocol):
 
 
 def training_options(settings: Mapping[str, Any]) -> dict[str, Any]:
-    """The `training` dict of a config with its defaults filled in.
+    """The `training` dict of a config with its defaults filled in, and 'auto' decided for this machine.
 
     Raises:
         ValueError: an unknown key or value.
@@ -49,11 +54,22 @@ def training_options(settings: Mapping[str, Any]) -> dict[str, Any]:
     options = {**DEFAULTS, **given}
     if not isinstance(options['accumulate'], int) or options['accumulate'] < 1:
         raise ValueError(f'training.accumulate must be a whole number of at least 1, got {options["accumulate"]!r}')
-    if options['amp'] not in (True, False, 'float16', 'bfloat16'):
-        raise ValueError(f"training.amp must be True, False, 'float16' or 'bfloat16', got {options['amp']!r}")
+    if options['amp'] not in (True, False, 'auto', 'float16', 'bfloat16'):
+        raise ValueError(f"training.amp must be 'auto', True, False, 'float16' or 'bfloat16', got {options['amp']!r}")
     if options['amp'] == 'float16' and not torch.cuda.is_available():
         raise ValueError('training.amp=float16 needs a CUDA device; use bfloat16 on the CPU')
+    if options['amp'] == 'auto':
+        options['amp'] = 'bfloat16' if _has_bfloat16() else False
+    if options['compile'] == 'auto':
+        options['compile'] = _has_bfloat16()
+    if options['channels_last'] is None and torch.cuda.is_available():
+        options['channels_last'] = bool(options['amp'])
     return options
+
+
+def _has_bfloat16() -> bool:
+    """Whether there is a CUDA card whose hardware computes with bfloat16; torch.compile supports it too."""
+    return torch.cuda.is_available() and torch.cuda.is_bf16_supported(including_emulation=False)
 
 
 def optimizer_settings(settings: Mapping[str, Any], options: dict[str, Any]) -> dict[str, Any]:
@@ -69,6 +85,8 @@ def optimizer_settings(settings: Mapping[str, Any], options: dict[str, Any]) -> 
 def prepare_estimator(estimator: nn.Module, options: dict[str, Any]) -> None:
     """Puts channels last, checkpoints activations and compiles, in that order, in place. Names of weights stay.
 
+    Without CUDA it also lets layers use oneDNN where that is faster.
+
     Args:
         estimator: a module, changed in place; its blocks to recompute are its `Recomputable` modules.
         options: what `training_options` returned.
@@ -81,6 +99,10 @@ def prepare_estimator(estimator: nn.Module, options: dict[str, Any]) -> None:
         for parameter in estimator.parameters():
             if parameter.ndim in _CHANNELS_LAST:
                 parameter.data = parameter.data.contiguous(memory_format=_CHANNELS_LAST[parameter.ndim])
+    elif options['channels_last'] is None:
+        put_channels_last(estimator)
+    if not torch.cuda.is_available():
+        use_onednn(estimator)
     if options['activation_checkpointing']:
         checkpoint_activations(estimator)
     if options['compile']:

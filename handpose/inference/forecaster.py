@@ -26,6 +26,7 @@ from handpose.inference.motion_clips import (
     resample_motion,
 )
 from handpose.models.estimators.forecaster import Forecaster
+from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import MODELS
 from handpose.structures import Forecast, HandSequence, Predictions, PredictionsError
 from handpose.zoo.find import find_weights
@@ -64,7 +65,7 @@ def load_forecaster(
             f'a forecaster, such as GHTT'
         )
     load_weights(estimator, checkpoint)
-    return estimator.to(device).eval()
+    return prepare_for_prediction(estimator.to(device))
 
 
 def forecast_motion(

@@ -29,6 +29,7 @@ from handpose.inference.recognizer import class_names
 from handpose.models import Estimator
 from handpose.models.estimators.forecaster import Forecaster
 from handpose.models.estimators.running_action import RunningAction
+from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, Predictions, PredictionsError
 from handpose.structures.prediction_clips import joint_clip
@@ -75,7 +76,8 @@ def load_motion_recognizer(
     load_weights(estimator, checkpoint)
     known = isinstance(estimator, Forecaster) and estimator.action_names
     actions = list(known or class_names(checkpoint, config, options)['actions'])
-    return MotionRecognizer(estimator.to(device), actions, f'{type(estimator).__name__} ({Path(checkpoint).name})')
+    name = f'{type(estimator).__name__} ({Path(checkpoint).name})'
+    return MotionRecognizer(prepare_for_prediction(estimator.to(device)), actions, name)
 
 
 class MotionRecognizer:

@@ -26,6 +26,7 @@ from handpose.inference.hand_plausibility import plausible_hands
 from handpose.inference.model_config import model_config
 from handpose.models import EncodedFrames, VideoEstimator
 from handpose.models.estimators.running_action import RunningAction, running_action
+from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 from handpose.video import VideoReader, frame_period, letterbox
@@ -80,7 +81,7 @@ def load_action_recognizer(
     load_weights(estimator, checkpoint)
     classes = class_names(checkpoint, config, options)
     name = f'{type(estimator).__name__} ({Path(checkpoint).name})'
-    return ActionRecognizer(estimator.to(device), classes['actions'], classes['objects'], name)
+    return ActionRecognizer(prepare_for_prediction(estimator.to(device)), classes['actions'], classes['objects'], name)
 
 
 def class_names(

@@ -33,6 +33,7 @@ from handpose.inference.point_tracks import (
 from handpose.models.estimators.motion_filters import MotionFilter
 from handpose.models.estimators.motion_refiner import MotionRefiner
 from handpose.models.layers.hand_motion import frame_positions
+from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import MODELS
 from handpose.structures import Predictions, PredictionsError
 from handpose.structures.prediction_orders import missing_joints
@@ -104,7 +105,7 @@ def load_refiner(
         )
     load_weights(estimator, path)
     name = f'{type(estimator).__name__} ({Path(path).name})'
-    return Refiner(estimator.to(device), latency, longest_gap, fps, name, bones)
+    return Refiner(prepare_for_prediction(estimator.to(device)), latency, longest_gap, fps, name, bones)
 
 
 class Refiner:

@@ -75,6 +75,19 @@ class HandSequence(SequenceFields):
             moved['future'] = self.future.to(device, non_blocking)
         return self.replace(**moved)
 
+    def pin_memory(self) -> HandSequence:
+        """Copies all tensors, those of `future` included, to memory from which a GPU fetches them by itself.
+
+        A `DataLoader` with `pin_memory` calls this; without it, `to(device, non_blocking=True)` waits for the copy.
+
+        Returns:
+            A copy whose tensors are pinned.
+        """
+        pinned: dict[str, Any] = {name: value.pin_memory() for name, value in self.present().items()}
+        if self.future is not None:
+            pinned['future'] = self.future.pin_memory()
+        return self.replace(**pinned)
+
     def replace(self, **changes: Any) -> HandSequence:
         """Changes some fields.
 

@@ -7,12 +7,14 @@ import torch
 from random_clips import RandomClips
 from run_random_clips import CONFIG, train
 from torch import nn
+from torch._dynamo.utils import counters
 
 from handpose.engine import load_config
 from handpose.engine.adapter import collate
 from handpose.engine.runner import leave_cores_to_workers
 from handpose.engine.training import prepare_estimator, training_options
 from handpose.models import TrainingStep
+from handpose.models.layers import onednn
 from handpose.registry import MODELS
 
 
@@ -123,6 +125,93 @@ def test_compiled_parts_keep_their_names_and_numbers(batch):
     estimator = build(compile='monocular_head')
     assert estimator.state_dict().keys() == build().state_dict().keys()
     assert_close(step(estimator, batch), step(build(), batch))
+
+
+@pytest.mark.parametrize('config', ['htt/synthetic', 'pdtm/synthetic', CONFIG])
+def test_compiled_parts_are_not_compiled_again_for_every_length(config, monkeypatch):
+    """The first lengths show that the number of frames varies; after them no length needs another graph."""
+    compile_module = nn.Module.compile
+    monkeypatch.setattr(nn.Module, 'compile', lambda module: compile_module(module, backend='eager'))
+    torch._dynamo.reset()
+    model = load_config(config).model
+    estimator = MODELS.build(model).eval()
+    prepare_estimator(estimator, training_options(dict(training=dict(compile=True))))
+    compiled = []
+    for length in (5, 6, 7, 8, 9, 12, 4):
+        counters.clear()
+        run_once(estimator, length)
+        compiled.append(counters['stats']['unique_graphs'])
+    torch._dynamo.reset()
+    assert compiled[0] > 0 and compiled[3:] == [0, 0, 0, 0]
+
+
+@torch.no_grad()
+def run_once(estimator, length):
+    """Runs a network on `length` frames of noise."""
+    valid = torch.ones(1, length, dtype=torch.bool)
+    if 'images' not in estimator.reads.fields:
+        estimator(0.05 * torch.randn(1, length, 21, 3), valid)
+        return
+    width, height = estimator.reads.image_size or (64, 64)
+    images = torch.randint(0, 256, (1, length, 3, height, width), dtype=torch.uint8)
+    if 'intrinsics' in estimator.reads.fields:
+        estimator(images, torch.eye(3).expand(1, length, 3, 3), valid)
+    else:
+        estimator(images, torch.tensor([5.0, 5, 60, 60]).expand(1, length, 4), torch.zeros(1, dtype=torch.int64), valid)
+
+
+def options_on(monkeypatch, cuda, bfloat16, **given):
+    """What `training_options` decides on a machine with or without a CUDA card that has bfloat16."""
+
+    def has_bfloat16(including_emulation):
+        assert not including_emulation
+        return bfloat16
+
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: cuda)
+    monkeypatch.setattr(torch.cuda, 'is_bf16_supported', has_bfloat16)
+    options = training_options(dict(training=given))
+    return options['amp'], options['compile'], options['channels_last']
+
+
+@pytest.mark.parametrize(
+    'cuda, bfloat16, given, expected',
+    [
+        (False, False, {}, (False, False, None)),
+        (False, False, dict(amp='auto', compile='auto'), (False, False, None)),
+        (False, False, dict(amp=True), (True, False, None)),
+        (False, False, dict(channels_last=False), (False, False, False)),
+        (True, False, dict(amp='auto', compile='auto'), (False, False, False)),
+        (True, True, {}, (False, False, False)),
+        (True, True, dict(amp='auto', compile='auto'), ('bfloat16', True, True)),
+        (True, True, dict(amp='auto', channels_last=False), ('bfloat16', False, False)),
+        (True, True, dict(amp='float16', compile='backbone'), ('float16', 'backbone', True)),
+    ],
+)
+def test_what_auto_means(monkeypatch, cuda, bfloat16, given, expected):
+    assert options_on(monkeypatch, cuda, bfloat16, **given) == expected
+
+
+@pytest.mark.parametrize('channels_last', [None, False])
+def test_backbones_are_channels_last_on_the_cpu(monkeypatch, channels_last):
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    estimator = build(channels_last=channels_last)
+    weight = estimator.backbone.resnet.layer1[0].conv1.weight
+    assert weight.is_contiguous(memory_format=torch.channels_last) == (channels_last is None)
+
+
+def test_onednn_and_layout_change_no_gradient(batch, monkeypatch):
+    """Forces oneDNN, which only some processors use, against the estimator as it was built."""
+    monkeypatch.setattr(onednn, 'is_onednn_faster', lambda: torch.backends.mkldnn.is_available())
+    monkeypatch.setattr(torch.cuda, 'is_available', lambda: False)
+    torch.manual_seed(0)
+    plain = MODELS.build(load_config(CONFIG).model)
+    assert_close(losses_of(build(channels_last=None), batch), losses_of(plain, batch))
+
+
+def losses_of(estimator, batch):
+    """Losses without dropout; in training, batch norm over few pixels turns rounding into other signs of a ReLU."""
+    with torch.no_grad():
+        return estimator.eval().loss(batch, TrainingStep())
 
 
 def test_trains_with_everything_on(tmp_path):

@@ -414,6 +414,12 @@ def test_refiners_run(cases, settings):
     assert counts == [1, 1]
 
 
+@pytest.mark.parametrize('name', ['predict_htt', 'predict_dstformer', 'step_htt'])
+def test_prepared_systems_compute_the_same(cases, settings, name):
+    prepared, plain = both(cases, name, settings)
+    torch.testing.assert_close(prepared, plain, rtol=1e-4, atol=1e-5)
+
+
 def test_forecasts_run(cases, settings):
     """Samples drawn together are as many as those drawn one by one, and go on from the same frames."""
     together, apart = both(cases, 'forecast_samples', settings)

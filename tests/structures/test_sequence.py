@@ -1,5 +1,6 @@
 import pytest
 import torch
+from torch.utils.data._utils.pin_memory import pin_memory
 
 from handpose.structures import SPECS, HandSequence, SequenceError
 
@@ -41,6 +42,18 @@ def test_to_moves_every_field_and_leaves_the_original():
     assert not any(value.is_meta for value in clip.present().values())
     assert moved.meta == clip.meta
     moved.validate()
+
+
+def test_a_loader_pins_every_field(monkeypatch):
+    """As the thread of a `DataLoader` does it, on a machine whose torch can pin memory."""
+    pinned = []
+    monkeypatch.setattr(torch.Tensor, 'pin_memory', lambda value: pinned.append(value) or value.clone())
+    clip = full_clip()
+    clip = clip.replace(future=clip.replace(future=None))
+    batch = pin_memory({'batch': clip})['batch']
+    assert len(pinned) == 2 * len(SPECS) and set(batch.present()) == set(SPECS)
+    assert batch.images is not clip.images and batch.future.images is not clip.images
+    assert torch.equal(batch.images, clip.images) and batch.meta == clip.meta
 
 
 @pytest.mark.parametrize(

@@ -5,7 +5,6 @@ from collections.abc import Sequence
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.interpolate import CubicSpline
 
 from handpose.datasets.io.errors import DatasetError
 from handpose.registry import TRANSFORMS
@@ -106,6 +105,8 @@ def _joints_at(
     valid = known[before] & known[after]
     result = joints[before]
     if (before != after).any():
+        from scipy.interpolate import CubicSpline  # slow to import
+
         for hand, joint in np.argwhere(known.sum(0) > 1):
             frames = np.flatnonzero(known[:, hand, joint])
             result[:, hand, joint] = CubicSpline(frames, joints[frames, hand, joint])(position)

@@ -10,8 +10,6 @@ from typing import NamedTuple
 import numpy as np
 from numpy.random import Generator
 from numpy.typing import NDArray
-from scipy.signal import lfilter
-from scipy.special import ndtri, stdtrit
 
 Array = NDArray[np.float64]
 
@@ -34,6 +32,8 @@ def correlated_noise(rng: Generator, num_frames: int, channels: int, time_consta
     Returns:
         (T, channels).
     """
+    from scipy.signal import lfilter  # here, as half a second of importing is for those alone who draw noise
+
     samples = rng.standard_normal((num_frames, channels))
     if time_constant <= 0:
         return samples
@@ -105,6 +105,8 @@ def heavy_tailed(rng: Generator, shape: tuple[int, ...], freedom: float, largest
 
 @lru_cache
 def _quartile(freedom: float) -> float:
+    from scipy.special import ndtri, stdtrit
+
     return float(stdtrit(freedom, 0.75)) if np.isfinite(freedom) else float(ndtri(0.75))
 
 

@@ -20,6 +20,7 @@ from handpose.geometry import boxes_from_points, clip_boxes
 from handpose.inference.annotation.recording_reader import RecordingReader, cut_region, open_images, region_around
 from handpose.models.estimators.base import FRAMES_AT_ONCE
 from handpose.models.estimators.mvexonet import MIDDLE_MCP, MVExoNet
+from handpose.models.prediction import prepare_for_prediction
 from handpose.structures import HandSequence
 from handpose.structures.annotated_recording import AnnotatedRecording, RecordingError
 from handpose.zoo.estimators import load_estimator
@@ -78,7 +79,7 @@ def load_volume_model(
         ValueError: weights that cannot be loaded or are of another model, or rounds below 1.
     """
     path = find_weights(weights)
-    model = load_estimator(path, device)
+    model = prepare_for_prediction(load_estimator(path, device))
     if not isinstance(model, MVExoNet):
         raise ValueError(
             f'{path} holds weights of {type(model).__name__}, which does not estimate hands from several cameras; '

@@ -19,6 +19,7 @@ from handpose.inference.tracking.frame_memory import FrameMemory, memory_length,
 from handpose.inference.tracking.interfaces import EstimatorInfo, HandEstimate, HandRegion, missing_hand, tracked_hand
 from handpose.inference.tracking.model_view import ModelView
 from handpose.models import VideoEstimator
+from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import FRAME_ESTIMATORS
 from handpose.structures import HandSequence
 from handpose.video import VideoFrame
@@ -66,7 +67,7 @@ class ClipEstimator:
         field_of_view: float = FIELD_OF_VIEW,
     ) -> None:
         path = find_weights(weights)
-        estimator = load_estimator(path, device, hand_model)
+        estimator = prepare_for_prediction(load_estimator(path, device, hand_model))
         name = f'{type(estimator).__name__} ({weights if str(weights) != str(path) else path.name})'
         if not isinstance(estimator, VideoEstimator):
             raise ValueError(f'{path} holds {name}, which estimates no hands in images; to refine joints: --refine')

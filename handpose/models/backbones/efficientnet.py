@@ -59,11 +59,14 @@ class EfficientNet(nn.Module):
     Attributes:
         strides: of the maps.
         channels: of the maps.
+        channels_last: True, since it is faster on a CPU; see `handpose.models.prediction`.
 
     Raises:
         ValueError: an unknown variant, factors that are not positive, or strides that are not from this list in
             increasing order.
     """
+
+    channels_last = True
 
     def __init__(
         self,
@@ -78,6 +81,7 @@ class EfficientNet(nn.Module):
         self.pretrained, self.strides = pretrained, tuple(strides)
         self._taps = [_LAST_STAGE[stride] for stride in strides]
         channels = _scaled(_STEM_CHANNELS, width)
+        self.foldable = (('conv_stem', 'bn1'),)  # in prediction
         self.conv_stem = nn.Conv2d(3, channels, 3, stride=2, padding=1, bias=False)
         self.bn1 = nn.BatchNorm2d(channels)
         self.act = nn.SiLU(inplace=True)
@@ -176,6 +180,7 @@ class _SeparableConv(nn.Module):
     """The block of the first stage: depthwise convolution, squeeze and excitation, 1x1 convolution."""
 
     recomputable = ('forward',)  # under activation checkpointing
+    foldable = (('conv_dw', 'bn1'), ('conv_pw', 'bn2'))  # in prediction
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()
@@ -197,6 +202,7 @@ class _InvertedBottleneck(nn.Module):
     """The block of the other stages: 1x1 expansion, depthwise convolution, squeeze and excitation, 1x1 projection."""
 
     recomputable = ('forward',)  # under activation checkpointing
+    foldable = (('conv_pw', 'bn1'), ('conv_dw', 'bn2'), ('conv_pwl', 'bn3'))  # in prediction
 
     def __init__(self, in_channels: int, out_channels: int, kernel: int, stride: int, expansion: int) -> None:
         super().__init__()

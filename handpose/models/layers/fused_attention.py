@@ -3,7 +3,7 @@
 Legend: N hands, T frames, J joints, M memory tokens, C channels; L = T over time, J over joints.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import reduce
 
 import torch
@@ -38,6 +38,7 @@ class FusedSelfAttention(nn.Module):
         self.norm = nn.LayerNorm(channels)
         self.projection = nn.Linear(channels, 3 * channels)  # query, key, value
         self.out = nn.Linear(channels, channels)
+        self.linear: Callable[..., Tensor] = F.linear  # see `LinearUser`
 
     def forward(
         self,
@@ -87,7 +88,7 @@ class FusedSelfAttention(nn.Module):
         """Query (0), key (1) or value (2) of tokens (..., C), each in a tensor of its own."""
         normed = self.norm(tokens)
         weights, biases = self.projection.weight.chunk(3), self.projection.bias.chunk(3)
-        return [F.linear(normed, weights[part], biases[part]) for part in parts]
+        return [self.linear(normed, weights[part], biases[part]) for part in parts]
 
     def _split_heads(self, part: Tensor, over_time: bool) -> Tensor:
         """(N, T, J, C) -> (N, J * heads, T, C / heads) or (N * T, heads, J, C / heads), without a copy."""

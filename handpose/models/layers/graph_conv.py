@@ -160,6 +160,7 @@ class WindowedGraphConv(nn.Module):
         self.mix = _point_wise(in_channels * count, hidden)
         self.join = nn.Conv2d(hidden, out_channels, (window, 1), stride=(window, 1), bias=False)
         self.norm = nn.BatchNorm2d(out_channels)
+        self.foldable = (('join', 'norm'),)  # in prediction
 
     def forward(self, x: Tensor) -> Tensor:
         """Mixes the joints of windows centred at every `stride`-th frame; frames beyond the ends are zeros.

@@ -51,7 +51,8 @@ def register(size: str, name: str) -> None:
     @made.reference
     def plain(settings: Settings) -> Work:
         """Plain training."""
-        return train(settings, config, {})
+        # By default backbones on the CPU are channels-last already.
+        return train(settings, config, {'channels_last': False} if name == 'channels_last' else {})
 
 
 for size in SIZES:
