@@ -186,11 +186,12 @@ class KernelSmoother(MotionRefiner):
         x = x + F.gelu(self.block(x))
         # A joint without a frame to use would divide zero by zero.
         logits = self.kernel(x).masked_fill(~usable & given, -torch.inf)
-        ridges = self.ridges(x).clamp(SMALLEST_RIDGE, -2 * SMALLEST_RIDGE).exp().split(1, -1)
-        residuals = parabola_residuals(around, logits.softmax(-1), *ridges, START_SIGMA)
+        ridges = self.ridges(x).clamp(SMALLEST_RIDGE, -2 * SMALLEST_RIDGE).exp()
+        fit = ridges[..., :1], ridges[..., 1:], START_SIGMA
+        residuals = parabola_residuals(around, logits.softmax(-1), *fit)
         distance = _logarithm(residuals * usable)[..., None]  # (N, T, J, K, 1)
         trust = self.trust(F.gelu(self.outlier(distance) + self.context(x)[..., None, :]))
-        kernel = local_parabola((logits + trust[..., 0]).softmax(-1), *ridges, START_SIGMA)
+        kernel = local_parabola((logits + trust[..., 0]).softmax(-1), *fit)
         return torch.where(given, weighted_mean(around, kernel), motion)
 
 
