@@ -9,7 +9,7 @@ Legend: B clips, N hands, W windows, T frames, H hands of a clip, J = 21 joints.
 
 from abc import abstractmethod
 from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import Any, NamedTuple, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +18,7 @@ from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
 from handpose.hands import HandModel
 from handpose.hands.sides import is_left
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
+from handpose.models.estimators.network_parts import WHOLE, NetworkPart
 from handpose.models.estimators.predicted_meshes import add_mesh, fit_meshes
 from handpose.models.estimators.refiner_batches import (
     average_windows,
@@ -28,7 +29,8 @@ from handpose.models.estimators.refiner_batches import (
     seconds_of,
     time_first,
 )
-from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints, motion_to_joints
+from handpose.models.estimators.refiner_part import refiner_part
+from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints
 from handpose.models.layers.missing_frames import (
     fill_missing_joints,
     interpolate_frames,
@@ -66,6 +68,9 @@ class MotionRefiner(Estimator, abstract=True):
         interpolates_gaps: a joint that is missing in some frames is interpolated and then counts as given.
         partial_skeletons: takes hands that lack joints throughout.
         look_around: seconds of a track that decide a frame, for refiners without windows.
+        reads_frame_rate: `run` depends on the frame rate.
+        predicts_pose: `forward` gives pose and shape, rather than joints alone.
+        any_length: `forward` takes windows of fewer than num_frames frames.
 
     Raises:
         ValueError: windows without a frame_rate, or a stride that leaves frames out.
@@ -74,6 +79,9 @@ class MotionRefiner(Estimator, abstract=True):
     interpolates_gaps = True
     partial_skeletons = False
     look_around = 0.0
+    reads_frame_rate = False
+    predicts_pose = False
+    any_length = True
 
     def __init__(
         self,
@@ -192,6 +200,15 @@ class MotionRefiner(Estimator, abstract=True):
         if joints_valid is None:
             return self(motion, frame_valid)
         return self(motion, frame_valid, joints_valid)
+
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+        masks, rates = self.partial_skeletons, self.reads_frame_rate
+        return (refiner_part(self.run, self.num_frames, self.any_length, masks, rates, self.predicts_pose),)
+
+    def export_notes(self) -> dict[str, Any]:
+        """See `Estimator.export_notes`."""
+        return {'stride': self.stride, 'mirror_left_hands': self.mirror_left_hands}
 
     def _joints_valid(self, given: Tensor, seen: Tensor) -> Tensor | None:
         """The mask that `forward` gets: given (N, T, J) in the track's frames, seen (N, S, J) on the time line."""
@@ -365,10 +382,10 @@ class MotionRefiner(Estimator, abstract=True):
         rates = None if rate is None else joints.new_full((len(joints),), rate)
         parts = []
         for rows in torch.arange(len(joints), device=joints.device).split(WINDOWS_AT_ONCE):
-            motion, origin = joints_to_motion(joints[rows], present[rows])
-            masks = None if whole else present[rows], None if seen is None else seen[rows]
-            output = self.run(motion, *masks, None if rates is None else rates[rows])
-            parts.append(output._replace(joints=motion_to_joints(output.joints.to(origin.dtype), origin)))
+            options = [None if seen is None else seen[rows]] if self.partial_skeletons else []
+            options += [None if rates is None else rates[rows]] if self.reads_frame_rate else []
+            found = self.run_part(WHOLE, joints[rows], None if whole else present[rows], *options)
+            parts.append(RefinedMotion(*found))
         if not parts:  # no hand at all
             return RefinedMotion(joints)
         return _join(parts, torch.cat)

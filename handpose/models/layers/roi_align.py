@@ -41,7 +41,7 @@ def roi_align(
     Raises:
         ValueError: boxes that do not fit the features, or a sampling_ratio that is neither -1 nor positive.
     """
-    if boxes.ndim not in (2, 3) or boxes.shape[-1] != 4 or len(boxes) != len(features):
+    if boxes.ndim not in (2, 3) or boxes.shape[-1] != 4 or boxes.shape[0] != features.shape[0]:
         expected = f'({len(features)}, 4) or ({len(features)}, M, 4)'
         raise ValueError(f'boxes must have the shape {expected} for these features, got {tuple(boxes.shape)}')
     if sampling_ratio != -1 and sampling_ratio < 1:
@@ -49,7 +49,7 @@ def roi_align(
     height, width = (output_size, output_size) if isinstance(output_size, int) else output_size
     with without_autocast(features):
         edges = boxes.to(torch.promote_types(features.dtype, torch.float32)) * spatial_scale - 0.5 * aligned
-        edges = edges.reshape(len(boxes), -1, 4)
+        edges = edges.reshape(boxes.shape[0], -1, 4)
         columns, rows = (
             _bin_weights(edges[..., axis], edges[..., axis + 2], bins, cells, sampling_ratio, aligned)
             for axis, bins, cells in ((0, width, features.shape[3]), (1, height, features.shape[2]))

@@ -75,9 +75,11 @@ class WindowedTransformer(nn.Module):
         check_features('features', features, 'B T C', self.channels)
         check_mask('frame_valid', frame_valid, features.shape[:2], 'B T')
         clips, num_frames, _ = features.shape
-        window = min(self.window or num_frames, num_frames)
-        missing = -num_frames % window
-        if missing:
+        # An exported network takes clips of any length: its graph may not depend on T, so it always pads.
+        any_length = torch.compiler.is_exporting() and self.window is not None
+        window = self.window if any_length else min(self.window or num_frames, num_frames)
+        missing = (window - num_frames % window) % window
+        if any_length or missing:
             if frame_valid is None:
                 frame_valid = torch.ones(clips, num_frames, dtype=torch.bool, device=features.device)
             features, frame_valid = F.pad(features, (0, 0, 0, missing)), F.pad(frame_valid, (0, missing))
