@@ -1,7 +1,7 @@
 """The networks of an estimator as plain functions of tensors, which another runtime than torch can compute.
 
-An estimator lists them in `network_parts`, and its `predict` calls them by `run_part`, so that all that is not a network
-(windows, resampling, averages) stays where it is, whoever computes the networks.
+An estimator lists them in `network_parts`, and its `predict` calls them by `run_part`, so that all that is not a
+network (windows, resampling, averages) stays where it is, whoever computes the networks.
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -14,7 +14,7 @@ from torch import Tensor
 from handpose.text import did_you_mean
 
 WHOLE = 'network'  # the part that takes what a user has and gives what a user wants
-EXAMPLE_SIZE = 2  # of an axis of any length, in the tensors that an export traces
+EXAMPLE_SIZE = 2  # of the first axis of any length, in the tensors that an export traces
 
 
 @dataclass(frozen=True)
@@ -28,6 +28,7 @@ class PartTensor:
         dtype: of the tensor.
         default: what the whole tensor holds where None is given for it; None means it must be given.
         example: smallest and largest value of the random numbers that an export traces and compares.
+        ascending: such numbers ascend along the last axis, as those of boxes must.
     """
 
     name: str
@@ -36,6 +37,7 @@ class PartTensor:
     dtype: torch.dtype = torch.float32
     default: float | bool | None = None
     example: tuple[float, float] = (0.0, 1.0)
+    ascending: bool = False
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,7 @@ class NetworkPart:
         inputs: of the function, in order.
         outputs: of the function, in order.
         largest: {name of an axis: the largest size that the network takes}.
+        usual: {name of an axis: its size in examples}, for axes that must not be small.
     """
 
     name: str
@@ -55,12 +58,13 @@ class NetworkPart:
     inputs: tuple[PartTensor, ...]
     outputs: tuple[PartTensor, ...]
     largest: Mapping[str, int] | None = None
+    usual: Mapping[str, int] | None = None
 
     def examples(self, sizes: Mapping[str, int] | None = None, seed: int = 0) -> tuple[Tensor, ...]:
         """Random inputs.
 
         Args:
-            sizes: of axes by name; others have `EXAMPLE_SIZE`, plus one for each, so that no two are the same by chance.
+            sizes: of axes by name; others are as in `example_sizes`.
             seed: of the numbers.
 
         Returns:
@@ -71,10 +75,11 @@ class NetworkPart:
         return tuple(_example(spec, chosen, generator) for spec in self.inputs)
 
     def example_sizes(self) -> dict[str, int]:
-        """{name of an axis: its size in `examples`}."""
+        """{name of an axis: its size in `examples`}: small, and no two the same by chance."""
         names = dict.fromkeys(axis for spec in self.inputs for axis in spec.axes if isinstance(axis, str))
-        largest = self.largest or {}
-        return {name: min(EXAMPLE_SIZE + n, largest.get(name, 1 << 30)) for n, name in enumerate(names)}
+        largest, usual = self.largest or {}, self.usual or {}
+        small = {name: min(EXAMPLE_SIZE + n, largest.get(name, EXAMPLE_SIZE + n)) for n, name in enumerate(names)}
+        return {**small, **usual}
 
 
 class PartSession(Protocol):
@@ -112,4 +117,5 @@ def _example(spec: PartTensor, sizes: Mapping[str, int], generator: torch.Genera
         return torch.ones(shape, dtype=torch.bool)
     low, high = spec.example
     values = low + (high - low) * torch.rand(shape, generator=generator)
+    values = values.sort(-1).values if spec.ascending else values
     return values.to(spec.dtype)

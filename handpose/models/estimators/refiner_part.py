@@ -4,6 +4,7 @@ Legend: N windows of one hand each, T frames, J = 21 joints.
 """
 
 from collections.abc import Callable
+from dataclasses import replace
 
 import torch
 from torch import Tensor
@@ -83,5 +84,4 @@ def refiner_part(
 
 
 def _with_time(spec: PartTensor, time: str | int) -> PartTensor:
-    axes = tuple(time if axis == 'time' else axis for axis in spec.axes)
-    return PartTensor(spec.name, axes, spec.meaning, spec.dtype, spec.default, spec.example)
+    return replace(spec, axes=tuple(time if axis == 'time' else axis for axis in spec.axes))
