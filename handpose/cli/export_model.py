@@ -67,7 +67,7 @@ def run(arguments: argparse.Namespace) -> None:
     difference = largest_difference(part, ExportedModel(arguments.out, installed[0]))
     if not difference <= TOLERANCE:
         raise UserError(
-            f'{arguments.out} differs from torch by {difference:.1e} of the largest output in {installed[0]}, more than '
-            f'{TOLERANCE:g}: do not use it, and report this with the versions of torch, onnx and {installed[0]}'
+            f'{arguments.out} differs from torch by {difference:.1e} of the largest output in {installed[0]}, more '
+            f'than {TOLERANCE:g}: do not use it, and report this with the versions of torch, onnx and {installed[0]}'
         )
     console.print(f'compared with torch in {installed[0]}: largest difference {difference:.1e} of an output')

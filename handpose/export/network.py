@@ -155,6 +155,11 @@ def largest_difference(
     return worst
 
 
+def missing_exporters() -> list[str]:
+    """The packages that exporting needs and that are not installed."""
+    return [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+
+
 class _Traced(nn.Module):
     """A part as a module, which owns the weights that its function uses."""
 
@@ -167,7 +172,7 @@ class _Traced(nn.Module):
 
 
 def _onnx_bytes(estimator: Estimator, part: NetworkPart, metadata: Mapping[str, Any]) -> bytes:
-    missing = [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
+    missing = missing_exporters()
     if missing:
         raise ExportFailed(f"exporting needs {' and '.join(missing)}: pip install 'handpose[onnx]'")
     weights = sum(value.numel() * value.element_size() for value in estimator.state_dict().values())
@@ -214,9 +219,9 @@ def _check_axes(part: NetworkPart, proto: Any) -> None:
         for axis, dimension in zip(spec.axes, found.type.tensor_type.shape.dim, strict=True):
             if isinstance(axis, str) and not dimension.dim_param:
                 raise ExportFailed(
-                    f'the axis {axis!r} of {spec.name} became {dimension.dim_value} in the exported network: a component '
-                    f'of it turns the size into a number; use tensor.shape[0] in place of len(tensor), and no condition '
-                    f'on the size'
+                    f'the axis {axis!r} of {spec.name} became {dimension.dim_value} in the exported network: a '
+                    f'component of it turns the size into a number; use tensor.shape[0] in place of len(tensor), and '
+                    f'no condition on the size'
                 )
 
 

@@ -8,6 +8,7 @@ the network, and of the versions of what made it.
 import hashlib
 import importlib.metadata
 import logging
+import os
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,7 +16,7 @@ import torch
 from torch import Tensor
 
 import handpose
-from handpose.export.network import export_network
+from handpose.export.network import export_network, missing_exporters
 from handpose.models.estimators.base import Estimator
 from handpose.models.estimators.network_parts import WHOLE, NetworkPart, PartSession
 from handpose.runtime import PRECISIONS, RUNTIMES, ExportedModel, RuntimeUnavailable, installed_runtimes
@@ -25,7 +26,13 @@ from handpose.zoo.cache import cache_folder
 
 TORCH = 'torch'
 CHOICES = (TORCH, *RUNTIMES)
+_OPTIONS = (bool, int, float, str, tuple)  # kinds of attributes that may shape a network
+_STATE = ('computed_by', 'training')  # attributes that do not
 _EXPORTERS = ('torch', 'onnx', 'onnxscript')  # packages whose version shapes an exported file
+VARIABLE = 'HANDPOSE_RUNTIME'  # environment variable: the default of `use_runtime`
+# By the medians of docs/export_model.md: the systems whose networks are large enough to gain, and the fastest first.
+FASTER = ('DSTformer', 'Deformer', 'HTT', 'PDTM')
+FASTEST = {'float32': ('openvino', 'onnxruntime', TORCH), 'bfloat16': ('openvino', TORCH)}
 _log = logging.getLogger(__name__)
 
 
@@ -48,7 +55,7 @@ def use_runtime(
             that has no network or is not on the CPU.
         ExportFailed: the network cannot be exported.
     """
-    parts, name = predicted_parts(estimator), type(estimator).__name__
+    parts, name, device = predicted_parts(estimator), type(estimator).__name__, _device(estimator)
     if runtime is None:
         runtime = fastest_runtime(estimator, precision)
     if runtime not in CHOICES:
@@ -60,38 +67,48 @@ def use_runtime(
             f'precision must be one of {", ".join(PRECISIONS)}, got {precision!r}.{did_you_mean(precision, PRECISIONS)}'
         )
     if not parts and (runtime != TORCH or precision != 'float32'):
-        raise RuntimeUnavailable(f'{name} has no network that {runtime} could compute: leave out --runtime and --precision')
+        raise RuntimeUnavailable(
+            f'{name} has no network that {runtime} could compute in {precision}: choose torch and float32'
+        )
     if runtime == TORCH:
-        half = precision == 'bfloat16'
-        estimator.use_sessions({part.name: _Bfloat16Part(part) for part in parts} if half else {})
-        return f'torch, {precision}'
+        half = {} if precision == 'float32' else {part.name: _Bfloat16Part(part) for part in parts}
+        if half and device.type == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+            raise RuntimeUnavailable('this CPU does not compute in bfloat16: choose the precision float32')
+        estimator.use_sessions(half, f'torch, {precision}')
+        return estimator.computed_by
     check_runtime(runtime, precision)
-    if _device(estimator).type != 'cpu':
-        raise RuntimeUnavailable(f'{runtime} computes on the CPU here, and the model is on {_device(estimator)}: use torch')
+    if device.type != 'cpu':
+        raise RuntimeUnavailable(f'{runtime} computes on the CPU here, and the model is on {device}: choose torch')
     threads = torch.get_num_threads() if num_threads is None else num_threads
     sessions: dict[str, PartSession] = {}
     for part in parts:
         model = ExportedModel(exported_file(estimator, part), runtime, precision, threads)
         sessions[part.name] = _ExportedPart(part, model)
-    estimator.use_sessions(sessions)
-    return f'{runtime}, {precision}'
+    estimator.use_sessions(sessions, f'{runtime}, {precision}')
+    return estimator.computed_by
 
 
 def fastest_runtime(estimator: Estimator, precision: str = 'float32') -> str:
     """The fastest runtime of those that are installed, by the ratios in docs/export_model.md.
+
+    The environment variable `HANDPOSE_RUNTIME` replaces this choice.
 
     Args:
         estimator: the estimator.
         precision: a name of `PRECISIONS`.
 
     Returns:
-        A name of `CHOICES`: 'torch' for estimators on a GPU, without networks, or where nothing else is installed.
+        A name of `CHOICES`: 'torch' for estimators on a GPU, for those that were not measured to be faster elsewhere,
+        and where nothing else is installed.
     """
-    order = FASTEST if precision == 'float32' else FASTEST_BFLOAT16
-    if not predicted_parts(estimator) or _device(estimator).type != 'cpu':
+    chosen = os.environ.get(VARIABLE)
+    if chosen:
+        return chosen
+    measured = type(estimator).__name__ in FASTER
+    if not measured or _device(estimator).type != 'cpu' or missing_exporters():
         return TORCH
     installed = (*installed_runtimes(), TORCH)
-    return next(name for name in order if name in installed)
+    return next(name for name in FASTEST.get(precision, (TORCH,)) if name in installed)
 
 
 def predicted_parts(estimator: Estimator) -> Sequence[NetworkPart]:
@@ -168,14 +185,9 @@ def _fingerprint(estimator: Estimator) -> str:
     for path in sorted(path for name in ('geometry', 'hands', 'models') for path in (folder / name).rglob('*.py')):
         digest.update(path.read_bytes())
     for name, module in estimator.named_modules():
-        options = {key: value for key, value in vars(module).items() if isinstance(value, (bool, int, float, str, tuple))}
-        digest.update(f'{name} {type(module).__name__} {sorted(options.items())}'.encode())
+        kept = {key: value for key, value in vars(module).items() if isinstance(value, _OPTIONS) and key not in _STATE}
+        digest.update(f'{name} {type(module).__name__} {sorted(kept.items())}'.encode())
     for key, value in [*estimator.state_dict().items(), *estimator.named_buffers()]:
         digest.update(f'{key} {tuple(value.shape)} {value.dtype}'.encode())
         digest.update(value.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
-
-
-# By the medians of docs/export_model.md.
-FASTEST = ('openvino', 'onnxruntime', TORCH)
-FASTEST_BFLOAT16 = ('openvino', TORCH)

@@ -50,8 +50,8 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         raise RuntimeFileError(f'{path} has metadata that cannot be read; {_ADVICE}') from problem
     if kind != FORMAT or not 1 <= version <= FORMAT_VERSION:
         raise RuntimeFileError(
-            f'{path} has the format {kind!r}, version {version}; this version of handpose reads {FORMAT!r} up to version '
-            f'{FORMAT_VERSION}: export the model again, or update handpose'
+            f'{path} has the format {kind!r}, version {version}; this version of handpose reads {FORMAT!r} up to '
+            f'version {FORMAT_VERSION}: export the model again, or update handpose'
         )
     return metadata
 

@@ -68,6 +68,7 @@ class TrainingStep(NamedTuple):
     progress: float = 0.0  # share of the run that is done, in [0, 1]
 
 
+IN_TORCH = 'torch, float32'
 FRAMES_AT_ONCE = 32  # images that a prediction has in the backbone at the same time
 
 
@@ -127,6 +128,7 @@ class Estimator(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self._sessions: dict[str, PartSession] = {}
+        self.computed_by = IN_TORCH
 
     @property
     @abstractmethod
@@ -195,28 +197,29 @@ class Estimator(nn.Module):
             return find_part(self.network_parts(), name, type(self).__name__).function(*inputs)
         return session(inputs)
 
-    def use_sessions(self, sessions: Mapping[str, PartSession]) -> None:
+    def use_sessions(self, sessions: Mapping[str, PartSession], computed_by: str = IN_TORCH) -> None:
         """Lets `predict` compute parts elsewhere, until the estimator is trained or other weights are loaded.
 
         Args:
             sessions: {name of a part: what computes it}, made of the present weights; others run in torch.
+            computed_by: what computes them, for people.
 
         Raises:
             ValueError: an unknown part.
         """
         for name in sessions:
             find_part(self.network_parts(), name, type(self).__name__)
-        self._sessions = dict(sessions)
+        self._sessions, self.computed_by = dict(sessions), computed_by
 
     def train(self, mode: bool = True) -> 'Estimator':
         """Sets the mode; whoever trains the estimator does so in torch, and predicts with the new weights."""
         if mode:
-            self._sessions = {}
+            self._sessions, self.computed_by = {}, IN_TORCH
         return super().train(mode)
 
     def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
         """Loads weights; predictions with them run in torch until `use_sessions` is called again."""
-        self._sessions = {}
+        self._sessions, self.computed_by = {}, IN_TORCH
         return super().load_state_dict(state_dict, strict, assign)
 
     def init_weights(self) -> None:

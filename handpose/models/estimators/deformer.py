@@ -155,16 +155,15 @@ class Deformer(VideoEstimator):
         """See `Estimator.network_parts`."""
         return deformer_parts(self, self.box_scale, self.head.mode == 'occlusion', self.head.rotation_space)
 
-    def encode(
-        self, images: Tensor, boxes: Tensor, most_samples: int | None = None
-    ) -> tuple[Tensor, Tensor]:
+    def encode(self, images: Tensor, boxes: Tensor, most_samples: int | None = None) -> tuple[Tensor, Tensor]:
         """Sees each frame alone: (B, T, 3, h, w), (B, T, 4) -> features (B, T, C) and 2D joints (B, T, J, 2).
 
         `most_samples` is that of `roi_align`.
         """
         leading = images.shape[:2]
         features = self.backbone(self.normalizer(images.flatten(0, 1)))  # (B*T, C, h/4, w/4)
-        tokens = roi_align(features, boxes.flatten(0, 1), self.roi_size, 0.25, self.roi_sampling, most_samples=most_samples)
+        sampling = self.roi_sampling, False, most_samples
+        tokens = roi_align(features, boxes.flatten(0, 1), self.roi_size, 0.25, *sampling)
         spatial = self.spatial_transformer(tokens)  # (B*T, C, roi, roi) -> (B*T, C)
         return spatial.feature.unflatten(0, leading), spatial.joints_2d.unflatten(0, leading)
 

@@ -112,9 +112,7 @@ def _clip_of(
 
 def _clip_tensors() -> tuple[PartTensor, ...]:
     return (
-        PartTensor(
-            'images', ('batch', 'time', 3, 'height', 'width'), IMAGE, torch.uint8, example=(0.0, 255.0)
-        ),
+        PartTensor('images', ('batch', 'time', 3, 'height', 'width'), IMAGE, torch.uint8, example=(0.0, 255.0)),
         PartTensor('boxes', ('batch', 'time', 4), _BOX, example=(0.0, 64.0), ascending=True),
         PartTensor('hand_side', ('batch',), '0 left, 1 right', torch.int64, example=(0.0, 1.99)),
     )

@@ -40,7 +40,7 @@ def relative_joints(joints: Tensor, valid: Tensor, coordinates: str) -> tuple[Te
     if coordinates == 'wrist':
         return joints - joints[..., WRIST : WRIST + 1, :], valid & has_wrist[..., None]
     first = has_wrist.any(2).int().argmax(1)  # (B,)
-    rows = torch.arange(len(joints), device=joints.device)
+    rows = torch.arange(joints.shape[0], device=joints.device)
     weight = has_wrist[rows, first][..., None].to(joints.dtype)  # (B, H, 1)
     origin = (joints[rows, first, :, WRIST] * weight).sum(1) / weight.sum(1).clamp_min(1)
     return joints - origin[:, None, None, None], valid & has_wrist.flatten(1).any(1)[:, None, None, None]
@@ -91,7 +91,7 @@ def frame_positions(
     """
     check_option('frames', frames, FRAMES)
     check_option('padding', padding, PADDING)
-    position = torch.arange(num_frames, device=lengths.device).expand(len(lengths), -1)
+    position = torch.arange(num_frames, device=lengths.device).expand(lengths.shape[0], -1)
     length = lengths[:, None]
     index = torch.remainder(position, length) if padding == 'tile' else position.minimum(length - 1)
     inside = (position < length) | (padding == 'tile')

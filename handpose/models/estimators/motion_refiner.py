@@ -68,7 +68,6 @@ class MotionRefiner(Estimator, abstract=True):
         interpolates_gaps: a joint that is missing in some frames is interpolated and then counts as given.
         partial_skeletons: takes hands that lack joints throughout.
         look_around: seconds of a track that decide a frame, for refiners without windows.
-        reads_frame_rate: `run` depends on the frame rate.
         predicts_pose: `forward` gives pose and shape, rather than joints alone.
         any_length: `forward` takes windows of fewer than num_frames frames.
 
@@ -79,7 +78,6 @@ class MotionRefiner(Estimator, abstract=True):
     interpolates_gaps = True
     partial_skeletons = False
     look_around = 0.0
-    reads_frame_rate = False
     predicts_pose = False
     any_length = True
 
@@ -203,8 +201,11 @@ class MotionRefiner(Estimator, abstract=True):
 
     def network_parts(self) -> tuple[NetworkPart, ...]:
         """See `Estimator.network_parts`."""
-        masks, rates = self.partial_skeletons, self.reads_frame_rate
+        masks, rates = self.partial_skeletons, self._reads_frame_rate()
         return (refiner_part(self.run, self.num_frames, self.any_length, masks, rates, self.predicts_pose),)
+
+    def _reads_frame_rate(self) -> bool:
+        return type(self).run is not MotionRefiner.run
 
     def export_notes(self) -> dict[str, Any]:
         """See `Estimator.export_notes`."""
@@ -383,7 +384,7 @@ class MotionRefiner(Estimator, abstract=True):
         parts = []
         for rows in torch.arange(len(joints), device=joints.device).split(WINDOWS_AT_ONCE):
             options = [None if seen is None else seen[rows]] if self.partial_skeletons else []
-            options += [None if rates is None else rates[rows]] if self.reads_frame_rate else []
+            options += [None if rates is None else rates[rows]] if self._reads_frame_rate() else []
             found = self.run_part(WHOLE, joints[rows], None if whole else present[rows], *options)
             parts.append(RefinedMotion(*found))
         if not parts:  # no hand at all

@@ -114,7 +114,9 @@ def find_part(parts: Sequence[NetworkPart], name: str, owner: str) -> NetworkPar
 def _example(spec: PartTensor, sizes: Mapping[str, int], generator: torch.Generator) -> Tensor:
     shape = [axis if isinstance(axis, int) else sizes[axis] for axis in spec.axes]
     if spec.dtype == torch.bool:
-        return torch.ones(shape, dtype=torch.bool)
+        values = torch.rand(shape, generator=generator) < 0.7
+        values[..., 0] = True  # of a mask of frames or joints, something counts
+        return values
     low, high = spec.example
     values = low + (high - low) * torch.rand(shape, generator=generator)
     values = values.sort(-1).values if spec.ascending else values

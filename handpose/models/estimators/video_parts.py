@@ -88,3 +88,54 @@ def htt_parts(
         ),
         NetworkPart(DECODE, decoded, inside, outputs),
     )
+
+
+class FrameOutput(Protocol):
+    """What the parts read of `FrameHandObjectOutput`."""
+
+    joints: Tensor
+    uv: Tensor
+    object_features: Tensor
+    object_logits: Tensor
+
+
+def frame_parts(
+    encode: Callable[[Tensor], Tensor],
+    decode: Callable[[Tensor, Tensor], FrameOutput],
+    image_size: tuple[int, int],
+    num_hands: int,
+    num_objects: int,
+    text_channels: int,
+) -> tuple[NetworkPart, ...]:
+    """The parts of FrameHandObject.
+
+    Args:
+        encode: (F, 3, h, w) -> (F, D).
+        decode: (F, D) and intrinsics (F, 3, 3) -> hands and object.
+        image_size: (width, height), pixels.
+        num_hands: H.
+        num_objects: O.
+        text_channels: E.
+
+    Returns:
+        The whole network and the encoder; the decoder has no weights.
+    """
+    width, height = image_size
+    images = PartTensor('images', ('frames', 3, height, width), IMAGE, torch.uint8, example=(0.0, 255.0))
+    cameras = PartTensor('intrinsics', ('frames', 3, 3), 'of the images, pixels', example=(100.0, 101.0))
+
+    def whole(seen: Tensor, intrinsics: Tensor) -> tuple[Tensor, ...]:
+        output = decode(encode(seen), intrinsics)
+        return output.joints, output.uv, output.object_logits.float().softmax(-1), output.object_features
+
+    def encoded(seen: Tensor) -> tuple[Tensor, ...]:
+        return (encode(seen),)
+
+    outputs = (
+        PartTensor('joints', ('frames', num_hands, 21, 3), 'metres, camera frame'),
+        PartTensor('joints_2d', ('frames', num_hands, 21, 2), 'pixels of the images'),
+        PartTensor('object_scores', ('frames', num_objects), 'probabilities of the classes of objects'),
+        PartTensor('object_features', ('frames', text_channels), 'comparable with the text features of names'),
+    )
+    features = (PartTensor('features', ('frames', 'channels'), 'all that does not depend on the camera'),)
+    return (NetworkPart(WHOLE, whole, (images, cameras), outputs), NetworkPart(ENCODE, encoded, (images,), features))
