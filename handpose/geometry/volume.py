@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from handpose.geometry.rotations import small_matmul
+from handpose.geometry.tracing import is_exporting
 
 _NOT_SEEN = -1e30  # below every feature; minus infinity would give NaN as a difference
 _LEAST_DEPTH = 1e-6  # a voxel closer to the camera's plane, or behind it, is not seen
@@ -188,7 +189,7 @@ def fuse_views(
     if view_valid is None:
         view_valid = torch.ones(batch, views, dtype=torch.bool, device=features.device)
     flat = voxels.flatten(1, 3)
-    if torch.compiler.is_exporting():  # any number of views, and no gradient
+    if is_exporting():  # any number of views, and no gradient
         fused = _fuse_at_once(features, flat, projections, view_valid, image_size)
         return fused.to(features.dtype).unflatten(-1, voxels.shape[1:4])
     fused = _FusedViews.apply(features, flat, projections, view_valid, tuple(image_size))

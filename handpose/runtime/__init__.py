@@ -10,6 +10,7 @@
 
 from handpose.runtime.errors import RuntimeFileError, RuntimeUnavailable
 from handpose.runtime.exported_model import ExportedModel, TensorInfo
+from handpose.runtime.refining import refine_track
 from handpose.runtime.sessions import PRECISIONS, RUNTIMES, installed_runtimes
 
 __all__ = [
@@ -20,4 +21,5 @@ __all__ = [
     'RuntimeUnavailable',
     'TensorInfo',
     'installed_runtimes',
+    'refine_track',
 ]

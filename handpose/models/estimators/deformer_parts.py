@@ -9,6 +9,7 @@ import torch
 from torch import Tensor, nn
 
 from handpose.geometry import scale_boxes
+from handpose.geometry.tracing import is_exporting
 from handpose.hands import HandModel
 from handpose.models.estimators.deformer_components import DeformerOutput
 from handpose.models.estimators.network_parts import WHOLE, NetworkPart, PartTensor
@@ -63,7 +64,7 @@ def deformer_parts(
 
     def encode(images: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
         # An exported graph has a fixed number of samples, of which each box uses as many as it needs.
-        most = MOST_SAMPLES if torch.compiler.is_exporting() else None
+        most = MOST_SAMPLES if is_exporting() else None
         return tuple(found[0] for found in network.encode(images[None], boxes[None], most))
 
     def decode(
@@ -83,7 +84,7 @@ def deformer_parts(
         seen, seen_regions = images, regions
         if network.mirror_left_hands:
             seen, seen_regions = mirror_images(images, regions, mirrored)
-        most = MOST_SAMPLES if torch.compiler.is_exporting() else None
+        most = MOST_SAMPLES if is_exporting() else None
         found = network.decode(*network.encode(seen, seen_regions, most), frame_valid, visibility)
         return _clip_of(network, network.mirror_back(found, mirrored), regions, hand_side, rotation_space)
 

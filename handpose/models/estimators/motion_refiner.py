@@ -8,8 +8,7 @@ Legend: B clips, N hands, W windows, T frames, H hands of a clip, J = 21 joints.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -29,7 +28,7 @@ from handpose.models.estimators.refiner_batches import (
     seconds_of,
     time_first,
 )
-from handpose.models.estimators.refiner_part import refiner_part
+from handpose.models.estimators.refiner_part import RefinedMotion, join_motions, refiner_part
 from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints
 from handpose.models.layers.missing_frames import (
     fill_missing_joints,
@@ -42,16 +41,6 @@ from handpose.structures import HandSequence, fill_masked_values, overlapping_wi
 
 WINDOWS_AT_ONCE = 64
 RATE_TOLERANCE = 0.05  # by which the frame rate of training clips may differ from the model's
-
-
-class RefinedMotion(NamedTuple):
-    """What a refiner gives. In `forward` joints are a motion as described above; elsewhere they are in the input's
-    frame. Pose and shape are None where a refiner gives joints alone."""  # fmt: skip
-
-    joints: Tensor  # (N, T, J, 3), metres
-    pose: Tensor | None = None  # (N, T, 16, 6), rotations in MANO's order
-    shape: Tensor | None = None  # (N, 10), of the hand model
-    block_shapes: Tensor | None = None  # (N, L, 10), what each of L blocks says, where all are supervised
 
 
 class MotionRefiner(Estimator, abstract=True):
@@ -256,7 +245,7 @@ class MotionRefiner(Estimator, abstract=True):
             )
         frame_valid, relative = batch.require('frame_valid'), batch.frame == 'wrist'
         tracks = zip(joints, given, side, frame_valid, times, strict=True)
-        refined = _join([self.refine(j, g, s, f, relative, when) for j, g, s, f, when in tracks], torch.stack)
+        refined = join_motions([self.refine(j, g, s, f, relative, when) for j, g, s, f, when in tracks], torch.stack)
         known = given.any(1, keepdim=True)  # (B, 1, H, J)
         predicted = frame_valid[..., None] & known.any(3)
         prediction = HandSequence(
@@ -389,19 +378,4 @@ class MotionRefiner(Estimator, abstract=True):
             parts.append(RefinedMotion(*found))
         if not parts:  # no hand at all
             return RefinedMotion(joints)
-        return _join(parts, torch.cat)
-
-
-def _join(parts: list[RefinedMotion], join: Callable[[list[Tensor]], Tensor]) -> RefinedMotion:
-    """Stacks or concatenates refined motions that all have the same fields."""
-
-    def joined(values: list[Tensor | None]) -> Tensor | None:
-        present = [value for value in values if value is not None]
-        return join(present) if present else None
-
-    return RefinedMotion(
-        join([part.joints for part in parts]),
-        joined([part.pose for part in parts]),
-        joined([part.shape for part in parts]),
-        joined([part.block_shapes for part in parts]),
-    )
+        return join_motions(parts, torch.cat)

@@ -8,7 +8,7 @@ ICCV 2019), which it builds on.
 
 import math
 from collections.abc import Callable, Sequence
-from typing import Any, NamedTuple
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -22,16 +22,19 @@ from handpose.models.estimators.crop_parts import DECODE, ENCODE, mvexonet_parts
 from handpose.models.estimators.mvexonet_components import PyramidBackbone, VolumeNetwork
 from handpose.models.estimators.mvexonet_loss import HandCubes, JointMaps, JointTarget, MVExoNetOutput
 from handpose.models.estimators.mvexonet_views import (
+    HandRegions,
     ViewedFrames,
     box_centres_in_space,
     boxes_of_joints,
     boxes_with_area,
     choose_views,
     crop_hands,
+    flip,
     jitter_boxes,
     least_and_most,
     project_hands,
     random_rotations,
+    sides_of,
 )
 from handpose.models.estimators.network_parts import NetworkPart
 from handpose.models.layers.checks import check_option
@@ -43,14 +46,6 @@ CENTRES = ('input_joints', 'boxes')
 NUM_JOINTS = 21
 MIDDLE_MCP = 9  # the root of the volume
 _CAMERA_FIELDS = ('images', 'boxes', 'intrinsics', 'extrinsics')
-
-
-class _Hands(NamedTuple):
-    """Where the hands of F frames are taken to be before a round."""
-
-    boxes: Tensor  # (F, K, H, 4), pixels
-    centres: Tensor  # (F, H, 3), metres
-    known: Tensor  # (F, H) bool, hands that are estimated
 
 
 @MODELS.register_module()
@@ -204,7 +199,7 @@ class MVExoNet(Estimator):
     ) -> tuple[Tensor, Tensor]:
         """The maps of the M views that see their hand (M, C, h', w'), and those of all views (N, K, C, h', w')."""
         flipped = None if mirrored is None else mirrored[:, None].expand_as(view_valid)[view_valid]
-        found = _flip(encode(_flip(crops[view_valid], flipped, -1)), flipped, -1)
+        found = flip(encode(flip(crops[view_valid], flipped, -1)), flipped, -1)
         return found, found.new_zeros(*view_valid.shape, *found.shape[1:]).index_put((view_valid,), found)
 
     def _volumes(
@@ -221,7 +216,7 @@ class MVExoNet(Estimator):
         voxels = cube_voxels(centres, self.cube_size, self.resolution, rotmat)  # (N, D, D, D, 3)
         volume = fuse_views(maps, voxels, projections, size, view_valid)  # (N, C, D, D, D)
         # A mirror in the plane x = 0 of the cube; the cameras are mirrored with it, since their images are.
-        return _flip(self.volume_network(_flip(volume, mirrored, 2)), mirrored, 2)
+        return flip(self.volume_network(flip(volume, mirrored, 2)), mirrored, 2)
 
     def network_parts(self) -> tuple[NetworkPart, ...]:
         """See `Estimator.network_parts`."""
@@ -324,7 +319,7 @@ class MVExoNet(Estimator):
         parts = []
         for first in range(0, len(boxes), at_once):
             part = slice(first, first + at_once)
-            hands = _Hands(*(x[part] for x in start))
+            hands = HandRegions(*(x[part] for x in start))
             parts.append(self._rounds(frames.select(part), hands, is_left_hand[part]))
         rounds = []
         for pieces in zip(*parts, strict=True):
@@ -332,7 +327,7 @@ class MVExoNet(Estimator):
             rounds.append(self._to_sequence(batch, frames, joints, seen_boxes, start.known))
         return rounds
 
-    def _first_hands(self, batch: HandSequence, frames: ViewedFrames, boxes: Tensor) -> _Hands:
+    def _first_hands(self, batch: HandSequence, frames: ViewedFrames, boxes: Tensor) -> HandRegions:
         """Boxes and centres of the first round."""
         if self.first_centre == 'boxes':
             centres, known = box_centres_in_space(frames, boxes)
@@ -340,9 +335,9 @@ class MVExoNet(Estimator):
             centres = batch.require('input_joints_3d').flatten(0, 1)[..., MIDDLE_MCP, :]
             known = batch.require('input_valid').flatten(0, 1)
         seen = boxes_with_area(boxes, frames.image_size()).sum(1) >= self.min_views
-        return _Hands(boxes, centres, known & seen & valid_frames(batch).flatten()[:, None])
+        return HandRegions(boxes, centres, known & seen & valid_frames(batch).flatten()[:, None])
 
-    def _rounds(self, frames: ViewedFrames, hands: _Hands, is_left_hand: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _rounds(self, frames: ViewedFrames, hands: HandRegions, is_left_hand: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The joints (F, H, J, 3) after each round, 0 for hands that are not known, and the boxes that it saw."""
         done: list[tuple[Tensor, Tensor]] = []
         boxes, centres, known = hands
@@ -382,7 +377,7 @@ class MVExoNet(Estimator):
             batched=True,
             frame_valid=valid_frames(batch),
             timestamps=batch.timestamps,
-            hand_side=_sides(batch),
+            hand_side=sides_of(batch),
             **{name: value.unflatten(0, (clips, -1)).contiguous() for name, value in shaped.items()},
         )
 
@@ -401,20 +396,5 @@ class MVExoNet(Estimator):
             )
         if batch.frame == 'wrist':
             raise SequenceError(f"{where}: MVExoNet needs the 'camera' or 'world' frame, got {batch.frame!r}")
-        left = is_left(_sides(batch))[:, None].expand(-1, batch.require('boxes').shape[1], -1).flatten(0, 1)
+        left = is_left(sides_of(batch))[:, None].expand(-1, batch.require('boxes').shape[1], -1).flatten(0, 1)
         return ViewedFrames(images, intrinsics, extrinsics), boxes, left
-
-
-def _sides(batch: HandSequence) -> Tensor:
-    """(B, H) int, 0 left and 1 right; without `hand_side`, a single hand is a right one."""
-    if batch.hand_side is not None:
-        return batch.hand_side
-    boxes = batch.require('boxes')
-    return torch.arange(2 - boxes.shape[3], 2, device=boxes.device).expand(len(boxes), -1).contiguous()
-
-
-def _flip(values: Tensor, which: Tensor | None, axis: int) -> Tensor:
-    """Reverses an axis of the entries that are `which` (N,); None means none."""
-    if which is None:
-        return values
-    return torch.where(which.reshape(-1, *(1,) * (values.ndim - 1)), values.flip(axis), values)

@@ -5,6 +5,7 @@ Legend: N windows of one hand each, T frames, J = 21 joints.
 
 from collections.abc import Callable
 from dataclasses import replace
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -37,6 +38,39 @@ POSE = PartTensor(
     "rotations of the hand model, in MANO's order: the first two columns of each matrix, up to their length",
 )
 SHAPE = PartTensor('hand_shape', ('batch', 10), 'shape of the hand model')
+
+
+class RefinedMotion(NamedTuple):
+    """What a refiner gives. In `forward` joints are a motion as described above; elsewhere they are in the input's
+    frame. Pose and shape are None where a refiner gives joints alone."""  # fmt: skip
+
+    joints: Tensor  # (N, T, J, 3), metres
+    pose: Tensor | None = None  # (N, T, 16, 6), rotations in MANO's order
+    shape: Tensor | None = None  # (N, 10), of the hand model
+    block_shapes: Tensor | None = None  # (N, L, 10), what each of L blocks says, where all are supervised
+
+
+def join_motions(parts: list[RefinedMotion], join: Callable[[list[Tensor]], Tensor]) -> RefinedMotion:
+    """Joins refined motions that all have the same fields.
+
+    Args:
+        parts: at least one.
+        join: torch.stack or torch.cat.
+
+    Returns:
+        All of them.
+    """
+
+    def joined(values: list[Tensor | None]) -> Tensor | None:
+        present = [value for value in values if value is not None]
+        return join(present) if present else None
+
+    return RefinedMotion(
+        join([part.joints for part in parts]),
+        joined([part.pose for part in parts]),
+        joined([part.shape for part in parts]),
+        joined([part.block_shapes for part in parts]),
+    )
 
 
 def refiner_part(

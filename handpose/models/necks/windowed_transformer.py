@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from handpose.geometry.tracing import is_exporting
 from handpose.models.layers.checks import check_features, check_mask
 from handpose.models.layers.pre_norm_transformer import AttendedTokens, PreNormEncoder
 from handpose.registry import MODELS
@@ -76,7 +77,7 @@ class WindowedTransformer(nn.Module):
         check_mask('frame_valid', frame_valid, features.shape[:2], 'B T')
         clips, num_frames, _ = features.shape
         # An exported network takes clips of any length: its graph may not depend on T, so it always pads.
-        any_length = torch.compiler.is_exporting() and self.window is not None
+        any_length = is_exporting() and self.window is not None
         window = self.window if any_length else min(self.window or num_frames, num_frames)
         missing = (window - num_frames % window) % window
         if any_length or missing:
