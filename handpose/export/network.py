@@ -182,17 +182,24 @@ def _onnx_bytes(estimator: Estimator, part: NetworkPart, metadata: Mapping[str, 
         raise ExportFailed(f'the weights take {weights / 1e9:.1f} GB, and an .onnx file holds 2 GB at most')
     training = estimator.training
     traced = _Traced(estimator, part).eval()
-    with _quiet(), torch.no_grad():
-        program = torch.onnx.export(
-            traced,
-            part.examples(),
-            dynamo=True,
-            dynamic_shapes=(_dynamic_shapes(part),),
-            input_names=[spec.name for spec in part.inputs],
-            output_names=[spec.name for spec in part.outputs],
-            verbose=False,
-        )
-    estimator.train(training)
+    try:
+        with _quiet(), torch.no_grad():
+            program = torch.onnx.export(
+                traced,
+                part.examples(),
+                dynamo=True,
+                dynamic_shapes=(_dynamic_shapes(part),),
+                input_names=[spec.name for spec in part.inputs],
+                output_names=[spec.name for spec in part.outputs],
+                verbose=False,
+            )
+    except torch.onnx.OnnxExporterError as problem:
+        reason = str(problem.__cause__ or problem).strip().splitlines()[-1]
+        raise ExportFailed(
+            f'{type(estimator).__name__} cannot be exported with torch {torch.__version__}: {reason}'
+        ) from problem
+    finally:
+        estimator.train(training)
     proto = program.model_proto
     _check_axes(part, proto)
     entry = proto.metadata_props.add()

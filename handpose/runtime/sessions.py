@@ -17,7 +17,7 @@ PRECISIONS = ('float32', 'bfloat16')
 EXTRAS = {'onnxruntime': 'onnx', 'openvino': 'openvino'}  # of this package, by runtime
 
 
-class Session(Protocol):
+class RuntimeSession(Protocol):
     """A network that is ready to run."""
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
@@ -62,7 +62,9 @@ def check_runtime(runtime: str, precision: str = 'float32') -> None:
         )
 
 
-def open_session(path: str | Path, runtime: str, precision: str = 'float32', num_threads: int | None = None) -> Session:
+def open_session(
+    path: str | Path, runtime: str, precision: str = 'float32', num_threads: int | None = None
+) -> RuntimeSession:
     """Loads a network.
 
     Args:

@@ -100,7 +100,7 @@ def test_openvino_computes_in_both_precisions():
 
 def test_what_cannot_be_had_is_refused(monkeypatch):
     estimator = onnx_parts.build('SmoothNet')
-    with pytest.raises(RuntimeUnavailable, match="got 'openvin'. Did you mean 'openvino'"):
+    with pytest.raises(RuntimeUnavailable, match=r"got 'openvin'\. Did you mean 'openvino'"):
         use_runtime(estimator, 'openvin')
     with pytest.raises(RuntimeUnavailable, match="precision must be one of float32, bfloat16, got 'float16'"):
         use_runtime(estimator, 'torch', 'float16')

@@ -21,10 +21,21 @@ FRAME_VALID = PartTensor(
 class HTTClip(Protocol):
     """What the parts of HTT read of `HTTOutput`."""
 
-    joints: Tensor
-    uv: Tensor
-    object_logits: Tensor
-    action_logits: Tensor
+    @property
+    def joints(self) -> Tensor:
+        """See the output's own field."""
+
+    @property
+    def uv(self) -> Tensor:
+        """See the output's own field."""
+
+    @property
+    def object_logits(self) -> Tensor:
+        """See the output's own field."""
+
+    @property
+    def action_logits(self) -> Tensor:
+        """See the output's own field."""
 
 
 def htt_parts(
@@ -93,10 +104,21 @@ def htt_parts(
 class FrameOutput(Protocol):
     """What the parts read of `FrameHandObjectOutput`."""
 
-    joints: Tensor
-    uv: Tensor
-    object_features: Tensor
-    object_logits: Tensor
+    @property
+    def joints(self) -> Tensor:
+        """See the output's own field."""
+
+    @property
+    def uv(self) -> Tensor:
+        """See the output's own field."""
+
+    @property
+    def object_features(self) -> Tensor:
+        """See the output's own field."""
+
+    @property
+    def object_logits(self) -> Tensor:
+        """See the output's own field."""
 
 
 def frame_parts(

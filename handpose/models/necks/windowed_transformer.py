@@ -78,7 +78,8 @@ class WindowedTransformer(nn.Module):
         clips, num_frames, _ = features.shape
         # An exported network takes clips of any length: its graph may not depend on T, so it always pads.
         any_length = is_exporting() and self.window is not None
-        window = self.window if any_length else min(self.window or num_frames, num_frames)
+        window = num_frames if self.window is None else self.window
+        window = window if any_length else min(window, num_frames)
         missing = (window - num_frames % window) % window
         if any_length or missing:
             if frame_valid is None:

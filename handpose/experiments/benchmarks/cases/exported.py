@@ -17,7 +17,7 @@ from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
 Prepared = tuple[Estimator, HandSequence]
-REFINER = 'pdtm/dexycb_motion'
+REFINER = 'pdtm/dexycb'
 RUNTIMES = {
     'onnxruntime_float32': ('onnxruntime', 'float32'),
     'openvino_float32': ('openvino', 'float32'),
