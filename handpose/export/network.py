@@ -200,6 +200,7 @@ def _onnx_bytes(estimator: Estimator, part: NetworkPart, metadata: Mapping[str, 
         ) from problem
     finally:
         estimator.train(training)
+    assert program is not None
     proto = program.model_proto
     _check_axes(part, proto)
     entry = proto.metadata_props.add()

@@ -3,6 +3,7 @@
 Legend: B clips, T frames, F frames one by one, C channels, J = 21 joints, D = 96 numbers of a pose.
 """
 
+from collections.abc import Callable
 from typing import Protocol
 
 import torch
@@ -32,13 +33,8 @@ class DeformerNetwork(Protocol):
     def encode(self, images: Tensor, boxes: Tensor, most_samples: int | None = None) -> tuple[Tensor, Tensor]:
         """See `Deformer.encode`."""
 
-    def decode(
-        self,
-        features_btc: Tensor,
-        joints_2d: Tensor,
-        frame_valid: Tensor | None = None,
-        visibility: Tensor | None = None,
-    ) -> DeformerOutput:
+    @property
+    def decode(self) -> Callable[..., DeformerOutput]:
         """See `Deformer.decode`."""
 
     def mirror_back(self, output: DeformerOutput, mirrored: Tensor) -> DeformerOutput:
@@ -64,8 +60,8 @@ def deformer_parts(
 
     def encode(images: Tensor, boxes: Tensor) -> tuple[Tensor, ...]:
         # An exported graph has a fixed number of samples, of which each box uses as many as it needs.
-        most = MOST_SAMPLES if is_exporting() else None
-        return tuple(found[0] for found in network.encode(images[None], boxes[None], most))
+        bound = (MOST_SAMPLES,) if is_exporting() else ()
+        return tuple(found[0] for found in network.encode(images[None], boxes[None], *bound))
 
     def decode(
         features: Tensor, joints_2d: Tensor, frame_valid: Tensor | None, visibility: Tensor | None = None
@@ -84,8 +80,8 @@ def deformer_parts(
         seen, seen_regions = images, regions
         if network.mirror_left_hands:
             seen, seen_regions = mirror_images(images, regions, mirrored)
-        most = MOST_SAMPLES if is_exporting() else None
-        found = network.decode(*network.encode(seen, seen_regions, most), frame_valid, visibility)
+        bound = (MOST_SAMPLES,) if is_exporting() else ()
+        found = network.decode(*network.encode(seen, seen_regions, *bound), frame_valid, visibility)
         return _clip_of(network, network.mirror_back(found, mirrored), regions, hand_side, rotation_space)
 
     images = PartTensor('images', ('frames', 3, 'height', 'width'), IMAGE, torch.uint8, example=(0.0, 255.0))
