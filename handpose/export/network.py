@@ -177,7 +177,7 @@ def _onnx_bytes(estimator: Estimator, part: NetworkPart, metadata: Mapping[str, 
         raise ExportFailed(f"exporting needs {' and '.join(missing)}: pip install 'handpose[onnx]'")
     if 'is_exporting' not in dir(torch.compiler):
         raise ExportFailed(f'exporting needs torch 2.7 or later, and {torch.__version__} is installed: update torch')
-    weights = sum(value.numel() * value.element_size() for value in estimator.state_dict().values())
+    weights = sum(value.numel() * value.element_size() for value in (*estimator.parameters(), *estimator.buffers()))
     if weights > LARGEST_FILE:
         raise ExportFailed(f'the weights take {weights / 1e9:.1f} GB, and an .onnx file holds 2 GB at most')
     training = estimator.training

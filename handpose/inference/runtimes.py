@@ -187,7 +187,7 @@ def _fingerprint(estimator: Estimator) -> str:
     for name, module in estimator.named_modules():
         kept = {key: value for key, value in vars(module).items() if isinstance(value, _OPTIONS) and key not in _STATE}
         digest.update(f'{name} {type(module).__name__} {sorted(kept.items())}'.encode())
-    for key, value in [*estimator.state_dict().items(), *estimator.named_buffers()]:
+    for key, value in [*estimator.named_parameters(), *estimator.named_buffers()]:
         digest.update(f'{key} {tuple(value.shape)} {value.dtype}'.encode())
         digest.update(value.detach().cpu().numpy().tobytes())
     return digest.hexdigest()

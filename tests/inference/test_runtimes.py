@@ -8,6 +8,7 @@ import torch
 
 from handpose.inference import runtimes
 from handpose.inference.runtimes import exported_file, fastest_runtime, use_runtime
+from handpose.models.prediction import prepare_for_prediction
 from handpose.runtime import RuntimeUnavailable, sessions
 
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime'))
@@ -141,3 +142,13 @@ def test_the_default_is_the_fastest_that_is_installed(monkeypatch):
     assert fastest_runtime(large) == 'torch'
     monkeypatch.setenv(runtimes.VARIABLE, 'onnxruntime')
     assert fastest_runtime(large) == 'onnxruntime'
+
+
+@needs_onnx
+@pytest.mark.timeout(300)
+def test_prepared_estimators_are_exported():
+    """With folded batch normalization and channels-last convolutions, as the commands load them."""
+    estimator, batch = onnx_parts.build('HTT'), onnx_parts.batch_of('HTT')
+    expected = estimator.predict(batch).joints_3d
+    use_runtime(prepare_for_prediction(estimator), 'onnxruntime')
+    assert (estimator.predict(batch).joints_3d - expected).abs().max() < 1e-4 * expected.abs().max()
