@@ -65,11 +65,17 @@ setup(
         'transformers': ['transformers>=4.40'],
         # What `handpose benchmark` compares the packed store and OpenCV's JPEG decoder with.
         'benchmark': ['lmdb>=1.6', 'simplejpeg>=1.8', 'webdataset>=1.0'],
+        # Exported networks: `handpose export-model`, `handpose.runtime`, and --runtime of other commands.
+        'onnx': ['onnx>=1.20', 'onnxscript>=0.7.2', 'onnxruntime>=1.23'],
+        'openvino': ['onnx>=1.20', 'onnxscript>=0.7.2', 'openvino>=2025.4'],
         'test': [
             'av>=14.2',
             'h5py>=3.11',
             'lmdb>=1.6',
             'mypy>=1.11',
+            'onnx>=1.20',
+            'onnxruntime>=1.23',
+            'onnxscript>=0.7.2',
             'pyarrow>=17',
             'pybvh>=0.9',
             'pycocotools>=2.0.8',

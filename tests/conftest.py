@@ -4,6 +4,12 @@ import torch
 
 
 @pytest.fixture(autouse=True)
+def in_torch(monkeypatch):
+    """Predictions in torch, unless a test asks for another runtime: exporting takes seconds."""
+    monkeypatch.setenv('HANDPOSE_RUNTIME', 'torch')
+
+
+@pytest.fixture(autouse=True)
 def seeded():
     """The same random draws in every run, whatever ran before: a test that fails, fails again."""
     torch.manual_seed(0)

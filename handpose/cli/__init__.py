@@ -22,6 +22,7 @@ COMMANDS = {
     'refine': 'refine the predictions of another estimator',
     'compare-refiners': 'measure whether refiners help on the output of your estimator',
     'export': 'export predictions to Blender, spreadsheets, viewers and robots',
+    'export-model': 'export a network to an .onnx file, which runs without torch',
     'view': 'show hands in a browser: video, skeleton and mesh',
     'recognize': 'find the action of a video or of a predictions file',
     'forecast': 'forecast how the hands of a predictions file move on',

@@ -3,6 +3,7 @@
 import argparse
 
 from handpose.engine.options import OptionsAction
+from handpose.runtime import PRECISIONS, RUNTIMES
 from handpose.structures import Predictions, load_forecast, load_predictions
 
 
@@ -29,6 +30,21 @@ def add_launcher(parser: argparse.ArgumentParser) -> None:
     """Adds what starts several processes, as `launcher`."""
     parser.add_argument(
         '--launcher', choices=['none', 'pytorch'], default='none', help='pytorch: this is one of several processes'
+    )
+
+
+def add_runtime(parser: argparse.ArgumentParser) -> None:
+    """Adds what computes the networks, as `runtime` and `precision`."""
+    parser.add_argument(
+        '--runtime',
+        choices=('torch', *RUNTIMES),
+        help='what computes the network (default: the fastest that is installed, docs/export_model.md)',
+    )
+    parser.add_argument(
+        '--precision',
+        choices=PRECISIONS,
+        default=PRECISIONS[0],
+        help='in which the network computes (default float32); bfloat16 takes torch or openvino',
     )
 
 

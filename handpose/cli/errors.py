@@ -24,6 +24,10 @@ EXTRAS = {
     'viser': 'view',
     'open_clip': 'openclip',
     'transformers': 'transformers',
+    'onnx': 'onnx',
+    'onnxscript': 'onnx',
+    'onnxruntime': 'onnx',
+    'openvino': 'openvino',
 }
 
 

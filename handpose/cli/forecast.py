@@ -22,6 +22,7 @@ from handpose.cli.errors import UsageError
 from handpose.engine import load_config
 from handpose.inference.forecaster import forecast_motion, forecast_notes, load_forecaster
 from handpose.inference.motion_clips import HANDS
+from handpose.inference.runtimes import use_runtime
 from handpose.structures import Forecast, load_predictions, save_forecast
 from handpose.video import VideoWriter
 from handpose.video.writer import SUFFIXES
@@ -60,6 +61,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument('--config', help='the config of a checkpoint that training wrote (.pth)')
     shared.add_cfg_options(parser)
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+    shared.add_runtime(parser)
     parser.add_argument(
         '--draw',
         nargs='?',
@@ -97,6 +99,9 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.config and not arguments.checkpoint:
         checkpoint = require_checkpoint(load_config(arguments.config, arguments.cfg_options), arguments.config)
     forecaster = load_forecaster(checkpoint, arguments.config, arguments.cfg_options, arguments.device)
+    with console.status('preparing the network'):
+        computed = use_runtime(forecaster, arguments.runtime, arguments.precision)
+    console.print(f'network computed by {computed}', markup=False)
     name = f'{type(forecaster).__name__} ({Path(checkpoint).name})'
     start = time.perf_counter()
     with console.status(f'forecasting with {name}'):

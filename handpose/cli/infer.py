@@ -28,6 +28,7 @@ from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 from rich.table import Table
 
+from handpose.cli import arguments as shared
 from handpose.cli.errors import UsageError, UserError
 from handpose.evaluation.motion_summary import motion_summary
 from handpose.hands.sides import SIDE_LABELS
@@ -36,6 +37,7 @@ from handpose.inference.refiner import DEFAULT_REFINER, METHODS
 from handpose.inference.session import NETWORKS
 from handpose.inference.sources import is_camera, videos_in
 from handpose.inference.video_job import JobReport, VideoJob, run_job
+from handpose.runtime import PRECISIONS
 from handpose.structures import Predictions
 from handpose.video.writer import preferred_suffix
 
@@ -63,6 +65,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--hand-model', type=Path, metavar='FOLDER', help='MANO files, for weights that were trained with MANO'
     )
+    shared.add_runtime(parser)
     parser.add_argument('--fps', type=float, help='images per second, for a folder of images')
     parser.add_argument('--seconds', type=float, help='how long to record a camera (default until Ctrl-C)')
     parser.add_argument('--networks', choices=NETWORKS, default='full', help='lite is faster and less accurate')
@@ -83,6 +86,9 @@ def run(arguments: argparse.Namespace) -> None:
     console = Console(highlight=False)
     if arguments.seconds is not None and not is_camera(arguments.source):
         raise UsageError('--seconds goes with a camera')
+    weights = arguments.refine not in (None, *METHODS) or not str(arguments.estimator or '.npz').endswith('.npz')
+    if (arguments.runtime or arguments.precision != PRECISIONS[0]) and not weights:
+        raise UsageError('--runtime and --precision go with the weights of --estimator or --refine')
     if arguments.processes < 1:
         raise UsageError(f'--processes must be at least 1, got {arguments.processes}')
     videos = videos_in(arguments.source) if Path(arguments.source).is_dir() else []
@@ -114,6 +120,8 @@ def _job(arguments: argparse.Namespace, source: str, out: Path, draw: Path | Non
         licence=arguments.licence,
         estimator=arguments.estimator,
         hand_model=arguments.hand_model,
+        runtime=arguments.runtime,
+        precision=arguments.precision,
     )
 
 

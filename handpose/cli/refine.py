@@ -19,6 +19,7 @@ from handpose.cli.errors import UsageError, UserError
 from handpose.evaluation.motion_summary import motion_summary
 from handpose.inference import DEFAULT_REFINER, METHODS, load_refiner
 from handpose.inference.constant_bones import BONE_LENGTHS
+from handpose.inference.runtimes import use_runtime
 from handpose.structures import Predictions, infer_missing_joints, load_predictions, save_predictions
 from handpose.structures.prediction_orders import missing_joints
 from handpose.video import VideoFrames, VideoWriter, frame_period
@@ -61,6 +62,7 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
     )
     parser.add_argument('--longest-gap', type=float, metavar='SECONDS', help='longest gap to fill (default 0.9)')
     parser.add_argument('--device', default='cpu', help='where the model runs, e.g. cuda')
+    shared.add_runtime(parser)
     parser.add_argument('--draw', metavar='VIDEO.mp4', help='draw before and after (or .webm), and VIDEO_traces.png')
     parser.add_argument('--over', metavar='INPUT_VIDEO', help='draw over the video that the predictions are of')
 
@@ -68,6 +70,8 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
 def _check_usage(arguments: argparse.Namespace) -> None:
     if arguments.checkpoint and arguments.filter:
         raise UsageError('give --checkpoint or --filter, not both')
+    if arguments.filter and (arguments.runtime or arguments.precision != 'float32'):
+        raise UsageError('--runtime and --precision go with weights, and a filter has no network')
     if arguments.over and not arguments.draw:
         raise UsageError('--over goes with --draw')
     if arguments.config and not arguments.checkpoint:
@@ -103,6 +107,10 @@ def run(arguments: argparse.Namespace) -> None:
     )
     if not arguments.checkpoint and not arguments.filter:
         console.print(f'refining with {DEFAULT_REFINER}; --filter or --checkpoint choose something else')
+    if not arguments.filter:
+        with console.status('preparing the network'):
+            computed = use_runtime(refiner.estimator, arguments.runtime, arguments.precision)
+        console.print(f'network computed by {computed}')
     for note in refiner.notes(before):
         console.print(f'note: {note}')
     start = time.perf_counter()

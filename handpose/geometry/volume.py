@@ -13,6 +13,7 @@ from torch.autograd.function import once_differentiable
 from torch.nn import functional
 
 from handpose.geometry.rotations import small_matmul
+from handpose.geometry.tracing import is_exporting
 
 _NOT_SEEN = -1e30  # below every feature; minus infinity would give NaN as a difference
 _LEAST_DEPTH = 1e-6  # a voxel closer to the camera's plane, or behind it, is not seen
@@ -188,6 +189,9 @@ def fuse_views(
     if view_valid is None:
         view_valid = torch.ones(batch, views, dtype=torch.bool, device=features.device)
     flat = voxels.flatten(1, 3)
+    if is_exporting():  # any number of views, and no gradient
+        fused = _fuse_at_once(features, flat, projections, view_valid, image_size)
+        return fused.to(features.dtype).unflatten(-1, voxels.shape[1:4])
     fused = _FusedViews.apply(features, flat, projections, view_valid, tuple(image_size))
     return fused.to(features.dtype).unflatten(-1, voxels.shape[1:4])
 
@@ -209,6 +213,20 @@ def _sample_view(
     uv = homogeneous[..., :2] / torch.where(in_front, homogeneous[..., 2:], 1.0)
     uv = torch.where(in_front, uv, -torch.inf)
     return sample_features(features, uv, image_size)
+
+
+def _fuse_at_once(
+    features: Tensor, voxels: Tensor, projections: Tensor, view_valid: Tensor, image_size: tuple[int, int]
+) -> Tensor:
+    """`fuse_views` on voxels (B, N, 3) with all views in memory: without a loop, whose length would be fixed."""
+    views = features.shape[1]
+    maps = torch.where(view_valid[..., None, None, None], features, 0.0).flatten(0, 1)
+    points = voxels[:, None].expand(-1, views, -1, -1).flatten(0, 1)
+    values, seen = _sample_view(maps, points, projections.flatten(0, 1), image_size)
+    values, seen = (x.unflatten(0, view_valid.shape) for x in (values, seen[:, None]))
+    hidden = ~(seen & view_valid[..., None, None])
+    weights = values.masked_fill(hidden, _NOT_SEEN).softmax(1).masked_fill(hidden, 0.0)
+    return (weights * values).sum(1)
 
 
 class _FusedViews(torch.autograd.Function):

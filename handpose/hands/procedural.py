@@ -195,6 +195,6 @@ class ProceduralHand(HandModel):
     @staticmethod
     def _mirror(hand_side: Tensor, like: Tensor) -> Tensor:
         """(B, 1, 3): (-1, 1, 1) for left hands, ones for right hands."""
-        mirror = like.new_ones(len(hand_side), 1, 3)
+        mirror = like.new_ones(hand_side.shape[0], 1, 3)
         mirror[:, 0, 0] = torch.where(is_right(hand_side), 1.0, -1.0).to(like)
         return mirror

@@ -12,10 +12,12 @@ import numpy as np
 from handpose.files.hashes import file_sha256
 from handpose.inference.journal import Journal, source_settings
 from handpose.inference.refiner import METHODS, Refiner, load_refiner
+from handpose.inference.runtimes import use_runtime
 from handpose.inference.session import FrameHands, Session, make_session
 from handpose.inference.sources import is_camera, open_source
 from handpose.inference.tracking.interfaces import FrameEstimator
 from handpose.inference.video_hands import find_hands
+from handpose.models.estimators.base import IN_TORCH
 from handpose.structures import Predictions, save_predictions
 from handpose.video import VideoError, VideoWriter, frame_period
 from handpose.visualization.hand_overlay import draw_hands, draw_predictions
@@ -49,6 +51,8 @@ class VideoJob:
         licence: what may be done with the result; default that of the estimator's weights or results.
         estimator: weights or results whose joints replace those of the landmark network, see `open_estimator`, or None.
         hand_model: folder of MANO files, for weights of an estimator or refiner that was trained with MANO, or None.
+        runtime: what computes the networks of such weights, see `use_runtime`; None means the fastest.
+        precision: in which they compute.
     """
 
     source: str
@@ -62,6 +66,8 @@ class VideoJob:
     licence: str = ''
     estimator: str | None = None
     hand_model: Path | None = None
+    runtime: str | None = None
+    precision: str = 'float32'
 
     @property
     def unrefined(self) -> Path:
@@ -187,6 +193,8 @@ def _find_and_save(
     if refiner is not None:
         save_predictions(job.unrefined, unrefined)
         report.notes += refiner.notes(unrefined)
+        if refiner.estimator.computed_by != IN_TORCH:
+            report.notes.append(f'the network that refines is computed by {refiner.estimator.computed_by}')
         report.predictions = predictions = refiner.refine(unrefined)
         report.files.append(job.unrefined)
     save_predictions(job.out, predictions)
@@ -247,13 +255,15 @@ def _estimator(job: VideoJob) -> FrameEstimator | None:
     # It imports the datasets, which take a second to import.
     from handpose.inference.tracking.open_estimator import open_estimator
 
-    return open_estimator(job.estimator, _hand_model(job))
+    return open_estimator(job.estimator, _hand_model(job), job.runtime, job.precision)
 
 
 def _refiner(job: VideoJob) -> Refiner:
     if job.refine in METHODS:
         return load_refiner(method=job.refine)
-    return load_refiner(job.refine, hand_model=_hand_model(job))
+    refiner = load_refiner(job.refine, hand_model=_hand_model(job))
+    use_runtime(refiner.estimator, job.runtime, job.precision)
+    return refiner
 
 
 def _hand_model(job: VideoJob) -> dict[str, str] | None:
@@ -272,7 +282,8 @@ def _estimator_settings(job: VideoJob, estimator: str) -> dict[str, str | None]:
     path = estimator_file(estimator)
     # Joints depend on the camera, if the estimator reads it; those of the landmark network do not.
     camera = None if job.camera is None or not job.camera.is_file() else file_sha256(job.camera)
-    return dict(estimator=f'{path.name}, sha256 {file_sha256(path)}', camera=camera)
+    computed = f'{job.runtime or "fastest"} {job.precision}'
+    return dict(estimator=f'{path.name}, sha256 {file_sha256(path)}', camera=camera, computed=computed)
 
 
 def _draw(job: VideoJob, predictions: Predictions, writer: VideoWriter, progress: Progress | None) -> None:

@@ -27,11 +27,15 @@ NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _log = logging.getLogger(__name__)
 
 
-def zoo_folder() -> Path:
-    """The folder of downloaded files: `zoo` in `HANDPOSE_CACHE`, or in the platform's folder for caches."""
+def cache_folder() -> Path:
+    """The folder of all that can be made or downloaded again: `HANDPOSE_CACHE`, or the platform's folder for caches."""
     chosen = os.environ.get(CACHE)
-    root = Path(chosen).expanduser() if chosen else platformdirs.user_cache_path('handpose', appauthor=False)
-    return root / 'zoo'
+    return Path(chosen).expanduser() if chosen else platformdirs.user_cache_path('handpose', appauthor=False)
+
+
+def zoo_folder() -> Path:
+    """The folder of downloaded files: `zoo` in `cache_folder`."""
+    return cache_folder() / 'zoo'
 
 
 def mirror_folder() -> Path | None:

@@ -15,10 +15,12 @@ from torch import Tensor
 
 from handpose.geometry import field_of_view_intrinsics, project_points
 from handpose.hands.sides import Side
+from handpose.inference.runtimes import use_runtime
 from handpose.inference.tracking.frame_memory import FrameMemory, memory_length, window_length
 from handpose.inference.tracking.interfaces import EstimatorInfo, HandEstimate, HandRegion, missing_hand, tracked_hand
 from handpose.inference.tracking.model_view import ModelView
 from handpose.models import VideoEstimator
+from handpose.models.estimators.base import IN_TORCH
 from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import FRAME_ESTIMATORS
 from handpose.structures import HandSequence
@@ -54,6 +56,8 @@ class ClipEstimator:
         hand_model: see `load_estimator`.
         field_of_view: degrees from the left edge to the right one, for models that need the camera of a video for
             which none is known.
+        runtime: what computes the networks, see `use_runtime`; None takes the fastest.
+        precision: in which they compute.
 
     Raises:
         ValueError: weights that cannot be loaded, or of a model that does not estimate hands in images of a video.
@@ -65,6 +69,8 @@ class ClipEstimator:
         device: torch.device | str = 'cpu',
         hand_model: Mapping[str, Any] | None = None,
         field_of_view: float = FIELD_OF_VIEW,
+        runtime: str | None = 'torch',
+        precision: str = 'float32',
     ) -> None:
         path = find_weights(weights)
         estimator = prepare_for_prediction(load_estimator(path, device, hand_model))
@@ -76,6 +82,7 @@ class ClipEstimator:
         header = read_header(path)
         self.estimator, self._device, self._field_of_view = estimator, torch.device(device), field_of_view
         self._name, self._licence, self._data = name, str(header['licence'] or ''), header.get('data')
+        use_runtime(estimator, runtime, precision)
         self._reads = estimator.reads
         self._window = window_length(self._reads)
         self._view = ModelView(self._reads, header, path)
@@ -88,6 +95,8 @@ class ClipEstimator:
             f'joints are those of {self._name}, which was made for images like those of {self._data or "its data"}; on '
             f'others they can be wrong in every frame (docs/other_estimators.md)'
         ]
+        if self.estimator.computed_by != IN_TORCH:
+            notes.append(f'the networks of {self._name} are computed by {self.estimator.computed_by}')
         if 'intrinsics' in self._reads.fields and self._intrinsics is None:
             notes.append(
                 f'no camera was given: a field of view of {self._field_of_view:g} degrees across is assumed, on which '

@@ -10,13 +10,20 @@ from handpose.inference.tracking.results_estimator import ResultsEstimator
 from handpose.zoo.find import find_weights
 
 
-def open_estimator(name: str | Path, hand_model: Mapping[str, Any] | None = None) -> FrameEstimator:
+def open_estimator(
+    name: str | Path,
+    hand_model: Mapping[str, Any] | None = None,
+    runtime: str | None = 'torch',
+    precision: str = 'float32',
+) -> FrameEstimator:
     """Opens an estimator whose joints replace those by which hands are followed.
 
     Args:
         name: a predictions file (.npz) of the video, weights that `handpose publish` wrote (.safetensors), or the name
             of weights in the model zoo.
         hand_model: config of the hand model, for weights whose hand model needs files of the user's.
+        runtime: what computes the networks of weights, see `use_runtime`.
+        precision: in which they compute.
 
     Returns:
         The estimator.
@@ -26,7 +33,7 @@ def open_estimator(name: str | Path, hand_model: Mapping[str, Any] | None = None
     """
     if Path(name).suffix == '.npz':
         return ResultsEstimator(name)
-    return ClipEstimator(name, hand_model=hand_model)
+    return ClipEstimator(name, hand_model=hand_model, runtime=runtime, precision=precision)
 
 
 def estimator_file(name: str | Path) -> Path:

@@ -9,7 +9,8 @@ from handpose.models.estimators.base import (
     VideoEstimator,
 )
 from handpose.models.estimators.constant_hand import ConstantHand, fit_constant_hands
-from handpose.models.estimators.deformer import Deformer, DeformerOutput
+from handpose.models.estimators.deformer import Deformer
+from handpose.models.estimators.deformer_components import DeformerOutput
 from handpose.models.estimators.deformer_loss import DeformerLoss
 from handpose.models.estimators.dstformer import DSTformer
 from handpose.models.estimators.flat_motion_vae import FlatMotionVAE

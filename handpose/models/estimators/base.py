@@ -13,6 +13,7 @@ import torch
 from torch import Tensor, nn
 
 from handpose.hands import HandModel
+from handpose.models.estimators.network_parts import NetworkPart, PartSession, find_part
 from handpose.structures import HandSequence
 
 
@@ -67,6 +68,7 @@ class TrainingStep(NamedTuple):
     progress: float = 0.0  # share of the run that is done, in [0, 1]
 
 
+IN_TORCH = 'torch, float32'
 FRAMES_AT_ONCE = 32  # images that a prediction has in the backbone at the same time
 
 
@@ -123,6 +125,11 @@ class Estimator(nn.Module):
                 f'(handpose/models/estimators/base.py says what each of them does)'
             )
 
+    def __init__(self) -> None:
+        super().__init__()
+        self._sessions: dict[str, PartSession] = {}
+        self.computed_by = IN_TORCH
+
     @property
     @abstractmethod
     def reads(self) -> Reads:
@@ -166,6 +173,54 @@ class Estimator(nn.Module):
         Raises:
             ValueError: several samples of a deterministic estimator, or the batch lacks a field.
         """
+
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """The networks that can be exported; none for an estimator without networks."""
+        return ()
+
+    def export_notes(self) -> dict[str, Any]:
+        """What the user of an exported network must know beside `reads` and `gives`: JSON values by key."""
+        return {}
+
+    def run_part(self, name: str, *inputs: Tensor | None) -> tuple[Tensor, ...]:
+        """Computes a part of `network_parts`: in torch, or in the runtime of `use_sessions`.
+
+        Args:
+            name: of the part.
+            *inputs: of its function.
+
+        Returns:
+            The outputs of its function.
+        """
+        session = self._sessions.get(name)
+        if session is None:
+            return find_part(self.network_parts(), name, type(self).__name__).function(*inputs)
+        return session(inputs)
+
+    def use_sessions(self, sessions: Mapping[str, PartSession], computed_by: str = IN_TORCH) -> None:
+        """Lets `predict` compute parts elsewhere, until the estimator is trained or other weights are loaded.
+
+        Args:
+            sessions: {name of a part: what computes it}, made of the present weights; others run in torch.
+            computed_by: what computes them, for people.
+
+        Raises:
+            ValueError: an unknown part.
+        """
+        for name in sessions:
+            find_part(self.network_parts(), name, type(self).__name__)
+        self._sessions, self.computed_by = dict(sessions), computed_by
+
+    def train(self, mode: bool = True) -> 'Estimator':
+        """Sets the mode; whoever trains the estimator does so in torch, and predicts with the new weights."""
+        if mode:
+            self._sessions, self.computed_by = {}, IN_TORCH
+        return super().train(mode)
+
+    def load_state_dict(self, state_dict: Mapping[str, Any], strict: bool = True, assign: bool = False) -> Any:
+        """Loads weights; predictions with them run in torch until `use_sessions` is called again."""
+        self._sessions, self.computed_by = {}, IN_TORCH
+        return super().load_state_dict(state_dict, strict, assign)
 
     def init_weights(self) -> None:
         """Starts components from the pretrained weights that their configs name; by default there are none."""

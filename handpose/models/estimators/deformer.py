@@ -4,8 +4,6 @@ Legend: B clips, T frames, C channels, h w image size, J = 21 joints, V mesh ver
 Choices where the paper and its published code differ are listed in docs/deformer.md.
 """
 
-from typing import NamedTuple
-
 import torch
 from torch import Tensor, nn
 
@@ -15,12 +13,16 @@ from handpose.hands.sides import is_left
 from handpose.models.estimators.base import FRAMES_AT_ONCE, EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
 from handpose.models.estimators.deformer_components import (
     ClipTransformer,
+    DeformerOutput,
     FeatureMapBackbone,
     FrameTransformer,
     FusionHead,
     ParameterHead,
 )
+from handpose.models.estimators.deformer_parts import deformer_parts
 from handpose.models.estimators.deformer_windows import TEST_MODES, TrackPoses, assemble_track, track_windows
+from handpose.models.estimators.network_parts import NetworkPart
+from handpose.models.estimators.video_parts import DECODE, ENCODE
 from handpose.models.heads import linear_from
 from handpose.models.layers import mirror_poses, pose_to_rotmat, roi_align
 from handpose.models.layers.checks import check_option
@@ -28,20 +30,6 @@ from handpose.models.layers.mirror import mirror_images, mirror_points
 from handpose.models.losses.targets import HandTarget
 from handpose.registry import HAND_MODELS, MODELS
 from handpose.structures import HandSequence, fill_masked_values
-
-
-class DeformerOutput(NamedTuple):
-    """What one forward pass gives. Poses are D = 96 numbers in the head's rotation space."""
-
-    pose: Tensor  # (B, T, D), fused: the result
-    frame_pose: Tensor  # (B, T, D), of each frame before fusion
-    forward_motion: Tensor  # (B, T, D), from t to t + 1
-    backward_motion: Tensor  # (B, T, D), from t to t - 1
-    votes: Tensor  # (B, T, T), [:, i, j] the weight of frame i in the result of frame j
-    shape: Tensor  # (B, 10), one for the clip
-    joints_2d: Tensor  # (B, T, J, 2), in [0, 1] of the box
-    monocular_pose: Tensor | None  # (B, T, D), from the frame alone; None without a monocular head
-    monocular_shape: Tensor | None  # (B, T, 10), from the frame alone
 
 
 @MODELS.register_module()
@@ -163,11 +151,19 @@ class Deformer(VideoEstimator):
         features_btc, joints_2d = self.encode(images, boxes)  # (B, T, C), (B, T, J, 2)
         return self.mirror_back(self.decode(features_btc, joints_2d, frame_valid, visibility), mirrored)
 
-    def encode(self, images: Tensor, boxes: Tensor) -> tuple[Tensor, Tensor]:
-        """Sees each frame alone: (B, T, 3, h, w), (B, T, 4) -> features (B, T, C) and 2D joints (B, T, J, 2)."""
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+        return deformer_parts(self, self.box_scale, self.head.mode == 'occlusion', self.head.rotation_space)
+
+    def encode(self, images: Tensor, boxes: Tensor, most_samples: int | None = None) -> tuple[Tensor, Tensor]:
+        """Sees each frame alone: (B, T, 3, h, w), (B, T, 4) -> features (B, T, C) and 2D joints (B, T, J, 2).
+
+        `most_samples` is that of `roi_align`.
+        """
         leading = images.shape[:2]
         features = self.backbone(self.normalizer(images.flatten(0, 1)))  # (B*T, C, h/4, w/4)
-        tokens = roi_align(features, boxes.flatten(0, 1), self.roi_size, 0.25, self.roi_sampling)
+        sampling = self.roi_sampling, False, most_samples
+        tokens = roi_align(features, boxes.flatten(0, 1), self.roi_size, 0.25, *sampling)
         spatial = self.spatial_transformer(tokens)  # (B*T, C, roi, roi) -> (B*T, C)
         return spatial.feature.unflatten(0, leading), spatial.joints_2d.unflatten(0, leading)
 
@@ -283,8 +279,8 @@ class Deformer(VideoEstimator):
         if self.mirror_left_hands:
             seen, seen_regions = (x[0] for x in mirror_images(images[None], regions[None], is_left(hand_side)))
         chunks = zip(seen.split(FRAMES_AT_ONCE), seen_regions.split(FRAMES_AT_ONCE), strict=True)
-        parts = [self.encode(*(x[None] for x in chunk)) for chunk in chunks]
-        features, joints_2d = (torch.cat([part[n][0] for part in parts]) for n in range(2))
+        parts = [self.run_part(ENCODE, *chunk) for chunk in chunks]
+        features, joints_2d = (torch.cat(column) for column in zip(*parts, strict=True))
         return EncodedFrames(features, joints_2d[:, None], regions[:, None])
 
     @torch.no_grad()
@@ -324,15 +320,14 @@ class Deformer(VideoEstimator):
         if encoded.joints_2d is None:
             raise ValueError('Deformer decodes what its own encode_frames gave, with joints_2d')
         joints_2d, mirrored = encoded.joints_2d[:, 0], is_left(side)
-        visible = None if visibility is None else visibility[index]
-        output = self.decode(encoded.features[index], joints_2d[index], present, visible)
-        output = self.mirror_back(output, mirrored.expand(len(index)))
+        visible = [] if visibility is None else [visibility[index]]
+        pose, shape, own_votes = self.run_part(DECODE, encoded.features[index], joints_2d[index], present, *visible)
         if self.mirror_left_hands:
             joints_2d = torch.where(mirrored, mirror_points(joints_2d), joints_2d)
-        rotations = pose_to_rotmat(output.pose, self.head.rotation_space)  # (W, T', 16, 3, 3)
-        own_votes = output.votes.diagonal(dim1=1, dim2=2)  # (W, T')
+            pose = torch.where(mirrored, mirror_poses(pose, self.head.rotation_space), pose)
+        rotations = pose_to_rotmat(pose, self.head.rotation_space)  # (W, T', 16, 3, 3)
         rotation, vote = assemble_track(rotations, own_votes, index, weights, len(valid))
-        return TrackPoses(rotation, output.shape.mean(0), joints_2d, vote)
+        return TrackPoses(rotation, shape.mean(0), joints_2d, vote)
 
     def _to_sequence(self, track: TrackPoses, boxes: Tensor, side: Tensor, valid: Tensor) -> HandSequence:
         """A batch of the predictions (B, T, ...) of hands `side` (B,) in boxes (B, T, 4), where `valid` (B, T)."""

@@ -3,13 +3,27 @@
 Legend: N images, B clips, T frames, C channels, J = 21 joints, D numbers of a pose.
 """
 
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import torch
 from torch import Tensor
 
 from handpose.models.heads import FusedPoses
 from handpose.models.necks import SpatialFeatures, TemporalFeatures
+
+
+class DeformerOutput(NamedTuple):
+    """What one forward pass gives. Poses are D = 96 numbers in the head's rotation space."""
+
+    pose: Tensor  # (B, T, D), fused: the result
+    frame_pose: Tensor  # (B, T, D), of each frame before fusion
+    forward_motion: Tensor  # (B, T, D), from t to t + 1
+    backward_motion: Tensor  # (B, T, D), from t to t - 1
+    votes: Tensor  # (B, T, T), [:, i, j] the weight of frame i in the result of frame j
+    shape: Tensor  # (B, 10), one for the clip
+    joints_2d: Tensor  # (B, T, J, 2), in [0, 1] of the box
+    monocular_pose: Tensor | None  # (B, T, D), from the frame alone; None without a monocular head
+    monocular_shape: Tensor | None  # (B, T, 10), from the frame alone
 
 
 class FeatureMapBackbone(Protocol):

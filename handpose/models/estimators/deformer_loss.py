@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from handpose.geometry import rotmat_to_rot6d, rotmat_to_rotvec
 from handpose.hands import HandModel
 from handpose.models.estimators.base import TrainingStep
-from handpose.models.estimators.deformer import DeformerOutput
+from handpose.models.estimators.deformer_components import DeformerOutput
 from handpose.models.layers import apply_motion, pose_to_rotmat
 from handpose.models.layers.checks import check_option
 from handpose.models.losses import MotionLoss, discriminator_loss, generator_adversarial_loss

@@ -58,6 +58,7 @@ class DSTformer(MotionRefiner):
         self.head = MODELS.build({**head, 'channels': channels, 'with_pose': hand_model is not None})
         if self.hand_model is not None:
             self.head.start_at_rest(rest_hand(self.hand_model))
+        self.predicts_pose = hand_model is not None
         self.shape = None if hand_model is None else nn.Linear(channels, 10)
         self.residual = residual
         self.partial_skeletons = partial_skeletons

@@ -20,6 +20,8 @@ from handpose.models.estimators.action_targets import (
 from handpose.models.estimators.base import FRAMES_AT_ONCE, EncodedFrames, Gives, Reads, TrainingStep, VideoEstimator
 from handpose.models.estimators.htt_components import FeatureBackbone
 from handpose.models.estimators.label_text import check_label_text, label_text, read_label_text, with_names
+from handpose.models.estimators.network_parts import NetworkPart
+from handpose.models.estimators.video_parts import ENCODE, frame_parts
 from handpose.models.heads import Pose25D
 from handpose.models.losses.contrastive_action import cosine_logits
 from handpose.registry import MODELS
@@ -181,6 +183,11 @@ class FrameHandObject(VideoEstimator):
             object_logits=cosine_logits(object_features, self.text_features, self.tau),
         )
 
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+        hands, size = self.pose_head.num_hands, self.pose_head.image_size
+        return frame_parts(self.encode, self.decode, size, hands, *self.text_features.shape)
+
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """Losses of a batch (B, T, K=1, H, ...) of frames; see `Estimator.loss`."""
         if self.loss_function is None:
@@ -223,7 +230,7 @@ class FrameHandObject(VideoEstimator):
         self, images: Tensor, boxes: Tensor | None = None, hand_side: Tensor | None = None
     ) -> EncodedFrames:
         """Encodes the frames of a video; see `VideoEstimator.encode_frames`. Ignores boxes and hand_side."""
-        return EncodedFrames(torch.cat([self.encode(part) for part in images.split(FRAMES_AT_ONCE)]))
+        return EncodedFrames(torch.cat([self.run_part(ENCODE, part)[0] for part in images.split(FRAMES_AT_ONCE)]))
 
     @torch.no_grad()
     def decode_track(

@@ -24,6 +24,8 @@ from handpose.models.estimators.htt_components import (
     PoseBlock,
     PoseHead,
 )
+from handpose.models.estimators.network_parts import NetworkPart
+from handpose.models.estimators.video_parts import DECODE, ENCODE, htt_parts
 from handpose.models.layers.checks import check_option
 from handpose.models.losses.targets import ActionTarget
 from handpose.registry import MODELS
@@ -123,6 +125,7 @@ class HTT(VideoEstimator):
         self.loss_function: nn.Module | None = None if loss is None else MODELS.build(loss)
         projection = None if feature_projection is None else MODELS.build(feature_projection)
         self.feature_projection: nn.Module | None = projection
+        self.feature_channels = (feature_projection or pose_head).get('in_channels', pose_head.get('channels', 512))
         self.num_frames, self.frame_step, self.vote, self.frame_rate = num_frames, frame_step, vote, frame_rate
 
     @property
@@ -211,6 +214,13 @@ class HTT(VideoEstimator):
             action_attention=action_attention,
         )
 
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+        encode = None if self.backbone is None else self.encode
+        size = self.pose_head.image_size
+        heads = self.pose_head.num_hands, self.object_head.num_objects, self.action_head.num_actions
+        return htt_parts(encode, self.decode, size, *heads, self.feature_channels)
+
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """Losses of a batch (B, T, K=1, H, ...) of clips; see `Estimator.loss`."""
         if self.loss_function is None:
@@ -258,7 +268,7 @@ class HTT(VideoEstimator):
         self, images: Tensor, boxes: Tensor | None = None, hand_side: Tensor | None = None
     ) -> EncodedFrames:
         """Encodes the frames of a video; see `VideoEstimator.encode_frames`. Ignores boxes and hand_side."""
-        return EncodedFrames(torch.cat([self.encode(part[None])[0] for part in images.split(FRAMES_AT_ONCE)]))
+        return EncodedFrames(torch.cat([self.run_part(ENCODE, part)[0] for part in images.split(FRAMES_AT_ONCE)]))
 
     @torch.no_grad()
     def decode_track(
@@ -298,10 +308,9 @@ class HTT(VideoEstimator):
     def _decode_clips(self, features: Tensor, intrinsics: Tensor, valid: Tensor) -> _Video:
         """Predicts one video of `valid` (T,) frames from features (T, C), (T, 3, 3)."""
         index, present = self._clips(valid)
-        output = self.decode(features[index], intrinsics[index], present & valid[index])
-        parts = (output.joints, output.uv, output.object_logits.float().softmax(-1))
-        joints, uv, objects = (_per_frame(part, index, present, len(valid)) for part in parts)
-        return _Video(joints, uv, objects, vote_action(output.action_logits.float().softmax(-1), self.vote))
+        *frames, actions = self.run_part(DECODE, features[index], intrinsics[index], present & valid[index])
+        joints, uv, objects = (_per_frame(part, index, present, len(valid)) for part in frames)
+        return _Video(joints, uv, objects, vote_action(actions, self.vote))
 
     def _clips(self, valid: Tensor) -> tuple[Tensor, Tensor]:
         """Which frames make up the N clips of a video with `valid` (T,) frames: what is padding at its end is left out.

@@ -6,6 +6,7 @@ Legend: B clips, T frames of a clip, N frames that the network sees, H hands, J 
 import torch
 from torch import Tensor
 
+from handpose.geometry.tracing import is_exporting
 from handpose.models.layers.checks import check_option
 from handpose.structures import HandSequence, SequenceError, sample_name
 
@@ -40,7 +41,7 @@ def relative_joints(joints: Tensor, valid: Tensor, coordinates: str) -> tuple[Te
     if coordinates == 'wrist':
         return joints - joints[..., WRIST : WRIST + 1, :], valid & has_wrist[..., None]
     first = has_wrist.any(2).int().argmax(1)  # (B,)
-    rows = torch.arange(len(joints), device=joints.device)
+    rows = torch.arange(joints.shape[0], device=joints.device)
     weight = has_wrist[rows, first][..., None].to(joints.dtype)  # (B, H, 1)
     origin = (joints[rows, first, :, WRIST] * weight).sum(1) / weight.sum(1).clamp_min(1)
     return joints - origin[:, None, None, None], valid & has_wrist.flatten(1).any(1)[:, None, None, None]
@@ -64,11 +65,21 @@ def fill_missing_joints(joints: Tensor, valid: Tensor, missing: str) -> Tensor:
     check_option('missing', missing, MISSING)
     if missing == 'last':
         frame = torch.arange(valid.shape[1], device=valid.device)[:, None, None]
-        last = torch.where(valid, frame, -1).cummax(1).values
+        last = _running_maximum(torch.where(valid, frame, -1))
         source = torch.where(last < 0, valid.int().argmax(1, keepdim=True), last)
         joints = joints.gather(1, source[..., None].expand(joints.shape))
         valid = valid.any(1, keepdim=True).expand(valid.shape)
     return torch.where(valid[..., None], joints, torch.zeros_like(joints))
+
+
+def _running_maximum(numbers: Tensor) -> Tensor:
+    """The largest of the numbers (B, T, H, J) of a frame and all before it."""
+    if not is_exporting():
+        return numbers.cummax(1).values
+    # ONNX has no such operator: every frame looks at all frames, which takes memory that grows with T squared.
+    frame = torch.arange(numbers.shape[1], device=numbers.device)
+    before = (frame <= frame[:, None])[:, :, None, None]  # (T, T, 1, 1)
+    return torch.where(before, numbers[:, None], -1).amax(2)
 
 
 def frame_positions(
@@ -91,7 +102,7 @@ def frame_positions(
     """
     check_option('frames', frames, FRAMES)
     check_option('padding', padding, PADDING)
-    position = torch.arange(num_frames, device=lengths.device).expand(len(lengths), -1)
+    position = torch.arange(num_frames, device=lengths.device).expand(lengths.shape[0], -1)
     length = lengths[:, None]
     index = torch.remainder(position, length) if padding == 'tile' else position.minimum(length - 1)
     inside = (position < length) | (padding == 'tile')

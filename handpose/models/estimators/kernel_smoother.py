@@ -18,6 +18,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from handpose.geometry.tracing import is_exporting
 from handpose.models.estimators.base import TrainingStep
 from handpose.models.estimators.motion_refiner import MotionRefiner, RefinedMotion
 from handpose.models.layers.precision import without_autocast
@@ -138,6 +139,8 @@ class KernelSmoother(MotionRefiner):
         seen = seen if frame_valid is None else seen & frame_valid[..., None]
         rate = motion.new_full((len(motion),), USUAL_RATE) if frame_rate is None else frame_rate.to(motion)
         rate = torch.nan_to_num(rate, nan=USUAL_RATE)
+        if is_exporting():  # a graph has no loop over pieces
+            return RefinedMotion(self._smooth(motion, seen, rate, max_ahead))
         with without_autocast(motion):
             parts = [
                 self._smooth(motion[:, begin:end], seen[:, begin:end], rate, max_ahead)[:, skip : skip + FRAMES_AT_ONCE]

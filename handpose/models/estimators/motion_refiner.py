@@ -8,8 +8,7 @@ Legend: B clips, N hands, W windows, T frames, H hands of a clip, J = 21 joints.
 """
 
 from abc import abstractmethod
-from collections.abc import Callable
-from typing import NamedTuple, NoReturn
+from typing import Any, NoReturn
 
 import torch
 from torch import Tensor, nn
@@ -18,6 +17,7 @@ from handpose.geometry import rot6d_to_rotmat, rotmat_to_rotvec
 from handpose.hands import HandModel
 from handpose.hands.sides import is_left
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
+from handpose.models.estimators.network_parts import WHOLE, NetworkPart
 from handpose.models.estimators.predicted_meshes import add_mesh, fit_meshes
 from handpose.models.estimators.refiner_batches import (
     average_windows,
@@ -28,7 +28,8 @@ from handpose.models.estimators.refiner_batches import (
     seconds_of,
     time_first,
 )
-from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints, motion_to_joints
+from handpose.models.estimators.refiner_part import RefinedMotion, join_motions, refiner_part
+from handpose.models.layers.hand_motion import frame_positions, joints_to_motion, mirror_joints
 from handpose.models.layers.missing_frames import (
     fill_missing_joints,
     interpolate_frames,
@@ -40,16 +41,6 @@ from handpose.structures import HandSequence, fill_masked_values, overlapping_wi
 
 WINDOWS_AT_ONCE = 64
 RATE_TOLERANCE = 0.05  # by which the frame rate of training clips may differ from the model's
-
-
-class RefinedMotion(NamedTuple):
-    """What a refiner gives. In `forward` joints are a motion as described above; elsewhere they are in the input's
-    frame. Pose and shape are None where a refiner gives joints alone."""  # fmt: skip
-
-    joints: Tensor  # (N, T, J, 3), metres
-    pose: Tensor | None = None  # (N, T, 16, 6), rotations in MANO's order
-    shape: Tensor | None = None  # (N, 10), of the hand model
-    block_shapes: Tensor | None = None  # (N, L, 10), what each of L blocks says, where all are supervised
 
 
 class MotionRefiner(Estimator, abstract=True):
@@ -66,6 +57,8 @@ class MotionRefiner(Estimator, abstract=True):
         interpolates_gaps: a joint that is missing in some frames is interpolated and then counts as given.
         partial_skeletons: takes hands that lack joints throughout.
         look_around: seconds of a track that decide a frame, for refiners without windows.
+        predicts_pose: `forward` gives pose and shape, rather than joints alone.
+        any_length: `forward` takes windows of fewer than num_frames frames.
 
     Raises:
         ValueError: windows without a frame_rate, or a stride that leaves frames out.
@@ -74,6 +67,8 @@ class MotionRefiner(Estimator, abstract=True):
     interpolates_gaps = True
     partial_skeletons = False
     look_around = 0.0
+    predicts_pose = False
+    any_length = True
 
     def __init__(
         self,
@@ -193,6 +188,18 @@ class MotionRefiner(Estimator, abstract=True):
             return self(motion, frame_valid)
         return self(motion, frame_valid, joints_valid)
 
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+        masks, rates = self.partial_skeletons, self._reads_frame_rate()
+        return (refiner_part(self.run, self.num_frames, self.any_length, masks, rates, self.predicts_pose),)
+
+    def _reads_frame_rate(self) -> bool:
+        return type(self).run is not MotionRefiner.run
+
+    def export_notes(self) -> dict[str, Any]:
+        """See `Estimator.export_notes`."""
+        return {'stride': self.stride, 'mirror_left_hands': self.mirror_left_hands}
+
     def _joints_valid(self, given: Tensor, seen: Tensor) -> Tensor | None:
         """The mask that `forward` gets: given (N, T, J) in the track's frames, seen (N, S, J) on the time line."""
         if self.interpolates_gaps:
@@ -238,7 +245,7 @@ class MotionRefiner(Estimator, abstract=True):
             )
         frame_valid, relative = batch.require('frame_valid'), batch.frame == 'wrist'
         tracks = zip(joints, given, side, frame_valid, times, strict=True)
-        refined = _join([self.refine(j, g, s, f, relative, when) for j, g, s, f, when in tracks], torch.stack)
+        refined = join_motions([self.refine(j, g, s, f, relative, when) for j, g, s, f, when in tracks], torch.stack)
         known = given.any(1, keepdim=True)  # (B, 1, H, J)
         predicted = frame_valid[..., None] & known.any(3)
         prediction = HandSequence(
@@ -365,25 +372,10 @@ class MotionRefiner(Estimator, abstract=True):
         rates = None if rate is None else joints.new_full((len(joints),), rate)
         parts = []
         for rows in torch.arange(len(joints), device=joints.device).split(WINDOWS_AT_ONCE):
-            motion, origin = joints_to_motion(joints[rows], present[rows])
-            masks = None if whole else present[rows], None if seen is None else seen[rows]
-            output = self.run(motion, *masks, None if rates is None else rates[rows])
-            parts.append(output._replace(joints=motion_to_joints(output.joints.to(origin.dtype), origin)))
+            options = [None if seen is None else seen[rows]] if self.partial_skeletons else []
+            options += [None if rates is None else rates[rows]] if self._reads_frame_rate() else []
+            found = self.run_part(WHOLE, joints[rows], None if whole else present[rows], *options)
+            parts.append(RefinedMotion(*found))
         if not parts:  # no hand at all
             return RefinedMotion(joints)
-        return _join(parts, torch.cat)
-
-
-def _join(parts: list[RefinedMotion], join: Callable[[list[Tensor]], Tensor]) -> RefinedMotion:
-    """Stacks or concatenates refined motions that all have the same fields."""
-
-    def joined(values: list[Tensor | None]) -> Tensor | None:
-        present = [value for value in values if value is not None]
-        return join(present) if present else None
-
-    return RefinedMotion(
-        join([part.joints for part in parts]),
-        joined([part.pose for part in parts]),
-        joined([part.shape for part in parts]),
-        joined([part.block_shapes for part in parts]),
-    )
+        return join_motions(parts, torch.cat)

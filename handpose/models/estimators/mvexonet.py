@@ -7,8 +7,8 @@ ICCV 2019), which it builds on.
 """
 
 import math
-from collections.abc import Sequence
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -18,20 +18,25 @@ from handpose.geometry import cube_voxels, fuse_views
 from handpose.hands.sides import is_left
 from handpose.models.estimators.action_targets import valid_frames
 from handpose.models.estimators.base import FRAMES_AT_ONCE, Estimator, Gives, Reads, TrainingStep
+from handpose.models.estimators.crop_parts import DECODE, ENCODE, mvexonet_parts
 from handpose.models.estimators.mvexonet_components import PyramidBackbone, VolumeNetwork
 from handpose.models.estimators.mvexonet_loss import HandCubes, JointMaps, JointTarget, MVExoNetOutput
 from handpose.models.estimators.mvexonet_views import (
+    HandRegions,
     ViewedFrames,
     box_centres_in_space,
     boxes_of_joints,
     boxes_with_area,
     choose_views,
     crop_hands,
+    flip,
     jitter_boxes,
     least_and_most,
     project_hands,
     random_rotations,
+    sides_of,
 )
+from handpose.models.estimators.network_parts import NetworkPart
 from handpose.models.layers.checks import check_option
 from handpose.models.layers.volumetric import volumetric_soft_argmax
 from handpose.registry import MODELS
@@ -41,14 +46,6 @@ CENTRES = ('input_joints', 'boxes')
 NUM_JOINTS = 21
 MIDDLE_MCP = 9  # the root of the volume
 _CAMERA_FIELDS = ('images', 'boxes', 'intrinsics', 'extrinsics')
-
-
-class _Hands(NamedTuple):
-    """Where the hands of F frames are taken to be before a round."""
-
-    boxes: Tensor  # (F, K, H, 4), pixels
-    centres: Tensor  # (F, H, 3), metres
-    known: Tensor  # (F, H) bool, hands that are estimated
 
 
 @MODELS.register_module()
@@ -187,21 +184,54 @@ class MVExoNet(Estimator):
         """
         if view_valid is None:
             view_valid = torch.ones(crops.shape[:2], dtype=torch.bool, device=crops.device)
-        flipped = None if mirrored is None else mirrored[:, None].expand_as(view_valid)[view_valid]
-        found = self.encode(_flip(crops[view_valid], flipped, -1))  # (M, C, h', w'), M views that see their hand
-        found = _flip(found, flipped, -1)
-        maps = found.new_zeros(*view_valid.shape, *found.shape[1:]).index_put((view_valid,), found)
-        voxels = cube_voxels(centres, self.cube_size, self.resolution, rotmat)  # (N, D, D, D, 3)
-        size = (crops.shape[-1], crops.shape[-2])
-        volume = fuse_views(maps, voxels, projections, size, view_valid)  # (N, C, D, D, D)
-        # A mirror in the plane x = 0 of the cube; the cameras are mirrored with it, since their images are.
-        logits = _flip(self.volume_network(_flip(volume, mirrored, 2)), mirrored, 2)  # (N, J, D, D, D)
+        found, maps = self._maps(self.encode, crops, view_valid, mirrored)
+        size = crops.shape[-1], crops.shape[-2]
+        logits = self._volumes(maps, projections, centres, rotmat, view_valid, mirrored, size)  # (N, J, D, D, D)
         joints = volumetric_soft_argmax(logits, centres, self.cube_size, rotmat)  # (N, J, 3)
         joint_maps = None
         if self.training and self.joint_maps is not None:
             hands = view_valid.nonzero()[:, 0]
             joint_maps = JointMaps(self.joint_maps(found), hands, projections[view_valid], crops.shape[-1])
         return MVExoNetOutput(joints, logits, HandCubes(centres, rotmat, self.cube_size), joint_maps)
+
+    def _maps(
+        self, encode: Callable[[Tensor], Tensor], crops: Tensor, view_valid: Tensor, mirrored: Tensor | None
+    ) -> tuple[Tensor, Tensor]:
+        """The maps of the M views that see their hand (M, C, h', w'), and those of all views (N, K, C, h', w')."""
+        flipped = None if mirrored is None else mirrored[:, None].expand_as(view_valid)[view_valid]
+        found = flip(encode(flip(crops[view_valid], flipped, -1)), flipped, -1)
+        return found, found.new_zeros(*view_valid.shape, *found.shape[1:]).index_put((view_valid,), found)
+
+    def _volumes(
+        self,
+        maps: Tensor,
+        projections: Tensor,
+        centres: Tensor,
+        rotmat: Tensor | None,
+        view_valid: Tensor,
+        mirrored: Tensor | None,
+        size: tuple[int, int],
+    ) -> Tensor:
+        """Maps (N, K, C, h', w') of crops of a size (width, height) -> logits (N, J, D, D, D)."""
+        voxels = cube_voxels(centres, self.cube_size, self.resolution, rotmat)  # (N, D, D, D, 3)
+        volume = fuse_views(maps, voxels, projections, size, view_valid)  # (N, C, D, D, D)
+        # A mirror in the plane x = 0 of the cube; the cameras are mirrored with it, since their images are.
+        return flip(self.volume_network(flip(volume, mirrored, 2)), mirrored, 2)
+
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+
+        def fuse(maps: Tensor, projections: Tensor, centres: Tensor, seen: Tensor, mirrored: Tensor | None) -> Tensor:
+            size = self.crop_size, self.crop_size
+            logits = self._volumes(maps, projections, centres, None, seen, mirrored, size)
+            return volumetric_soft_argmax(logits, centres, self.cube_size)
+
+        return mvexonet_parts(self.encode, fuse, self.crop_size, self.volume_network.in_channels)
+
+    def export_notes(self) -> dict[str, Any]:
+        """See `Estimator.export_notes`."""
+        names = 'crop_size', 'box_scale', 'cube_size', 'num_rounds', 'min_views', 'mirror_left_hands'
+        return {name: vars(self)[name] for name in names}
 
     def encode(self, crops: Tensor) -> Tensor:
         """Computes the features of crops: (M, 3, s, s) -> (M, C, h', w') at the finest stride of the backbone."""
@@ -289,7 +319,7 @@ class MVExoNet(Estimator):
         parts = []
         for first in range(0, len(boxes), at_once):
             part = slice(first, first + at_once)
-            hands = _Hands(*(x[part] for x in start))
+            hands = HandRegions(*(x[part] for x in start))
             parts.append(self._rounds(frames.select(part), hands, is_left_hand[part]))
         rounds = []
         for pieces in zip(*parts, strict=True):
@@ -297,7 +327,7 @@ class MVExoNet(Estimator):
             rounds.append(self._to_sequence(batch, frames, joints, seen_boxes, start.known))
         return rounds
 
-    def _first_hands(self, batch: HandSequence, frames: ViewedFrames, boxes: Tensor) -> _Hands:
+    def _first_hands(self, batch: HandSequence, frames: ViewedFrames, boxes: Tensor) -> HandRegions:
         """Boxes and centres of the first round."""
         if self.first_centre == 'boxes':
             centres, known = box_centres_in_space(frames, boxes)
@@ -305,23 +335,24 @@ class MVExoNet(Estimator):
             centres = batch.require('input_joints_3d').flatten(0, 1)[..., MIDDLE_MCP, :]
             known = batch.require('input_valid').flatten(0, 1)
         seen = boxes_with_area(boxes, frames.image_size()).sum(1) >= self.min_views
-        return _Hands(boxes, centres, known & seen & valid_frames(batch).flatten()[:, None])
+        return HandRegions(boxes, centres, known & seen & valid_frames(batch).flatten()[:, None])
 
-    def _rounds(self, frames: ViewedFrames, hands: _Hands, is_left_hand: Tensor) -> list[tuple[Tensor, Tensor]]:
+    def _rounds(self, frames: ViewedFrames, hands: HandRegions, is_left_hand: Tensor) -> list[tuple[Tensor, Tensor]]:
         """The joints (F, H, J, 3) after each round, 0 for hands that are not known, and the boxes that it saw."""
         done: list[tuple[Tensor, Tensor]] = []
         boxes, centres, known = hands
         joints = centres.new_zeros(*known.shape, 21, 3)
         for _ in range(self.num_rounds if known.any() else 0):
             if done:
-                found = boxes_of_joints(frames, joints)  # (F, K, H, 4)
-                enough = boxes_with_area(found, frames.image_size()).sum(1) >= self.min_views
-                boxes = torch.where(enough[:, None, :, None], found, boxes)
+                around = boxes_of_joints(frames, joints)  # (F, K, H, 4)
+                enough = boxes_with_area(around, frames.image_size()).sum(1) >= self.min_views
+                boxes = torch.where(enough[:, None, :, None], around, boxes)
                 centres = torch.where(enough[..., None], joints[..., MIDDLE_MCP, :], centres)
             crops = crop_hands(frames, boxes, known, self.box_scale, self.crop_size)
             left = is_left_hand[known] if self.mirror_left_hands else None
-            output = self(crops.images, crops.projections, centres[known], None, crops.seen, left)
-            joints = joints.index_put((known,), output.joints.to(joints.dtype))
+            _, maps = self._maps(lambda x: self.run_part(ENCODE, x)[0], crops.images, crops.seen, left)
+            (found,) = self.run_part(DECODE, maps, crops.projections, centres[known], crops.seen, left)
+            joints = joints.index_put((known,), found.to(joints.dtype))
             done.append((joints, boxes))
         return done or [(joints, boxes)] * self.num_rounds
 
@@ -346,7 +377,7 @@ class MVExoNet(Estimator):
             batched=True,
             frame_valid=valid_frames(batch),
             timestamps=batch.timestamps,
-            hand_side=_sides(batch),
+            hand_side=sides_of(batch),
             **{name: value.unflatten(0, (clips, -1)).contiguous() for name, value in shaped.items()},
         )
 
@@ -365,20 +396,5 @@ class MVExoNet(Estimator):
             )
         if batch.frame == 'wrist':
             raise SequenceError(f"{where}: MVExoNet needs the 'camera' or 'world' frame, got {batch.frame!r}")
-        left = is_left(_sides(batch))[:, None].expand(-1, batch.require('boxes').shape[1], -1).flatten(0, 1)
+        left = is_left(sides_of(batch))[:, None].expand(-1, batch.require('boxes').shape[1], -1).flatten(0, 1)
         return ViewedFrames(images, intrinsics, extrinsics), boxes, left
-
-
-def _sides(batch: HandSequence) -> Tensor:
-    """(B, H) int, 0 left and 1 right; without `hand_side`, a single hand is a right one."""
-    if batch.hand_side is not None:
-        return batch.hand_side
-    boxes = batch.require('boxes')
-    return torch.arange(2 - boxes.shape[3], 2, device=boxes.device).expand(len(boxes), -1).contiguous()
-
-
-def _flip(values: Tensor, which: Tensor | None, axis: int) -> Tensor:
-    """Reverses an axis of the entries that are `which` (N,); None means none."""
-    if which is None:
-        return values
-    return torch.where(which.reshape(-1, *(1,) * (values.ndim - 1)), values.flip(axis), values)

@@ -24,6 +24,7 @@ from handpose.geometry import (
     triangulate,
 )
 from handpose.models.layers.roi_align import roi_align
+from handpose.structures import HandSequence
 
 _NEAREST = 0.01  # metres; a joint that is nearer to the camera's plane, or behind it, has no place in the image
 _LEAST_SIDE = 1.0  # pixels of a box that shows anything
@@ -230,3 +231,42 @@ def random_rotations(count: int, max_angle: float, generator: torch.Generator) -
     axes = torch.nn.functional.normalize(torch.randn(count, 3, generator=generator), dim=-1)
     angles = torch.rand(count, 1, generator=generator) * min(max_angle, math.pi)
     return rotvec_to_rotmat(axes * angles)
+
+
+class HandRegions(NamedTuple):
+    """Where the hands of F frames are taken to be before a round."""
+
+    boxes: Tensor  # (F, K, H, 4), pixels
+    centres: Tensor  # (F, H, 3), metres
+    known: Tensor  # (F, H) bool, hands that are estimated
+
+
+def sides_of(batch: HandSequence) -> Tensor:
+    """The sides of hands; without `hand_side`, a single hand is a right one.
+
+    Args:
+        batch: (B, T, K, H, ...).
+
+    Returns:
+        (B, H) int, 0 left and 1 right.
+    """
+    if batch.hand_side is not None:
+        return batch.hand_side
+    boxes = batch.require('boxes')
+    return torch.arange(2 - boxes.shape[3], 2, device=boxes.device).expand(len(boxes), -1).contiguous()
+
+
+def flip(values: Tensor, which: Tensor | None, axis: int) -> Tensor:
+    """Reverses an axis of some entries.
+
+    Args:
+        values: (N, ...).
+        which: (N,) bool; None means none.
+        axis: of `values`.
+
+    Returns:
+        (N, ...).
+    """
+    if which is None:
+        return values
+    return torch.where(which.reshape(-1, *(1,) * (values.ndim - 1)), values.flip(axis), values)

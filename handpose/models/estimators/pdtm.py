@@ -106,6 +106,7 @@ class PDTM(MotionRefiner):
         self.head = MODELS.build({**head, 'with_pose': hand_model is not None})
         if self.hand_model is not None:
             self.head.start_at_rest(rest_hand(self.hand_model))
+        self.predicts_pose = hand_model is not None
         self.shape = None if hand_model is None else nn.Linear(max(memory_tokens, 1) * channels, 10)
         self.partial_skeletons = partial_skeletons
         self.loss_function = None if loss is None else MODELS.build(loss)
@@ -125,7 +126,7 @@ class PDTM(MotionRefiner):
             (N, 10).
         """
         x = self.embedding(motion, joints_valid)  # (N, T, J, C)
-        memory = None if self.memory is None else self.memory.start(len(x))  # (N, M, C)
+        memory = None if self.memory is None else self.memory.start(x.shape[0])  # (N, M, C)
         shapes = []
         for number in range(len(self.blocks)):
             x, memory = run_block(self, number, x, memory, frame_valid)

@@ -65,7 +65,7 @@ class SmoothNet(MotionRefiner):
         loss: dict | None = None,
     ) -> None:
         super().__init__(num_frames, stride, mirror_left_hands=False, frame_rate=frame_rate)
-        self.partial_skeletons = True
+        self.partial_skeletons, self.any_length = True, False
         self.encoder = nn.Sequential(nn.Linear(num_frames, hidden_channels), nn.LeakyReLU(0.1))
         self.blocks = nn.Sequential(
             *(_ResidualBlock(hidden_channels, block_channels, dropout) for _ in range(num_blocks))

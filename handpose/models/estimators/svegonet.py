@@ -5,7 +5,7 @@ right), N crops, J = 21 joints, s side of a crop, C channels.
 Choices where the paper is silent or the dataset's toolkit differs are listed in docs/assemblyhands.md.
 """
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -14,7 +14,9 @@ from handpose.geometry import project_points, scale_boxes, unproject_points
 from handpose.hands.sides import is_left
 from handpose.models.estimators.action_targets import valid_frames
 from handpose.models.estimators.base import FRAMES_AT_ONCE, Estimator, Gives, Reads, TrainingStep
+from handpose.models.estimators.crop_parts import svegonet_part
 from handpose.models.estimators.mvexonet_views import boxes_with_area, jitter_boxes
+from handpose.models.estimators.network_parts import WHOLE, NetworkPart
 from handpose.models.estimators.svegonet_components import DepthHead, IdentityHead, JointHead, MapBackbone
 from handpose.models.estimators.svegonet_crops import CropTarget, HandView, crop_affines, crop_target, sample_crops
 from handpose.models.estimators.svegonet_loss import SVEgoNetLoss, SVEgoNetOutput
@@ -156,6 +158,21 @@ class SVEgoNet(Estimator):
             wrist_depth=None if self.wrist_depth_head is None else self.wrist_depth_head(feature, focal),  # (N, H)
         )
 
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+
+        def compute(crops: Tensor, intrinsics: Tensor) -> tuple[Tensor, ...]:
+            output = self(crops, intrinsics)
+            found = output.joints.positions, identity_scores(output.identity)
+            return found if output.wrist_depth is None else (*found, output.wrist_depth)
+
+        return (svegonet_part(compute, self.crop_size, self.depth_range, self.wrist_depth_head is not None),)
+
+    def export_notes(self) -> dict[str, Any]:
+        """See `Estimator.export_notes`."""
+        names = 'crop_size', 'box_scale', 'min_box', 'depth_range', 'mirror_left_hands'
+        return {name: vars(self)[name] for name in names}
+
     def lift(self, positions: Tensor, wrist_depth: Tensor, intrinsics: Tensor) -> Tensor:
         """Lifts positions in crops to camera space, in float32 under autocast too.
 
@@ -242,16 +259,15 @@ class SVEgoNet(Estimator):
         scores = frames.boxes.new_zeros(*frames.seen.shape, count)  # of hand j, by the crop of hand i
         if frames.seen.any():
             view, mirrored = self._view(frames, frames.seen, frames.boxes.new_zeros(int(frames.seen.sum())))
-            output = self(view.images, view.intrinsics)
+            found_joints, shown, *depths = self.run_part(WHOLE, view.images, view.intrinsics)
             side, rows = frames.side[frames.seen], torch.arange(len(view.images), device=wrists.device)
             depth = wrists[frames.seen]
-            if self.wrist_depth == 'network' and output.wrist_depth is not None:
-                depth = _swap(output.wrist_depth, mirrored)[rows, side].to(depth.dtype)
-            positions = _swap(output.joints.positions, mirrored)[rows, side]  # (N, J, 3)
+            if self.wrist_depth == 'network' and depths:
+                depth = _swap(depths[0], mirrored)[rows, side].to(depth.dtype)
+            positions = _swap(found_joints, mirrored)[rows, side]  # (N, J, 3)
             found = self.lift(positions, depth, view.intrinsics)
             joints = joints.index_put((frames.seen,), found.to(joints.dtype))
-            shown = _swap(identity_scores(output.identity), mirrored)  # (N, H)
-            of_hands = shown.gather(1, frames.side[frames.seen.nonzero()[:, 0]])  # (N, H')
+            of_hands = _swap(shown, mirrored).gather(1, frames.side[frames.seen.nonzero()[:, 0]])  # (N, H')
             scores = scores.index_put((frames.seen,), of_hands.to(scores.dtype))
         own = scores.diagonal(dim1=1, dim2=2)
         return joints, torch.where(frames.seen, own, scores.amax(1))

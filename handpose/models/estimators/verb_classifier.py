@@ -25,6 +25,8 @@ from handpose.models.estimators.joint_sequences import (
     frame_positions,
     relative_joints,
 )
+from handpose.models.estimators.motion_parts import TWO_HANDS, action_scores
+from handpose.models.estimators.network_parts import WHOLE, NetworkPart, PartTensor
 from handpose.models.layers.checks import check_option
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, fill_masked_values
@@ -146,9 +148,24 @@ class VerbClassifier(Estimator):
         joints, _ = from_common(joints, self.network.joint_order)  # (B, T, 2, J, 3)
         lengths = clip_lengths(frame_valid)
         index, inside = frame_positions(lengths, self.num_frames, self.frames, self.padding, offsets)
-        rows = torch.arange(len(joints), device=joints.device)[:, None]
+        rows = torch.arange(joints.shape[0], device=joints.device)[:, None]
         joints = joints[rows, index] * inside[..., None, None, None]  # (B, N, 2, J, 3)
         return self.head(self.dropout(self.network(joints, inside)))
+
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+
+        def scores(*inputs: Tensor | None) -> tuple[Tensor, ...]:
+            return (self(*inputs).float().softmax(-1),)
+
+        places = PartTensor(
+            'offsets',
+            ('batch', self.num_frames),
+            'where in each part of the clip a frame is taken, 0 to 1',
+            default=0.5,
+        )
+        inputs = TWO_HANDS if self.frames == 'first' else (*TWO_HANDS, places)
+        return (NetworkPart(WHOLE, scores, inputs, (action_scores(self.num_actions),)),)
 
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """Weighted cross entropy of the action labels; clips whose action is unknown do not count."""
@@ -185,7 +202,8 @@ class VerbClassifier(Estimator):
         scores = torch.zeros((), device=joints.device)
         for clip in range(self.test_clips):
             offsets = self._offsets(len(joints), clip, joints.device) if self.test_clips > 1 else None
-            scores = scores + self(*inputs, offsets).float().softmax(-1) / self.test_clips
+            places = [] if self.frames == 'first' else [offsets]
+            scores = scores + self.run_part(WHOLE, *inputs, *places)[0] / self.test_clips
         return HandSequence(
             meta=batch.meta,
             frame=batch.frame,

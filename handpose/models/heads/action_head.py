@@ -76,7 +76,7 @@ class ActionHead(nn.Module):
         """
         check_features('tokens', tokens, 'B T C', self.channels)
         check_mask('frame_valid', frame_valid, tokens.shape[:2], 'B T')
-        learned = self.token.to(tokens.dtype).expand(len(tokens), 1, -1)
+        learned = self.token.to(tokens.dtype).expand(tokens.shape[0], 1, -1)
         valid = None if frame_valid is None else F.pad(frame_valid, (1, 0), value=True)
         attended, attention = self.encoder(torch.cat([learned, tokens], 1), valid, return_attention)  # (B, 1 + T, C)
         return ActionLogits(self.classifier(attended[:, 0]), None if attention is None else attention[:, :, 0, 1:])

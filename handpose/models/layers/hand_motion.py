@@ -13,12 +13,12 @@ from handpose.models.layers.missing_frames import mean_over_frames
 STEP_TOLERANCE = 0.1  # in frames of the model: how much a step in time may differ from a whole number
 
 
-def joints_to_motion(joints: Tensor, frame_valid: Tensor) -> tuple[Tensor, Tensor]:
+def joints_to_motion(joints: Tensor, frame_valid: Tensor | None) -> tuple[Tensor, Tensor]:
     """Converts joints to a motion.
 
     Args:
         joints: (N, T, J, 3), metres.
-        frame_valid: (N, T) bool, the frames to average over.
+        frame_valid: (N, T) bool, the frames to average over; None means all.
 
     Returns:
         The motion (N, T, J, 3), and its origin (N, 1, 3): the mean position of the wrist.

@@ -39,7 +39,7 @@ def fill_missing(values: Tensor, valid: Tensor, times: Tensor | None = None) -> 
         times = torch.as_tensor(times, device=valid.device).double()
         length = torch.where(after > before, times[after] - times[before], 1)
         fraction = ((times[frame] - times[before]) / length).clamp(0, 1).to(dtype)
-    rows = torch.arange(len(values), device=values.device)[:, None]
+    rows = torch.arange(values.shape[0], device=values.device)[:, None]
     fraction = fraction.reshape(*fraction.shape, *[1] * (values.ndim - 2)).to(values.dtype)
     filled = torch.lerp(values[rows, before], values[rows, after], fraction)
     return torch.where(empty.reshape(-1, *[1] * (values.ndim - 1)), torch.zeros_like(filled), filled)

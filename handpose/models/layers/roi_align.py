@@ -20,6 +20,7 @@ def roi_align(
     spatial_scale: float,
     sampling_ratio: int = -1,
     aligned: bool = False,
+    most_samples: int | None = None,
 ) -> Tensor:
     """Resamples the content of boxes to a fixed size (Mask R-CNN; the semantics of torchvision's operator).
 
@@ -34,6 +35,8 @@ def roi_align(
         sampling_ratio: samples along each side of a bin; -1 takes ceil(box size / output size) for every box,
             which reads the largest count back from the device.
         aligned: shifts boxes by half a cell (pixel centres at +0.5). If False, boxes are at least one cell wide.
+        most_samples: with sampling_ratio=-1, a bound of the samples of a box, so that no number is read back; a box
+            that needs more gets this many.
 
     Returns:
         (N, C, o, p), or (N, M, C, o, p) for several boxes a map.
@@ -41,7 +44,7 @@ def roi_align(
     Raises:
         ValueError: boxes that do not fit the features, or a sampling_ratio that is neither -1 nor positive.
     """
-    if boxes.ndim not in (2, 3) or boxes.shape[-1] != 4 or len(boxes) != len(features):
+    if boxes.ndim not in (2, 3) or boxes.shape[-1] != 4 or boxes.shape[0] != features.shape[0]:
         expected = f'({len(features)}, 4) or ({len(features)}, M, 4)'
         raise ValueError(f'boxes must have the shape {expected} for these features, got {tuple(boxes.shape)}')
     if sampling_ratio != -1 and sampling_ratio < 1:
@@ -49,9 +52,9 @@ def roi_align(
     height, width = (output_size, output_size) if isinstance(output_size, int) else output_size
     with without_autocast(features):
         edges = boxes.to(torch.promote_types(features.dtype, torch.float32)) * spatial_scale - 0.5 * aligned
-        edges = edges.reshape(len(boxes), -1, 4)
+        edges = edges.reshape(boxes.shape[0], -1, 4)
         columns, rows = (
-            _bin_weights(edges[..., axis], edges[..., axis + 2], bins, cells, sampling_ratio, aligned)
+            _bin_weights(edges[..., axis], edges[..., axis + 2], bins, cells, sampling_ratio, aligned, most_samples)
             for axis, bins, cells in ((0, width, features.shape[3]), (1, height, features.shape[2]))
         )
         out = torch.einsum('nchw,nmpw->nmchp', features, columns.to(features.dtype))
@@ -59,12 +62,15 @@ def roi_align(
     return out if boxes.ndim == 3 else out.squeeze(1)
 
 
-def _bin_weights(start: Tensor, end: Tensor, bins: int, cells: int, sampling_ratio: int, aligned: bool) -> Tensor:
+def _bin_weights(
+    start: Tensor, end: Tensor, bins: int, cells: int, sampling_ratio: int, aligned: bool, most_samples: int | None
+) -> Tensor:
     """Interpolation weights of each bin along one axis: (N, M) edges in cells -> (N, M, bins, cells)."""
     size = end - start if aligned else (end - start).clamp_min(1)
     if sampling_ratio == -1:
-        count = (size.detach() / bins).ceil().clamp_min(1)
-        sample = torch.arange(int(count.max()), device=start.device)
+        count = (size.detach() / bins).ceil().clamp(1, most_samples)
+        longest = int(count.max()) if most_samples is None else most_samples
+        sample = torch.arange(longest, device=start.device)
     else:
         count = torch.full_like(size, sampling_ratio)
         sample = torch.arange(sampling_ratio, device=start.device)

@@ -276,7 +276,7 @@ class QueryDecoder(nn.Module):
         check_features('memory', memory, 'B S C', self.channels)
         check_mask('key_valid', key_valid, memory.shape[:2], 'B S')
         positioned_memory = _add_position(memory, position)
-        query = self.query.expand(len(memory), -1, -1)
+        query = self.query.expand(memory.shape[0], -1, -1)
         x, code = (query, None) if self.query_role == 'input' else (torch.zeros_like(query), query)
         for layer in self.layers:
             x = layer(x, code, memory, positioned_memory, key_valid)

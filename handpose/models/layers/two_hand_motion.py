@@ -231,7 +231,7 @@ class TwoHandMotion(nn.Module):
         steps = rigid_to_9d(relative_motions(poses, self.motion_frame)).transpose(1, 2)
         known = palm_valid[:, 1:] & palm_valid[:, :-1]
         steps = torch.where(known[..., None], steps, 0)
-        first = steps.new_zeros(len(steps), 1, *palm_valid.shape[2:], 9)
+        first = steps.new_zeros(steps.shape[0], 1, *palm_valid.shape[2:], 9)
         return torch.cat([first, steps], 1), torch.cat([torch.zeros_like(palm_valid[:, :1]), known], 1)
 
 

@@ -70,6 +70,6 @@ class HandPriorMemory(nn.Module):
         """
         check_features('features', features, 'N T C', self.channels)
         check_mask('frame_valid', frame_valid, features.shape[:2], 'N T')
-        memory = self.start(len(features)) if memory is None else memory
+        memory = self.start(features.shape[0]) if memory is None else memory
         query, keys = self.query_norms[block](memory), self.feature_norms[block](features)
         return memory + self.attentions[block](query, keys, keys, frame_valid)

@@ -194,7 +194,7 @@ class PDTMEncoder(nn.Module):
             ValueError: shapes that do not fit.
         """
         x = _embed(self.embedding, joints, frame_valid, joints_valid, confidence)  # (N, T, J, C)
-        memory = None if self.memory is None else self.memory.start(len(x))  # (N, M, C)
+        memory = None if self.memory is None else self.memory.start(x.shape[0])  # (N, M, C)
         for number in range(len(self.blocks)):
             x, memory = run_block(self, number, x, memory, frame_valid)
         return MotionFeatures(x, memory)

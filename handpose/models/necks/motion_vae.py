@@ -84,9 +84,9 @@ class MotionVAEEncoder(nn.Module):
         """
         check_features('tokens', tokens, 'B S C', self.channels)
         check_mask('valid', valid, tokens.shape[:2], 'B S')
-        first = self.distribution_tokens.to(tokens.dtype).expand(len(tokens), -1, -1)
+        first = self.distribution_tokens.to(tokens.dtype).expand(tokens.shape[0], -1, -1)
         if valid is not None:
-            valid = torch.cat([valid.new_ones(len(valid), 2), valid], 1)
+            valid = torch.cat([valid.new_ones(valid.shape[0], 2), valid], 1)
         features = self.encoder(torch.cat([first, tokens], 1), valid).features
         log_variance = self.log_variance(features[:, 1]).clamp(-MAX_LOG_VARIANCE, MAX_LOG_VARIANCE)
         return LatentDistribution(self.mean(features[:, 0]), log_variance, features[:, 2:])
@@ -176,7 +176,7 @@ class MotionVAEDecoder(nn.Module):
             tokens = torch.cat([tokens, memory.to(latent.dtype)], 1)
             if memory_valid is not None:
                 check_mask('memory_valid', memory_valid, memory.shape[:2], 'B S')
-                valid = torch.cat([memory_valid.new_ones(len(memory_valid), 1), memory_valid], 1)
+                valid = torch.cat([memory_valid.new_ones(memory_valid.shape[0], 1), memory_valid], 1)
         x = queries
         for layer in self.layers:
             x = layer(x, queries_valid, tokens, valid)

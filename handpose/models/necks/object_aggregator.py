@@ -60,6 +60,6 @@ class ObjectAggregator(nn.Module):
         valid = features.new_ones(features.shape[:2], dtype=torch.bool) if frame_valid is None else frame_valid
         weights = valid[..., None].to(features.dtype)
         mean = (features * weights).sum(1) / weights.sum(1).clamp_min(1)
-        tokens = torch.cat([self.token.to(features.dtype).expand(len(features), -1, -1), features], 1)
-        valid = torch.cat([valid.new_ones(len(valid), 1), valid], 1)
+        tokens = torch.cat([self.token.to(features.dtype).expand(features.shape[0], -1, -1), features], 1)
+        valid = torch.cat([valid.new_ones(valid.shape[0], 1), valid], 1)
         return mean + self.out(self.encoder(tokens, valid).features[:, 0])

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
+from handpose.geometry.tracing import is_exporting
 from handpose.models.layers.checks import check_features, check_mask
 from handpose.models.layers.pre_norm_transformer import AttendedTokens, PreNormEncoder
 from handpose.registry import MODELS
@@ -75,9 +76,12 @@ class WindowedTransformer(nn.Module):
         check_features('features', features, 'B T C', self.channels)
         check_mask('frame_valid', frame_valid, features.shape[:2], 'B T')
         clips, num_frames, _ = features.shape
-        window = min(self.window or num_frames, num_frames)
-        missing = -num_frames % window
-        if missing:
+        # An exported network takes clips of any length: its graph may not depend on T, so it always pads.
+        any_length = is_exporting() and self.window is not None
+        window = num_frames if self.window is None else self.window
+        window = window if any_length else min(window, num_frames)
+        missing = (window - num_frames % window) % window
+        if any_length or missing:
             if frame_valid is None:
                 frame_valid = torch.ones(clips, num_frames, dtype=torch.bool, device=features.device)
             features, frame_valid = F.pad(features, (0, 0, 0, missing)), F.pad(frame_valid, (0, missing))

@@ -5,7 +5,7 @@ import torch
 
 from handpose.engine import load_config
 from handpose.models import ConstantHand, TrainingStep, fit_constant_hands
-from handpose.models.estimators.deformer import DeformerOutput
+from handpose.models.estimators.deformer_components import DeformerOutput
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 

@@ -203,13 +203,15 @@ def known_joints(model, monkeypatch, truth, error=0.0):
     """Makes the network know the truth relative to its middle MCP, which it finds but for `error` of the offset."""
     seen = []
 
-    def forward(crops, projections, centres, rotmat=None, view_valid=None, mirrored=None):
+    def run_part(name, first, *others):
+        if name == 'encode':
+            return (first.new_zeros(len(first), 1, 1, 1),)
+        _, centres, view_valid, _ = others
         seen.append((centres.clone(), view_valid.clone()))
         root = truth[:, MCP]
-        joints = truth + error * (centres - root)[:, None]
-        return MVExoNetOutput(joints, crops.new_zeros(0), HandCubes(centres, rotmat, 0.3))
+        return (truth + error * (centres - root)[:, None],)
 
-    monkeypatch.setattr(model, 'forward', forward)
+    monkeypatch.setattr(model, 'run_part', run_part)
     return seen
 
 

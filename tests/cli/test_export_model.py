@@ -1,0 +1,106 @@
+"""`handpose export-model`, and `--runtime` of the commands that run networks."""
+
+import importlib.util
+
+import numpy as np
+import pytest
+from predicted_hands import make_predictions
+
+from handpose.cli import main
+from handpose.engine import load_config
+from handpose.registry import MODELS
+from handpose.runtime import ExportedModel
+from handpose.structures import load_predictions, save_predictions
+from handpose.zoo.publish import make_header, publish
+
+CONFIG = "model = dict(type='DSTformer', frame_rate=30.0, num_frames=9, stride=4, channels=16, depth=1, num_heads=2)\n"
+needs_onnx = pytest.mark.skipif(
+    not all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime')),
+    reason="pip install 'handpose[onnx]'",
+)
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path, monkeypatch):
+    monkeypatch.setenv('HANDPOSE_CACHE', str(tmp_path / 'cache'))
+
+
+@needs_onnx
+@pytest.mark.timeout(300)
+def test_a_network_of_the_zoo_is_exported(tmp_path, capsys):
+    out = tmp_path / 'verbs.onnx'
+    main('export-model', ['verbs_synthetic', '-o', str(out)])
+    printed = capsys.readouterr().out
+    assert 'input joints: float32 (batch, time, 2, 21, 3), ' in printed and 'licence of the weights: ' in printed
+    assert f'written: {out}' in printed and 'compared with torch in onnxruntime: largest difference' in printed
+    model = ExportedModel(out)
+    assert model.metadata['weights'].startswith('verbs_synthetic') and len(model.metadata['weights_sha256']) == 64
+    joints = np.random.default_rng(0).normal(0, 0.05, (1, 40, 2, 21, 3)).astype(np.float32)
+    scores = model.run({'joints': joints})['action_scores']
+    assert scores.shape == (1, len(model.metadata['classes']['actions']))
+    np.testing.assert_allclose(scores.sum(), 1, atol=1e-5)
+
+
+@needs_onnx
+@pytest.mark.timeout(300)
+def test_refining_agrees_with_torch(tmp_path, capsys, motion_file):
+    (tmp_path / 'small.py').write_text(CONFIG)
+    config = load_config(tmp_path / 'small.py')
+    estimator = MODELS.build(config.model)
+    weights, _ = publish(estimator, make_header(estimator, config, 'CC0'), tmp_path / 'small.safetensors')
+    results = {}
+    for runtime in ('torch', 'onnxruntime'):
+        out = tmp_path / f'{runtime}.npz'
+        main('refine', [str(motion_file), '-o', str(out), '--checkpoint', str(weights), '--runtime', runtime])
+        assert f'network computed by {runtime}, float32' in capsys.readouterr().out
+        results[runtime] = load_predictions(out).joints
+    given = load_predictions(motion_file).joints
+    np.testing.assert_allclose(results['onnxruntime'], results['torch'], atol=1e-5)
+    assert np.nanmax(np.abs(results['torch'] - given)) > 1e-4
+
+
+@pytest.fixture
+def motion_file(tmp_path):
+    path = tmp_path / 'hands.npz'
+    save_predictions(path, make_predictions(30, ('left', 'right'), missing=[4, 5, (9, 1)]))
+    return path
+
+
+@pytest.mark.parametrize(
+    ('command', 'arguments', 'message'),
+    [
+        ('infer', ['x.mp4', '-o', 'y.npz', '--runtime', 'openvino'], 'go with the weights of --estimator or --refine'),
+        ('infer', ['x.mp4', '-o', 'y.npz', '--refine', 'gaussian', '--precision', 'bfloat16'], 'go with the weights'),
+        ('refine', ['x.npz', '-o', 'y.npz', '--filter', 'gaussian', '--runtime', 'torch'], 'a filter has no network'),
+        ('refine', ['x.npz', '-o', 'y.npz', '--runtime', 'tensorrt'], "invalid choice: 'tensorrt'"),
+        ('export-model', ['pdtm_synthetic', '-o', 'model.pt'], r'must end in .onnx'),
+        (
+            'export-model',
+            ['pdtm_synthetic', '-o', 'm.onnx', '--cfg-options', 'a=1'],
+            '--cfg-options goes with --config',
+        ),
+    ],
+)
+def test_wrong_usage(command, arguments, message, capsys):
+    with pytest.raises(SystemExit) as end:
+        main(command, arguments)
+    assert end.value.code == 2 and message in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ('arguments', 'message'),
+    [
+        (['pdtm_synthetik', '-o', 'm.onnx'], "Did you mean 'pdtm_synthetic'"),
+        (['verbs_synthetic', '-o', 'm.onnx', '--part', 'encode'], "VerbClassifier has no network part 'encode'"),
+        (
+            ['ghtt_synthetic', '-o', 'm.onnx'],
+            "GHTT has no network part 'network': it has no network that can be exported",
+        ),
+    ],
+)
+def test_what_cannot_be_exported(arguments, message, tmp_path, monkeypatch, capsys):
+    monkeypatch.chdir(tmp_path)
+    with pytest.raises(SystemExit) as end:
+        main('export-model', arguments)
+    assert message in str(end.value.code)
+    assert not (tmp_path / 'm.onnx').exists()

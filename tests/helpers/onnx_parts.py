@@ -1,0 +1,29 @@
+"""The estimators whose networks are exported in tests, small, and the parts of each."""
+
+import sys
+from pathlib import Path
+
+sys.path.append(str(Path(__file__).parents[1] / 'models' / 'estimators'))
+
+import test_interface
+
+ENCODED = ('network', 'encode', 'decode')
+PARTS = [
+    *(('HTT', part) for part in ENCODED),
+    *(('Deformer', part) for part in ENCODED),
+    *(('MVExoNet', part) for part in ENCODED),
+    *(('FrameHandObject', part) for part in ENCODED[:2]),
+    *((name, 'network') for name in ('DSTformer', 'KernelSmoother', 'PDTM', 'SVEgoNet', 'SmoothNet', 'VerbClassifier')),
+]
+WITHOUT_PARTS = sorted(set(test_interface.registered()) - {name for name, _ in PARTS})
+registered = test_interface.registered
+
+
+def build(name):
+    """A small estimator with random weights, in evaluation mode."""
+    return test_interface.build(name)[0].eval()
+
+
+def batch_of(name):
+    """A batch that it predicts."""
+    return test_interface.build(name)[1]

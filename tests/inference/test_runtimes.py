@@ -1,0 +1,154 @@
+"""Predictions whose networks another runtime computes."""
+
+import importlib.util
+
+import onnx_parts
+import pytest
+import torch
+
+from handpose.inference import runtimes
+from handpose.inference.runtimes import exported_file, fastest_runtime, use_runtime
+from handpose.models.prediction import prepare_for_prediction
+from handpose.runtime import RuntimeUnavailable, sessions
+
+HAS_ONNX = all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime'))
+needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="pip install 'handpose[onnx]'")
+FIELDS = ('joints_3d', 'joints_2d', 'hand_pose', 'action_scores', 'object_scores', 'hand_scores')
+PREDICTED = sorted({name for name, _ in onnx_parts.PARTS})
+
+
+@pytest.fixture(autouse=True)
+def cache(tmp_path_factory, monkeypatch):
+    """A cache that the tests of one run share."""
+    folder = tmp_path_factory.getbasetemp() / 'exported_networks'
+    monkeypatch.setenv('HANDPOSE_CACHE', str(folder))
+    return folder / 'exported'
+
+
+@needs_onnx
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize('name', PREDICTED)
+def test_predictions_agree_with_torch(name):
+    estimator, batch = onnx_parts.build(name), onnx_parts.batch_of(name)
+    expected = estimator.predict(batch).present()
+    assert use_runtime(estimator, 'onnxruntime') == estimator.computed_by == 'onnxruntime, float32'
+    found = estimator.predict(batch).validate().present()
+    assert set(found) == set(expected)
+    for field in set(FIELDS) & set(expected):
+        scale = expected[field].abs().max().clamp_min(1e-6)
+        assert (found[field] - expected[field]).abs().max() < 1e-4 * scale, field
+    use_runtime(estimator, 'torch')
+    assert torch.equal(estimator.predict(batch).joints_3d, expected['joints_3d'])
+
+
+@needs_onnx
+def test_networks_are_exported_once_for_the_same_weights(cache):
+    estimator = onnx_parts.build('SmoothNet')
+    (part,) = estimator.network_parts()
+    path = exported_file(estimator, part)
+    written = path.stat().st_mtime_ns
+    assert path.parent == cache and path.stat().st_size > 1000
+    use_runtime(estimator, 'onnxruntime')
+    assert exported_file(estimator, part) == path and path.stat().st_mtime_ns == written
+    with torch.no_grad():
+        next(estimator.parameters()).add_(1.0)
+    assert exported_file(estimator, part) != path
+
+
+@needs_onnx
+def test_training_and_new_weights_go_back_to_torch():
+    estimator, batch = onnx_parts.build('SmoothNet'), onnx_parts.batch_of('SmoothNet')
+    use_runtime(estimator, 'onnxruntime')
+    with torch.no_grad():
+        for parameter in estimator.train().parameters():
+            parameter.mul_(1.1)
+    assert estimator.eval().computed_by == 'torch, float32'
+    changed = estimator.predict(batch).joints_3d
+    use_runtime(estimator, 'onnxruntime')
+    torch.testing.assert_close(estimator.predict(batch).joints_3d, changed, rtol=1e-4, atol=1e-5)
+    estimator.load_state_dict(onnx_parts.build('SmoothNet').state_dict())
+    assert estimator.computed_by == 'torch, float32'
+    assert not torch.allclose(estimator.predict(batch).joints_3d, changed)
+
+
+def test_bfloat16_in_torch_is_close():
+    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        pytest.skip('this CPU has no bfloat16')
+    estimator, batch = onnx_parts.build('DSTformer'), onnx_parts.batch_of('DSTformer')
+    expected = estimator.predict(batch).joints_3d
+    assert use_runtime(estimator, 'torch', 'bfloat16') == 'torch, bfloat16'
+    found = estimator.predict(batch).joints_3d
+    assert found.dtype == torch.float32 and not torch.equal(found, expected)
+    assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+@pytest.mark.skipif(importlib.util.find_spec('openvino') is None or not HAS_ONNX, reason='needs openvino and onnx')
+@pytest.mark.timeout(300)
+def test_openvino_computes_in_both_precisions():
+    estimator, batch = onnx_parts.build('SmoothNet'), onnx_parts.batch_of('SmoothNet')
+    expected = estimator.predict(batch).joints_3d
+    assert use_runtime(estimator, 'openvino') == 'openvino, float32'
+    assert (estimator.predict(batch).joints_3d - expected).abs().max() < 1e-4 * expected.abs().max()
+    try:
+        use_runtime(estimator, 'openvino', 'bfloat16')
+    except RuntimeUnavailable as error:
+        assert 'avx512_bf16' in str(error)
+        return
+    found = estimator.predict(batch).joints_3d
+    assert not torch.equal(found, expected)
+    assert (found - expected).abs().max() < 0.02 * expected.abs().max()
+
+
+def test_what_cannot_be_had_is_refused(monkeypatch):
+    estimator = onnx_parts.build('SmoothNet')
+    with pytest.raises(RuntimeUnavailable, match=r"got 'openvin'\. Did you mean 'openvino'"):
+        use_runtime(estimator, 'openvin')
+    with pytest.raises(RuntimeUnavailable, match="precision must be one of float32, bfloat16, got 'float16'"):
+        use_runtime(estimator, 'torch', 'float16')
+    with pytest.raises(RuntimeUnavailable, match='GaussianFilter has no network that onnxruntime could compute'):
+        use_runtime(onnx_parts.build('GaussianFilter'), 'onnxruntime')
+    monkeypatch.setattr(sessions.importlib.util, 'find_spec', lambda name: None)
+    with pytest.raises(RuntimeUnavailable, match=r"openvino is not installed: pip install 'handpose\[openvino\]'"):
+        use_runtime(estimator, 'openvino')
+
+
+@needs_onnx
+def test_onnxruntime_has_no_bfloat16():
+    with pytest.raises(RuntimeUnavailable, match='onnxruntime has no bfloat16 on CPUs'):
+        use_runtime(onnx_parts.build('SmoothNet'), 'onnxruntime', 'bfloat16')
+
+
+@pytest.mark.skipif(importlib.util.find_spec('openvino') is None, reason='needs openvino')
+def test_a_cpu_without_bfloat16_is_named(monkeypatch):
+    monkeypatch.setattr(sessions, '_openvino_capabilities', lambda: ['FP32'])
+    with pytest.raises(RuntimeUnavailable, match='this CPU does not compute in bfloat16'):
+        use_runtime(onnx_parts.build('SmoothNet'), 'openvino', 'bfloat16')
+
+
+def test_the_default_is_the_fastest_that_is_installed(monkeypatch):
+    monkeypatch.delenv(runtimes.VARIABLE)
+    monkeypatch.setattr(runtimes, 'missing_exporters', list)
+    small, large = onnx_parts.build('SmoothNet'), onnx_parts.build('DSTformer')
+    for installed, expected in (
+        ((), 'torch'),
+        (('onnxruntime',), 'onnxruntime'),
+        (('onnxruntime', 'openvino'), 'openvino'),
+    ):
+        monkeypatch.setattr(runtimes, 'installed_runtimes', lambda installed=installed: installed)
+        assert fastest_runtime(large) == expected
+        assert fastest_runtime(small) == 'torch'
+    assert fastest_runtime(large, 'bfloat16') == 'openvino'
+    monkeypatch.setattr(runtimes, 'missing_exporters', lambda: ['onnxscript'])
+    assert fastest_runtime(large) == 'torch'
+    monkeypatch.setenv(runtimes.VARIABLE, 'onnxruntime')
+    assert fastest_runtime(large) == 'onnxruntime'
+
+
+@needs_onnx
+@pytest.mark.timeout(300)
+def test_prepared_estimators_are_exported():
+    """With folded batch normalization and channels-last convolutions, as the commands load them."""
+    estimator, batch = onnx_parts.build('HTT'), onnx_parts.batch_of('HTT')
+    expected = estimator.predict(batch).joints_3d
+    use_runtime(prepare_for_prediction(estimator), 'onnxruntime')
+    assert (estimator.predict(batch).joints_3d - expected).abs().max() < 1e-4 * expected.abs().max()
