@@ -30,8 +30,9 @@ _OPTIONS = (bool, int, float, str, tuple)  # kinds of attributes that may shape 
 _STATE = ('computed_by', 'training')  # attributes that do not
 _EXPORTERS = ('torch', 'onnx', 'onnxscript')  # packages whose version shapes an exported file
 VARIABLE = 'HANDPOSE_RUNTIME'  # environment variable: the default of `use_runtime`
-# By the medians of docs/export_model.md: the systems whose networks are large enough to gain, and the fastest first.
-FASTER = ('DSTformer', 'Deformer', 'HTT', 'PDTM')
+# By the medians of docs/export_model.md: the systems that gain, from how many parameters, and the fastest first.
+# Smaller networks save milliseconds a clip, for which half a minute of exporting does not pay.
+FASTER, SMALLEST = ('DSTformer', 'Deformer', 'HTT', 'PDTM'), 5_000_000
 FASTEST = {'float32': ('openvino', 'onnxruntime', TORCH), 'bfloat16': ('openvino', TORCH)}
 _log = logging.getLogger(__name__)
 
@@ -98,14 +99,15 @@ def fastest_runtime(estimator: Estimator, precision: str = 'float32') -> str:
         precision: a name of `PRECISIONS`.
 
     Returns:
-        A name of `CHOICES`: 'torch' for estimators on a GPU, for those that were not measured to be faster elsewhere,
-        and where nothing else is installed.
+        A name of `CHOICES`: 'torch' for estimators on a GPU, for small ones and those that were not measured to be
+        faster elsewhere, and where nothing else is installed.
     """
     chosen = os.environ.get(VARIABLE)
     if chosen:
         return chosen
-    measured = type(estimator).__name__ in FASTER
-    if not measured or _device(estimator).type != 'cpu' or missing_exporters():
+    size = sum(parameter.numel() for parameter in estimator.parameters())
+    gains = type(estimator).__name__ in FASTER and size >= SMALLEST
+    if not gains or _device(estimator).type != 'cpu' or missing_exporters():
         return TORCH
     installed = (*installed_runtimes(), TORCH)
     return next(name for name in FASTEST.get(precision, (TORCH,)) if name in installed)
