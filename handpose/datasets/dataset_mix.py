@@ -61,8 +61,8 @@ class DatasetMix(Dataset):
 
     Args:
         datasets: readers or their configs.
-        names_of: configs of the datasets whose names the joint lists have; they are not opened. None: `datasets`
-            themselves. So the training data and the tests of single datasets number the actions alike.
+        names_of: configs of the datasets whose names the joint lists have; they are not opened. None takes
+            `datasets` themselves. So the training data and the tests of single datasets number the actions alike.
 
     Raises:
         DatasetError: no dataset, or one whose names are not in the joint lists.

@@ -193,7 +193,7 @@ def action_transition(
         num_frames: of the futures.
         num_samples: S of each action.
         seed: of the samples.
-        names: of the clip's own action and of the other one; None: of any clip, and see `other_action`.
+        names: of the clip's own action and of the other one; None means of any clip, and see `other_action`.
 
     Raises:
         FigureError: a name that the model does not know, or no clip of the action.

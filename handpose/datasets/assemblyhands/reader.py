@@ -48,11 +48,11 @@ class AssemblyHandsPoses(PoseSegments):
         data_root: folder with `annotations/<split>/assemblyhands_<split>_joint_3d_v1-1.json`.
         split: 'train', 'val' or 'test', whose joints are not public.
         sequences: names; None takes all.
-        assembly101: folder of Assembly101 with `fine-grained-annotations`, which segments='trimmed' needs; None: no
-            actions.
+        assembly101: folder of Assembly101 with `fine-grained-annotations`, which segments='trimmed' needs; None reads
+            no actions.
         segments: 'untrimmed' sequences, or 'trimmed' actions; see `PoseSegments`. Actions without an annotated frame
             are left out, and so are those that are too short, with `on_broken='skip'`.
-        taxonomy: None, Assembly101's own `actions.csv`; or see `PoseSegments`, as all other options.
+        taxonomy: None takes Assembly101's own `actions.csv`; otherwise see `PoseSegments`, as for all other options.
 
     Raises:
         DatasetError: a missing or damaged file, an unknown sequence or option, joints at another frame rate.
@@ -165,7 +165,7 @@ class AssemblyHands(VideoDataset):
         data_root: folder with `annotations`, and `images` or `videos`.
         split: 'train', 'val' or 'test'.
         views: 'exo', the eight views around the table; 'ego', the four of the headset; or a list of views or cameras.
-        cameras_per_clip: K; views are grouped in their order, and every group is a track. None: all in one.
+        cameras_per_clip: K; views are grouped in their order, and every group is a track. None puts all in one.
         label_set: 'automatic', the labels of the release, 30 a second; 'manual', those in `annotations_manual`, which
             the built-in data have, one a second.
         frame: 'camera' (of the first view, which moves with a headset), or 'world'.

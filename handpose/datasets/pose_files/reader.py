@@ -46,8 +46,8 @@ class PoseFiles(PoseSegments):
             'train'. Only where `actions.csv` has no column `split`. Without either, all recordings are 'train'.
         frame_rate: frames per second of the samples.
         segments: 'untrimmed', or 'trimmed', which needs `actions.csv` and `taxonomy`; see `PoseSegments`.
-        taxonomy: an `ActionTaxonomy`, or the path of a YAML list of the actions in `actions.csv`; None: actions are
-            not read.
+        taxonomy: an `ActionTaxonomy`, or the path of a YAML list of the actions in `actions.csv`; with None,
+            actions are not read.
         on_broken: with 'skip', files that cannot be read and tracks that are too short are left out, listed in
             `skipped` and in the log; see `PoseSegments`, as all other options.
 

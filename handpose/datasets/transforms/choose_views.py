@@ -17,7 +17,7 @@ class ChooseViews:
     In the 'camera' frame camera 0 is always kept, since it is the frame of the joints.
 
     Args:
-        count: how many, drawn anew for each clip; a clip that has no more keeps all. None: those of `views`.
+        count: how many, drawn anew for each clip; a clip that has no more keeps all. None keeps those of `views`.
         views: numbers of the cameras to keep, in their order.
 
     Raises:

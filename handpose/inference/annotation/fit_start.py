@@ -55,8 +55,8 @@ def start_pose(
         joints: (N, 21, 3) metres, mirrored if it is a left hand.
         known: (N, 21) bool.
         shared: (S,) shared parameters; None fits the shape too.
-        times: (N,) seconds, of consecutive frames; frames with too few joints are interpolated. None: there is none
-            such frame.
+        times: (N,) seconds, of consecutive frames; frames with too few joints are interpolated. None means that there
+            is no such frame.
 
     Returns:
         Rotation, position and angles in all N frames, and (S,) shared parameters.

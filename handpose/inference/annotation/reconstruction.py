@@ -107,7 +107,7 @@ def reconstruct(
     Args:
         matched: detections of each hand.
         calibration: the K cameras.
-        timestamps: (T,) seconds, increasing; None: 30 frames per second.
+        timestamps: (T,) seconds, increasing; None means 30 frames per second.
         options: default `ReconstructionOptions()`.
 
     Returns:

@@ -49,8 +49,8 @@ def make_timeline(
     Args:
         names: of the K cameras.
         times: of each camera the times (F,) of its images, seconds after its first one.
-        offsets: (K,) seconds: what the first camera shows at time t, camera k shows at t + offsets[k]. None: all began
-            at the same moment.
+        offsets: (K,) seconds: what the first camera shows at time t, camera k shows at t + offsets[k]. None means that
+            all began at the same moment.
 
     Returns:
         The time line.

@@ -97,8 +97,8 @@ class ViewHands:
 
         Args:
             records: of the K cameras; image f of a camera's records is the image number f of its video.
-            frame_indices: (T, K) number of the image that each camera shows in a frame, -1 where it has none. None: all
-                videos begin together and have one rate; T is the length of the longest.
+            frame_indices: (T, K) number of the image that each camera shows in a frame, -1 where it has none. None
+                means that all videos begin together and have one rate; T is the length of the longest.
 
         Returns:
             The detections. Images behind the end of a camera's records count as missing.
