@@ -139,7 +139,7 @@ def from_hamer(
         focal_length: that cam_t was computed with, pixels; default HaMeR's, 5000 / 256 of the longer side.
         camera_focal_length: the camera's own, pixels, if known: depths are scaled to it, which leaves the projection
             as it is. Without it, hands lie tens of metres away.
-        keypoints_2d: (N, 21, 2) pixels of the whole image; default: keypoints_3d are projected.
+        keypoints_2d: (N, 21, 2) pixels of the whole image; by default keypoints_3d are projected.
         boxes: (N, 4) xyxy pixels of the whole image, or None.
         mirrored_left: left hands are given as right hands seen in a mirror, as the model has them; False where x of
             left hands was negated already.
@@ -226,7 +226,7 @@ def from_wilor(
         score: as in `from_hamer`.
         focal_length: `scaled_focal_length`; default 5000 / 256 of the longer side.
         camera_focal_length: as in `from_hamer`.
-        keypoints_2d: (N, 21, 2) pixels of the whole image, `pred_keypoints_2d`; default: keypoints_3d are projected.
+        keypoints_2d: (N, 21, 2) pixels of the whole image, `pred_keypoints_2d`; by default keypoints_3d are projected.
         boxes: (N, 4) xyxy pixels, `hand_bbox`, or None.
         mirrored_left: left hands are given as right hands seen in a mirror, as the model itself has them.
         source: text about where the predictions come from.

@@ -149,15 +149,16 @@ class EgocentricOptions(DatasetOptions):
     Args:
         root: folder to write; made if missing.
         layout: whose folder structure: 'h2o' or 'fpha'.
-        subjects: people, 2 to 99. H2O: the last quarter (at least one) is tested, the one before them is split between
-            train and val by scene, as subject 3 of the official four. FPHA: all are in both parts. 0 means 8, FPHA 6.
+        subjects: people, 2 to 99; 0 means 8 for H2O and 6 for FPHA. In H2O the last quarter (at least one) is tested,
+            and the one before them is split between train and val by scene, as subject 3 of the official four. In FPHA
+            all are in both parts.
         videos: per action and person that is not tested (FPHA: in the training part).
         test_videos: per action and person that is tested (FPHA: in the test part). 0 means 7, FPHA 3.
         frames: of the shortest action, 30 a second.
         max_frames: of the longest action.
         width: of the images, pixels.
         height: of the images, pixels.
-        actions: names of those that are made; none: all that the layout knows.
+        actions: names of those that are made; none means all that the layout knows.
         seed: decides everything; same options and seed, same bytes.
         workers: processes; 0 takes one per CPU core. Does not change the data.
 
@@ -211,7 +212,7 @@ class RecordingOptions(DatasetOptions):
         subjects: people, 3 to 999. The last fifth (at least one) is tested, the tenth before them validated.
         repetitions: of every action by each person, at least.
         recording_actions: how many actions a recording has.
-        actions: names of those that are made; none: all that there are.
+        actions: names of those that are made; none means all that there are.
         seed: decides everything; same options and seed, same bytes.
         workers: processes; 0 takes one per CPU core. Does not change the data.
 

@@ -21,7 +21,7 @@ def label_text(names: Names, table: str | Path | None) -> tuple[list[str], Tenso
 
     Args:
         names: of N labels, in their order; or the file of a table that has these names and no others, in their order.
-        table: the file of a table that has these names, which is not read here; None: where `names` is a list, the
+        table: the file of a table that has these names, which is not read here. With None and a list of names, the
             features are `TextFeatures.compositional`.
 
     Returns:

@@ -47,7 +47,7 @@ class PoseGPT(Forecaster):
         min_frames: observed frames that a forecast needs, and the shortest training piece.
         action_drop: share of the training clips that are shown without their action, so that it may be unknown.
         temperature: of sampling; 1 draws as likely as the network says.
-        top_k: draws among the k most likely codes; None: among all.
+        top_k: draws among the k most likely codes; None means among all.
         join_time: seconds after which the difference between the last observed pose and its reconstruction, with which
             the future begins so that it does not jump, has fallen to 1 / e.
         mirror_single_hands: clips of a single left hand are seen in a mirror.

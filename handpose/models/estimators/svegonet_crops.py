@@ -95,8 +95,8 @@ def crop_target(
         intrinsics: (N, 3, 3) of the crops.
         size: s, pixels.
         depth_range: metres from the nearest to the farthest depth that a joint can have, its wrist in the middle.
-        other_hand: the other hand counts where the crop shows at least half of its joints; False: a crop shows its own
-            hand alone.
+        other_hand: the other hand counts where the crop shows at least half of its joints; with False, a crop shows
+            its own hand alone.
 
     Returns:
         `CropTarget`; joints of hands that are not shown are not valid.

@@ -30,8 +30,8 @@ class SVEgoNetLoss(nn.Module):
     wrist relative to the right one, see docs/assemblyhands.md.
 
     Args:
-        joint_loss: config of `GaussianHeatmapLoss` or `CoordinateDistributionLoss`, as the head needs it; None: none,
-            for volumes that are trained by positions alone.
+        joint_loss: config of `GaussianHeatmapLoss` or `CoordinateDistributionLoss`, as the head needs it; None means
+            no such loss, for volumes that are trained by positions alone.
         position_weight: of the L1 distance of positions, the mean over coordinates in [0, 1]; only for heads whose
             positions have a gradient.
         identity_weight: of the cross entropy.

@@ -57,7 +57,7 @@ class Heatmap25DHead(nn.Module):
         deconv_channels: of the transposed convolutions, each of which doubles height and width; () for none.
         depth_cells: Z.
         num_hands: H.
-        separate: each hand has its own transposed convolutions, as published; False: all hands share them.
+        separate: each hand has its own transposed convolutions, as published; with False, all hands share them.
         decode: 'argmax', the centre of the strongest cell (published): off by up to half a cell, without a gradient.
             'soft_argmax': the mean position under the softmax over all cells. It can be anywhere between the centres
             of the outermost cells, half a cell from the border, and is trained by the error of the positions; the

@@ -100,7 +100,7 @@ class TwoHandMotion(nn.Module):
         Args:
             joints: (B, T, 2, J, 3), metres, in a frame that stands still.
             joints_valid: (B, T, 2, J) bool.
-            origin: (B, 2, 3), that of the clip which these frames continue; None: the first place of each palm.
+            origin: (B, 2, 3), that of the clip which these frames continue; None takes the first place of each palm.
 
         Returns:
             The features of T frames.

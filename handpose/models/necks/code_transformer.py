@@ -103,7 +103,7 @@ class CodeTransformer(nn.Module):
             num_steps: how many steps to add.
             action: (B,) int64, -1 unknown.
             temperature: what logits are divided by; 0 takes the most likely code at each step.
-            top_k: draw among the k most likely codes; None: among all.
+            top_k: draw among the k most likely codes; None means among all.
             generator: source of the random numbers, on the device of `prompt`.
 
         Returns:

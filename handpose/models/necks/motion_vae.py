@@ -157,8 +157,8 @@ class MotionVAEDecoder(nn.Module):
             latent: (B, C).
             queries: (B, L, C) position codes.
             queries_valid: (B, L) bool; others are not attended to. None means all.
-            memory: (B, S, C), features of the encoder that the queries attend to beside the latent; None: the latent
-                alone.
+            memory: (B, S, C), features of the encoder that the queries attend to beside the latent; None means the
+                latent alone.
             memory_valid: (B, S) bool; None means all.
 
         Returns:

@@ -45,8 +45,8 @@ def numbers(value: Any, shape: tuple[int, ...] | None, where: object) -> Array:
 
     Args:
         value: nested lists of numbers.
-        shape: the shape expected; arrays of the same numbers in a row or a column are reshaped. None: a list of any
-            length.
+        shape: the shape expected; arrays of the same numbers in a row or a column are reshaped. None accepts a list of
+            any length.
         where: names the file and the key.
 
     Returns:
