@@ -1,4 +1,7 @@
-"""Constant hands: what a method must beat. Each predicts one fixed pose for every frame."""
+"""Constant hands: what a method must beat. Each predicts one fixed pose for every frame.
+
+Legend: B clips, T frames, H hands; leading axes are written `...`.
+"""
 
 from collections.abc import Iterable, Sequence
 
@@ -50,7 +53,7 @@ class ConstantHand(Estimator):
             hand_side: (..., H) int, 0 left and 1 right.
 
         Returns:
-            Joints (..., H, 21, 3), metres, wrist at the origin.
+            Joints (..., H, 21, 3), metres, wrist at the origin, in camera axes.
         """
         return self.joints[hand_side]
 

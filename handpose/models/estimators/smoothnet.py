@@ -1,6 +1,6 @@
 """SmoothNet: a refiner of linear layers along time (Zeng et al., ECCV 2022), one of PDTM's baselines.
 
-Legend: N hands, T frames, C = 63 coordinates, F hidden numbers.
+Legend: N hands, T frames, J joints, C = 3 J coordinates, F hidden numbers.
 """
 
 from torch import Tensor, nn
@@ -24,13 +24,13 @@ class _ResidualBlock(nn.Module):
         )
 
     def forward(self, x: Tensor) -> Tensor:
-        """Applies the block.
+        """Runs the layers on the hidden numbers of each coordinate, with a residual connection.
 
         Args:
-            x: (..., C).
+            x: (N, C, F), without unit.
 
         Returns:
-            (..., C).
+            (N, C, F).
         """
         return x + self.layers(x)
 
@@ -85,7 +85,7 @@ class SmoothNet(MotionRefiner):
             joints_valid: ignored, since each joint is refined on its own.
 
         Returns:
-            `RefinedMotion` with joints (N, T, J, 3).
+            `RefinedMotion` with joints (N, T, J, 3), metres.
         """
         rows = motion.flatten(2).transpose(1, 2) / UNIT  # (N, C, T)
         refined = self.decoder(self.blocks(self.encoder(rows)))  # (N, C, F) in between

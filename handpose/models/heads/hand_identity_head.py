@@ -36,10 +36,11 @@ class HandIdentityHead(nn.Module):
         """Computes logits.
 
         Args:
-            features: (..., C).
+            features: (N, C), or with other leading axes.
 
         Returns:
-            (..., 3) of left, right and both, or (..., 2) of left and right.
+            (N, 3) of left, right and both for 'exclusive' classes, (N, 2) of left and right for 'independent' ones;
+            leading axes as those of `features`.
         """
         return self.layers(features)
 

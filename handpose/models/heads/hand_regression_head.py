@@ -1,6 +1,6 @@
 """Hand-model parameters of one frame from one feature vector.
 
-Legend: C channels, D numbers of a pose; leading axes are written `...`.
+Legend: C channels, D numbers of a pose (96 as 6D vectors, 48 as rotation vectors); leading axes are written `...`.
 """
 
 from collections.abc import Sequence
@@ -58,7 +58,8 @@ class HandRegressionHead(nn.Module):
             features: (..., C).
 
         Returns:
-            pose (..., D), and shape (..., 10) or None.
+            pose (..., D), 6D vectors or rotation vectors (radians) as `rotation_space` says, and shape coefficients
+            (..., 10), without unit, or None without `predict_shape`.
         """
         hidden = self.trunk(features)
         return RegressedHand(self.pose(hidden), self.shape(hidden) if self.shape is not None else None)

@@ -1,6 +1,6 @@
 """Normalizes features by the mean and standard deviation of the first training batches, which the weights carry.
 
-Legend: C features.
+Legend: C features; leading axes are written `...`.
 """
 
 import torch
@@ -61,10 +61,10 @@ class FeatureNormalizer(nn.Module):
         """Normalizes.
 
         Args:
-            values: (..., C).
+            values: (..., C), each feature in its own unit.
 
         Returns:
-            (..., C).
+            (..., C), without unit.
         """
         return (values - self.mean) / self.std
 
@@ -72,9 +72,9 @@ class FeatureNormalizer(nn.Module):
         """Inverts `forward`, in float32 at least.
 
         Args:
-            values: (..., C).
+            values: (..., C), without unit.
 
         Returns:
-            (..., C).
+            (..., C), each feature in its own unit.
         """
         return values.to(torch.promote_types(values.dtype, torch.float32)) * self.std + self.mean

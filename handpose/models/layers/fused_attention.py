@@ -116,10 +116,10 @@ class FeedForward(nn.Module):
         """Runs the perceptron, without the residual connection.
 
         Args:
-            x: (..., C).
+            x: (N, T, J, C), or with other leading axes.
 
         Returns:
-            (..., C).
+            The shape of `x`.
         """
         return self.layers(x)
 
@@ -144,10 +144,10 @@ class BranchFusion(nn.Module):
         """Fuses the branches.
 
         Args:
-            branches: `num_branches` tensors (..., C).
+            branches: `num_branches` tensors (N, T, J, C), or all with the same other leading axes.
 
         Returns:
-            (..., C).
+            The shape of one branch.
 
         Raises:
             ValueError: another number of branches.

@@ -1,7 +1,8 @@
 """The layers of MS-G3D (Liu et al., CVPR 2020), on the joints of one hand.
 
 Convolutions before batch normalization have no bias, which the normalization would remove.
-Legend: N sequences, C channels, T frames, T' = ceil(T / stride), J joints, K scales, W frames of a window.
+Legend: N sequences, C channels, T frames, T' = ceil(T / stride), J joints, K scales, W frames of a window, V nodes of a
+graph: J joints, or W J joints of a window.
 """
 
 from collections.abc import Sequence
@@ -59,7 +60,7 @@ def choose_num_scales(adjacency: Matrix, num_scales: int | None, empty_scales: b
 
 
 class _Aggregation(nn.Module):
-    """Sums over the neighbours of each node at K scales, side by side: (N, C, T, V) to (N, K C, T, V)."""
+    """Sums over the neighbours of each node at K scales, side by side."""
 
     adjacency: Tensor
 
@@ -69,6 +70,14 @@ class _Aggregation(nn.Module):
         self.mask = nn.Parameter(torch.empty(adjacency.shape).uniform_(-MASK_RANGE, MASK_RANGE))
 
     def forward(self, x: Tensor) -> Tensor:
+        """Sums over neighbours.
+
+        Args:
+            x: (N, C, T, V).
+
+        Returns:
+            (N, K C, T, V), the C channels of the first scale first.
+        """
         num_scales, nodes = self.adjacency.shape[:2]
         matrix = (self.adjacency + self.mask).flatten(0, 1)  # (K V, V)
         sums = (x @ matrix.T).unflatten(-1, (num_scales, nodes))  # (N, C, T, K, V)

@@ -1,4 +1,7 @@
-"""From image bytes to the input of a backbone."""
+"""From image bytes to the input of a backbone.
+
+Legend: h and w height and width of an image; leading axes are written `...`.
+"""
 
 import torch
 from torch import Tensor, nn
@@ -41,6 +44,6 @@ class ImageNormalizer(nn.Module):
             images: (..., 3, h, w), uint8 or float in [0, 255], RGB.
 
         Returns:
-            (..., 3, h, w) in the dtype of the buffers.
+            (..., 3, h, w), without unit, in the dtype of the buffers.
         """
         return (images.to(self.mean.dtype) - self.mean) / self.std

@@ -1,4 +1,4 @@
-"""The multi-layer perceptron of the heads."""
+"""The multi-layer perceptron of the heads. Legend: leading axes are written `...`."""
 
 from collections.abc import Sequence
 

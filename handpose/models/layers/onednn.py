@@ -3,7 +3,7 @@
 For float32 matrix products torch calls MKL, which runs its AVX-512 kernels on Intel's processors alone; oneDNN, which
 torch also contains and uses for most convolutions, runs them on AMD's as well. Results agree to rounding.
 
-Legend: N images, h w their size, C channels.
+Legend: N images, h w their size, C channels of the input, C' of the output; leading axes are written `...`.
 """
 
 import platform
@@ -65,7 +65,7 @@ class OneDNNLinear(nn.Linear):
     """`nn.Linear` by `onednn_linear`."""
 
     def forward(self, input: Tensor) -> Tensor:
-        """(..., C) -> (..., C')."""
+        """(..., C) -> (..., C'); see `onednn_linear`."""
         return onednn_linear(input, self.weight, self.bias)
 
 
@@ -115,6 +115,7 @@ def _product(x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
 class _LinearFunction(torch.autograd.Function):
     @staticmethod
     def forward(ctx: Any, x: Tensor, weight: Tensor, bias: Tensor | None) -> Tensor:
+        """(..., C), (C', C) and (C',) or None -> (..., C'); see `onednn_linear`."""
         ctx.save_for_backward(x, weight)
         return _product(x, weight, bias)
 

@@ -46,6 +46,14 @@ class _GraphBlock(nn.Module):
         self.temporal = MultiScaleTemporalConv(out_channels, out_channels)
 
     def forward(self, x: Tensor) -> Tensor:
+        """Adds the paths up, and convolves the frames of their sum.
+
+        Args:
+            x: (B H, in_channels, T, J).
+
+        Returns:
+            (B H, out_channels, ceil(T / stride), J), not negative.
+        """
         total = self.factorized(x)
         for path in self.windowed:
             total = total + path(x)
