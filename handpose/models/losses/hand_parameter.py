@@ -1,4 +1,7 @@
-"""Losses on the parameters of the hand model (Deformer, section 3.2; PDTM, section 3.4)."""
+"""Losses on the parameters of the hand model (Deformer, section 3.2; PDTM, section 3.4).
+
+Legend: leading axes, those of the hands, are written `...`.
+"""
 
 from torch import Tensor, nn
 from torch.nn import functional as F
@@ -61,7 +64,7 @@ class HandPoseLoss(_ParameterLoss):
             valid: (...) bool; None means all.
 
         Returns:
-            A scalar.
+            A scalar, without unit.
         """
         return self._loss(prediction.flatten(-2), target.flatten(-2), valid)
 
@@ -87,6 +90,6 @@ class HandShapeLoss(_ParameterLoss):
             valid: (...) bool; None means all.
 
         Returns:
-            A scalar.
+            A scalar, without unit.
         """
         return self._loss(prediction[..., None], target[..., None], valid)

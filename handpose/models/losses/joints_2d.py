@@ -1,4 +1,4 @@
-"""Loss on the joints' image positions (Deformer, Eq. 10)."""
+"""Loss on the joints' image positions (Deformer, Eq. 10). Legend: J joints; leading axes are written `...`."""
 
 from torch import Tensor, nn
 
@@ -33,12 +33,12 @@ class Joints2DLoss(nn.Module):
         A target outside [0, 1] counts as invalid: no heatmap of the region can reach it.
 
         Args:
-            prediction: (..., J, 2), with the region as [0, 1].
-            target: (..., J, 2).
+            prediction: (..., J, 2), without unit, with the region as [0, 1].
+            target: (..., J, 2), likewise.
             valid: (..., J) bool; None means all.
 
         Returns:
-            A scalar.
+            A scalar, without unit.
 
         Raises:
             TypeError: the mask is not bool.

@@ -29,9 +29,9 @@ class SmoothL1KeypointLoss(nn.Module):
         """Compares points.
 
         Args:
-            prediction: (..., P, 3), metres.
-            target: (..., P, 3).
-            valid: (...) or (..., P) bool; None means all.
+            prediction: (N, T, P, 3), or with other leading axes; metres.
+            target: the shape of `prediction`, metres.
+            valid: bool, (N, T) for all points of a frame or (N, T, P) for points; None means all.
 
         Returns:
             A scalar, metres times loss_weight.
@@ -62,7 +62,7 @@ class AccelerationLoss(nn.Module):
 
         Args:
             prediction: (N, T, P, 3), metres.
-            target: (N, T, P, 3).
+            target: (N, T, P, 3), metres.
             valid: (N, T, P) bool; None means all.
 
         Returns:

@@ -1,4 +1,7 @@
-"""maxMSE: a squared error that weights each point by its own share of the error (Deformer, Eq. 5)."""
+"""maxMSE: a squared error that weights each point by its own share of the error (Deformer, Eq. 5).
+
+Legend: N points of a set; leading axes, those of the sets, are written `...`.
+"""
 
 from torch import Tensor, nn
 
@@ -31,7 +34,7 @@ class MaxMSELoss(nn.Module):
 
         Args:
             prediction: (..., N, 3), metres.
-            target: (..., N, 3).
+            target: (..., N, 3), metres.
             valid: bool, (...) for whole sets or (..., N) for points; None means all. An invalid point has no weight,
                 and a set without valid points is left out of the mean.
 

@@ -1,4 +1,7 @@
-"""The plain squared error of points, the baseline of maxMSE."""
+"""The plain squared error of points, the baseline of maxMSE.
+
+Legend: N points of a set; leading axes, those of the sets, are written `...`.
+"""
 
 from torch import Tensor, nn
 
@@ -23,8 +26,8 @@ class PointMSELoss(nn.Module):
 
         Args:
             prediction: (..., N, 3), metres.
-            target: (..., N, 3).
-            valid: (...) or (..., N) bool; None means all.
+            target: (..., N, 3), metres.
+            valid: bool, (...) for whole sets or (..., N) for points; None means all.
 
         Returns:
             A scalar, m^2 times loss_weight.
