@@ -15,6 +15,7 @@ from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, T
 from handpose.cli import arguments as shared
 from handpose.cli.errors import UsageError
 from handpose.engine import load_config
+from handpose.registry import MODELS
 from handpose.synthesis import DatasetOptions, Summary, contact_sheet, options_from_dict, write_dataset
 from handpose.synthesis.arguments import add_arguments as add_option_arguments
 from handpose.synthesis.arguments import options_from_arguments
@@ -64,6 +65,7 @@ def make_missing(config: Config, name: str) -> None:
     data = config.get('synthetic_data')
     if data is None or Path(data.root).exists() or load_config(name).synthetic_data.root != data.root:
         return
+    MODELS.build(config.model)  # a mistake in the model shows before minutes of work
     print(f'{data.root} does not exist; making the built-in data of {name} first')
     print(_make(options_from_dict(dict(data))).text)
 

@@ -54,14 +54,14 @@ def use_onednn(module: nn.Module) -> None:
     for part in module.modules():
         # Another class and the same object, so that hooks and other references to the layer stay valid.
         if type(part) is nn.Linear:
-            part.__class__ = OneDNNLinear
+            part.__class__ = _OneDNNLinear
         elif type(part) is nn.Conv2d and _is_pointwise(part):
-            part.__class__ = OneDNNPointwiseConv2d
+            part.__class__ = _OneDNNPointwiseConv2d
         elif isinstance(part, LinearUser):
             part.linear = onednn_linear
 
 
-class OneDNNLinear(nn.Linear):
+class _OneDNNLinear(nn.Linear):
     """`nn.Linear` by `onednn_linear`."""
 
     def forward(self, input: Tensor) -> Tensor:
@@ -69,7 +69,7 @@ class OneDNNLinear(nn.Linear):
         return onednn_linear(input, self.weight, self.bias)
 
 
-class OneDNNPointwiseConv2d(nn.Conv2d):
+class _OneDNNPointwiseConv2d(nn.Conv2d):
     """A 1x1 convolution that is a linear layer where the channels are last in memory."""
 
     def forward(self, input: Tensor) -> Tensor:

@@ -1,5 +1,7 @@
 """Observed frames and ground-truth futures: of samples, of batches, beside transforms, and as a runner pairs them."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -74,7 +76,9 @@ def test_what_cannot_be_read_is_padding():
 
 def test_a_segment_without_labels_gives_no_sample():
     track = dataset().tracks[0]
-    track.annotated[16:32] = False
+    annotated = track.annotated.copy()
+    annotated[16:32] = False
+    track = replace(track, annotated=annotated)
     assert ForecastSegments(max_future=16).starts(track).tolist() == []  # nothing to compare with, nothing observed
     assert ForecastSegments(max_future=17).starts(track).tolist() == [0]
 

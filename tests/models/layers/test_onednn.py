@@ -7,7 +7,7 @@ from torch.nn import functional as F
 
 from handpose.models import FusedSelfAttention
 from handpose.models.layers import onednn
-from handpose.models.layers.onednn import OneDNNLinear, OneDNNPointwiseConv2d, onednn_linear, use_onednn
+from handpose.models.layers.onednn import _OneDNNLinear, _OneDNNPointwiseConv2d, onednn_linear, use_onednn
 
 pytestmark = pytest.mark.skipif(not torch.backends.mkldnn.is_available(), reason='this torch has no oneDNN')
 ROWS, SIZE = 300, 64  # 300 * 64 * 64 multiplications are enough for oneDNN
@@ -126,9 +126,9 @@ def test_which_layers_use_it():
     )
     before = {name: value.clone() for name, value in module.state_dict().items()}
     use_onednn(module)
-    used = [type(part) in (OneDNNLinear, OneDNNPointwiseConv2d) for part in module]
+    used = [type(part) in (_OneDNNLinear, _OneDNNPointwiseConv2d) for part in module]
     assert used == [True, False, True, False, False, False, False, False]
-    assert module[7].linear is onednn_linear and type(module[7].out) is OneDNNLinear
+    assert module[7].linear is onednn_linear and type(module[7].out) is _OneDNNLinear
     after = module.state_dict()
     assert before.keys() == after.keys() and all(torch.equal(after[name], before[name]) for name in before)
 
