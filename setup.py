@@ -54,7 +54,7 @@ setup(
         # mmcv without its compiled operators; a project that has the full mmcv keeps it and leaves this out.
         'mmcv': ['mmcv-lite>=2.1'],
         'view': ['viser>=1.1'],
-        'train': ['tensorboard>=2.15', 'matplotlib>=3.8'],
+        'train': ['tensorboard>=2.16', 'matplotlib>=3.8'],
         # Formats of `handpose export` and `handpose.export`.
         'rerun': ['rerun-sdk>=0.41'],
         'lerobot': ['pyarrow>=17'],
@@ -64,14 +64,14 @@ setup(
         'openclip': ['open_clip_torch>=2.24'],
         'transformers': ['transformers>=4.40'],
         # What `handpose benchmark` compares the packed store and OpenCV's JPEG decoder with.
-        'benchmark': ['lmdb>=1.6', 'simplejpeg>=1.8', 'webdataset>=1.0'],
+        'benchmark': ['lmdb>=1.6.2', 'simplejpeg>=1.8.2', 'webdataset>=1.0.2'],
         # Exported networks: `handpose export-model`, `handpose.runtime`, and --runtime of other commands.
         'onnx': ['onnx>=1.20', 'onnxscript>=0.7.2', 'onnxruntime>=1.23'],
         'openvino': ['onnx>=1.20', 'onnxscript>=0.7.2', 'openvino>=2025.4'],
         'test': [
             'av>=14.2',
             'h5py>=3.11',
-            'lmdb>=1.6',
+            'lmdb>=1.6.2',
             'mypy>=1.11',
             'onnx>=1.20',
             'onnxruntime>=1.23',
@@ -83,10 +83,10 @@ setup(
             'pytest-timeout>=2.3.1',
             'pytest-xdist>=3.5',
             'ruff>=0.6',
-            'simplejpeg>=1.8',
+            'simplejpeg>=1.8.2',
             'supervision>=0.31.2',
             'types-pyyaml>=6',
-            'webdataset>=1.0',
+            'webdataset>=1.0.2',
         ],
     },
 )
