@@ -38,7 +38,8 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
     parser.add_argument(
         '--runtime',
         choices=('torch', *RUNTIMES),
-        help='what computes the network (default: the fastest that is installed, docs/export_model.md)',
+        help='what computes the network (default: torch, or for some large networks on a CPU the fastest that is '
+        'installed, docs/export_model.md)',
     )
     parser.add_argument(
         '--precision',

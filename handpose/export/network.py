@@ -155,6 +155,11 @@ def largest_difference(
     return worst
 
 
+def is_torch_new_enough() -> bool:
+    """Whether the installed torch can export: 2.7 or later."""
+    return 'is_exporting' in dir(torch.compiler)
+
+
 def missing_exporters() -> list[str]:
     """The packages that exporting needs and that are not installed."""
     return [package for package in _PACKAGES if importlib.util.find_spec(package) is None]
@@ -175,7 +180,7 @@ def _onnx_bytes(estimator: Estimator, part: NetworkPart, metadata: Mapping[str, 
     missing = missing_exporters()
     if missing:
         raise ExportFailed(f"exporting needs {' and '.join(missing)}: pip install 'handpose[onnx]'")
-    if 'is_exporting' not in dir(torch.compiler):
+    if not is_torch_new_enough():
         raise ExportFailed(f'exporting needs torch 2.7 or later, and {torch.__version__} is installed: update torch')
     weights = sum(value.numel() * value.element_size() for value in (*estimator.parameters(), *estimator.buffers()))
     if weights > LARGEST_FILE:

@@ -9,6 +9,7 @@ import hashlib
 import importlib.metadata
 import logging
 import os
+import sys
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,17 +17,24 @@ import torch
 from torch import Tensor
 
 import handpose
-from handpose.export.network import export_network, missing_exporters
+from handpose.export.network import ExportFailed, export_network, is_torch_new_enough, missing_exporters
 from handpose.models.estimators.base import Estimator
 from handpose.models.estimators.network_parts import WHOLE, NetworkPart, PartSession
-from handpose.runtime import PRECISIONS, RUNTIMES, ExportedModel, RuntimeUnavailable, installed_runtimes
+from handpose.runtime import (
+    PRECISIONS,
+    RUNTIMES,
+    ExportedModel,
+    RuntimeFileError,
+    RuntimeUnavailable,
+    installed_runtimes,
+)
 from handpose.runtime.sessions import check_runtime
 from handpose.text import did_you_mean
 from handpose.zoo.cache import cache_folder
 
 TORCH = 'torch'
 CHOICES = (TORCH, *RUNTIMES)
-_OPTIONS = (bool, int, float, str, tuple)  # kinds of attributes that may shape a network
+_OPTIONS = (bool, int, float, str)  # kinds of attributes that may shape a network
 _STATE = ('computed_by', 'training')  # attributes that do not
 _EXPORTERS = ('torch', 'onnx', 'onnxscript')  # packages whose version shapes an exported file
 VARIABLE = 'HANDPOSE_RUNTIME'  # environment variable: the default of `use_runtime`
@@ -55,6 +63,7 @@ def use_runtime(
         RuntimeUnavailable: an unknown or missing runtime, a precision that it lacks, or a runtime for an estimator
             that has no network or is not on the CPU.
         ExportFailed: the network cannot be exported.
+        RuntimeFileError: its file in the cache is damaged.
     """
     parts, name, device = predicted_parts(estimator), type(estimator).__name__, _device(estimator)
     if runtime is None:
@@ -73,7 +82,7 @@ def use_runtime(
         )
     if runtime == TORCH:
         half = {} if precision == 'float32' else {part.name: _Bfloat16Part(part) for part in parts}
-        if half and device.type == 'cpu' and not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+        if half and device.type == 'cpu' and not _is_bfloat16_supported():
             raise RuntimeUnavailable('this CPU does not compute in bfloat16: choose the precision float32')
         estimator.use_sessions(half, f'torch, {precision}')
         return estimator.computed_by
@@ -83,7 +92,7 @@ def use_runtime(
     threads = torch.get_num_threads() if num_threads is None else num_threads
     sessions: dict[str, PartSession] = {}
     for part in parts:
-        model = ExportedModel(exported_file(estimator, part), runtime, precision, threads)
+        model = _open(exported_file(estimator, part), runtime, precision, threads)
         sessions[part.name] = _ExportedPart(part, model)
     estimator.use_sessions(sessions, f'{runtime}, {precision}')
     return estimator.computed_by
@@ -92,7 +101,7 @@ def use_runtime(
 def fastest_runtime(estimator: Estimator, precision: str = 'float32') -> str:
     """The fastest runtime of those that are installed, by the ratios in docs/export_model.md.
 
-    The environment variable `HANDPOSE_RUNTIME` replaces this choice.
+    The environment variable `HANDPOSE_RUNTIME` replaces this choice for estimators that have a network.
 
     Args:
         estimator: the estimator.
@@ -101,13 +110,21 @@ def fastest_runtime(estimator: Estimator, precision: str = 'float32') -> str:
     Returns:
         A name of `CHOICES`: 'torch' for estimators on a GPU, for small ones and those that were not measured to be
         faster elsewhere, and where nothing else is installed.
+
+    Raises:
+        RuntimeUnavailable: the variable names no runtime.
     """
     chosen = os.environ.get(VARIABLE)
-    if chosen:
+    if chosen and chosen not in CHOICES:
+        raise RuntimeUnavailable(
+            f'the environment variable {VARIABLE} must be one of {", ".join(CHOICES)}, got {chosen!r}.'
+            f'{did_you_mean(chosen, CHOICES)}'
+        )
+    if chosen and predicted_parts(estimator):
         return chosen
     size = sum(parameter.numel() for parameter in estimator.parameters())
     gains = type(estimator).__name__ in FASTER and size >= SMALLEST
-    if not gains or _device(estimator).type != 'cpu' or missing_exporters():
+    if not gains or _device(estimator).type != 'cpu' or missing_exporters() or not is_torch_new_enough():
         return TORCH
     installed = (*installed_runtimes(), TORCH)
     return next(name for name in FASTEST.get(precision, (TORCH,)) if name in installed)
@@ -134,12 +151,33 @@ def exported_file(estimator: Estimator, part: NetworkPart) -> Path:
     Raises:
         ExportFailed: the network cannot be exported.
     """
+    missing = missing_exporters()
+    if missing:
+        raise ExportFailed(
+            f"exporting needs {' and '.join(missing)}: pip install 'handpose[onnx]', or choose the runtime torch"
+        )
     name = f'{type(estimator).__name__.lower()}_{part.name}_{_fingerprint(estimator)[:16]}.onnx'
     path = cache_folder() / 'exported' / name
     if not path.is_file():
         _log.info('exporting %s to %s; later runs use the file', type(estimator).__name__, path)
-        export_network(estimator, path, part=part.name)
+        try:
+            export_network(estimator, path, part=part.name)
+        except ExportFailed as problem:
+            raise ExportFailed(f'{problem}; or choose the runtime torch') from problem
     return path
+
+
+def _open(path: Path, runtime: str, precision: str, num_threads: int) -> ExportedModel:
+    try:
+        return ExportedModel(path, runtime, precision, num_threads)
+    except RuntimeFileError as problem:
+        raise RuntimeFileError(
+            f'{problem}. It is a file of the cache: delete it, and it is exported again'
+        ) from problem
+
+
+def _is_bfloat16_supported() -> bool:
+    return torch.backends.mkldnn.is_available() and torch.ops.mkldnn._is_mkldnn_bf16_supported()
 
 
 class _ExportedPart:
@@ -183,13 +221,29 @@ def _fingerprint(estimator: Estimator) -> str:
     digest = hashlib.sha256(handpose.__version__.encode())
     for package in _EXPORTERS:
         digest.update(f'{package} {importlib.metadata.version(package)};'.encode())
-    folder = Path(handpose.__file__).parent
-    for path in sorted(path for name in ('geometry', 'hands', 'models') for path in (folder / name).rglob('*.py')):
+    for path in _sources(estimator):
         digest.update(path.read_bytes())
     for name, module in estimator.named_modules():
-        kept = {key: value for key, value in vars(module).items() if isinstance(value, _OPTIONS) and key not in _STATE}
+        kept = {key: value for key, value in vars(module).items() if _is_option(value) and key not in _STATE}
         digest.update(f'{name} {type(module).__name__} {sorted(kept.items())}'.encode())
     for key, value in [*estimator.named_parameters(), *estimator.named_buffers()]:
         digest.update(f'{key} {tuple(value.shape)} {value.dtype}'.encode())
         digest.update(value.detach().cpu().numpy().tobytes())
     return digest.hexdigest()
+
+
+def _sources(estimator: Estimator) -> list[Path]:
+    """The code that an exported file depends on: this library's, and that of components from elsewhere."""
+    folder = Path(handpose.__file__).parent
+    names = 'export', 'geometry', 'hands', 'models'
+    own = {path for name in names for path in (folder / name).rglob('*.py')}
+    classes = {kind for module in estimator.modules() for kind in type(module).__mro__}
+    files = {vars(sys.modules[kind.__module__]).get('__file__') for kind in classes if kind.__module__ in sys.modules}
+    return sorted(own | {Path(file) for file in files if file and file.endswith('.py')})
+
+
+def _is_option(value: object) -> bool:
+    """Whether an attribute may shape a network: a number, a text, or a list or tuple of such, at any depth."""
+    if isinstance(value, (list, tuple)):
+        return all(_is_option(part) for part in value)
+    return value is None or isinstance(value, _OPTIONS)

@@ -65,12 +65,17 @@ class ExportedModel:
             self.inputs, self.outputs = (
                 {row['name']: _tensor_info(row) for row in self.metadata[key]} for key in ('inputs', 'outputs')
             )
-            self._largest: dict[str, int] = dict(self.metadata.get('largest', {}))
-        except (KeyError, TypeError, ValueError) as problem:
+            self._largest = {str(axis): int(size) for axis, size in self.metadata.get('largest', {}).items()}
+        except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
             raise RuntimeFileError(
                 f'{path} does not describe its inputs and outputs; export the model again'
             ) from problem
         self._session = open_session(path, runtime, precision, num_threads)
+        if not set(self.inputs) <= self._session.inputs or set(self.outputs) != set(self._session.outputs):
+            raise RuntimeFileError(
+                f'{path} describes other inputs or outputs than its network has ({", ".join(self._session.inputs)} to '
+                f'{", ".join(self._session.outputs)}); export the model again'
+            )
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """Runs the network.
@@ -128,4 +133,7 @@ def _tensor_info(row: Mapping[str, Any]) -> TensorInfo:
     axes = tuple(row['axes'])
     if not all(type(axis) in (int, str) for axis in axes) or row['dtype'] not in ('float32', 'uint8', 'bool', 'int64'):
         raise ValueError(row)
-    return TensorInfo(str(row['name']), axes, row['dtype'], str(row['meaning']), row.get('default'))
+    default = row.get('default')
+    if not isinstance(default, (bool, int, float, type(None))):
+        raise ValueError(row)
+    return TensorInfo(str(row['name']), axes, row['dtype'], str(row['meaning']), default)

@@ -46,7 +46,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
     try:
         metadata = json.loads(texts[KEY])
         kind, version = metadata['format'], int(metadata['format_version'])
-    except (ValueError, TypeError, KeyError, RecursionError) as problem:
+    except (ValueError, OverflowError, TypeError, KeyError, RecursionError) as problem:
         raise RuntimeFileError(f'{path} has metadata that cannot be read; {_ADVICE}') from problem
     if kind != FORMAT or not 1 <= version <= FORMAT_VERSION:
         raise RuntimeFileError(

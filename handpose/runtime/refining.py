@@ -33,7 +33,8 @@ def refine_track(
         (T, 21, 3) metres.
 
     Raises:
-        ValueError: a network that is no refiner of windows, shapes that do not fit, or no given frame.
+        ValueError: a network that is no refiner of windows, shapes that do not fit, no given frame, given joints that
+            are not finite, or times that do not increase.
     """
     described = model.metadata
     if 'refined_joints' not in model.outputs or not described['num_frames'] or not described['frame_rate']:
@@ -44,6 +45,10 @@ def refine_track(
         raise ValueError(
             f'joints must be (T, 21, 3) and given (T,) with a True, got {track.shape} and {found.shape} with '
             f'{int(found.sum())}'
+        )
+    if not np.isfinite(track[found]).all():
+        raise ValueError(
+            'joints of given frames must be finite: frames without the hand are those where given is False'
         )
     positions = _positions(len(track), times, described['frame_rate'])
     line = np.arange(int(positions[-1] + 1e-6) + 1, dtype=np.float64)
@@ -63,6 +68,8 @@ def _positions(num_frames: int, times: ArrayLike | None, rate: float) -> NDArray
     seconds = np.asarray(times, np.float64)
     if seconds.shape != (num_frames,):
         raise ValueError(f'times must have the shape ({num_frames},), got {seconds.shape}')
+    if not (np.isfinite(seconds).all() and (np.diff(seconds) > 0).all()):
+        raise ValueError('times must be finite and increase from frame to frame')
     steps = np.diff(seconds) * rate
     whole = np.round(steps)
     steps = np.where((whole >= 1) & (np.abs(steps - whole) <= _STEP_TOLERANCE), whole, steps)

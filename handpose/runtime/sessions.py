@@ -18,7 +18,15 @@ EXTRAS = {'onnxruntime': 'onnx', 'openvino': 'openvino'}  # of this package, by 
 
 
 class RuntimeSession(Protocol):
-    """A network that is ready to run."""
+    """A network that is ready to run.
+
+    Attributes:
+        inputs: names that its inputs have; one may have several.
+        outputs: names of its outputs.
+    """
+
+    inputs: frozenset[str]
+    outputs: list[str]
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         """{name of an input: array} -> {name of an output: array}."""
@@ -98,11 +106,12 @@ class _OnnxRuntimeSession:
         try:
             self._session = runtime.InferenceSession(str(path), options, providers=['CPUExecutionProvider'])
         except Exception as problem:  # the package has an exception class of its own for each status
-            raise RuntimeFileError(f'onnxruntime cannot load {path}: {_first_line(problem)}') from problem
-        self._names = [output.name for output in self._session.get_outputs()]
+            raise RuntimeFileError(f'onnxruntime cannot load {path}: {_reason(problem)}') from problem
+        self.inputs = frozenset(value.name for value in self._session.get_inputs())
+        self.outputs = [value.name for value in self._session.get_outputs()]
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
-        return dict(zip(self._names, self._session.run(self._names, dict(inputs)), strict=True))
+        return dict(zip(self.outputs, self._session.run(self.outputs, dict(inputs)), strict=True))
 
 
 class _OpenVinoSession:
@@ -117,14 +126,15 @@ class _OpenVinoSession:
         try:
             self._request = core.compile_model(core.read_model(str(path)), 'CPU', options).create_infer_request()
         except Exception as problem:  # RuntimeError with a text, or an exception class of the package
-            raise RuntimeFileError(f'openvino cannot load {path}: {_first_line(problem)}') from problem
-        self._names = [output.get_any_name() for output in self._request.model_outputs]
+            raise RuntimeFileError(f'openvino cannot load {path}: {_reason(problem)}') from problem
+        self.inputs = frozenset(name for value in self._request.model_inputs for name in value.get_names())
+        self.outputs = [value.get_any_name() for value in self._request.model_outputs]
 
     def run(self, inputs: Mapping[str, NDArray[Any]]) -> dict[str, NDArray[Any]]:
         arrays = {name: np.ascontiguousarray(value) for name, value in inputs.items()}
         results = self._request.infer(arrays, share_inputs=True)
         # The request reuses its outputs in the next call.
-        return {name: np.array(results[n]) for n, name in enumerate(self._names)}
+        return {name: np.array(results[n]) for n, name in enumerate(self.outputs)}
 
 
 def _openvino_capabilities() -> list[str]:
@@ -132,5 +142,7 @@ def _openvino_capabilities() -> list[str]:
     return list(core.get_property('CPU', 'OPTIMIZATION_CAPABILITIES'))
 
 
-def _first_line(problem: Exception) -> str:
-    return (str(problem).splitlines() or [type(problem).__name__])[0]
+def _reason(problem: Exception) -> str:
+    """The text of an error in one line, without those of openvino that name its source files."""
+    lines = [line.strip() for line in str(problem).splitlines()]
+    return ' '.join(line for line in lines if line and not line.startswith('Exception from ')) or type(problem).__name__

@@ -127,6 +127,30 @@ def test_damaged_files_are_refused(smoothnet, tmp_path):
         ExportedModel(tmp_path / 'none.onnx', 'onnxruntime')
 
 
+@pytest.mark.parametrize(
+    ('change', 'message'),
+    [
+        ({'format_version': float('inf')}, 'metadata that cannot be read'),
+        ({'largest': {'batch': 'many'}}, 'does not describe its inputs'),
+        ({'largest': [1]}, 'does not describe its inputs'),
+        ({'outputs': [{'name': 'other', 'axes': [], 'dtype': 'float32', 'meaning': ''}]}, 'describes other inputs or'),
+        ({'inputs': [{'name': 'other', 'axes': [], 'dtype': 'float32', 'meaning': ''}]}, 'describes other inputs or'),
+        (
+            {'inputs': [{'name': 'joints', 'axes': [], 'dtype': 'float32', 'meaning': '', 'default': []}]},
+            'does not describe its inputs',
+        ),
+    ],
+)
+def test_wrong_descriptions_are_refused(smoothnet, tmp_path, change, message):
+    onnx = pytest.importorskip('onnx')
+    model = onnx.load(str(smoothnet))
+    (entry,) = (entry for entry in model.metadata_props if entry.key == 'handpose')
+    entry.value = json.dumps({**json.loads(entry.value), **change})
+    onnx.save(model, str(tmp_path / 'changed.onnx'))
+    with pytest.raises(RuntimeFileError, match=rf'changed\.onnx .*{message}'):
+        ExportedModel(tmp_path / 'changed.onnx', 'onnxruntime')
+
+
 def test_other_endings_are_refused(tmp_path):
     with pytest.raises(ValueError, match=r'must end in \.onnx'):
         export_network(onnx_parts.build('SmoothNet'), tmp_path / 'model.pt')

@@ -1,15 +1,17 @@
 """Predictions whose networks another runtime computes."""
 
+import importlib
 import importlib.util
 
 import onnx_parts
 import pytest
 import torch
 
+from handpose.export.network import ExportFailed
 from handpose.inference import runtimes
 from handpose.inference.runtimes import exported_file, fastest_runtime, use_runtime
 from handpose.models.prediction import prepare_for_prediction
-from handpose.runtime import RuntimeUnavailable, sessions
+from handpose.runtime import RuntimeFileError, RuntimeUnavailable, sessions
 
 HAS_ONNX = all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime'))
 needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="pip install 'handpose[onnx]'")
@@ -56,6 +58,50 @@ def test_networks_are_exported_once_for_the_same_weights(cache):
 
 
 @needs_onnx
+def test_lists_and_code_outside_the_library_are_part_of_the_name(tmp_path, monkeypatch):
+    estimator = onnx_parts.build('SmoothNet')
+    (part,) = estimator.network_parts()
+    names = []
+    monkeypatch.setattr(runtimes, 'export_network', lambda *arguments, part: None)
+
+    def is_new():
+        names.append(exported_file(estimator, part))
+        return names[-1] not in names[:-1]
+
+    assert is_new() and not is_new()
+    estimator.list_of_options = [1, [2, None]]
+    assert is_new()
+    estimator.list_of_options[1][0] = 3
+    assert is_new()
+    source = tmp_path / 'users_component.py'
+    source.write_text('from torch import nn\nclass UsersComponent(nn.Identity): pass\n', encoding='utf-8')
+    monkeypatch.syspath_prepend(str(tmp_path))
+    estimator.own = importlib.import_module('users_component').UsersComponent()
+    assert is_new() and not is_new()
+    source.write_text(source.read_text(encoding='utf-8') + 'SCALE = 2\n', encoding='utf-8')
+    assert is_new()
+
+
+@needs_onnx
+def test_a_damaged_file_of_the_cache_is_named():
+    estimator = onnx_parts.build('SmoothNet')
+    torch.nn.init.ones_(next(estimator.parameters()))  # no file that other tests use
+    (part,) = estimator.network_parts()
+    path = exported_file(estimator, part)
+    path.write_bytes(path.read_bytes()[:1000])
+    with pytest.raises(RuntimeFileError, match=f'{path.name}.* delete it, and it is exported again'):
+        use_runtime(estimator, 'onnxruntime')
+
+
+def test_what_an_export_lacks_is_named(monkeypatch):
+    estimator = onnx_parts.build('SmoothNet')
+    monkeypatch.setattr(runtimes, 'check_runtime', lambda *arguments: None)
+    monkeypatch.setattr(runtimes, 'missing_exporters', lambda: ['onnxscript'])
+    with pytest.raises(ExportFailed, match=r"needs onnxscript: pip install 'handpose\[onnx\]', or choose the runtime"):
+        use_runtime(estimator, 'onnxruntime')
+
+
+@needs_onnx
 def test_training_and_new_weights_go_back_to_torch():
     estimator, batch = onnx_parts.build('SmoothNet'), onnx_parts.batch_of('SmoothNet')
     use_runtime(estimator, 'onnxruntime')
@@ -72,7 +118,7 @@ def test_training_and_new_weights_go_back_to_torch():
 
 
 def test_bfloat16_in_torch_is_close():
-    if not torch.ops.mkldnn._is_mkldnn_bf16_supported():
+    if not runtimes._is_bfloat16_supported():
         pytest.skip('this CPU has no bfloat16')
     estimator, batch = onnx_parts.build('DSTformer'), onnx_parts.batch_of('DSTformer')
     expected = estimator.predict(batch).joints_3d
@@ -141,8 +187,15 @@ def test_the_default_is_the_fastest_that_is_installed(monkeypatch):
     assert fastest_runtime(large, 'bfloat16') == 'openvino'
     monkeypatch.setattr(runtimes, 'missing_exporters', lambda: ['onnxscript'])
     assert fastest_runtime(large) == 'torch'
+    monkeypatch.setattr(runtimes, 'missing_exporters', list)
+    monkeypatch.setattr(runtimes, 'is_torch_new_enough', lambda: False)
+    assert fastest_runtime(large) == 'torch'
     monkeypatch.setenv(runtimes.VARIABLE, 'onnxruntime')
     assert fastest_runtime(large) == 'onnxruntime'
+    assert fastest_runtime(onnx_parts.build('GaussianFilter')) == 'torch'
+    monkeypatch.setenv(runtimes.VARIABLE, 'openvin')
+    with pytest.raises(RuntimeUnavailable, match='HANDPOSE_RUNTIME must be one of torch, onnxruntime, openvino, got'):
+        fastest_runtime(large)
 
 
 @needs_onnx

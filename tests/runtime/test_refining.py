@@ -54,3 +54,11 @@ def test_what_does_not_fit_is_refused(refiner):
         refine_track(model, np.zeros((4, 21, 3)), 1, given=np.zeros(4, bool))
     with pytest.raises(ValueError, match=r'times must have the shape \(4,\)'):
         refine_track(model, np.zeros((4, 21, 3)), 1, np.zeros(3))
+    for times in ([0, 0.1, 0.1, 0.2], [0, 0.2, 0.1, 0.3], [0, 0.1, 0.2, np.nan]):
+        with pytest.raises(ValueError, match='times must be finite and increase'):
+            refine_track(model, np.zeros((4, 21, 3)), 1, times)
+    lost = np.zeros((4, 21, 3))
+    lost[1, 3] = np.nan
+    with pytest.raises(ValueError, match='joints of given frames must be finite'):
+        refine_track(model, lost, 1)
+    assert np.isfinite(refine_track(model, lost, 1, given=[True, False, True, True])).all()

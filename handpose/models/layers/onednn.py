@@ -57,7 +57,7 @@ def use_onednn(module: nn.Module) -> None:
             part.__class__ = _OneDNNLinear
         elif type(part) is nn.Conv2d and _is_pointwise(part):
             part.__class__ = _OneDNNPointwiseConv2d
-        elif isinstance(part, LinearUser):
+        elif isinstance(part, LinearUser) and part.linear is F.linear:  # and no layer of this name
             part.linear = onednn_linear
 
 

@@ -167,6 +167,13 @@ def test_processors(monkeypatch, vendor, capability, has_mkl, expected):
     assert onednn.is_onednn_faster.__wrapped__() is expected
 
 
+def test_a_layer_of_the_name_linear_is_no_function():
+    module = nn.Module()
+    module.linear = nn.Linear(SIZE, SIZE)
+    use_onednn(module)
+    assert type(module.linear) is OneDNNLinear
+
+
 def test_other_processors_stay_as_they_are(monkeypatch):
     monkeypatch.setattr(onednn, 'is_onednn_faster', lambda: False)
     layer = nn.Sequential(nn.Linear(4, 4))
