@@ -54,7 +54,7 @@ def use_runtime(
         estimator: in evaluation mode, with its weights.
         runtime: a name of `CHOICES`; None takes the fastest that is installed, see `fastest_runtime`.
         precision: in which networks compute: 'float32', or 'bfloat16' with torch or openvino on a CPU that has it.
-        num_threads: that compute; None takes torch's number.
+        num_threads: that compute in another runtime than torch; None takes torch's number.
 
     Returns:
         What computes them, for people: 'openvino, float32'.
@@ -188,6 +188,8 @@ class _ExportedPart:
 
     def __call__(self, inputs: Sequence[Tensor | None]) -> tuple[Tensor, ...]:
         """See `PartSession`."""
+        if any(value is not None and value.numel() == 0 for value in inputs):
+            return self._part.function(*inputs)  # no hand or frame: runtimes take nothing empty, torch computes nothing
         given = {
             spec.name: value.detach().to('cpu', spec.dtype).numpy()
             for spec, value in zip(self._part.inputs, inputs, strict=True)

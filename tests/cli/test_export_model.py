@@ -1,8 +1,7 @@
 """`handpose export-model`, and `--runtime` of the commands that run networks."""
 
-import importlib.util
-
 import numpy as np
+import onnx_parts
 import pytest
 from predicted_hands import make_predictions
 
@@ -15,8 +14,8 @@ from handpose.zoo.publish import make_header, publish
 
 CONFIG = "model = dict(type='DSTformer', frame_rate=30.0, num_frames=9, stride=4, channels=16, depth=1, num_heads=2)\n"
 needs_onnx = pytest.mark.skipif(
-    not all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime')),
-    reason="pip install 'handpose[onnx]'",
+    not onnx_parts.CAN_EXPORT,
+    reason=onnx_parts.NEEDS,
 )
 
 

@@ -1,6 +1,5 @@
 """Exported networks give what torch gives, for any number of clips and frames."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -15,7 +14,7 @@ from handpose.runtime.onnx_file import read_metadata
 
 pytestmark = [
     pytest.mark.skipif(
-        not all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime')),
+        not onnx_parts.CAN_EXPORT,
         reason="needs handpose[onnx] and onnxruntime: pip install 'handpose[onnx]'",
     ),
     pytest.mark.timeout(300),

@@ -1,5 +1,6 @@
 """The estimators whose networks are exported in tests, small, and the parts of each."""
 
+import importlib.util
 import sys
 from pathlib import Path
 
@@ -7,6 +8,12 @@ sys.path.append(str(Path(__file__).parents[1] / 'models' / 'estimators'))
 
 import test_interface
 
+from handpose.export.network import is_torch_new_enough
+
+CAN_EXPORT = is_torch_new_enough() and all(
+    importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime')
+)
+NEEDS = "needs torch 2.7 or later, and pip install 'handpose[onnx]'"
 ENCODED = ('network', 'encode', 'decode')
 PARTS = [
     *(('HTT', part) for part in ENCODED),

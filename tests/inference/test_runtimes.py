@@ -13,8 +13,8 @@ from handpose.inference.runtimes import exported_file, fastest_runtime, use_runt
 from handpose.models.prediction import prepare_for_prediction
 from handpose.runtime import RuntimeFileError, RuntimeUnavailable, sessions
 
-HAS_ONNX = all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime'))
-needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason="pip install 'handpose[onnx]'")
+HAS_ONNX = onnx_parts.CAN_EXPORT
+needs_onnx = pytest.mark.skipif(not HAS_ONNX, reason=onnx_parts.NEEDS)
 FIELDS = ('joints_3d', 'joints_2d', 'hand_pose', 'action_scores', 'object_scores', 'hand_scores')
 PREDICTED = sorted({name for name, _ in onnx_parts.PARTS})
 
@@ -41,6 +41,18 @@ def test_predictions_agree_with_torch(name):
         assert (found[field] - expected[field]).abs().max() < 1e-4 * scale, field
     use_runtime(estimator, 'torch')
     assert torch.equal(estimator.predict(batch).joints_3d, expected['joints_3d'])
+
+
+@needs_onnx
+@pytest.mark.parametrize(('name', 'field'), [('SmoothNet', 'input_valid'), ('FrameHandObject', 'frame_valid')])
+def test_nothing_to_compute_is_as_in_torch(name, field):
+    estimator, batch = onnx_parts.build(name), onnx_parts.batch_of(name)
+    empty = batch.replace(**{field: torch.zeros_like(batch.require(field))})
+    expected = estimator.predict(empty).present()
+    use_runtime(estimator, 'onnxruntime')
+    found = estimator.predict(empty).present()
+    for key, value in expected.items():
+        torch.testing.assert_close(found[key], value, rtol=1e-4, atol=1e-4, equal_nan=True)
 
 
 @needs_onnx

@@ -1,7 +1,5 @@
 """Refining with NumPy and an exported network gives what torch gives."""
 
-import importlib.util
-
 import numpy as np
 import onnx_parts
 import pytest
@@ -12,8 +10,8 @@ from handpose.runtime import ExportedModel, refine_track
 
 pytestmark = [
     pytest.mark.skipif(
-        not all(importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime')),
-        reason="pip install 'handpose[onnx]'",
+        not onnx_parts.CAN_EXPORT,
+        reason=onnx_parts.NEEDS,
     ),
     pytest.mark.timeout(300),
 ]

@@ -9,7 +9,7 @@ import onnx_parts
 import pytest
 import torch
 
-from handpose.export.network import export_network
+from handpose.export.network import export_network, is_torch_new_enough
 
 BLOCKED = """
 import sys
@@ -45,6 +45,8 @@ def test_arrays_in_and_out(runtime, tmp_path):
     missing = [name for name in needed if importlib.util.find_spec(name) is None]
     if missing:
         pytest.skip(f'needs {", ".join(missing)}')
+    if not is_torch_new_enough():
+        pytest.skip('needs torch 2.7 or later')
     estimator = onnx_parts.build('DSTformer')
     export_network(estimator, tmp_path / 'model.onnx')
     (part,) = estimator.network_parts()
