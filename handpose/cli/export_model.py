@@ -67,8 +67,9 @@ def run(arguments: argparse.Namespace) -> None:
     # Other numbers than those that were traced, which show what has become a constant.
     difference = largest_difference(part, ExportedModel(arguments.out, installed[0]), seed=1)
     if not difference <= TOLERANCE:
+        arguments.out.unlink()
         raise UserError(
             f'{arguments.out} differs from torch by {difference:.1e} of the largest output in {installed[0]}, more '
-            f'than {TOLERANCE:g}: do not use it, and report this with the versions of torch, onnx and {installed[0]}'
+            f'than {TOLERANCE:g}, and was deleted: report this with the versions of torch, onnx and {installed[0]}'
         )
     console.print(f'compared with torch in {installed[0]}: largest difference {difference:.1e} of an output')

@@ -103,3 +103,13 @@ def test_what_cannot_be_exported(arguments, message, tmp_path, monkeypatch, caps
         main('export-model', arguments)
     assert message in str(end.value.code)
     assert not (tmp_path / 'm.onnx').exists()
+
+
+@needs_onnx
+@pytest.mark.timeout(300)
+def test_a_file_that_differs_from_torch_is_deleted(tmp_path, monkeypatch):
+    monkeypatch.setattr('handpose.cli.export_model.largest_difference', lambda *given, seed: 1e-3)
+    with pytest.raises(SystemExit) as end:
+        main('export-model', ['verbs_synthetic', '-o', str(tmp_path / 'm.onnx')])
+    assert 'differs from torch by 1.0e-03' in str(end.value.code) and 'was deleted' in str(end.value.code)
+    assert not (tmp_path / 'm.onnx').exists()
