@@ -1,10 +1,16 @@
 """Arguments that several subcommands share."""
 
 import argparse
+from typing import TYPE_CHECKING
+
+from rich.console import Console
 
 from handpose.engine.options import OptionsAction
 from handpose.runtime import PRECISIONS, RUNTIMES
 from handpose.structures import Predictions, load_forecast, load_predictions
+
+if TYPE_CHECKING:
+    from handpose.models import Estimator
 
 
 def add_config(parser: argparse.ArgumentParser) -> None:
@@ -47,6 +53,15 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
         default=PRECISIONS[0],
         help='in which the network computes (default float32); bfloat16 takes torch or openvino',
     )
+
+
+def use_chosen_runtime(console: Console, estimator: 'Estimator', arguments: argparse.Namespace) -> None:
+    """Lets the runtime of `add_runtime` compute the networks of an estimator, and prints which one that is."""
+    from handpose.inference.runtimes import use_runtime  # loads torch, which most commands need not for --help
+
+    with console.status('preparing the network'):
+        computed = use_runtime(estimator, arguments.runtime, arguments.precision)
+    console.print(f'network computed by {computed}', markup=False)
 
 
 def add_sample(parser: argparse.ArgumentParser) -> None:

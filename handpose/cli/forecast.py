@@ -22,7 +22,6 @@ from handpose.cli.errors import UsageError
 from handpose.engine import load_config
 from handpose.inference.forecaster import forecast_motion, forecast_notes, load_forecaster
 from handpose.inference.motion_clips import HANDS
-from handpose.inference.runtimes import use_runtime
 from handpose.structures import Forecast, load_predictions, save_forecast
 from handpose.video import VideoWriter
 from handpose.video.writer import SUFFIXES
@@ -99,9 +98,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.config and not arguments.checkpoint:
         checkpoint = require_checkpoint(load_config(arguments.config, arguments.cfg_options), arguments.config)
     forecaster = load_forecaster(checkpoint, arguments.config, arguments.cfg_options, arguments.device)
-    with console.status('preparing the network'):
-        computed = use_runtime(forecaster, arguments.runtime, arguments.precision)
-    console.print(f'network computed by {computed}', markup=False)
+    shared.use_chosen_runtime(console, forecaster, arguments)
     name = f'{type(forecaster).__name__} ({Path(checkpoint).name})'
     start = time.perf_counter()
     with console.status(f'forecasting with {name}'):

@@ -30,8 +30,6 @@ from handpose.inference.action_file import CAVEATS, MIN_SCORE, MOTION_CAVEATS, d
 from handpose.inference.motion_clips import MAX_OBSERVED
 from handpose.inference.motion_recognizer import load_motion_recognizer
 from handpose.inference.recognizer import FIELD_OF_VIEW, HANDS, ActionRecognizer, EncodedVideo
-from handpose.inference.runtimes import use_runtime
-from handpose.models import Estimator
 from handpose.models.estimators.running_action import RunningAction
 from handpose.structures import HandSequence, Predictions, load_predictions, save_predictions
 from handpose.video import VideoFrames, VideoWriter
@@ -134,18 +132,12 @@ def _checkpoint(arguments: argparse.Namespace) -> str:
     return require_checkpoint(load_config(arguments.config, arguments.cfg_options), arguments.config)
 
 
-def _use_runtime(console: Console, estimator: Estimator, arguments: argparse.Namespace) -> None:
-    with console.status('preparing the network'):
-        computed = use_runtime(estimator, arguments.runtime, arguments.precision)
-    console.print(f'network computed by {computed}', markup=False)
-
-
 def _recognize_motion(console: Console, arguments: argparse.Namespace) -> None:
     predictions = load_predictions(arguments.recording)
     recognizer = load_motion_recognizer(
         _checkpoint(arguments), arguments.config, arguments.cfg_options, arguments.device
     )
-    _use_runtime(console, recognizer.estimator, arguments)
+    shared.use_chosen_runtime(console, recognizer.estimator, arguments)
     start, recording = time.perf_counter(), Path(arguments.recording)
     sequence = recognizer.predict(predictions, arguments.hands, arguments.object, recording.stem)
     running = recognizer.running_action(predictions, arguments.hands, arguments.object, EVERY)
@@ -180,7 +172,7 @@ def _recognize_video(console: Console, arguments: argparse.Namespace) -> None:
     recognizer = load_action_recognizer(
         _checkpoint(arguments), arguments.config, arguments.cfg_options, arguments.device
     )
-    _use_runtime(console, recognizer.estimator, arguments)
+    shared.use_chosen_runtime(console, recognizer.estimator, arguments)
     start = time.perf_counter()
     encoded = _read(console, recognizer, arguments)
     sequence, running = recognizer.predict(encoded, hands=arguments.hands), recognizer.running_action(encoded)

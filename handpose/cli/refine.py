@@ -19,7 +19,6 @@ from handpose.cli.errors import UsageError, UserError
 from handpose.evaluation.motion_summary import motion_summary
 from handpose.inference import DEFAULT_REFINER, METHODS, load_refiner
 from handpose.inference.constant_bones import BONE_LENGTHS
-from handpose.inference.runtimes import use_runtime
 from handpose.structures import Predictions, infer_missing_joints, load_predictions, save_predictions
 from handpose.structures.prediction_orders import missing_joints
 from handpose.video import VideoFrames, VideoWriter, frame_period
@@ -108,9 +107,7 @@ def run(arguments: argparse.Namespace) -> None:
     if not arguments.checkpoint and not arguments.filter:
         console.print(f'refining with {DEFAULT_REFINER}; --filter or --checkpoint choose something else')
     if not arguments.filter:
-        with console.status('preparing the network'):
-            computed = use_runtime(refiner.estimator, arguments.runtime, arguments.precision)
-        console.print(f'network computed by {computed}')
+        shared.use_chosen_runtime(console, refiner.estimator, arguments)
     for note in refiner.notes(before):
         console.print(f'note: {note}')
     start = time.perf_counter()

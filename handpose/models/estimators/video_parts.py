@@ -18,8 +18,8 @@ FRAME_VALID = PartTensor(
 )
 
 
-class HTTClip(Protocol):
-    """What the parts of HTT read of `HTTOutput`."""
+class HandsAndObject(Protocol):
+    """What the parts read of the output of both systems."""
 
     @property
     def joints(self) -> Tensor:
@@ -32,6 +32,10 @@ class HTTClip(Protocol):
     @property
     def object_logits(self) -> Tensor:
         """See the output's own field."""
+
+
+class HTTClip(HandsAndObject, Protocol):
+    """What the parts of HTT read of `HTTOutput`."""
 
     @property
     def action_logits(self) -> Tensor:
@@ -101,23 +105,11 @@ def htt_parts(
     )
 
 
-class FrameOutput(Protocol):
+class FrameOutput(HandsAndObject, Protocol):
     """What the parts read of `FrameHandObjectOutput`."""
 
     @property
-    def joints(self) -> Tensor:
-        """See the output's own field."""
-
-    @property
-    def uv(self) -> Tensor:
-        """See the output's own field."""
-
-    @property
     def object_features(self) -> Tensor:
-        """See the output's own field."""
-
-    @property
-    def object_logits(self) -> Tensor:
         """See the output's own field."""
 
 
