@@ -71,10 +71,10 @@ def run(arguments: argparse.Namespace) -> None:
     # Browsers open connections in advance and drop them; each would be logged with a traceback.
     logging.getLogger('websockets.server').setLevel(logging.CRITICAL)
     viewer = open_recording(arguments, console) if is_recording else _open_predictions(arguments, console)
-    console.print(f'{viewer.url} (Ctrl-C ends it)')
-    if not arguments.no_browser:
-        webbrowser.open(viewer.url)
     try:
+        console.print(f'{viewer.url} (Ctrl-C ends it)')
+        if not arguments.no_browser:
+            webbrowser.open(viewer.url)
         viewer.run()
     except KeyboardInterrupt:
         console.print('ended')

@@ -252,6 +252,7 @@ def test_a_config_s_data_are_made(tmp_path, monkeypatch, capsys):
     (tmp_path / 'config.py').write_text(
         "data_root = 'data'\nsynthetic_data = dict(root='$data_root', layout='assembly101', subjects=3,\n"
         "repetitions=1, recording_actions=1, actions=['flip sponge'], workers=1)\n"
+        "model = dict(type='LastPose')\n"
     )
     make_missing(load_config('config.py'), 'config.py')
     assert 'wrote 3 sequences' in capsys.readouterr().out
