@@ -1,6 +1,6 @@
 # make train   .venv, the built-in data, training, test and pictures of CONFIG
 # make test    ruff, mypy, the tests, and a short run of the whole `make train`
-# On a machine with a GPU: tools/cuda_check.sh (docs/benchmark.md)
+# On a machine with a GPU: tools/cuda_check.sh (docs/project/benchmark.md)
 # make test-lowest   the tests with the lowest versions that setup.py allows, in .venv-lowest
 CONFIG ?= configs/deformer/synthetic.py
 # Overrides for every step, e.g. OPTIONS="batch_size=8 num_workers=4", or OPTIONS="'data_root=my data'"

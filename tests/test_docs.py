@@ -44,4 +44,4 @@ def test_named_files_exist(page):
 @pytest.mark.parametrize('command', COMMANDS)
 def test_every_command_has_its_page(command):
     row = rf'\| `handpose {command}` \| {re.escape(COMMANDS[command])} \| \[.*\]\(.*\.md(#.*)?\) \|'
-    assert re.search(row, (ROOT / 'docs' / 'commands.md').read_text())
+    assert re.search(row, (ROOT / 'docs' / 'reference' / 'commands.md').read_text())

@@ -17,7 +17,7 @@ On several machines, run the same command on each, with these environment variab
   MASTER_ADDR  a name or address of machine 0 that the others can reach
   MASTER_PORT  a free port there (default 29500; on one machine, a free one is found)
 All of them need the same code, data and work directory (a shared file system).
-PYTHON names another interpreter than python. More: docs/distributed.md
+PYTHON names another interpreter than python. More: docs/guides/distributed.md
 END
 }
 

@@ -21,7 +21,7 @@ As a batch job, which Slurm starts again by itself, machines and time are option
       tools/slurm_train.sh P J CONFIG WORK_DIR
 
 MASTER_ADDR and MASTER_PORT name where the processes meet (default: the first machine, a port made from the job's number).
-PYTHON names another interpreter than python. More: docs/distributed.md
+PYTHON names another interpreter than python. More: docs/guides/distributed.md
 END
 }
 

@@ -57,5 +57,5 @@ clip_step = 1  # frames from the start of one training clip to that of the next
 test_batch_size = 8  # clips in a batch of validation and tests
 box_margin = 0.0  # share of the size by which boxes around joints are enlarged on each side
 frame_offset = 0  # frames at 60 a second by which the videos are ahead of the annotations
-packed = None  # path of a store of packed frames, far quicker to read than videos (docs/packed_frames.md)
+packed = None  # path of a store of packed frames, far quicker to read than videos (docs/data/packed_frames.md)
 on_broken = 'error'  # 'skip' leaves out cameras whose files are missing or damaged, and reports them

@@ -48,5 +48,5 @@ clip_step = 1  # frames from the centre of one clip to that of the next, at leas
 predictions = None  # folder of predictions files, one for each track: input of refiners in place of simulated errors
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
 partial = False  # True: a test root of which only some frames are on disk
-packed = None  # path of a store of packed frames, to read images from it (docs/packed_frames.md)
+packed = None  # path of a store of packed frames, to read images from it (docs/data/packed_frames.md)
 on_broken = 'error'  # 'skip' leaves broken samples out and reports how many

@@ -69,7 +69,7 @@ protocol = 'actions'  # the official split of the videos; 'subjects': 1, 3 and 4
 # Subjects whose training videos are for validation; the paper trains on all: held_out=[] val_dataloader=None
 held_out = ['Subject_6']
 images = 'Video_files'  # or 'Video_files_480': smaller copies are faster to read
-packed = None  # path of a store of packed frames, much faster still (docs/packed_frames.md)
+packed = None  # path of a store of packed frames, much faster still (docs/data/packed_frames.md)
 taxonomy = None  # a YAML list of own actions; then set num_actions and num_objects too
 clip_step = 1  # frames of the video from the start of one clip to that of the next, at least
 random_start = False  # True: one clip of each block an epoch, so that an epoch is short

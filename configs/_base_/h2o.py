@@ -66,7 +66,7 @@ num_hands, num_objects, num_actions = 2, 8, 36
 # Options of the dataset (`handpose.datasets.H2O` documents them all):
 camera = 'cam4'  # the egocentric one
 images = 'rgb'  # or 'rgb256', 'rgb480_270': smaller copies are faster to read
-packed = None  # path of a store of packed frames, much faster still (docs/packed_frames.md)
+packed = None  # path of a store of packed frames, much faster still (docs/data/packed_frames.md)
 objects = 'action'  # the noun of the action, as published; 'obj_pose': the object of every frame by its own file
 taxonomy = None  # a YAML list of own actions; then set num_actions and num_objects too
 clip_step = 1  # frames of the video from the start of one clip to that of the next, at least

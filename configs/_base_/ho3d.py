@@ -76,5 +76,5 @@ held_out = ['SiBF1']  # recordings kept for validation; the paper trains on all:
 truth_file = None  # 'evaluation_xyz.json' of data_root: test on the joints that HO3D released in November 2024
 clip_step = 1  # frames from the centre of one clip to that of the next, at least; 1: a clip for every annotated frame
 labels = 'full'  # 'joints_only' reads no hand-model parameters, for people without the MANO files
-packed = None  # path of a store of packed frames, to read images from it (docs/packed_frames.md)
+packed = None  # path of a store of packed frames, to read images from it (docs/data/packed_frames.md)
 on_broken = 'error'  # 'skip' counts broken frames as not annotated and reports how many

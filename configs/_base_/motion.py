@@ -1,4 +1,5 @@
-# A motion file (docs/motion_file.md), for refiners: clips of `num_frames` frames for training, whole tracks for tests.
+# A motion file (docs/data/motion_file.md), for refiners: clips of `num_frames` frames for training,
+# whole tracks for tests.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 _expects_ = [
     'motion_file',  # path of the motion file

@@ -1,4 +1,5 @@
-# Own recordings (docs/your_own_actions.md): a folder of predictions files and the list of their actions, poses only.
+# Own recordings (docs/guides/your_own_actions.md): a folder of predictions files and the list of their
+# actions, poses only.
 # Values written '$name' are the top-level values `name` of the config that uses this file.
 _expects_ = [
     'data_root',  # the folder

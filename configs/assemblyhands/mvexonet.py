@@ -1,4 +1,4 @@
-# MVExoNet at the paper's size: EfficientNet-B0, 32 channels, 64 voxels, 8 views. docs/assemblyhands.md
+# MVExoNet at the paper's size: EfficientNet-B0, 32 channels, 64 voxels, 8 views. docs/systems/assemblyhands.md
 # 15.6 M parameters.
 _base_ = ['../_base_/runtime.py', '../_base_/assemblyhands.py', './_mvexonet_.py']
 

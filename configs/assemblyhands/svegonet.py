@@ -1,4 +1,4 @@
-# SVEgoNet on AssemblyHands at the paper's size: ResNet-50, crops of 256 pixels. docs/assemblyhands.md
+# SVEgoNet on AssemblyHands at the paper's size: ResNet-50, crops of 256 pixels. docs/systems/assemblyhands.md
 # The recipe is that of the dataset's toolkit; the paper states none.
 _base_ = ['../_base_/runtime.py', '../_base_/assemblyhands.py', './_svegonet_.py']
 

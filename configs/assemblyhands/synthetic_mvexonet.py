@@ -1,4 +1,4 @@
-# A small MVExoNet on the built-in recordings of eight cameras. docs/assemblyhands.md
+# A small MVExoNet on the built-in recordings of eight cameras. docs/systems/assemblyhands.md
 _base_ = ['../_base_/runtime.py', '../_base_/assemblyhands.py', './_mvexonet_.py']
 
 data_root = 'data/synthetic_assemblyhands_exo'

@@ -1,4 +1,4 @@
-# Six verbs from the joints of AssemblyHands, by MS-G3D at the published size. docs/assemblyhands.md
+# Six verbs from the joints of AssemblyHands, by MS-G3D at the published size. docs/systems/assemblyhands.md
 # 2.86 M parameters; 3.05 M with the 13 published scales: `network.gcn_scales=13 network.empty_scales=True`.
 _base_ = ['../_base_/runtime.py', './_verbs_.py']
 

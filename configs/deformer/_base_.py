@@ -9,7 +9,7 @@ frame_step = 10  # frames from one position of a clip to the next
 transformer = dict(
     channels=256, num_layers=3, num_heads=8, feedforward_channels=256, dropout=0.1, query_self_attention=False
 )
-# docs/deformer.md has the options that make all of this the published code.
+# docs/systems/deformer.md has the options that make all of this the published code.
 rotation_space = 'rot6d_add'  # what a motion is: also 'rotvec_add' (the paper's theta), 'so3_compose'
 
 model = dict(

@@ -1,4 +1,4 @@
-# Deformer on HO3D at the paper's size and schedule. Needs the dataset and the MANO files (docs/ho3d.md).
+# Deformer on HO3D at the paper's size and schedule. Needs the dataset and the MANO files (docs/data/ho3d.md).
 # The published code trains on version 2, whose results the paper's table is compared with.
 _base_ = ['../_base_/runtime.py', '../_base_/ho3d.py', './_base_.py']
 

@@ -1,6 +1,6 @@
 # The quick start: a small Deformer on the built-in data, written and read as DexYCB. Minutes on two CPU cores.
 # `make train` runs two stages: synthetic_frames.py trains on single frames, then this config trains on clips, starting
-# from those weights (load_from). What each choice is worth: docs/deformer.md.
+# from those weights (load_from). What each choice is worth: docs/systems/deformer.md.
 _base_ = ['../_base_/runtime.py', '../_base_/dexycb.py', './_base_.py']
 
 data_root = 'data/synthetic_dexycb'

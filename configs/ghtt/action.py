@@ -14,7 +14,7 @@ model = '$action'
 test_samples = 20
 
 # Whole actions. The object is the noun of the action, by its text feature; with object features of images
-# (docs/ghtt_image.md), action.aggregator="dict(type='ObjectAggregator')".
+# (docs/systems/ghtt_image.md), action.aggregator="dict(type='ObjectAggregator')".
 train_dataloader = dict(dataset='$train_actions')
 epochs = 200
 train_cfg = dict(val_interval=20)
@@ -24,7 +24,7 @@ forecast_errors = dict(type='ForecastMetric', min_seconds=(0, 1, 2))
 apd = dict(type='APDMetric', min_seconds=(1, 2))
 test_evaluator = ['$forecast_errors', '$apd']
 # Tables 2 to 4: test_evaluator=$with_fid. The features of FID are those of a network that is trained first, by
-# model=$action_transformer, and published (docs/forecast_metrics.md).
+# model=$action_transformer, and published (docs/reference/forecast_metrics.md).
 feature_weights = 'work_dirs/action_transformer.safetensors'
 features = dict(type='TrainedMotionFeatures', weights='$feature_weights')
 motion_fid = dict(type='MotionFID', features='$features', min_seconds=(1, 2))

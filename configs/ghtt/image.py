@@ -1,5 +1,5 @@
 # G-HTT's image estimator F on H2O at the paper's size, which gives G-HTT's input. Needs the dataset
-# (docs/action_datasets.md).
+# (docs/data/action_datasets.md).
 _base_ = ['../_base_/runtime.py', '../_base_/h2o.py', './_image_.py']
 
 data_root = 'data/h2o'

@@ -1,5 +1,6 @@
 # A small block P of G-HTT on recordings of your own, a folder of predictions files.
-# docs/your_own_actions.md: handpose train ghtt/own_motion --cfg-options data_root=FOLDER "held_out=['take7', 'take8']"
+# docs/guides/your_own_actions.md: handpose train ghtt/own_motion \
+#     --cfg-options data_root=FOLDER "held_out=['take7', 'take8']"
 _base_ = ['../_base_/runtime.py', '../_base_/pose_files.py', './_base_.py', './_baselines_.py']
 
 data_root = 'data/own_motion'

@@ -1,4 +1,4 @@
-# Block P of G-HTT at the paper's size, on three datasets together. Needs them (docs/action_datasets.md).
+# Block P of G-HTT at the paper's size, on three datasets together. Needs them (docs/data/action_datasets.md).
 # 48.2 M parameters.
 _base_ = ['../_base_/runtime.py', './_three_datasets_.py', './_base_.py', './_baselines_.py']
 

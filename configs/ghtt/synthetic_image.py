@@ -1,4 +1,4 @@
-# A small image estimator F on the built-in egocentric actions (docs/ghtt_image.md).
+# A small image estimator F on built-in egocentric actions, docs/systems/ghtt_image.md.
 _base_ = ['../_base_/runtime.py', '../_base_/h2o.py', './_image_.py']
 
 data_root = 'data/synthetic_h2o'

@@ -1,4 +1,4 @@
-# HTT on FPHA at the paper's size and schedule. Needs the dataset (docs/action_datasets.md).
+# HTT on FPHA at the paper's size and schedule. Needs the dataset (docs/data/action_datasets.md).
 _base_ = ['../_base_/runtime.py', '../_base_/fpha.py', './_base_.py', './_paper_schedule_.py']
 
 data_root = 'data/fpha'

@@ -1,5 +1,5 @@
 # A small HTT on the built-in egocentric actions, written and read as H2O. Half an hour on two CPU cores; what it
-# reaches: docs/htt.md.
+# reaches: docs/systems/htt.md.
 _base_ = ['../_base_/runtime.py', '../_base_/h2o.py', './_base_.py']
 
 data_root = 'data/synthetic_h2o'

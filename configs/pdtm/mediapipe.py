@@ -1,4 +1,4 @@
-# PDTM for the hand detector of `handpose infer`, on rendered videos (docs/pdtm.md).
+# PDTM for the detector of `handpose infer`, on rendered videos (docs/systems/pdtm.md).
 # `handpose make-data --motion` renders them, `handpose predict-dataset` finds the hands. Minutes on two CPU cores.
 _base_ = ['../_base_/runtime.py', '../_base_/motion.py', '../kernel_smoother/_base_.py']
 

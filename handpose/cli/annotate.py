@@ -9,8 +9,8 @@
 REC/ holds a video or a folder of images for each camera, named after the cameras of the calibration. Beside
 recording.npz are written: a motion file ready for training, a predictions file, COCO and AssemblyHands JSON, and a
 report (HTML). An interrupted run goes on where it was when the same command is given again; hands are looked for once,
-whatever other options follow. Ranges of frames that were marked in the viewer are annotated again. docs/annotate.md
-explains it all, from two phones and a printed board.
+whatever other options follow. Ranges of frames that were marked in the viewer are annotated again.
+docs/guides/annotate.md explains it all, from two phones and a printed board.
 """
 
 import argparse

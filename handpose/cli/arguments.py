@@ -45,7 +45,7 @@ def add_runtime(parser: argparse.ArgumentParser) -> None:
         '--runtime',
         choices=('torch', *RUNTIMES),
         help='what computes the network (default: torch, or for some large networks on a CPU the fastest that is '
-        'installed, docs/export_model.md)',
+        'installed, docs/guides/export_model.md)',
     )
     parser.add_argument(
         '--precision',

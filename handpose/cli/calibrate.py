@@ -3,8 +3,8 @@
     handpose calibrate --draw board.png --squares 8x5 --square-size 30
     handpose calibrate left.mp4 right.mp4 -o calibration.json --squares 8x5 --square-size 30
 
-All cameras must show the same moment in frames of the same number. docs/calibration.md says how to move the board, and
-what the numbers of the report mean.
+All cameras must show the same moment in frames of the same number. docs/guides/calibration.md says how to move the
+board, and what the numbers of the report mean.
 """
 
 import argparse

@@ -4,9 +4,9 @@
     handpose compare-refiners a.npz b.npz --truth truth.npz --refiners gaussian refiner.safetensors --fps 30 15 10 \\
         --perfect --figure figures -o results.json
 
-All files are predictions files (docs/predictions_file.md). Hands are matched by their side, frames by their time.
-Joints are compared relative to the wrist, and the wrist itself is not counted; docs/compare_refiners.md explains the
-numbers and figures.
+All files are predictions files (docs/data/predictions_file.md). Hands are matched by their side, frames by their time.
+Joints are compared relative to the wrist, and the wrist itself is not counted; docs/guides/compare_refiners.md explains
+the numbers and figures.
 """
 
 import argparse

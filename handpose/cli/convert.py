@@ -2,8 +2,9 @@
 
     handpose convert mediapipe landmarks.npz -o hands.npz --fps 30 --hand right
 
-INPUT is an .npz, or a .json object, whose keys are named as the arguments of the converter (docs/predictions_file.md
-lists them; --rename renames keys), or an .npy, or a .json list, which holds only the first of them.
+INPUT is an .npz, or a .json object, whose keys are named as the arguments of the converter
+(docs/data/predictions_file.md lists them; --rename renames keys), or an .npy, or a .json list, which holds only the
+first of them.
 """
 
 import argparse

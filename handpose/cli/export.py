@@ -4,7 +4,7 @@
     handpose export future.npz --sample 3 -o future.bvh
     handpose export hands.npz -o joints.npz --to dex-retargeting
 
-The ending of the output's name tells the format; docs/export.md has units, axes and import steps of each.
+The ending of the output's name tells the format; docs/guides/export.md has units, axes and import steps of each.
 """
 
 import argparse

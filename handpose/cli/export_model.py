@@ -5,7 +5,7 @@
     handpose export-model htt_synthetic --part encode -o encoder.onnx
 
 The file takes any number of clips, and of frames up to the window of the network (SmoothNet: whole windows). It holds
-its weights and a description: inputs, units, joint order, licence. docs/export_model.md says how to use it.
+its weights and a description: inputs, units, joint order, licence. docs/guides/export_model.md says how to use it.
 """
 
 import argparse

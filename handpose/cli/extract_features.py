@@ -1,4 +1,4 @@
-"""Writes a trained backbone's features of every image, so that the layers behind it train in minutes (docs/htt.md).
+"""Writes a trained backbone's features of every image, to train the layers behind it in minutes (docs/systems/htt.md).
 
 handpose extract-features htt/synthetic -o data/synthetic_h2o_features.npz
 """
@@ -53,7 +53,7 @@ def run(arguments: argparse.Namespace) -> None:
         if config.get(f'{split}_dataset') is not None:
             features |= extract(estimator, video_tracks(config, split), split)
     save_features(arguments.out, features, f'{config.model.type} of {arguments.config}, {checkpoint}')
-    print(f'{arguments.out}: {len(features)} images; read it with LoadFeatures (docs/htt.md)')
+    print(f'{arguments.out}: {len(features)} images; read it with LoadFeatures (docs/systems/htt.md)')
 
 
 def video_tracks(config: Config, split: str) -> Any:

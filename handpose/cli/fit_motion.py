@@ -11,7 +11,7 @@ from handpose.synthesis.recordings.fitting import fit_motion
 
 def add_arguments(parser: argparse.ArgumentParser) -> None:
     """Adds the arguments of the subcommand to its parser."""
-    parser.add_argument('motion', metavar='MOTION.npz', help='the motion file (docs/motion_file.md)')
+    parser.add_argument('motion', metavar='MOTION.npz', help='the motion file (docs/data/motion_file.md)')
     parser.add_argument(
         '-o', '--out', required=True, metavar='FITTED.npz', help='the file to write, whole or not at all'
     )

@@ -3,7 +3,7 @@
     handpose infer pour.mp4 -o hands.npz
     handpose forecast hands.npz -o future.npz --samples 20 --seconds 2 --draw
 
-Writes a forecast file with the observed frames and the sampled futures (docs/forecast.md). `handpose view` and
+Writes a forecast file with the observed frames and the sampled futures (docs/guides/forecast.md). `handpose view` and
 `handpose export` take one of them: handpose view future.npz --sample 3
 """
 
@@ -37,7 +37,7 @@ IMAGE = '.png'
 OBSERVED_SHOWN = 31  # frames that are drawn before the samples
 CAUTION = (
     'samples show what the model holds possible; they are no measurement of the future, and how far they lie apart is '
-    'not the error to expect (docs/forecast.md has measured errors)'
+    'not the error to expect (docs/guides/forecast.md has measured errors)'
 )
 
 

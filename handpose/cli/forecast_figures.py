@@ -5,8 +5,8 @@
 
 Writes fans of sampled futures (fan_1.png, fan_1.webm, ...), motions between two mid-level features (interpolation.png,
 .webm), futures of one clip for two actions (transition.png), and the accuracy of the recognized action against the part
-that is observed (accuracy.png, accuracy.json); docs/forecast_metrics.md explains them. What a model cannot do is left
-out, and the command says so.
+that is observed (accuracy.png, accuracy.json); docs/reference/forecast_metrics.md explains them. What a model cannot do
+is left out, and the command says so.
 """
 
 import argparse

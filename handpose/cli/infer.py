@@ -11,10 +11,10 @@ a predictions file of the video (`handpose convert` makes one of the output of H
 `.safetensors` file that `handpose publish` wrote, or weights of the model zoo. Its deformer_synthetic and
 htt_synthetic were trained on rendered images and are wrong on real ones: in a real video, the Deformer's joints are 113
 pixels from those of the landmark network, for a hand of 358 pixels; those of one constant hand, put into its box, are
-35 pixels from them (docs/other_estimators.md).
+35 pixels from them (docs/guides/other_estimators.md).
 
 The first use downloads two networks, unless `handpose zoo get` did so before. An interrupted run goes on where it was
-when the same command is given again. docs/infer.md says what the results are, and what they are not.
+when the same command is given again. docs/guides/infer.md says what the results are, and what they are not.
 """
 
 import argparse

@@ -4,9 +4,9 @@
     handpose multi-view-report assemblyhands/synthetic_mvexonet seed_0.pth --views 2 4 8 --frame-step 4 -o report.json
 
 The rows are the triangulated detections, the mean hand at their place, the rounds R1, R2, ... of the network, its first
-round with true boxes and centres, and one view; docs/assemblyhands.md explains them. Of every row and number of views
-the file has all numbers of the config's pose metric, by occlusion too: {checkpoint: {views: {row: {name: number}}}}.
-Beside it, FILE.png shows the mean error over all checkpoints by the number of views.
+round with true boxes and centres, and one view; docs/systems/assemblyhands.md explains them. Of every row and number of
+views the file has all numbers of the config's pose metric, by occlusion too: {checkpoint: {views: {row: {name:
+number}}}}. Beside it, FILE.png shows the mean error over all checkpoints by the number of views.
 """
 
 import argparse

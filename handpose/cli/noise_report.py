@@ -1,7 +1,8 @@
 """Reports the errors of the input that the noise model makes: handpose noise-report data/dexycb_motion.npz
 
 Reads a motion file, or the datasets and the noise of a config, and prints MPJPE and acceleration error of the input
-relative to the wrist, and what Savitzky-Golay smoothing makes of them. docs/noise_model.md has the numbers to expect.
+relative to the wrist, and what Savitzky-Golay smoothing makes of them. docs/data/noise_model.md has the numbers to
+expect.
 
     handpose noise-report data/dexycb_motion.npz --family 200 --estimators nyu_subject1.npz --pair mine.npz truth.npz
 

@@ -1,4 +1,4 @@
-"""Packs the images of a dataset into a few large files (docs/packed_frames.md).
+"""Packs the images of a dataset into a few large files (docs/data/packed_frames.md).
 
 handpose pack-frames deformer/dexycb -o data/dexycb_packed
 handpose pack-frames -o data/dexycb_packed --check

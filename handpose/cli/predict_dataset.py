@@ -6,7 +6,7 @@
 
 Each track (a sequence seen by a camera) becomes FOLDER/<sequence>_<camera>.npz: what `handpose infer` finds in its
 images as a video, placed in front of the dataset's camera. Refiners train and are tested on the files with
-`predictions=FOLDER` (docs/predictions_file.md). The command prints how many annotated hands
+`predictions=FOLDER` (docs/data/predictions_file.md). The command prints how many annotated hands
 were found and how far the joints are from the labels. The same command continues after an interruption.
 
 The first use downloads two networks, unless `handpose zoo get` did so before.

@@ -3,9 +3,9 @@
     handpose recognize pour.mp4 -o pour.npz --checkpoint htt_synthetic
     handpose recognize hands.npz --checkpoint ghtt_synthetic
 
-For a video, writes a predictions file with the hands of every frame (docs/predictions_file.md) and, beside it,
+For a video, writes a predictions file with the hands of every frame (docs/data/predictions_file.md) and, beside it,
 pour_actions.json: the action, the objects, and how the action looked while the video went on
-(docs/your_own_actions.md). For a predictions file, writes hands_actions.json alone.
+(docs/guides/your_own_actions.md). For a predictions file, writes hands_actions.json alone.
 """
 
 import argparse

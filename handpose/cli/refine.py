@@ -2,8 +2,8 @@
 
     handpose refine hands.npz -o refined.npz [--filter gaussian] [--checkpoint WEIGHTS]
 
-hands.npz is a predictions file (docs/predictions_file.md); `handpose convert` makes one from the output of MediaPipe,
-HaMeR, WiLoR, MANO or InterHand2.6M. docs/refine.md says what refining does.
+hands.npz is a predictions file (docs/data/predictions_file.md); `handpose convert` makes one from the output of
+MediaPipe, HaMeR, WiLoR, MANO or InterHand2.6M. docs/guides/refine.md says what refining does.
 """
 
 import argparse

@@ -2,9 +2,9 @@
 
     handpose simulate-predictions assemblyhands/synthetic_verbs -o data/verbs_x2 --strength 2
 
-Each recording becomes FOLDER/<recording>.npz (docs/predictions_file.md): its true poses with the errors of the noise
-model (docs/noise_model.md), as seen by a camera that stands somewhere around the hands. Prints the wrist-relative
-error. Classifiers read the files with `predictions=FOLDER` (docs/assemblyhands.md).
+Each recording becomes FOLDER/<recording>.npz (docs/data/predictions_file.md): its true poses with the errors of the
+noise model (docs/data/noise_model.md), as seen by a camera that stands somewhere around the hands. Prints the
+wrist-relative error. Classifiers read the files with `predictions=FOLDER` (docs/systems/assemblyhands.md).
 """
 
 import argparse

@@ -5,7 +5,7 @@
     handpose text-features --config ghtt/action --only actions -o actions.npz
 
 The default, `compositional`, needs no download: it knows which words two names share, and nothing of their meaning.
-docs/your_own_actions.md says more.
+docs/guides/your_own_actions.md says more.
 """
 
 import argparse

@@ -6,8 +6,8 @@
     handpose view recording.npz --mark 120-180 --cameras cam0 --action exclude
 
 The page has the frame of the video, the skeletons and the mesh of a fitted hand in 3D, a slider and a play button
-(docs/view.md). It is served to this machine only, until Ctrl-C. The page of a recording shows its cameras, and bad
-frames can be marked there; --mark does so without a page.
+(docs/guides/view.md). It is served to this machine only, until Ctrl-C. The page of a recording shows its cameras, and
+bad frames can be marked there; --mark does so without a page.
 """
 
 import argparse

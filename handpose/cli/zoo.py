@@ -6,7 +6,7 @@ handpose zoo verify                          compare every file on this machine 
 handpose zoo card NAME                       what a file is, how to use it, its licence and citation
 handpose zoo table                           the text of model_zoo.md
 
-docs/model_zoo.md explains the cache, mirrors, and work without a network.
+docs/guides/model_zoo.md explains the cache, mirrors, and work without a network.
 """
 
 import argparse

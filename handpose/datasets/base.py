@@ -45,7 +45,7 @@ class VideoDataset(Dataset):
         seed: with the epoch and the index it decides every random draw of a sample, whichever worker makes it.
         on_broken: 'error' raises on a file that cannot be read; 'skip' logs it once, lists it in `skipped`, and takes
             the next readable sample, or, of whole tracks, the same track without the broken frames.
-        packed: store of packed frames (docs/packed_frames.md) that `LoadImages` reads instead of the image files.
+        packed: store of packed frames (docs/data/packed_frames.md) that `LoadImages` reads instead of the image files.
         predictions: folder with the predictions files of an estimator, one for each track. `LoadPredictions` then comes
             before the pipeline, in which `EstimatorNoise` does nothing. Tracks without a file are left out and counted
             in a warning.

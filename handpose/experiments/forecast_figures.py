@@ -1,7 +1,7 @@
 """What the figures of a forecaster show: futures of test clips, blends of mid-level features, transitions, accuracy.
 
 `handpose forecast-figures` draws them. Everything is computed on the test split of a config whose samples are segments
-with futures (`ForecastSegments`, `SplitFuture`; docs/forecast_metrics.md).
+with futures (`ForecastSegments`, `SplitFuture`; docs/reference/forecast_metrics.md).
 """
 
 from collections.abc import Callable, Mapping, Sequence
@@ -60,7 +60,7 @@ def check_settings(settings: Settings, name: str) -> None:
         raise FigureError(
             f"{name}: figures of forecasts need a test_dataset with sampling=dict(type='{SEGMENTS}', ...) and "
             f"dict(type='{SPLIT}') in its pipeline, got the sampling {sampling.get('type')!r}; "
-            f'docs/forecast_metrics.md shows such a config'
+            f'docs/reference/forecast_metrics.md shows such a config'
         )
 
 

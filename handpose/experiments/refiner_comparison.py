@@ -3,7 +3,7 @@
     comparison = compare_refiners({'a': load_predictions('a.npz')}, load_predictions('truth.npz'), refiners)
 
 `refiners` may hold a `MotionRefiner` that is being trained. `handpose compare-refiners` is the command;
-docs/compare_refiners.md explains the numbers.
+docs/guides/compare_refiners.md explains the numbers.
 """
 
 import time

@@ -1,4 +1,4 @@
-"""Exports of predictions: to Blender, spreadsheets, annotation tools, viewers and robots; see docs/export.md.
+"""Exports of predictions: to Blender, spreadsheets, annotation tools, viewers and robots; see docs/guides/export.md.
 
 Packages that only one format needs are imported by its writer when it runs.
 """

@@ -91,7 +91,7 @@ def describe(estimator: Estimator, part: NetworkPart, source: WeightsSource) -> 
         source: of the weights.
 
     Returns:
-        JSON values by key; docs/export_model.md lists them.
+        JSON values by key; docs/guides/export_model.md lists them.
     """
     reads, gives, header = estimator.reads, estimator.gives, source.header
     size = None if reads.image_size is None else list(reads.image_size)

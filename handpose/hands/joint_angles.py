@@ -1,4 +1,4 @@
-"""Joint angles of a hand from its 21 joints, by geometry alone; docs/export.md has the formulas.
+"""Joint angles of a hand from its 21 joints, by geometry alone; docs/guides/export.md has the formulas.
 
 Legend: palm normal n out of the palm, m along a metacarpal, s towards the thumb's side: unit vectors of one finger.
 """

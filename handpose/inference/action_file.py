@@ -1,4 +1,7 @@
-"""The actions file: what a recognizer predicts for a recording, as JSON; docs/your_own_actions.md describes it."""
+"""The actions file: what a recognizer predicts for a recording, as JSON.
+
+docs/guides/your_own_actions.md describes it.
+"""
 
 import itertools
 import json

@@ -1,4 +1,7 @@
-"""Calibrating the cameras of a recording that shows a printed board: `handpose calibrate`; docs/calibration.md."""
+"""Calibrating the cameras of a recording that shows a printed board: `handpose calibrate`.
+
+docs/guides/calibration.md describes it.
+"""
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass

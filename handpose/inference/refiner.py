@@ -41,7 +41,7 @@ from handpose.structures.predictions import PER_FRAME, PER_HAND
 from handpose.text import did_you_mean
 from handpose.zoo.find import find_weights
 
-# Parameters in seconds and hertz; docs/refine.md describes how they were chosen.
+# Parameters in seconds and hertz; docs/guides/refine.md describes how they were chosen.
 METHODS: dict[str, dict[str, Any]] = {
     'gaussian': dict(type='GaussianFilter', sigma=0.08, order=3),
     'savitzky_golay': dict(type='SavitzkyGolayFilter', window=1 / 3, order=3),
@@ -52,7 +52,7 @@ METHODS: dict[str, dict[str, Any]] = {
 """Refiners without learned parameters, by name; 'interpolate' fills short gaps and changes nothing else."""
 DEFAULT_METHOD = 'gaussian'  # where a filter is needed
 DEFAULT_REFINER = 'kernel_smoother_synthetic'
-"""Weights that come with the package; docs/refine.md reports how they were chosen."""
+"""Weights that come with the package; docs/guides/refine.md reports how they were chosen."""
 LONGEST_GAP = 0.9  # seconds
 
 
@@ -199,7 +199,7 @@ class Refiner:
         Returns:
             The same frames: joints refined, `valid` True also where a short gap was filled (the confidence is 0 there).
             A filter does not change a track of one frame. 2D joints are refined too, boxes interpolated where a gap was
-            filled, and other fields stay; see docs/refine.md.
+            filled, and other fields stay; see docs/guides/refine.md.
 
         Raises:
             PredictionsError: nothing to refine, a wrong unit, ... (see `Predictions.check`); or missing joints, which

@@ -38,7 +38,7 @@ _OPTIONS = (bool, int, float, str)  # kinds of attributes that may shape a netwo
 _STATE = ('computed_by', 'training')  # attributes that do not
 _EXPORTERS = ('torch', 'onnx', 'onnxscript')  # packages whose version shapes an exported file
 VARIABLE = 'HANDPOSE_RUNTIME'  # environment variable: the default of `use_runtime`
-# By the medians of docs/export_model.md: the systems that gain, from how many parameters, and the fastest first.
+# By the medians of docs/guides/export_model.md: the systems that gain, from how many parameters, and the fastest first.
 # Smaller networks save milliseconds a clip, for which half a minute of exporting does not pay.
 FASTER, SMALLEST = ('DSTformer', 'Deformer', 'HTT', 'PDTM'), 5_000_000
 FASTEST = {'float32': ('openvino', 'onnxruntime', TORCH), 'bfloat16': ('openvino', TORCH)}
@@ -99,7 +99,7 @@ def use_runtime(
 
 
 def fastest_runtime(estimator: Estimator, precision: str = 'float32') -> str:
-    """The fastest runtime of those that are installed, by the ratios in docs/export_model.md.
+    """The fastest runtime of those that are installed, by the ratios in docs/guides/export_model.md.
 
     The environment variable `HANDPOSE_RUNTIME` replaces this choice for estimators that have a network.
 

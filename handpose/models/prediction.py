@@ -65,7 +65,7 @@ def prepare_for_prediction(module: AnyModule, fold: bool = True) -> AnyModule:
     """Prepares a module for prediction where it is, in place.
 
     Folds batch normalization into convolutions; on the CPU it also computes image backbones channels-last and uses
-    oneDNN where that is faster (`use_onednn`). docs/benchmark.md has the measurements.
+    oneDNN where that is faster (`use_onednn`). docs/project/benchmark.md has the measurements.
 
     Args:
         module: with its final weights and on its final device.

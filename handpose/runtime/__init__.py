@@ -5,7 +5,7 @@
     model = ExportedModel('model.onnx')
     outputs = model.run({'joints': joints, 'frame_valid': frame_valid})   # {name: array}
 
-`handpose export-model` writes the files; docs/export_model.md says how to use them.
+`handpose export-model` writes the files; docs/guides/export_model.md says how to use them.
 """
 
 from handpose.runtime.errors import RuntimeFileError, RuntimeUnavailable

@@ -34,7 +34,7 @@ class ExportedModel:
         num_threads: that compute; None leaves it to the runtime.
 
     Attributes:
-        metadata: all that the file says about itself: see docs/export_model.md.
+        metadata: all that the file says about itself: see docs/guides/export_model.md.
         inputs: {name: `TensorInfo`}.
         outputs: {name: `TensorInfo`}.
         runtime: that runs it.

@@ -28,7 +28,7 @@ def read_metadata(path: str | Path) -> dict[str, Any]:
         path: of the .onnx file.
 
     Returns:
-        The metadata, see docs/export_model.md.
+        The metadata, see docs/guides/export_model.md.
 
     Raises:
         RuntimeFileError: the file is missing, damaged, of a newer format, or was not written by this library.

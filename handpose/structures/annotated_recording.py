@@ -77,7 +77,7 @@ class AnnotatedRecording:
         joints_3d: (T, H, 21, 3) the result, world.
         joints_valid: (T, H, 21).
         method: text that says how `joints_3d` came about.
-        hand_pose: (T, H, 16, 3) rotation vectors of a fitted hand model, or None; see docs/data_contract.md.
+        hand_pose: (T, H, 16, 3) rotation vectors of a fitted hand model, or None; see docs/data/data_contract.md.
         hand_shape: (H, 10), or None.
         hand_transl: (T, H, 3) metres, world, or None.
         hand_pose_valid: (T, H), or None.

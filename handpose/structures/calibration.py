@@ -1,7 +1,7 @@
 """Calibrated cameras: intrinsics, lens distortion and where each camera is.
 
 Metres and pixels; camera axes are OpenCV's (x right, y down, z forward); pixel centres lie at integer coordinates.
-`handpose.structures.read_calibration` reads them from files of several formats (docs/calibration.md).
+`handpose.structures.read_calibration` reads them from files of several formats (docs/guides/calibration.md).
 Legend: N points, V cameras, D distortion coefficients.
 """
 

@@ -1,6 +1,6 @@
-"""Writes the table of fields of docs/data_contract.md from their declarations.
+"""Writes the table of fields of docs/data/data_contract.md from their declarations.
 
-`python -m handpose.structures.document docs/data_contract.md` replaces what is between the markers in the page.
+`python -m handpose.structures.document docs/data/data_contract.md` replaces what is between the markers in the page.
 """
 
 import sys

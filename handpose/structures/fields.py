@@ -1,7 +1,7 @@
 """The fields of `HandSequence`: each is declared once, here, with its shape, type, mask and meaning.
 
-`SPECS` holds the declarations. Validation, stacking, the selection of frames and the table in docs/data_contract.md
-are derived from it.
+`SPECS` holds the declarations. Validation, stacking, the selection of frames and the table in
+docs/data/data_contract.md are derived from it.
 """
 # ruff: noqa: RUF009 - the calls declare fields, as `dataclasses.field` does
 

@@ -1,6 +1,7 @@
 """The forecast file: reading and writing a `Forecast` as one .npz.
 
-docs/forecast.md lists its keys. The observed frames are stored with the keys of a predictions file, after 'observed/'.
+docs/guides/forecast.md lists its keys. The observed frames are stored with the keys of a predictions file, after
+'observed/'.
 """
 
 from pathlib import Path

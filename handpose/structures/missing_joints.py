@@ -21,9 +21,9 @@ def infer_missing_joints(predictions: Predictions) -> Predictions:
 
     `ProceduralHand` is fitted to the given joints of each hand (one shape, a pose for each frame), and the missing
     joints are those of the fit. So they are plausible and not measured: a fingertip that was never seen is about
-    a centimetre off (docs/predictions_file.md lists errors), and is never bent on its own. Given joints stay as they
-    are. The confidence of inferred joints is 0. Their 2D joints are projected: with the intrinsics in frame 'camera',
-    and else with the scale and shift between the given joints in 3D and in 2D.
+    a centimetre off (docs/data/predictions_file.md lists errors), and is never bent on its own. Given joints stay as
+    they are. The confidence of inferred joints is 0. Their 2D joints are projected: with the intrinsics in frame
+    'camera', and else with the scale and shift between the given joints in 3D and in 2D.
 
     Args:
         predictions: with at least four joints in each valid frame.

@@ -1,6 +1,6 @@
 """The predictions file: reading and writing `Predictions` as one .npz.
 
-docs/predictions_file.md describes the file for those who write one.
+docs/data/predictions_file.md describes the file for those who write one.
 """
 
 from collections.abc import Mapping
@@ -120,10 +120,10 @@ def predictions_to_keys(predictions: Predictions) -> dict[str, Any]:
 def _read(path: str | Path) -> dict[str, NDArray]:
     if not Path(path).is_file():
         raise PredictionsError(
-            f'there is no predictions file {path}; docs/predictions_file.md says what it holds, '
+            f'there is no predictions file {path}; docs/data/predictions_file.md says what it holds, '
             f'`handpose convert` makes one'
         )
-    return read_npz(path, error=PredictionsError, advice='docs/predictions_file.md says what it must hold')
+    return read_npz(path, error=PredictionsError, advice='docs/data/predictions_file.md says what it must hold')
 
 
 def predictions_from_keys(found: dict[str, NDArray]) -> Predictions:

@@ -1,4 +1,7 @@
-"""The recording file: reading and writing an `AnnotatedRecording` as one .npz; docs/annotate.md lists its keys."""
+"""The recording file: reading and writing an `AnnotatedRecording` as one .npz.
+
+docs/guides/annotate.md lists its keys.
+"""
 
 import json
 from pathlib import Path

@@ -1,7 +1,7 @@
 """`HandSequence`: the one object that datasets make, models read and fill, and metrics compare.
 
 Units are metres, pixels, radians and seconds; camera axes are OpenCV's (x right, y down, z forward). Fields, shapes and
-masks are declared in fields.py and listed in docs/data_contract.md. Absent is None, never zeros.
+masks are declared in fields.py and listed in docs/data/data_contract.md. Absent is None, never zeros.
 """
 
 from __future__ import annotations

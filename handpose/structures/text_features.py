@@ -2,7 +2,7 @@
 
 G-HTT compares actions and objects with text features of their names (Wen et al., arXiv 2311.17366, section 3.2). A
 table made by a CLIP text model puts names of similar meaning near each other; a compositional one needs no download and
-knows only which words two names share. docs/your_own_actions.md shows how both are made.
+knows only which words two names share. docs/guides/your_own_actions.md shows how both are made.
 """
 
 import hashlib

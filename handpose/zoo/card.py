@@ -13,8 +13,8 @@ _HEAD = """\
 
 Every file below is verified by its sha256 whenever it is downloaded or used. `handpose zoo list` shows what is already
 on your machine, `handpose zoo get NAME` downloads a file, `handpose.load(NAME)` builds an estimator with its weights.
-[The model zoo on your machine](docs/model_zoo.md) explains the cache, mirrors, and work without a network;
-[publish your weights](docs/publish_weights.md) explains how files get here.
+[The model zoo on your machine](docs/guides/model_zoo.md) explains the cache, mirrors, and work without a network;
+[publish your weights](docs/guides/publish_weights.md) explains how files get here.
 
 | name | what it is | size | licence | commercial use | metrics |
 |---|---|---|---|---|---|

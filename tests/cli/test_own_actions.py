@@ -1,4 +1,4 @@
-"""docs/your_own_actions.md from recordings to training: its code and its files, as they stand there."""
+"""docs/guides/your_own_actions.md from recordings to training: its code and its files, as they stand there."""
 
 import re
 import runpy
@@ -25,7 +25,7 @@ ROOT = Path(__file__).parents[2]
 
 def block(kind, number=0):
     """A code block of the page, of those that are marked with this language."""
-    text = (ROOT / 'docs' / 'your_own_actions.md').read_text()
+    text = (ROOT / 'docs' / 'guides' / 'your_own_actions.md').read_text()
     return re.findall(rf'^```{kind}\n(.*?)^```', text, re.DOTALL | re.MULTILINE)[number]
 
 

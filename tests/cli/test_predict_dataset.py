@@ -120,7 +120,7 @@ def test_wrong_arguments_are_refused(monkeypatch, data, tmp_path, capsys):
 
 @pytest.mark.skipif(not REAL.is_dir(), reason='needs HANDPOSE_REAL_DATA with dexycb_sample/')
 def test_the_networks_on_a_frame_of_dexycb(monkeypatch, tmp_path, capsys):
-    """The hand is found; its joints are about a tenth of its size away from the labels, as docs/infer.md says."""
+    """The hand is found; its joints are a tenth of its size away from the labels, as docs/guides/infer.md says."""
     session = Session(
         PalmDetector(network_or_skip('mediapipe_palm_full')), LandmarkEstimator(network_or_skip('mediapipe_hand_full'))
     )

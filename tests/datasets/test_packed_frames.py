@@ -103,7 +103,7 @@ def test_frames_of_a_video_lie_in_the_order_of_their_numbers(store, originals):
 
 
 def test_the_layout_is_the_documented_one(store, originals):
-    """docs/packed_frames.md read with struct and a plain loop."""
+    """docs/data/packed_frames.md read with struct and a plain loop."""
     data = (store / 'index.bin').read_bytes()
     magic, version, text, size, checksum, _ = struct.unpack_from('<8sIIQII', data)
     assert (magic, version, len(data)) == (b'HPFRAMES', 1, 32 + size) and zlib.crc32(data[32:]) == checksum

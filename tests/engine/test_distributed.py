@@ -61,7 +61,7 @@ def test_two_processes_have_the_gradients_of_one_doubled_batch(shared, name):
 
 @pytest.mark.parametrize('name', ESTIMATORS)
 def test_processes_with_unequal_numbers_of_targets_weigh_the_same(shared, name):
-    """The mean of the processes' own means, which docs/distributed.md states; the doubled batch would differ."""
+    """The mean of the processes' own means, which docs/guides/distributed.md states; the doubled batch would differ."""
     parts = [gradients(name, share) for share in SHARES['uneven']]
     expected = {key: (parts[0][key] + parts[1][key]) / 2 for key in parts[0]}
     tolerance = 1e-5 if name == 'Deformer' else 1e-13

@@ -5,12 +5,12 @@ import pytest
 from handpose.structures import SPECS
 from handpose.structures.document import field_table, update_page
 
-PAGE = Path(__file__).parents[2] / 'docs' / 'data_contract.md'
+PAGE = Path(__file__).parents[2] / 'docs' / 'data' / 'data_contract.md'
 
 
 def test_the_page_is_up_to_date():
     text = PAGE.read_text(encoding='utf-8')
-    assert update_page(text) == text, 'run: python -m handpose.structures.document docs/data_contract.md'
+    assert update_page(text) == text, 'run: python -m handpose.structures.document docs/data/data_contract.md'
 
 
 def test_every_field_has_a_row():

@@ -74,7 +74,10 @@ def test_what_there_is_to_infer():
 @pytest.mark.skipif(not REAL.is_file(), reason='needs HANDPOSE_REAL_DATA with dexycb_motion/')
 @pytest.mark.parametrize('order, limit', [('mocap_17', 12), ('nyu', 13), ('icvl', 11)])
 def test_recorded_hands(order, limit):
-    """Mean error in mm of joints removed from DexYCB; docs/predictions_file.md states the figures of 20 sequences."""
+    """Mean error in mm of joints removed from DexYCB.
+
+    docs/data/predictions_file.md states the figures of 20 sequences.
+    """
     data = np.load(REAL)
     start = np.concatenate([[0], data['sequence_lengths'].cumsum()])
     errors = []

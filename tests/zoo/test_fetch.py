@@ -1,4 +1,4 @@
-"""The faults of docs/model_zoo.md: whatever goes wrong, the result is the right file or an error message."""
+"""The faults of docs/guides/model_zoo.md: whatever goes wrong, the result is the right file or an error message."""
 
 import errno
 import os

@@ -1,4 +1,4 @@
-"""Assembly101 (Sener et al., CVPR 2022): the poses of two hands and their actions; docs/action_datasets.md."""
+"""Assembly101 (Sener et al., CVPR 2022): the poses of two hands and their actions; docs/data/action_datasets.md."""
 
 import logging
 from collections.abc import Mapping, Sequence

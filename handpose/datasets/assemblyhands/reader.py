@@ -1,7 +1,7 @@
 """AssemblyHands: two hands that assemble toys.
 
-`AssemblyHandsPoses` reads their poses without images (docs/action_datasets.md), `AssemblyHands` the images of the
-cameras around the table and on the headset (docs/pose_datasets.md).
+`AssemblyHandsPoses` reads their poses without images (docs/data/action_datasets.md), `AssemblyHands` the images of the
+cameras around the table and on the headset (docs/data/pose_datasets.md).
 Legend: T frames of a sample, K views.
 """
 

@@ -1,4 +1,4 @@
-"""FPHA (Garcia-Hernando et al., CVPR 2018): a right hand and an action, egocentric; docs/action_datasets.md."""
+"""FPHA (Garcia-Hernando et al., CVPR 2018): a right hand and an action, egocentric; docs/data/action_datasets.md."""
 
 import logging
 from collections.abc import Sequence

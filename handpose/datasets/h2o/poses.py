@@ -1,4 +1,4 @@
-"""H2O's poses without its images, from any of its five cameras; docs/action_datasets.md."""
+"""H2O's poses without its images, from any of its five cameras; docs/data/action_datasets.md."""
 
 from collections import defaultdict
 from collections.abc import Mapping, Sequence

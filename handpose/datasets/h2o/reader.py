@@ -1,4 +1,7 @@
-"""H2O (Kwon et al., ICCV 2021): two hands, an object and an action, seen from the head; docs/action_datasets.md."""
+"""H2O (Kwon et al., ICCV 2021): two hands, an object and an action, seen from the head.
+
+docs/data/action_datasets.md describes it.
+"""
 
 import functools
 from collections.abc import Callable

@@ -1,4 +1,4 @@
-"""HanCo (Zimmermann et al., GCPR 2021): a right hand and eight cameras; docs/pose_datasets.md.
+"""HanCo (Zimmermann et al., GCPR 2021): a right hand and eight cameras; docs/data/pose_datasets.md.
 
 Legend: N annotated frames of a sequence, T frames of a sample.
 """

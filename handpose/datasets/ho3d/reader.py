@@ -1,4 +1,4 @@
-"""HO3D v2 and v3 (Hampali et al., CVPR 2020): a right hand and an object, one to five cameras; docs/ho3d.md.
+"""HO3D v2 and v3 (Hampali et al., CVPR 2020): a right hand and an object, one to five cameras; docs/data/ho3d.md.
 
 Legend: T frames of a sample, K cameras.
 """
@@ -222,7 +222,7 @@ class HO3D(HandModelOptions, VideoDataset):
         if self.split == 'evaluation' and self.labels == 'full':
             raise DatasetError(
                 'the evaluation part of HO3D holds the wrist and a box alone, no meshes or hand-model parameters; read '
-                "it with labels='joints_only', and score meshes by a submission file (docs/ho3d.md)"
+                "it with labels='joints_only', and score meshes by a submission file (docs/data/ho3d.md)"
             )
         if self.truth_file is not None and self.split != 'evaluation':
             raise DatasetError(f'truth_file is of the evaluation part; split {self.split!r} has its own labels')

@@ -1,4 +1,4 @@
-"""InterHand2.6M (Moon et al., ECCV 2020): one or two hands of a person among many cameras; docs/pose_datasets.md.
+"""InterHand2.6M (Moon et al., ECCV 2020): one or two hands of a person among many cameras; docs/data/pose_datasets.md.
 
 Legend: N annotated frames of a sequence, T frames of a sample, K cameras.
 """

@@ -1,7 +1,7 @@
 """The bytes of a packed store: shards of encoded images, and tables that say which frame lies where.
 
-docs/packed_frames.md describes the layout. Every number is little-endian. A table is the whole of `index.bin`, and the
-end of every shard, which holds the rows of its own frames: an index can be made again from shards alone.
+docs/data/packed_frames.md describes the layout. Every number is little-endian. A table is the whole of `index.bin`, and
+the end of every shard, which holds the rows of its own frames: an index can be made again from shards alone.
 """
 
 import hashlib

@@ -1,6 +1,6 @@
 """A packed store: the many small image files of a dataset in few large ones, read by any number of workers.
 
-docs/packed_frames.md describes the files; `handpose.datasets.io.packing` makes them.
+docs/data/packed_frames.md describes the files; `handpose.datasets.io.packing` makes them.
 """
 
 import functools

@@ -1,4 +1,4 @@
-"""Makes, completes, checks and rebuilds a packed store (docs/packed_frames.md).
+"""Makes, completes, checks and rebuilds a packed store (docs/data/packed_frames.md).
 
 Shards are written one after the other, each whole or not at all, with a table of its own; the index is written last. So
 a conversion that was interrupted goes on with the next shard, and readers of an old index find its shards until there

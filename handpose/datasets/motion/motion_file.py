@@ -1,6 +1,6 @@
 """The motion file: recorded hand joints of many sequences in one `.npz`; cameras, objects, hand parameters if known.
 
-docs/motion_file.md describes it for those who write one. Metres, OpenCV camera axes.
+docs/data/motion_file.md describes it for those who write one. Metres, OpenCV camera axes.
 Legend: N frames of all S sequences one after the other, K cameras.
 """
 
@@ -136,9 +136,10 @@ def read_motion(path: str | Path) -> RecordedMotion:
 def _load(path: str | Path) -> dict[str, NDArray]:
     if not Path(path).exists():
         raise DatasetError(
-            f'there is no motion file {path}; docs/motion_file.md describes it, `handpose dexycb-to-motion` makes one'
+            f'there is no motion file {path}; docs/data/motion_file.md describes it, '
+            '`handpose dexycb-to-motion` makes one'
         )
-    return read_npz(path, error=DatasetError, advice='docs/motion_file.md says what it must hold')
+    return read_npz(path, error=DatasetError, advice='docs/data/motion_file.md says what it must hold')
 
 
 def _checked(found: dict[str, NDArray]) -> RecordedMotion:

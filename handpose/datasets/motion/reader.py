@@ -29,7 +29,7 @@ WORLD = 'world'  # the camera of a file that has none
 @DATASETS.register_module()
 @dataclass(kw_only=True, eq=False, repr=False)
 class MotionClips(HandModelOptions, VideoDataset):
-    """A motion file (docs/motion_file.md): one hand and one camera (H = 1, K = 1), camera frame, without images.
+    """A motion file (docs/data/motion_file.md): one hand and one camera (H = 1, K = 1), camera frame, without images.
 
     A track is a sequence seen by a camera. A file without cameras gives one track a sequence, and its world is taken as
     the camera. Frames without a hand are masked out.

@@ -1,6 +1,6 @@
 """`actions.csv`: which actions the recordings of a folder show, and which part of the dataset they belong to.
 
-Columns: file, start, end, action, and optionally object and split; docs/your_own_actions.md has an example.
+Columns: file, start, end, action, and optionally object and split; docs/guides/your_own_actions.md has an example.
 """
 
 import csv

@@ -1,4 +1,4 @@
-"""Own recordings as predictions files, with their actions; docs/your_own_actions.md."""
+"""Own recordings as predictions files, with their actions; docs/guides/your_own_actions.md."""
 
 import math
 from collections.abc import Mapping, Sequence
@@ -32,7 +32,7 @@ CAMERA = 'camera'  # the id of the camera that a file's frame belongs to
 @DATASETS.register_module()
 @dataclass(kw_only=True, eq=False, repr=False)
 class PoseFiles(PoseSegments):
-    """A folder of predictions files (docs/predictions_file.md), whose hands are taken as the truth.
+    """A folder of predictions files (docs/data/predictions_file.md), whose hands are taken as the truth.
 
     The files, in sub-folders too, hold one or two hands at any frame rate, in frame 'camera' or all in frame 'wrist'.
     They are resampled to `frame_rate`; a hand or joint that a file lacks is masked out. A recording is named by its
@@ -80,8 +80,8 @@ class PoseFiles(PoseSegments):
             raise DatasetError(f'frame_rate must be a positive number of frames per second, got {self.frame_rate!r}')
         if self.segments == 'trimmed' and self.actions is None:
             raise DatasetError(
-                "segments='trimmed' needs taxonomy, the path of a YAML list of the actions (docs/your_own_actions.md), "
-                'whose order gives the actions their labels'
+                "segments='trimmed' needs taxonomy, the path of a YAML list of the actions whose order "
+                'gives them their labels (docs/guides/your_own_actions.md)'
             )
         paths = self._paths()
         rows = self._rows(list(paths))
@@ -110,12 +110,12 @@ class PoseFiles(PoseSegments):
     def _paths(self) -> dict[str, Path]:
         """{name: file} of all recordings."""
         if not self.root.is_dir():
-            raise DatasetError(f'{self.root} must be a folder of predictions files (docs/predictions_file.md)')
+            raise DatasetError(f'{self.root} must be a folder of predictions files (docs/data/predictions_file.md)')
         found = visible_paths(self.root, '**/*.npz')
         if not found:
             raise DatasetError(
-                f'{self.root} has no .npz file; put predictions files there (docs/predictions_file.md), such as those '
-                f'of `handpose infer` and `handpose convert`'
+                f'{self.root} has no .npz file; put predictions files there (docs/data/predictions_file.md), such as '
+                f'those of `handpose infer` and `handpose convert`'
             )
         return {path.relative_to(self.root).with_suffix('').as_posix(): path for path in found}
 

@@ -1,4 +1,4 @@
-"""Re:InterHand (Moon et al., NeurIPS 2023): two interacting hands, relighted; docs/pose_datasets.md.
+"""Re:InterHand (Moon et al., NeurIPS 2023): two interacting hands, relighted; docs/data/pose_datasets.md.
 
 Legend: N annotated frames of a segment, T frames of a sample.
 """

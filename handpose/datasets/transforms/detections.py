@@ -93,7 +93,7 @@ def check_views(sample: HandSequence, who: str) -> None:
 class LoadDetections:
     """Fills `boxes` and the input of a multi-view estimator from a detector's files: one for each camera of a track.
 
-    The files are predictions files (docs/predictions_file.md) with joints in the image, named
+    The files are predictions files (docs/data/predictions_file.md) with joints in the image, named
     `<folder>/<sequence>/<camera>.npz`, as `handpose infer` writes them for a folder with the videos of a sequence.
     Frames of videos are matched by their number, images by their time since the track's first frame, and hands by
     their side. Joints are pixels of the images as the reader has them, so this transform comes before any that changes

@@ -25,8 +25,8 @@ _OF_THE_TRUTH = ('hand_pose', 'vertices', 'joints_2d')
 class EstimatorNoise:
     """Fills `input_joints_3d`, `input_valid` and `input_confidence` from the ground-truth joints of a clip or a track.
 
-    The errors are those of docs/noise_model.md. Frames without a hand, and padding, have no estimate. All errors of a
-    clip are sampled together and determined by the generator.
+    The errors are those of docs/data/noise_model.md. Frames without a hand, and padding, have no estimate. All errors
+    of a clip are sampled together and determined by the generator.
 
     Errors depend on the direction from which a hand is seen. For a clip in the world, which has no camera of its own, a
     camera is drawn that stands still around the hands and looks at them; the input is in the world again.

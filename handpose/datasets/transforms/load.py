@@ -33,8 +33,8 @@ class LoadImages:
     to the same size, or `size` resizes them here.
 
     With `meta['packed']` the images come from that store of packed frames, in which their names are their paths
-    relative to `meta['data_root']` (docs/packed_frames.md); with a store of resized images, intrinsics and 2D labels
-    are resized too.
+    relative to `meta['data_root']` (docs/data/packed_frames.md); with a store of resized images, intrinsics and 2D
+    labels are resized too.
 
     Files must have the sizes that `meta` states: `image_sizes`, K (width, height), or `image_size` for all views. After
     loading, `meta['image_sizes']` are the original sizes of the views, and `meta['image_size']` is that of `images`.

@@ -23,7 +23,7 @@ _load = lru_cache(maxsize=256)(load_predictions)
 class LoadPredictions:
     """Fills `input_joints_3d`, `input_valid` and `input_confidence` from `<folder>/<sequence>_<camera>.npz`.
 
-    The files are predictions files (docs/predictions_file.md); in the name, a '/' of the sequence becomes '_'.
+    The files are predictions files (docs/data/predictions_file.md); in the name, a '/' of the sequence becomes '_'.
     `handpose test CONFIG --results FOLDER` writes them where `results_file` of the config is `PredictionsFolder`.
 
     Frames are matched by time: a frame of the clip gets the prediction nearest in time, if that is nearer than half a

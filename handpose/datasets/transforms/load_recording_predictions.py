@@ -43,12 +43,12 @@ class _Estimates(NamedTuple):
 class LoadRecordingPredictions:
     """Fills `input_joints_3d`, `input_valid` and `input_confidence` from `<folder>/<recording>.npz`.
 
-    The files are predictions files (docs/predictions_file.md) of whole recordings, of any estimator; the name is that
-    of the recording (`meta['recording']`, else `meta['sequence']`), in which '/' becomes '_'. A clip, such as an action
-    of a recording, gets its part of the file. Frames are matched by time, that of `timestamps` of the dataset's clips
-    (frame number / frame rate): the nearest one within half a frame period. Hands are matched by their side. Where the
-    estimator found no hand, or gave no frame at all, the hand has no input. Joints that the estimator does not give are
-    filled from the nearest frames, or by the wrist where it never gives them, with a confidence of 0.
+    The files are predictions files (docs/data/predictions_file.md) of whole recordings, of any estimator; the name is
+    that of the recording (`meta['recording']`, else `meta['sequence']`), in which '/' becomes '_'. A clip, such as an
+    action of a recording, gets its part of the file. Frames are matched by time, that of `timestamps` of the dataset's
+    clips (frame number / frame rate): the nearest one within half a frame period. Hands are matched by their side.
+    Where the estimator found no hand, or gave no frame at all, the hand has no input. Joints that the estimator does
+    not give are filled from the nearest frames, or by the wrist where it never gives them, with a confidence of 0.
 
     Predictions in a camera are moved to a clip in the world by the file's `extrinsics`, so that the motion of a
     headset is not mistaken for that of the hands.

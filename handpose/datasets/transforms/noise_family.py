@@ -1,4 +1,4 @@
-"""A family of estimators: ranges from which the noise of each clip is drawn (docs/noise_model.md).
+"""A family of estimators: ranges from which the noise of each clip is drawn (docs/data/noise_model.md).
 
 A refiner that is trained with one set of errors learns these errors. One that must serve estimators it has never seen
 is trained with another estimator in every clip.

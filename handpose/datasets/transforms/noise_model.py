@@ -1,4 +1,4 @@
-"""The errors of a per-frame hand pose estimator, sampled for a clip; docs/noise_model.md derives them.
+"""The errors of a per-frame hand pose estimator, sampled for a clip; docs/data/noise_model.md derives them.
 
 Legend: T frames, 21 joints in the common order, 5 fingers. Metres, radians, seconds; camera axes (OpenCV). `ray` is the
 unit vector (T, 1, 3) from the camera to the hand.

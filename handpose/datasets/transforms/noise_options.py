@@ -1,4 +1,4 @@
-"""How large the errors of the noise model are (docs/noise_model.md).
+"""How large the errors of the noise model are (docs/data/noise_model.md).
 
 Metres, radians, seconds; standard deviations unless stated otherwise.
 """

@@ -33,8 +33,8 @@ class SimulatedDetections:
     Each view of each frame has its own errors, in sides of the box of the hand in this view: the hand is displaced, and
     each joint with heavy tails; both errors are larger in hard views and of hidden hands, the second of fingertips too.
     Hands are lost, the more the less of them is seen, and now and then the other hand is taken for the one looked for.
-    The defaults were fitted to MediaPipe's networks on rendered images (docs/assemblyhands.md). See `with_detections`
-    for what the sample has afterwards.
+    The defaults were fitted to MediaPipe's networks on rendered images (docs/systems/assemblyhands.md). See
+    `with_detections` for what the sample has afterwards.
 
     Attributes:
         joint_error: of a joint of a hand that nothing hides, median distance.

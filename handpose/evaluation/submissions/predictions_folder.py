@@ -18,7 +18,7 @@ WRITTEN_FILES = MetricSpec.counting('written_files', 'predictions files written'
 
 @METRICS.register_module()
 class PredictionsFolder(Metric):
-    """Writes the predictions of every track to `<path>/<sequence>_<camera>.npz` (docs/predictions_file.md).
+    """Writes the predictions of every track to `<path>/<sequence>_<camera>.npz` (docs/data/predictions_file.md).
 
     So a refiner, or G-HTT, is trained and tested on the output of a per-frame estimator: `handpose test CONFIG
     --results FOLDER` of that estimator, then `LoadPredictions` or `LoadRecordingPredictions` in the pipeline. Files

@@ -54,7 +54,7 @@ def measure(case: Case, settings: Settings, plan: MeasurementPlan) -> Record:
         plan: how long to measure.
 
     Returns:
-        Its record (docs/benchmark.md), which also says what failed.
+        Its record (docs/project/benchmark.md), which also says what failed.
 
     Raises:
         ValueError: the case does not run on the device.

@@ -21,7 +21,7 @@ PACKAGES = ('handpose', 'torch', 'numpy', 'scipy', 'opencv-python', 'mmengine')
 SAME = ('format', 'machine', 'versions', 'settings')  # what must agree for results to go into one file
 
 
-Record = dict[str, Any]  # of one case, or of one of its forms; docs/benchmark.md describes it
+Record = dict[str, Any]  # of one case, or of one of its forms; docs/project/benchmark.md describes it
 Results = dict[str, Any]  # of a run
 
 

@@ -1,1 +1,1 @@
-"""Annotating the hands of a calibrated recording of several cameras: `handpose annotate`; docs/annotate.md."""
+"""Annotating the hands of a calibrated recording of several cameras: `handpose annotate`; docs/guides/annotate.md."""

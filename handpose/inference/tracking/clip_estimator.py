@@ -93,7 +93,7 @@ class ClipEstimator:
         """See `FrameEstimator`."""
         notes = [
             f'joints are those of {self._name}, which was made for images like those of {self._data or "its data"}; on '
-            f'others they can be wrong in every frame (docs/other_estimators.md)'
+            f'others they can be wrong in every frame (docs/guides/other_estimators.md)'
         ]
         if self.estimator.computed_by != IN_TORCH:
             notes.append(f'the networks of {self._name} are computed by {self.estimator.computed_by}')

@@ -1,7 +1,7 @@
 """Deformer: dynamic fusion transformer for hand pose in video (Fu et al., ICCV 2023).
 
 Legend: B clips, T frames, C channels, h w image size, J = 21 joints, V mesh vertices, D = 96 (16 rotations in 6D).
-Choices where the paper and its published code differ are listed in docs/deformer.md.
+Choices where the paper and its published code differ are listed in docs/systems/deformer.md.
 """
 
 import torch

@@ -1,10 +1,9 @@
 """G-HTT: recognizes and forecasts actions of two hands by two cascaded motion VAEs (Wen et al., arXiv 2311.17366).
 
 Block P encodes clips of t frames to mid-level features, block A reads these and the object, recognizes the action, and
-predicts the mid-level features of future clips, which P decodes to poses. There is no public code; docs/ghtt.md lists
-what the paper leaves open and what is done here.
-Legend: B clips, S samples, t = 16 frames of a clip of P, n observed clips, m future clips, F future frames, C channels,
-A actions, O objects, E = 512 text channels.
+predicts the mid-level features of future clips, which P decodes to poses. There is no public code; docs/systems/ghtt.md
+lists what the paper leaves open and what is done here. Legend: B clips, S samples, t = 16 frames of a clip of P, n
+observed clips, m future clips, F future frames, C channels, A actions, O objects, E = 512 text channels.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """The short-term block of G-HTT as a system of its own (Wen et al., sections 3.2, 3.3): refines and continues motion.
 
-There is no public code; docs/ghtt.md lists what the paper leaves open and what is done here.
+There is no public code; docs/systems/ghtt.md lists what the paper leaves open and what is done here.
 Legend: B clips, S samples, t = 16 frames of a clip, F future frames, D = 147 features.
 """
 

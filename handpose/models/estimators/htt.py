@@ -1,7 +1,7 @@
 """HTT: hierarchical temporal transformer for hand pose and action in egocentric video (Wen et al., CVPR 2023).
 
 Legend: B clips, T frames, h w image size, C channels, H hands, J = 21 joints, O objects, A actions, N clips of a video.
-Choices where the paper and its published code differ are listed in docs/htt.md.
+Choices where the paper and its published code differ are listed in docs/systems/htt.md.
 """
 
 from typing import NamedTuple

@@ -6,7 +6,7 @@ moves, to the whole parabola, for one that moves fast. So a hand at rest stays w
 is (no temporal method can know it), and a correction is bounded by what the estimator gave around that frame, see
 `local_parabola`. The network sees only distances between frames and the frame rate, not positions, directions or the
 skeleton: it has no hand to pull the input towards, and takes any set of joints. It is trained on recorded motion with
-the errors of many estimators (docs/noise_model.md).
+the errors of many estimators (docs/data/noise_model.md).
 
 Legend: N hands, T frames, J = 21 joints, W frames before and after a frame, K = 2 W + 1, C channels.
 """

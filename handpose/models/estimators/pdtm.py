@@ -1,8 +1,8 @@
 """Prior-aware Dynamic Temporal Modeling of hand motion (Ren et al., ICCV 2025).
 
 Repairs the joints that any per-frame estimator gives: dynamic temporal convolution beside attention, for each joint and
-for the hand as a whole, and a memory of the hand's shape. There is no public code; docs/pdtm.md lists what the paper
-leaves open and what is done here. Legend: N hands, T frames, J = 21 joints, M memory tokens, C channels.
+for the hand as a whole, and a memory of the hand's shape. There is no public code; docs/systems/pdtm.md lists what the
+paper leaves open and what is done here. Legend: N hands, T frames, J = 21 joints, M memory tokens, C channels.
 """
 
 import torch

@@ -2,7 +2,7 @@
 
 Legend: B clips, T frames, F frames of all clips, H' hands of a clip (1 or 2), H = 2 hands that a crop may show (left,
 right), N crops, J = 21 joints, s side of a crop, C channels.
-Choices where the paper is silent or the dataset's toolkit differs are listed in docs/assemblyhands.md.
+Choices where the paper is silent or the dataset's toolkit differs are listed in docs/systems/assemblyhands.md.
 """
 
 from typing import Any, NamedTuple

@@ -27,7 +27,7 @@ class SVEgoNetLoss(nn.Module):
     """Error of the 2.5D joints, cross entropy of the hand identity, and error of the wrists' depth.
 
     The paper names no losses or weights. Those of the dataset's toolkit are all 1; its depth branch is that of the left
-    wrist relative to the right one, see docs/assemblyhands.md.
+    wrist relative to the right one, see docs/systems/assemblyhands.md.
 
     Args:
         joint_loss: config of `GaussianHeatmapLoss` or `CoordinateDistributionLoss`, as the head needs it; None means

@@ -1,7 +1,7 @@
 """Classifies what two hands do from the sequence of their joints (AssemblyHands: Ohkawa et al., CVPR 2023, section 6).
 
 Legend: B clips, T frames of a clip, N frames that the network sees, H = 2 hands (left 0, right 1), J joints, A classes,
-C channels. Choices where the paper is silent are listed in docs/assemblyhands.md.
+C channels. Choices where the paper is silent are listed in docs/systems/assemblyhands.md.
 """
 
 from typing import Protocol

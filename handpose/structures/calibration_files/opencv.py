@@ -1,6 +1,6 @@
 """Calibration files written by OpenCV's `cv2.FileStorage` as YAML, and files of the same keys in plain YAML.
 
-OpenCV prescribes no keys; these are understood, and docs/calibration.md lists them:
+OpenCV prescribes no keys; these are understood, and docs/guides/calibration.md lists them:
 
 - a file for each camera, as OpenCV's calibration programs and ROS write it: `camera_matrix`,
   `distortion_coefficients`, `image_width`, `image_height`, and where the camera is as `R` or `rvec` and `T` or `tvec`;

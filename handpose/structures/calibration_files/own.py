@@ -1,4 +1,4 @@
-"""This library's calibration file: JSON with everything that a `Calibration` holds; docs/calibration.md."""
+"""This library's calibration file: JSON with everything that a `Calibration` holds; docs/guides/calibration.md."""
 
 from pathlib import Path
 from typing import Any

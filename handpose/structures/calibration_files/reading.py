@@ -25,8 +25,8 @@ def read_calibration(
     """Reads calibrated cameras from a file of any known format; what is in the file is not executed.
 
     The format is recognized by the content, not by the name: this library's own JSON, AssemblyHands' JSON and
-    calib.txt, TOML of anipose and freemocap, YAML of OpenCV's FileStorage, text models of COLMAP. docs/calibration.md
-    describes them.
+    calib.txt, TOML of anipose and freemocap, YAML of OpenCV's FileStorage, text models of COLMAP.
+    docs/guides/calibration.md describes them.
 
     Args:
         path: the file; for COLMAP its folder; for OpenCV also a folder with several YAML files.

@@ -279,7 +279,7 @@ def test_silent_has_no_errors_left():
 
 @pytest.mark.parametrize('split', ['test', 'train'])
 def test_calibration_on_dexycb(tmp_path, split):
-    """docs/noise_model.md: what the noise was set to before anything was trained on it."""
+    """docs/data/noise_model.md: what the noise was set to before anything was trained on it."""
     root = os.environ.get('HANDPOSE_REAL_DATA')
     if not root:
         pytest.skip('HANDPOSE_REAL_DATA is not set: the calibration needs the motion of DexYCB')
