@@ -1,6 +1,15 @@
+import signal
+
 import numpy as np
 import pytest
 import torch
+
+
+@pytest.fixture(autouse=True, scope='session')
+def interruptible():
+    """Ctrl-C ends processes that tests start, even if the tests run in the background of a shell, which ignores it."""
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture(autouse=True)

@@ -72,7 +72,8 @@ def run(arguments: argparse.Namespace) -> None:
     logging.getLogger('websockets.server').setLevel(logging.CRITICAL)
     viewer = open_recording(arguments, console) if is_recording else _open_predictions(arguments, console)
     try:
-        console.print(f'{viewer.url} (Ctrl-C ends it)')
+        # Not by rich, which prints a line again if Ctrl-C comes right after it.
+        print(f'{viewer.url} (Ctrl-C ends it)', flush=True)
         if not arguments.no_browser:
             webbrowser.open(viewer.url)
         viewer.run()

@@ -130,9 +130,7 @@ except SystemExit:
 def test_ctrl_c(tmp_path):
     """While it makes data: exit code 130, and how to continue."""
     command = [sys.executable, '-m', 'handpose', 'make-data', '--root', str(tmp_path / 'data'), '--workers', '1']
-    # Tests that run in the background of a shell ignore the signal, and would hand that on.
-    restore = lambda: signal.signal(signal.SIGINT, signal.SIG_DFL)  # noqa: E731
-    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, preexec_fn=restore)
+    running = subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
     while not (tmp_path / 'data').exists():
         assert running.poll() is None, running.communicate()
         time.sleep(0.05)

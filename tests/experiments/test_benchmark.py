@@ -230,8 +230,6 @@ def test_ctrl_c_ends_the_processes(fake, tmp_path):
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        # Tests that run in the background of a shell ignore the signal, and would hand that on.
-        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
     )
     while not (tmp_path / 'found.json').exists():
         assert running.poll() is None, running.communicate()

@@ -1,7 +1,6 @@
 """Jobs with scripted hands that other processes run; as a program: VIDEO OUT.npz, which waits after 250 images."""
 
 import os
-import signal
 import sys
 import time
 from pathlib import Path
@@ -47,7 +46,6 @@ class WaitingEstimator(ScriptedEstimator):
 
 
 if __name__ == '__main__':
-    signal.signal(signal.SIGINT, signal.default_int_handler)  # even where the tests run in the background
     try:
         run_with(WaitingEstimator(two_hands), VideoJob(sys.argv[1], Path(sys.argv[2])), None)
     except KeyboardInterrupt as interrupt:
