@@ -1,8 +1,28 @@
+import re
 import shutil
 from pathlib import Path
 
 from setuptools import find_packages, setup
 from setuptools.command.build_py import build_py
+
+ROOT = Path(__file__).parent
+LINK = r'\[([^\]]*)\]\((?![a-z]+:|#)([^)\s]+)\)'  # to a file beside the README
+
+
+def read_value(file, pattern):
+    """A value that is written in one file only, read without importing anything; None if it is not there."""
+    found = re.search(pattern, (ROOT / file).read_text(encoding='utf-8'), re.MULTILINE)
+    return found and found[1]
+
+
+def long_description(text, version, repository):
+    """The README for package indexes, which have none of the images and files that it links to.
+
+    Links lead to the files of this version in the repository or, without its address, become plain text.
+    """
+    text = re.sub(rf'^!{LINK}\n\n', '', text, flags=re.MULTILINE)
+    target = rf'[\1]({repository}/blob/v{version}/\2)' if repository else r'\1'
+    return re.sub(LINK, target, text)
 
 
 class BuildWithConfigs(build_py):
@@ -20,13 +40,30 @@ class BuildWithConfigs(build_py):
         return super().get_outputs(include_bytecode) + [str(Path(self.build_lib, 'handpose', c)) for c in configs]
 
 
+VERSION = read_value('handpose/__init__.py', r"^__version__ = '(.+)'$")
+REPOSITORY = read_value('CITATION.cff', r'^repository-code: "?([^"\s]+?)/?"?$')  # unset until the address is known
+
 setup(
     name='handpose',
-    version='0.1.0',
+    version=VERSION,
     description='A modular model zoo for hand pose in video',
-    long_description=Path(__file__).with_name('README.md').read_text(encoding='utf-8'),
+    long_description=long_description((ROOT / 'README.md').read_text(encoding='utf-8'), VERSION, REPOSITORY),
     long_description_content_type='text/markdown',
+    author='The handpose authors',
     license='Apache-2.0',
+    keywords=['hand pose estimation', 'hand tracking', 'motion refinement', 'action recognition', 'PyTorch'],
+    classifiers=[
+        'Development Status :: 4 - Beta',
+        'Intended Audience :: Developers',
+        'Intended Audience :: Science/Research',
+        'Operating System :: POSIX :: Linux',
+        'Programming Language :: Python :: 3',
+        *(f'Programming Language :: Python :: 3.{minor}' for minor in range(10, 14)),
+        'Topic :: Scientific/Engineering :: Artificial Intelligence',
+        'Topic :: Scientific/Engineering :: Image Recognition',
+        'Typing :: Typed',
+    ],
+    project_urls={'Source': REPOSITORY, 'Changelog': f'{REPOSITORY}/blob/v{VERSION}/CHANGELOG.md'} if REPOSITORY else {},
     python_requires='>=3.10',
     packages=find_packages(include=['handpose', 'handpose.*']),
     package_data={'handpose': ['py.typed'], 'handpose.zoo': ['index.yml', 'weights/*.safetensors']},

@@ -13,7 +13,7 @@ if TYPE_CHECKING:
 
 __all__ = ['Session', 'load', 'stream']
 
-__version__ = '0.1.0'
+__version__ = '0.2.0'
 
 
 def load(name_or_path: 'str | Path', device: 'torch.device | str' = 'cpu') -> 'Estimator':

@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ('handpose', 'configs', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'README.md', 'LICENSE')
+SOURCES = ('handpose', 'configs', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'CITATION.cff', 'README.md', 'LICENSE')
 ZOO = [
     path.relative_to(ROOT)
     for path in sorted((ROOT / 'handpose' / 'zoo').rglob('*'))
