@@ -63,7 +63,7 @@ setup(
         'Topic :: Scientific/Engineering :: Image Recognition',
         'Typing :: Typed',
     ],
-    project_urls={'Source': REPOSITORY, 'Changelog': f'{REPOSITORY}/blob/v{VERSION}/CHANGELOG.md'} if REPOSITORY else {},
+    project_urls={'Source': REPOSITORY} if REPOSITORY else {},
     python_requires='>=3.10',
     packages=find_packages(include=['handpose', 'handpose.*']),
     package_data={'handpose': ['py.typed'], 'handpose.zoo': ['index.yml', 'weights/*.safetensors']},
