@@ -81,6 +81,7 @@ setup(
         'pyyaml>=6',
         'rich>=13',
         'platformdirs>=3.5.1',
+        'typing_extensions>=4.10',  # which torch needs too
         'tomli>=2; python_version < "3.11"',  # newer Pythons have it as tomllib
     ],
     extras_require={
