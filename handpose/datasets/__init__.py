@@ -19,7 +19,11 @@ from handpose.text import did_you_mean
 
 for _path in sorted(Path(__file__).parent.glob('*/reader.py')):
     importlib.import_module(f'{__name__}.{_path.parent.name}.reader')
-_READERS = {name: reader for name, reader in DATASETS.module_dict.items() if reader.__module__.startswith(__name__)}
+_READERS = {
+    name: reader
+    for name, reader in DATASETS.module_dict.items()
+    if reader.__module__.startswith(f'{__name__}.') and reader.__module__.count('.') > 2  # of a folder
+}
 globals().update(_READERS)
 
 __all__ = [
