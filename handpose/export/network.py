@@ -207,6 +207,8 @@ def _onnx_bytes(estimator: Estimator, part: NetworkPart, metadata: Mapping[str, 
         estimator.train(training)
     assert program is not None
     proto = program.model_proto
+    for node in proto.graph.node:
+        del node.metadata_props[:]  # lines of source code, with the paths of this machine
     _check_axes(part, proto)
     entry = proto.metadata_props.add()
     entry.key, entry.value = KEY, json.dumps(metadata, allow_nan=False)
