@@ -2,11 +2,13 @@
 # make test    ruff, mypy, the tests, and a short run of the whole `make train`
 # On a machine with a GPU: tools/cuda_check.sh (docs/project/benchmark.md)
 # make test-lowest   the tests with the lowest versions that setup.py allows, in .venv-lowest
+# make release-check   what a release needs (docs/project/releases.md), in work_dirs/release
 CONFIG ?= configs/deformer/synthetic.py
 # Overrides for every step, e.g. OPTIONS="batch_size=8 num_workers=4", or OPTIONS="'data_root=my data'"
 OPTIONS ?=
 # Where pip finds torch, for another build than your default index holds (CPU, or one CUDA version).
 TORCH_INDEX ?=
+export TORCH_INDEX
 PYTHON ?= python3
 # What `make test-lowest` runs: test folders or files.
 LOWEST_TESTS ?= tests
@@ -29,7 +31,7 @@ SMOKE_POSES := data_root=$(SMOKE_DIR)/poses synthetic_data.subjects=3 synthetic_
 SMOKE_ACTIONS := data_root=$(SMOKE_DIR)/actions synthetic_data.subjects=4 synthetic_data.videos=1 \
 	+synthetic_data.test_videos=1 +synthetic_data.frames=24 +synthetic_data.max_frames=32 batch_size=4 epochs=1
 
-.PHONY: train test test-lowest lint unit smoke clean
+.PHONY: train test test-lowest release-check lint unit smoke clean
 
 train: $(READY)
 	$(RUN) tools/make_synthetic.py --config $(CONFIG) $(WITH_OPTIONS)
@@ -70,6 +72,10 @@ $(LOWEST)/.ready: setup.py constraints-lowest.txt
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints-lowest.txt torch
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[mmcv,train,test]'
 	touch $@
+
+# Wheel and source distribution: contents, metadata, installation into empty environments; and every file of the zoo.
+release-check:
+	$(PYTHON) tools/release_check.py
 
 clean:
 	rm -rf $(VENV) $(LOWEST) work_dirs data build *.egg-info
