@@ -1,5 +1,6 @@
 """The wheel and the source distribution, and the command as they install it, far away from the repository."""
 
+import email
 import os
 import shutil
 import subprocess
@@ -9,15 +10,12 @@ import zipfile
 from pathlib import Path
 
 import pytest
+import release_check
+
+import handpose
 
 ROOT = Path(__file__).parents[1]
-SOURCES = ('handpose', 'configs', 'setup.py', 'pyproject.toml', 'MANIFEST.in', 'CITATION.cff', 'README.md', 'LICENSE')
-ZOO = [
-    path.relative_to(ROOT)
-    for path in sorted((ROOT / 'handpose' / 'zoo').rglob('*'))
-    if path.suffix in ('.yml', '.safetensors')
-]
-CONFIGS = [path.relative_to(ROOT) for path in sorted((ROOT / 'configs').rglob('*.py'))]
+SOURCES = ('handpose', 'configs', *sorted(release_check.TOP_LEVEL))
 pytest.importorskip('setuptools', minversion='70.1', reason='building a wheel needs setuptools 70.1')
 
 
@@ -34,16 +32,28 @@ def source(tmp_path_factory):
 
 
 @pytest.fixture(scope='module')
-def installed(source, tmp_path_factory):
-    """A folder into which the wheel was unpacked, as pip does."""
+def tracked(source):
+    """The files of the repository that are packed, relative to its root."""
+    return [path.relative_to(source).as_posix() for path in sorted(source.rglob('*')) if path.is_file()]
+
+
+@pytest.fixture(scope='module')
+def wheel(source, tracked, tmp_path_factory):
     folder = tmp_path_factory.mktemp('wheel')
     command = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '--no-build-isolation', '--no-index']
     done = subprocess.run([*command, '-w', str(folder), str(source)], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
-    (wheel,) = folder.glob('*.whl')
+    (path,) = folder.glob('*.whl')
+    return path
+
+
+@pytest.fixture(scope='module')
+def installed(wheel, tmp_path_factory):
+    """A folder into which the wheel was unpacked, as pip does."""
+    site = tmp_path_factory.mktemp('site')
     with zipfile.ZipFile(wheel) as archive:
-        archive.extractall(folder / 'site')
-    return folder / 'site'
+        archive.extractall(site)
+    return site
 
 
 def run(installed, folder, *words):
@@ -53,23 +63,28 @@ def run(installed, folder, *words):
     return subprocess.run(command, cwd=folder, capture_output=True, text=True, env=environment)
 
 
-def test_the_wheel_has_every_module_and_config(installed):
-    modules = {path.relative_to(ROOT) for path in (ROOT / 'handpose').rglob('*.py')}
-    found = {path.relative_to(installed) for path in installed.rglob('*.py')}
-    assert found == modules | {Path('handpose') / path for path in CONFIGS}
-    assert all((installed / path).is_file() for path in ZOO) and ZOO
+def test_the_wheel_has_every_file_of_the_package_and_nothing_else(wheel, installed, tracked):
+    with zipfile.ZipFile(wheel) as archive:
+        assert release_check.wheel_problems(archive.namelist(), tracked) == []
     (scripts,) = installed.glob('*.dist-info/entry_points.txt')
     assert 'handpose = handpose.cli:main' in scripts.read_text()
 
 
-def test_the_source_distribution_has_every_config(source, tmp_path):
+def test_the_metadata_of_the_wheel(installed):
+    (path,) = installed.glob('*.dist-info/METADATA')
+    metadata = email.message_from_bytes(path.read_bytes())
+    assert release_check.metadata_problems(metadata, handpose.__version__) == []
+    assert 'Programming Language :: Python :: 3.13' in metadata.get_all('Classifier')
+
+
+def test_the_source_distribution_has_every_file_and_nothing_else(source, tracked, tmp_path):
     build = 'import sys; from setuptools.build_meta import build_sdist; build_sdist(sys.argv[1])'
     done = subprocess.run([sys.executable, '-c', build, str(tmp_path)], cwd=source, capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     (path,) = tmp_path.glob('*.tar.gz')
     with tarfile.open(path) as archive:
-        names = {Path(*Path(name).parts[1:]) for name in archive.getnames()}
-    assert names >= {*CONFIGS, *ZOO, Path('setup.py'), Path('handpose/cli/__init__.py')}
+        names = [member.name.partition('/')[2] for member in archive.getmembers() if member.isfile()]
+    assert release_check.sdist_problems(names, tracked) == []
 
 
 def test_configs_are_found_by_name_in_an_empty_folder(installed, tmp_path):
