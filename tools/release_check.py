@@ -187,16 +187,17 @@ def pip(python: Path, *words: str) -> None:
     run([str(python), '-m', 'pip', 'install', '--quiet', '--disable-pip-version-check', *words], ROOT)
 
 
-def install(work_dir: Path, wheel: Path, version: str, interpreter: str, which: str, extras: str = '') -> Path:
+def install(work_dir: Path, wheel: Path, version: str, interpreter: str, which: str) -> Path:
     """Installs the wheel into an environment that holds nothing but what it requires; returns its interpreter."""
     index = os.environ.get('TORCH_INDEX')
-    requirements = [['torch', *(['--index-url', index] if index else [])], [f'{wheel}{extras}']]
+    requirements = [['torch', *(['--index-url', index] if index else [])], [str(wheel)]]
     with zipfile.ZipFile(wheel) as archive:
         (info,) = (name for name in archive.namelist() if name.endswith('.dist-info/METADATA'))
         required = str(email.message_from_bytes(archive.read(info)).get_all('Requires-Dist'))
-    folder = work_dir / f'python{version}-{which}{extras}'
+    folder = work_dir / f'python{version}-{which}'
     python = environment(folder, interpreter, VERSIONS[which], requirements, required)
     pip(python, '--force-reinstall', '--no-deps', str(wheel))
+    run([str(python), '-m', 'pip', 'uninstall', '--yes', '--quiet', 'mmcv-lite'], ROOT)  # from an earlier run
     run([str(python), '-m', 'pip', 'check'], ROOT)
     return python
 
@@ -206,7 +207,8 @@ def quick_test(work_dir: Path, python: Path, *options: str) -> list[str]:
     empty = work_dir / 'empty'
     shutil.rmtree(empty, ignore_errors=True)
     empty.mkdir()
-    return run([str(python), '-I', str(QUICK_TEST), str(empty), *options], empty).strip().splitlines()
+    printed = run([str(python), '-I', str(QUICK_TEST), str(empty), *options], empty)
+    return [line.strip() for line in printed.splitlines()]
 
 
 def verify_zoo(work_dir: Path, python: Path) -> list[str]:
