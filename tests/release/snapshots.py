@@ -11,6 +11,7 @@ import functools
 import importlib
 import inspect
 import pkgutil
+import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -62,9 +63,11 @@ def value_text(value: Any) -> str:
     if isinstance(value, Path):
         return f'Path({value.as_posix()!r})'
     if isinstance(value, str):
-        return repr(value.replace(str(PACKAGE), '<handpose>'))
-    if value is None or isinstance(value, (bool, int, float)):
+        return repr(value.replace(str(PACKAGE), '<handpose>').replace(sys.executable, '<python>'))
+    if value is None or isinstance(value, (bool, int)):
         return repr(value)
+    if isinstance(value, float):
+        return repr(float(value))  # NumPy's have a type in their text, in some versions
     if isinstance(value, dict):
         return '{' + ', '.join(f'{value_text(k)}: {value_text(v)}' for k, v in value.items()) + '}'
     if isinstance(value, list):
@@ -166,7 +169,7 @@ def option_text(action: argparse.Action) -> str:
     facts = {
         'action': ACTIONS.get(type(action), type(action).__name__),
         'nargs': action.nargs,
-        'type': action.type and vars(action.type).get('__name__', getattr(action.type, '__name__', None)),
+        'type': getattr(action.type, '__name__', None),
         'choices': action.choices and list(action.choices),
         'default': action.default if action.default not in (None, argparse.SUPPRESS) else None,
     }
