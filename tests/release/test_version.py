@@ -41,7 +41,7 @@ def test_no_other_file_repeats_the_version():
         ROOT / name for name in listed if name.endswith(('.py', '.toml', '.cfg')) and not name.startswith('tests/')
     ]
     pattern = re.compile(rf'version.*=.*[\'"]{re.escape(handpose.__version__)}[\'"]')
-    assert [path.name for path in paths if pattern.search(path.read_text(encoding='utf-8'))] in (['__init__.py'], [])
+    assert [path.name for path in paths if pattern.search(path.read_text(encoding='utf-8'))] == ['__init__.py']
 
 
 def test_setup_reads_the_version_without_importing_anything():
