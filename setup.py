@@ -50,7 +50,7 @@ setup(
     long_description=long_description((ROOT / 'README.md').read_text(encoding='utf-8'), VERSION, REPOSITORY),
     long_description_content_type='text/markdown',
     author='The handpose authors',
-    license='Apache-2.0',
+    license='Apache-2.0 AND CC-BY-NC-4.0',  # the latter for weights trained on DexYCB only (model_zoo.md)
     keywords=['hand pose estimation', 'hand tracking', 'motion refinement', 'action recognition', 'PyTorch'],
     classifiers=[
         'Development Status :: 4 - Beta',
