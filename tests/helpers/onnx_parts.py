@@ -20,6 +20,10 @@ PARTS = [
     *(('Deformer', part) for part in ENCODED),
     *(('MVExoNet', part) for part in ENCODED),
     *(('FrameHandObject', part) for part in ENCODED[:2]),
+    *((name, part) for name in ('FlatMotionVAE', 'GHTTPose', 'PoseVQVAE') for part in ENCODED[1:]),
+    *(('GHTT', part) for part in ('encode_actions', 'decode_actions', 'aggregate_objects')),
+    ('MotionActionTransformer', 'classify'),
+    ('PoseGPT', 'next_state'),
     *((name, 'network') for name in ('DSTformer', 'KernelSmoother', 'PDTM', 'SVEgoNet', 'SmoothNet', 'VerbClassifier')),
 ]
 WITHOUT_PARTS = sorted(set(test_interface.registered()) - {name for name, _ in PARTS})

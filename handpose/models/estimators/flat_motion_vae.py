@@ -23,6 +23,14 @@ from handpose.models.estimators.forecaster import (
     last_frames,
     two_hands,
 )
+from handpose.models.estimators.forecaster_parts import (
+    DECODE,
+    ENCODE,
+    feature_notes,
+    flat_parts,
+    motion_tensors,
+    pose_code,
+)
 from handpose.models.estimators.ghtt_blocks import PoseCode
 from handpose.models.estimators.joint_clips import check_still_frame
 from handpose.models.estimators.label_text import Names, check_label_text, label_text, read_label_text, with_names
@@ -32,6 +40,7 @@ from handpose.models.estimators.motion_decoding import (
     joint_distance,
     restore_joint_flags,
 )
+from handpose.models.estimators.network_parts import NetworkPart
 from handpose.models.layers.two_hand_motion import TwoHandFeatures
 from handpose.models.losses.contrastive_action import cosine_logits
 from handpose.registry import MODELS
@@ -137,6 +146,14 @@ class FlatMotionVAE(Forecaster):
     def gives(self) -> Gives:
         """See `Estimator.gives`."""
         return Gives(frame=None, classes={'actions': len(self.action_names)})
+
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+        return flat_parts(self.block)
+
+    def export_notes(self) -> dict[str, Any]:
+        """See `Estimator.export_notes`."""
+        return feature_notes(self.block.normalizer)
 
     def init_weights(self) -> None:
         """Reads the table of text features of lists of names; see `read_label_text`."""
@@ -256,7 +273,9 @@ class FlatMotionVAE(Forecaster):
         latent = code.latent.sample(self.std_scale if num_samples else 0.0, generator)
         ahead = torch.arange(1, num_frames + 1, device=mean.device)
         frame = (inputs.frame[:, -1:] + ahead).repeat_interleave(samples, 0)
-        future = self.block.normalizer.denormalize(self.block.decode(latent, frame, code))
+        memory = (code.latent.features, code.memory_valid) if self.block.skip else ()
+        (future,) = self.run_part(DECODE, latent, code.refined[:, -1], frame, *memory)
+        future = self.block.normalizer.denormalize(future)
         joints, valid = last_frames(hands.joints, hands.valid, batch.frame_valid, inputs.frame.shape[1])
         anchors = anchor_hands(inputs.features, joints, valid, last=True)
         # Refined frames lead up to the future, for hands that are not seen in the last one.
@@ -279,7 +298,9 @@ class FlatMotionVAE(Forecaster):
         end = begun * self.phase_frames + length
         frame = (end[:, None] - count + torch.arange(count, device=length.device)).clamp_min(0)
         inputs = FlatInputs(features, frame, *self._objects(batch, length - 1))
-        return self.block.encode(inputs), inputs
+        motion = motion_tensors(features, self.block.context)
+        outputs = self.run_part(ENCODE, frame, inputs.objects, inputs.object_valid, *motion)
+        return pose_code(outputs, features), inputs
 
     def _objects(self, batch: HandSequence, frame: Tensor) -> tuple[Tensor, Tensor]:
         """Features (B, E) of the objects that a frame (B,) of each clip is labelled with, and whether it is (B,)."""

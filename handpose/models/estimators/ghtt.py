@@ -17,6 +17,7 @@ from torch.nn import functional as F
 from handpose.models.estimators.action_targets import check_labels
 from handpose.models.estimators.base import Gives, TrainingStep
 from handpose.models.estimators.forecaster import TwoHands, input_joints, last_frames, two_hands
+from handpose.models.estimators.forecaster_parts import AGGREGATE, DECODE_ACTIONS, ENCODE_ACTIONS, action_parts
 from handpose.models.estimators.ghtt_blocks import ActionCode, GHTTActionBlock
 from handpose.models.estimators.label_text import Names, check_label_text, label_text, read_label_text, with_names
 from handpose.models.estimators.mid_levels import (
@@ -25,9 +26,11 @@ from handpose.models.estimators.mid_levels import (
     encode_input_clips,
     split_actions,
 )
+from handpose.models.estimators.network_parts import NetworkPart
 from handpose.models.estimators.pose_forecaster import PoseForecaster
 from handpose.models.layers.checks import check_option
 from handpose.models.losses.contrastive_action import cosine_logits
+from handpose.models.necks.motion_vae import LatentDistribution
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, SequenceError, fill_masked_values, sample_name
 
@@ -146,6 +149,11 @@ class GHTT(PoseForecaster):
         """See `Estimator.gives`."""
         return Gives(frame=None, classes={'actions': len(self.action_names)})
 
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+        width = self.object_text.shape[1]
+        return (*super().network_parts(), *action_parts(self.action_block, width, self.aggregator))
+
     def init_weights(self) -> None:
         """Reads the table of text features of lists of names; see `read_label_text`."""
         if self.text_features is not None:
@@ -256,7 +264,7 @@ class GHTT(PoseForecaster):
         mask = F.pad(valid, (0, missing)).unflatten(1, (-1, size))
         flat, flat_mask = clips.flatten(0, 1), mask.flatten(0, 1)
         if self.aggregator is not None:
-            omega = self.aggregator(flat, flat_mask)
+            (omega,) = self.run_part(AGGREGATE, flat, flat_mask)
         else:
             omega = (flat * flat_mask[..., None]).sum(1) / flat_mask.sum(1, keepdim=True).clamp_min(1)
         return omega.unflatten(0, clips.shape[:2]), mask.any(-1)
@@ -300,11 +308,14 @@ class GHTT(PoseForecaster):
         for start in range(0, clips.shape[1], self.max_observed):
             part = slice(start, start + self.max_observed)
             inputs = (x[:, part] for x in (clips, clip_valid, phase, objects, object_valid))
-            code = self.action_block.encode(*inputs)
+            code = self._encode_actions(*inputs)
             share = clip_valid[:, part].sum(1, keepdim=True).to(total.dtype)
             total += share * self._scores(code.latent.mean)
             weight += share
         return torch.where(weight > 0, total / weight.clamp_min(1), 1 / len(self.action_names))
+
+    def _encode_actions(self, clips: Tensor, clip_valid: Tensor, *others: Tensor) -> ActionCode:
+        return ActionCode(LatentDistribution(*self.run_part(ENCODE_ACTIONS, clips, clip_valid, *others)), clip_valid)
 
     def _scores(self, mean: Tensor) -> Tensor:
         """(B, C) -> (B, A)."""
@@ -314,10 +325,11 @@ class GHTT(PoseForecaster):
         return (-torch.cdist(mean.float(), embeddings, p=1)).softmax(-1)
 
     def _observed_clips(self, batch: HandSequence, hands: TwoHands) -> tuple[Tensor, Tensor, Tensor]:
-        """Normalized mid-level features (B, n, C) of a batch's clips, which are valid, and their phases (B, n)."""
+        """Mid-level features (B, n, C) of a batch's clips, which are valid, and their phases (B, n)."""
         frame_valid = hands.valid.any(-1).any(-1) if batch.frame_valid is None else batch.frame_valid
-        clips, valid = encode_clips(self.pose_block, hands.joints, hands.valid, frame_valid, self.least_clip)
-        clips = torch.where(valid[..., None], self.action_block.normalizer(clips), 0)
+        clips, valid = encode_clips(
+            self.pose_block, hands.joints, hands.valid, frame_valid, self.least_clip, self.encode_motion
+        )
         first = torch.tensor([int(meta.get('phase', 0)) for meta in batch.meta], device=clips.device)
         return clips, valid, first[:, None] + torch.arange(clips.shape[1], device=clips.device)
 
@@ -372,8 +384,8 @@ class GHTT(PoseForecaster):
         code = ActionCode(latent, code.clip_valid.repeat_interleave(count, 0))
         alpha = latent.sample(self.std_scale if num_samples else 0.0, generator)
         phase = ahead.repeat_interleave(count, 0)[:, None] + torch.arange(clips, device=alpha.device)
-        future = self.action_block.decode(alpha, phase, None, code)
-        return list(self.action_block.normalizer.denormalize(future).unbind(1))
+        memory = (code.latent.features, code.clip_valid) if self.action_block.skip else ()
+        return list(self.run_part(DECODE_ACTIONS, alpha, phase, *memory)[0].unbind(1))
 
     def _last_clips(self, batch: HandSequence, hands: TwoHands) -> tuple[ActionCode, Tensor]:
         """The code of the last clips, counted back from the last frame, and the phase of the next clip (B,)."""
@@ -384,8 +396,7 @@ class GHTT(PoseForecaster):
         count = min(max(int(frames.max()) // size, 1), self.max_observed)
         joints, valid = last_frames(hands.joints, hands.valid, batch.frame_valid, count * size)
         inside = valid.any(-1).any(-1)
-        clips, clip_valid = encode_clips(self.pose_block, joints, valid, inside, self.least_clip)
-        clips = torch.where(clip_valid[..., None], self.action_block.normalizer(clips), 0)
+        clips, clip_valid = encode_clips(self.pose_block, joints, valid, inside, self.least_clip, self.encode_motion)
         observed = torch.div(frames, size, rounding_mode='floor')
         begun = torch.tensor([int(meta.get('phase', 0)) for meta in batch.meta], device=clips.device)
         ahead = begun + observed
@@ -395,4 +406,4 @@ class GHTT(PoseForecaster):
         latest = torch.where(object_valid, torch.arange(object_valid.shape[1], device=clips.device), 0).amax(1)
         objects = objects[torch.arange(len(clips)), latest][:, None].expand(-1, count, -1)
         object_valid = object_valid.any(1, keepdim=True).expand(-1, count)
-        return self.action_block.encode(clips, clip_valid, phase, objects, object_valid), ahead
+        return self._encode_actions(clips, clip_valid, phase, objects, object_valid), ahead

@@ -69,7 +69,7 @@ def coasting_frames(last: Tensor, frame: Tensor) -> Tensor:
     Returns:
         (B, F, D), normalized.
     """
-    frames = last[:, None].repeat(1, len(frame), 1)
+    frames = last[:, None].repeat(1, frame.shape[0], 1)
     frames[..., _MOTIONS] *= torch.exp(-(frame + 1) / FADING).to(last.dtype)[:, None]
     return frames
 
@@ -216,7 +216,7 @@ class GHTTPoseBlock(nn.Module):
         Returns:
             (B, t, D), normalized.
         """
-        queries = self._positions(latent).expand(len(latent), -1, -1)
+        queries = self._positions(latent).expand(latent.shape[0], -1, -1)
         future = self.head(self.decoder(latent, queries, None, memory, memory_valid))
         if self.shortcut is not None:
             future = future + self.shortcut(latent)

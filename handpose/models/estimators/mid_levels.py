@@ -3,14 +3,15 @@
 Legend: B recordings, T frames, t = 16 frames of a clip, n clips, C channels.
 """
 
-from collections.abc import Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping
 from typing import Any
 
 import torch
 from torch import Tensor
 
 from handpose.models.estimators.forecaster import TwoHands
-from handpose.models.estimators.ghtt_blocks import GHTTPoseBlock
+from handpose.models.estimators.ghtt_blocks import GHTTPoseBlock, PoseCode
+from handpose.models.layers.two_hand_motion import TwoHandFeatures
 
 CLIPS_AT_ONCE = 512
 
@@ -69,7 +70,12 @@ class MidLevelCache:
 
 @torch.no_grad()
 def encode_clips(
-    block: GHTTPoseBlock, joints: Tensor, valid: Tensor, frame_valid: Tensor, least: float
+    block: GHTTPoseBlock,
+    joints: Tensor,
+    valid: Tensor,
+    frame_valid: Tensor,
+    least: float,
+    encode: Callable[[TwoHandFeatures], PoseCode] | None = None,
 ) -> tuple[Tensor, Tensor]:
     """Cuts recordings into clips of t frames from their beginning, and encodes each.
 
@@ -80,6 +86,7 @@ def encode_clips(
         frame_valid: (B, T) bool, False in padding.
         least: share of a clip's frames that must show a hand; clips with fewer are not valid, so that the end of a
             recording is a clip where it is long enough.
+        encode: encodes clips as the block does; None means the block itself.
 
     Returns:
         mu^P (B, n, C), zero where not valid, and which clips are valid (B, n).
@@ -97,7 +104,7 @@ def encode_clips(
     result = joints.new_zeros(*usable.shape, block.channels)
     chosen = usable.nonzero(as_tuple=True)
     parts = zip(joints[chosen].split(CLIPS_AT_ONCE), valid[chosen].split(CLIPS_AT_ONCE), strict=True)
-    means = [block.encode(block.motion(j, v)).latent.mean for j, v in parts if len(j)]
+    means = [(encode or block.encode)(block.motion(j, v)).latent.mean for j, v in parts if len(j)]
     if means:
         result[chosen] = torch.cat(means).to(result.dtype)
     return result, usable

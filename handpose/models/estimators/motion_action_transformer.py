@@ -10,12 +10,17 @@ from torch.nn import functional as F
 
 from handpose.models.estimators.action_targets import check_labels
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
+from handpose.models.estimators.forecaster_parts import motion_inputs
 from handpose.models.estimators.joint_clips import random_crops, two_hand_clips
+from handpose.models.estimators.motion_parts import FRAME_VALID, action_scores
+from handpose.models.estimators.network_parts import NetworkPart
 from handpose.models.layers.feature_normalizer import FeatureNormalizer
 from handpose.models.layers.pre_norm_transformer import PreNormEncoder
 from handpose.models.layers.two_hand_motion import NUM_FEATURES, TwoHandMotion
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, fill_masked_values, overlapping_windows
+
+CLASSIFY = 'classify'
 
 
 @MODELS.register_module()
@@ -106,10 +111,26 @@ class MotionActionTransformer(Estimator):
         motion = self.motion(joints, joints_valid & frame_valid[..., None, None])
         if self.training:
             self.normalizer.update(motion.values, motion.valid)
-        values = torch.where(motion.valid, self.normalizer(motion.values), 0.0)
-        tokens = self.embed(torch.cat([values, motion.valid.to(values.dtype)], -1))  # (B, T, C)
-        tokens = torch.cat([self.class_token.expand(len(tokens), 1, -1), tokens], 1)
+        return self._encode(motion.values, motion.valid, frame_valid)
+
+    def _encode(self, values: Tensor, valid: Tensor, frame_valid: Tensor) -> Tensor:
+        """Features of the motion (B, T, F), which of them are valid, and (B, T) -> (B, C)."""
+        values = torch.where(valid, self.normalizer(values), 0.0)
+        tokens = self.embed(torch.cat([values, valid.to(values.dtype)], -1))  # (B, T, C)
+        tokens = torch.cat([self.class_token.expand(tokens.shape[0], 1, -1), tokens], 1)
         return self.encoder(tokens, F.pad(frame_valid, (1, 0), value=True)).features[:, 0]
+
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+
+        def classify(values: Tensor, valid: Tensor, frame_valid: Tensor | None) -> tuple[Tensor, ...]:
+            if frame_valid is None:
+                frame_valid = torch.ones_like(valid[..., 0])
+            return (self.head(self._encode(values, valid, frame_valid)).float().softmax(-1),)
+
+        values, valid, _ = motion_inputs('time')
+        inputs = values, valid, FRAME_VALID
+        return (NetworkPart(CLASSIFY, classify, inputs, (action_scores(self.num_actions),)),)
 
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """Cross entropy of the actions of random crops; clips whose action is unknown do not count."""
@@ -148,7 +169,8 @@ class MotionActionTransformer(Estimator):
             joints, joints_valid, frame_valid = (x[:, piece] for x in clips)
             frame_valid = frame_valid & inside.to(frame_valid.device)
             weight = frame_valid.sum(1, keepdim=True).float()
-            scores = scores + weight * self(joints, joints_valid, frame_valid).float().softmax(-1)
+            motion = self.motion(joints, joints_valid & frame_valid[..., None, None])
+            scores = scores + weight * self.run_part(CLASSIFY, motion.values, motion.valid, frame_valid)[0]
             total = total + weight
         valid = batch.require('frame_valid')
         return HandSequence(

@@ -4,10 +4,11 @@ import torch
 
 from handpose.models.estimators.network_parts import PartTensor
 
+FRAME_VALID = PartTensor('frame_valid', ('batch', 'time'), 'false for padding at the end', torch.bool, default=True)
 TWO_HANDS = (
     PartTensor('joints', ('batch', 'time', 2, 21, 3), 'of the left and the right hand, metres', example=(-0.2, 0.2)),
     PartTensor('joints_valid', ('batch', 'time', 2, 21), 'false for joints that are missing', torch.bool, default=True),
-    PartTensor('frame_valid', ('batch', 'time'), 'false for padding at the end', torch.bool, default=True),
+    FRAME_VALID,
 )
 
 

@@ -21,9 +21,18 @@ from handpose.models.estimators.forecaster import (
     last_frames,
     two_hands,
 )
+from handpose.models.estimators.forecaster_parts import (
+    DECODE,
+    ENCODE,
+    feature_notes,
+    motion_tensors,
+    pose_code,
+    pose_parts,
+)
 from handpose.models.estimators.ghtt_blocks import GHTTPoseBlock, PoseCode
 from handpose.models.estimators.joint_clips import check_still_frame
 from handpose.models.estimators.motion_decoding import restore_joint_flags
+from handpose.models.estimators.network_parts import NetworkPart
 from handpose.models.layers.two_hand_motion import PALM_JOINTS, THUMB_BASE, TwoHandFeatures
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, fill_masked_values, overlapping_windows
@@ -96,6 +105,25 @@ class PoseForecaster(Forecaster, abstract=True):
         """See `Estimator.gives`."""
         return Gives(frame=None)
 
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`: those of block P."""
+        return pose_parts(self.pose_block)
+
+    def export_notes(self) -> dict[str, Any]:
+        """See `Estimator.export_notes`."""
+        return feature_notes(self.pose_block.normalizer)
+
+    def encode_motion(self, features: TwoHandFeatures) -> PoseCode:
+        """Encodes clips with block P, in whatever runtime computes it; without gradients.
+
+        Args:
+            features: of B clips of t frames.
+
+        Returns:
+            The code.
+        """
+        return pose_code(self.run_part(ENCODE, *motion_tensors(features, self.pose_block.context)), features)
+
     def hands_of(self, batch: HandSequence) -> TwoHands:
         """The input of a batch in two slots."""
         check_still_frame(batch)
@@ -129,7 +157,7 @@ class PoseForecaster(Forecaster, abstract=True):
         for rows, inside in zip(index.split(WINDOWS_AT_ONCE), present.split(WINDOWS_AT_ONCE), strict=True):
             features = self.pose_block.motion(joints[rows], valid[rows] & inside[..., None, None])
             shown = valid[rows] & inside[..., None, None]
-            refined, _ = self.refine_clips(joints[rows], shown, features, self.pose_block.encode(features))
+            refined, _ = self.refine_clips(joints[rows], shown, features, self.encode_motion(features))
             known = features.palm_valid.any(1, keepdim=True) & inside[..., None]  # (W, t, 2)
             weights = known[inside].to(joints.dtype)
             total.index_add_(0, rows[inside], refined[inside].to(joints.dtype) * weights[..., None, None])
@@ -196,7 +224,7 @@ class PoseForecaster(Forecaster, abstract=True):
             valid: (B, t, 2, J).
         """
         features = self.pose_block.motion(joints, valid)
-        return self.refine_clips(joints, valid, features, self.pose_block.encode(features))[1]
+        return self.refine_clips(joints, valid, features, self.encode_motion(features))[1]
 
     def next_clip(
         self, end: ClipEnd, latent: Tensor, memory: Tensor | None = None, memory_valid: Tensor | None = None
@@ -213,7 +241,7 @@ class PoseForecaster(Forecaster, abstract=True):
             Joints (B, t, 2, J, 3), and where they end.
         """
         block = self.pose_block
-        normalized = block.decode(latent, end.last, memory, memory_valid)
+        (normalized,) = self.run_part(DECODE, latent, end.last, memory, memory_valid)
         values = block.normalizer.denormalize(normalized)
         palms = block.motion.move_palms(values, end.palms, end.origin)
         joints = block.motion.to_joints(values, palms, end.thumb_base)

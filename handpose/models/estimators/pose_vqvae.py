@@ -10,6 +10,7 @@ from torch import Tensor
 
 from handpose.models.estimators.base import Estimator, Gives, Reads, TrainingStep
 from handpose.models.estimators.forecaster import two_hands
+from handpose.models.estimators.forecaster_parts import decode_codes, encode_codes, tokenizer_parts
 from handpose.models.estimators.joint_clips import JointClips, random_crops, two_hand_clips, whole_steps
 from handpose.models.estimators.motion_decoding import (
     anchor_hands,
@@ -18,6 +19,7 @@ from handpose.models.estimators.motion_decoding import (
     restore_joint_flags,
 )
 from handpose.models.estimators.motion_tokenizer import MotionTokenizer
+from handpose.models.estimators.network_parts import NetworkPart
 from handpose.models.layers.two_hand_motion import TwoHandFeatures
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, fill_masked_values
@@ -72,6 +74,10 @@ class PoseVQVAE(Estimator):
     def gives(self) -> Gives:
         """See `Estimator.gives`."""
         return Gives(frame=None)
+
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+        return tokenizer_parts(self.tokenizer)
 
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """Errors of the reconstruction of random crops of true motion; see `Estimator.loss`.
@@ -138,7 +144,7 @@ class PoseVQVAE(Estimator):
         padded = whole_steps(clips, self.tokenizer.frames_per_code)
         features = self.tokenizer.motion(padded.joints, padded.joints_valid)
         anchors = anchor_hands(features, padded.joints, padded.joints_valid, last=False)
-        values = self.tokenizer.decode(self.tokenizer.encode(features))
+        values = decode_codes(self, encode_codes(self, features, self.tokenizer.frames_per_code))
         joints = decode_joints(self.tokenizer.motion, values, anchors)
         hands = two_hands(
             batch.require('joints_3d'),

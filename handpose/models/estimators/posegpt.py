@@ -23,10 +23,18 @@ from handpose.models.estimators.forecaster import (
     last_frames,
     two_hands,
 )
+from handpose.models.estimators.forecaster_parts import (
+    NEXT_STATE,
+    decode_codes,
+    encode_codes,
+    next_state_part,
+    tokenizer_parts,
+)
 from handpose.models.estimators.joint_clips import check_still_frame, random_crops, two_hand_clips, whole_steps
 from handpose.models.estimators.label_text import Names, label_text
 from handpose.models.estimators.motion_decoding import anchor_hands, decode_joints, restore_joint_flags
 from handpose.models.estimators.motion_tokenizer import MotionTokenizer
+from handpose.models.estimators.network_parts import NetworkPart
 from handpose.models.necks.code_transformer import CodeTransformer
 from handpose.registry import MODELS
 from handpose.structures import HandSequence, fill_masked_values
@@ -120,6 +128,10 @@ class PoseGPT(Forecaster):
         """See `Estimator.gives`."""
         return Gives(frame=None)
 
+    def network_parts(self) -> tuple[NetworkPart, ...]:
+        """See `Estimator.network_parts`."""
+        return (*tokenizer_parts(self.tokenizer), next_state_part(self.transformer))
+
     def loss(self, batch: HandSequence, step: TrainingStep) -> dict[str, Tensor]:
         """Cross entropy of the codes of random pieces of true motion; see `Estimator.loss`."""
         batch = fill_masked_values(batch)
@@ -164,17 +176,18 @@ class PoseGPT(Forecaster):
         features = self.tokenizer.motion(joints, valid)
         samples = num_samples or 1
         codes = self.transformer.sample(
-            self.tokenizer.encode(features).repeat_interleave(samples, 0),
+            encode_codes(self, features, self.step_frames).repeat_interleave(samples, 0),
             steps,
             self._action(batch, action).repeat_interleave(samples, 0),
             temperature=self.temperature if num_samples else 0.0,
             top_k=self.top_k,
             generator=generator,
+            next_state=lambda *inputs: self.run_part(NEXT_STATE, *inputs)[0],
         )
         anchors = anchor_hands(features, joints, valid, last=True)
         future = decode_joints(
             self.tokenizer.motion,
-            self.tokenizer.decode(codes),
+            decode_codes(self, codes),
             anchors.repeat(samples),
             join_frames=self.join_time * self.frame_rate,
         )[:, prompt_frames : prompt_frames + num_frames]

@@ -3,6 +3,8 @@
 Legend: B clips, L steps, G codebooks, E entries of a codebook, A actions, C channels.
 """
 
+from collections.abc import Callable
+
 import torch
 from torch import Tensor, nn
 
@@ -95,6 +97,7 @@ class CodeTransformer(nn.Module):
         temperature: float = 1.0,
         top_k: int | None = None,
         generator: torch.Generator | None = None,
+        next_state: Callable[[Tensor, Tensor, Tensor], Tensor] | None = None,
     ) -> Tensor:
         """Continues sequences.
 
@@ -105,6 +108,7 @@ class CodeTransformer(nn.Module):
             temperature: what logits are divided by; 0 takes the most likely code at each step.
             top_k: draw among the k most likely codes; None means among all.
             generator: source of the random numbers, on the device of `prompt`.
+            next_state: computes what `self.next_state` does, in another runtime; None means that.
 
         Returns:
             (B, L + num_steps, G) int64.
@@ -119,7 +123,7 @@ class CodeTransformer(nn.Module):
         length = torch.full_like(action, total)
         self._check(prompt, action, length)
         for _ in range(num_steps):
-            hidden = self._hidden(codes, action, length)[:, -1]  # (B, C)
+            hidden = (next_state or self.next_state)(codes, action, length)
             step: list[Tensor] = []
             for g, head in enumerate(self.heads):
                 step.append(_draw(head(hidden), temperature, top_k, generator))
@@ -127,6 +131,19 @@ class CodeTransformer(nn.Module):
                     hidden = hidden + self.earlier[g](step[-1])
             codes = torch.cat([codes, torch.stack(step, -1)[:, None]], 1)
         return codes
+
+    def next_state(self, codes: Tensor, action: Tensor, length: Tensor) -> Tensor:
+        """What the next codes are drawn from.
+
+        Args:
+            codes: (B, L, G) int64, those before.
+            action: (B,) int64, -1 unknown.
+            length: (B,) int64, steps of the whole sequence.
+
+        Returns:
+            (B, C).
+        """
+        return self._hidden(codes, action, length)[:, -1]
 
     def _hidden(self, codes: Tensor, action: Tensor, length: Tensor) -> Tensor:
         """What is known before each step, the first and the one after the last included: (B, L, G) -> (B, L + 1, C)."""

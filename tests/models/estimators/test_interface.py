@@ -77,7 +77,13 @@ ARGUMENTS = {
     ),
     'GHTTPose': (lambda: dict(pose_block=BLOCK), smooth_clips.smooth_batch),
     'GHTT': (
-        lambda: dict(pose_block=BLOCK, action_block=ACTION_BLOCK, actions=('stir', 'pour'), objects=('cup', 'jug')),
+        lambda: dict(
+            pose_block=BLOCK,
+            action_block=ACTION_BLOCK,
+            aggregator=ACTION_BLOCK,
+            actions=('stir', 'pour'),
+            objects=('cup', 'jug'),
+        ),
         smooth_clips.smooth_batch,
     ),
     'MVExoNet': (multi_view.small_config, multi_view.multi_view_batch),
