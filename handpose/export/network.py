@@ -76,7 +76,14 @@ def export_network(
     name = type(estimator).__name__
     if not any(True for _ in estimator.parameters()):
         raise ValueError(f'{name} computes without a network, so there is nothing to export')
-    chosen = find_part(estimator.network_parts(), part, name)
+    parts = estimator.network_parts()
+    names = [one.name for one in parts]
+    if part == WHOLE and names and WHOLE not in names:
+        raise ValueError(
+            f'{name} is no single network, since it computes between its networks what is no fixed graph: export its '
+            f'parts one by one (--part), which are {", ".join(names)}'
+        )
+    chosen = find_part(parts, part, name)
     metadata = describe(estimator, chosen, source or WeightsSource())
     atomic_write(path, _onnx_bytes(estimator, chosen, metadata))
     return metadata

@@ -44,6 +44,24 @@ def test_predictions_agree_with_torch(name):
 
 
 @needs_onnx
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize('name', ['FlatMotionVAE', 'GHTT', 'GHTTPose', 'PoseGPT'])
+def test_sampled_futures_agree_with_torch(name):
+    """Several clips of the future, each decoded from the one before."""
+    estimator, batch = onnx_parts.build(name), onnx_parts.batch_of(name)
+
+    def forecast(seed):
+        generator = torch.Generator().manual_seed(seed)
+        return estimator.forecast(batch, 40, num_samples=3, generator=generator).joints_3d
+
+    expected = forecast(5)
+    use_runtime(estimator, 'onnxruntime')
+    found = forecast(5)
+    assert found.shape == expected.shape and (expected - forecast(6)).abs().max() > 1e-3
+    assert (found - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@needs_onnx
 @pytest.mark.parametrize(('name', 'field'), [('SmoothNet', 'input_valid'), ('FrameHandObject', 'frame_valid')])
 def test_nothing_to_compute_is_as_in_torch(name, field):
     estimator, batch = onnx_parts.build(name), onnx_parts.batch_of(name)

@@ -294,8 +294,9 @@ def next_state_part(transformer: CodeTransformer) -> NetworkPart:
             example=(1.0, float(transformer.max_steps)),
         ),
     )
-    channels = transformer.heads[0].in_features
-    output = PartTensor('state', ('batch', int(channels)), 'what the logits of the next codes are made of')
+    output = PartTensor(
+        'state', ('batch', transformer.action.embedding_dim), 'what the logits of the next codes are made of'
+    )
     return NetworkPart(NEXT_STATE, state, inputs, (output,), {'steps': transformer.max_steps})
 
 
