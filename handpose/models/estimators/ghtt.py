@@ -24,6 +24,7 @@ from handpose.models.estimators.mid_levels import (
     MidLevelCache,
     encode_clips,
     encode_input_clips,
+    object_clips,
     split_actions,
 )
 from handpose.models.estimators.network_parts import NetworkPart
@@ -151,8 +152,7 @@ class GHTT(PoseForecaster):
 
     def network_parts(self) -> tuple[NetworkPart, ...]:
         """See `Estimator.network_parts`."""
-        width = self.object_text.shape[1]
-        return (*super().network_parts(), *action_parts(self.action_block, width, self.aggregator))
+        return (*super().network_parts(), *action_parts(self.action_block, self.object_text.shape[1], self.aggregator))
 
     def init_weights(self) -> None:
         """Reads the table of text features of lists of names; see `read_label_text`."""
@@ -255,13 +255,7 @@ class GHTT(PoseForecaster):
         """omega (B, n, E) from the object features of images, and clips that have them; None for batches without."""
         if batch.object_features is None:
             return None
-        size, features = self.pose_block.num_frames, batch.object_features
-        valid = features.abs().sum(-1) > 0
-        if batch.frame_valid is not None:
-            valid = valid & batch.frame_valid
-        missing = -features.shape[1] % size
-        clips = F.pad(features, (0, 0, 0, missing)).unflatten(1, (-1, size))
-        mask = F.pad(valid, (0, missing)).unflatten(1, (-1, size))
+        clips, mask = object_clips(batch.object_features, batch.frame_valid, self.pose_block.num_frames)
         flat, flat_mask = clips.flatten(0, 1), mask.flatten(0, 1)
         if self.aggregator is not None:
             (omega,) = self.run_part(AGGREGATE, flat, flat_mask)
@@ -327,9 +321,8 @@ class GHTT(PoseForecaster):
     def _observed_clips(self, batch: HandSequence, hands: TwoHands) -> tuple[Tensor, Tensor, Tensor]:
         """Mid-level features (B, n, C) of a batch's clips, which are valid, and their phases (B, n)."""
         frame_valid = hands.valid.any(-1).any(-1) if batch.frame_valid is None else batch.frame_valid
-        clips, valid = encode_clips(
-            self.pose_block, hands.joints, hands.valid, frame_valid, self.least_clip, self.encode_motion
-        )
+        inputs = hands.joints, hands.valid, frame_valid, self.least_clip
+        clips, valid = encode_clips(self.pose_block, *inputs, self.encode_motion)
         first = torch.tensor([int(meta.get('phase', 0)) for meta in batch.meta], device=clips.device)
         return clips, valid, first[:, None] + torch.arange(clips.shape[1], device=clips.device)
 
@@ -377,10 +370,8 @@ class GHTT(PoseForecaster):
         embeddings = self.action_block.embed_actions(self.action_text)
         mean = code.latent.mean
         if action is not None:
-            given = embeddings[action.clamp_min(0)].to(mean.dtype)
-            mean = torch.where((action >= 0)[:, None], given, mean)
-        latent = code.latent._replace(mean=mean)
-        latent = type(latent)(*(x.repeat_interleave(count, 0) for x in latent))
+            mean = torch.where((action >= 0)[:, None], embeddings[action.clamp_min(0)].to(mean.dtype), mean)
+        latent = LatentDistribution(*(x.repeat_interleave(count, 0) for x in code.latent._replace(mean=mean)))
         code = ActionCode(latent, code.clip_valid.repeat_interleave(count, 0))
         alpha = latent.sample(self.std_scale if num_samples else 0.0, generator)
         phase = ahead.repeat_interleave(count, 0)[:, None] + torch.arange(clips, device=alpha.device)

@@ -8,6 +8,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.nn import functional as F
 
 from handpose.models.estimators.forecaster import TwoHands
 from handpose.models.estimators.ghtt_blocks import GHTTPoseBlock, PoseCode
@@ -140,6 +141,25 @@ def encode_input_clips(
     features, valid = encode_clips(block, given.joints[rows], given.valid[rows], frame_valid[rows], least)
     count = levels.shape[1]  # clips after the last valid one may be missing
     return levels.index_copy(0, rows, features[:, :count]), usable.index_copy(0, rows, valid[:, :count])
+
+
+def object_clips(features: Tensor, frame_valid: Tensor | None, size: int) -> tuple[Tensor, Tensor]:
+    """Cuts the object features of frames into clips.
+
+    Args:
+        features: (B, T, E), zero in frames without.
+        frame_valid: (B, T) bool; None means all.
+        size: t.
+
+    Returns:
+        Features (B, n, t, E), and which frames have them (B, n, t).
+    """
+    valid = features.abs().sum(-1) > 0
+    if frame_valid is not None:
+        valid = valid & frame_valid
+    missing = -features.shape[1] % size
+    clips = F.pad(features, (0, 0, 0, missing)).unflatten(1, (-1, size))
+    return clips, F.pad(valid, (0, missing)).unflatten(1, (-1, size))
 
 
 def split_actions(
