@@ -10,6 +10,7 @@
 
 from handpose.runtime.errors import RuntimeFileError, RuntimeUnavailable
 from handpose.runtime.exported_model import ExportedModel, TensorInfo
+from handpose.runtime.images import PreparedImage, prepare_image
 from handpose.runtime.refining import refine_track
 from handpose.runtime.sessions import PRECISIONS, RUNTIMES, installed_runtimes
 
@@ -17,9 +18,11 @@ __all__ = [
     'PRECISIONS',
     'RUNTIMES',
     'ExportedModel',
+    'PreparedImage',
     'RuntimeFileError',
     'RuntimeUnavailable',
     'TensorInfo',
     'installed_runtimes',
+    'prepare_image',
     'refine_track',
 ]

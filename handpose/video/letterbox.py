@@ -6,6 +6,7 @@ from numpy.typing import NDArray
 
 from handpose.geometry.camera import resize_affine
 from handpose.geometry.warp import ImageWarp, resize_image
+from handpose.runtime.images import letterbox_borders
 
 
 def letterbox(image: NDArray, size: tuple[int, int]) -> tuple[NDArray, ImageWarp]:
@@ -22,18 +23,9 @@ def letterbox(image: NDArray, size: tuple[int, int]) -> tuple[NDArray, ImageWarp
         to the result, and points of the result back.
     """
     height, width = image.shape[:2]
-    left, right, top, bottom = _borders((width, height), size)
+    left, right, top, bottom = letterbox_borders((width, height), size)
     affine = resize_affine((width + left + right, height + top + bottom), size)
     affine[:, 2] += affine[:, :2] @ torch.tensor([left, top], dtype=affine.dtype)
     if left + right or top + bottom:
         image = cv2.copyMakeBorder(image, top, bottom, left, right, cv2.BORDER_CONSTANT, value=(0, 0, 0))
     return image if image.shape[1::-1] == size else resize_image(image, size), ImageWarp(affine, size)
-
-
-def _borders(source: tuple[int, int], size: tuple[int, int]) -> tuple[int, int, int, int]:
-    """Pixels at the left, right, top and bottom that give an image of size `source` (w, h) the shape of `size`."""
-    across = max(0, round(source[1] * size[0] / size[1]) - source[0])
-    down = max(0, round(source[0] * size[1] / size[0]) - source[1])
-    if across <= 1 and down <= 1:  # a pixel is a rounding
-        return 0, 0, 0, 0
-    return across // 2, across - across // 2, down // 2, down - down // 2
