@@ -132,6 +132,7 @@ def describe(estimator: Estimator, part: NetworkPart, source: WeightsSource) -> 
         'weights': None if source.path is None else source.path.name,
         'weights_sha256': None if source.path is None else hashlib.sha256(source.path.read_bytes()).hexdigest(),
         **estimator.export_notes(),
+        **(part.notes or {}),
         **source.overrides,
     }
 

@@ -18,6 +18,7 @@ from torch import Tensor
 
 import handpose
 from handpose.export.network import ExportFailed, export_network, is_torch_new_enough, missing_exporters
+from handpose.inference.export_cache import CacheProblem, kept_export, temporary_export
 from handpose.models.estimators.base import Estimator
 from handpose.models.estimators.network_parts import WHOLE, NetworkPart, PartSession
 from handpose.runtime import (
@@ -30,7 +31,6 @@ from handpose.runtime import (
 )
 from handpose.runtime.sessions import check_runtime
 from handpose.text import did_you_mean
-from handpose.zoo.cache import cache_folder
 
 TORCH = 'torch'
 CHOICES = (TORCH, *RUNTIMES)
@@ -62,10 +62,14 @@ def use_runtime(
     Raises:
         RuntimeUnavailable: an unknown or missing runtime, a precision that it lacks, or a runtime for an estimator
             that has no network or is not on the CPU.
-        ExportFailed: the network cannot be exported.
+        ExportFailed: the network cannot be exported, or its file can be written nowhere.
         RuntimeFileError: its file in the cache is damaged.
+
+    A cache that cannot be written is reported by a warning: then the default is torch, and a runtime that was asked for
+    uses a temporary folder.
     """
     parts, name, device = predicted_parts(estimator), type(estimator).__name__, _device(estimator)
+    is_default = runtime is None
     if runtime is None:
         runtime = fastest_runtime(estimator, precision)
     if runtime not in CHOICES:
@@ -90,12 +94,26 @@ def use_runtime(
     if device.type != 'cpu':
         raise RuntimeUnavailable(f'{runtime} computes on the CPU here, and the model is on {device}: choose torch')
     threads = torch.get_num_threads() if num_threads is None else num_threads
+    try:
+        paths = [exported_file(estimator, part) for part in parts]
+    except CacheProblem as problem:
+        if is_default:
+            _log.warning('%s; %s predicts in torch, which is slower', problem, name)
+            return use_runtime(estimator, TORCH, precision)
+        _log.warning('%s; %s is exported to a temporary folder, and in the next run again', problem, name)
+        paths = _temporary_files(estimator, parts, problem)
     sessions: dict[str, PartSession] = {}
-    for part in parts:
-        model = _open(exported_file(estimator, part), runtime, precision, threads)
-        sessions[part.name] = _ExportedPart(part, model)
+    for part, path in zip(parts, paths, strict=True):
+        sessions[part.name] = _ExportedPart(part, _open(path, runtime, precision, threads))
     estimator.use_sessions(sessions, f'{runtime}, {precision}')
     return estimator.computed_by
+
+
+def _temporary_files(estimator: Estimator, parts: Sequence[NetworkPart], cause: CacheProblem) -> list[Path]:
+    try:
+        return [exported_file(estimator, part, temporary=True) for part in parts]
+    except CacheProblem as problem:
+        raise ExportFailed(f'{cause}; {problem}: free some space, or choose the runtime torch') from problem
 
 
 def fastest_runtime(estimator: Estimator, precision: str = 'float32') -> str:
@@ -138,18 +156,20 @@ def predicted_parts(estimator: Estimator) -> Sequence[NetworkPart]:
     return [part for part in parts if part.name != WHOLE] or parts
 
 
-def exported_file(estimator: Estimator, part: NetworkPart) -> Path:
+def exported_file(estimator: Estimator, part: NetworkPart, temporary: bool = False) -> Path:
     """Finds the exported file of a part in the cache, or writes it.
 
     Args:
         estimator: that holds the network.
         part: of it.
+        temporary: keeps it as long as the process runs, and not in the cache.
 
     Returns:
         The path of the .onnx file.
 
     Raises:
         ExportFailed: the network cannot be exported.
+        CacheProblem: the folder of the file cannot be read or written.
     """
     missing = missing_exporters()
     if missing:
@@ -157,14 +177,15 @@ def exported_file(estimator: Estimator, part: NetworkPart) -> Path:
             f"exporting needs {' and '.join(missing)}: pip install 'handpose[onnx]', or choose the runtime torch"
         )
     name = f'{type(estimator).__name__.lower()}_{part.name}_{_fingerprint(estimator)[:16]}.onnx'
-    path = cache_folder() / 'exported' / name
-    if not path.is_file():
+
+    def write(path: Path) -> None:
         _log.info('exporting %s to %s; later runs use the file', type(estimator).__name__, path)
         try:
             export_network(estimator, path, part=part.name)
         except ExportFailed as problem:
             raise ExportFailed(f'{problem}; or choose the runtime torch') from problem
-    return path
+
+    return (temporary_export if temporary else kept_export)(name, write)
 
 
 def _open(path: Path, runtime: str, precision: str, num_threads: int) -> ExportedModel:

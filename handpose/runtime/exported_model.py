@@ -1,5 +1,7 @@
 """`ExportedModel`: a network that `handpose export-model` wrote, from arrays to arrays."""
 
+import logging
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -11,6 +13,8 @@ from handpose.runtime.errors import RuntimeFileError, RuntimeUnavailable
 from handpose.runtime.onnx_file import read_metadata
 from handpose.runtime.sessions import RUNTIMES, check_runtime, installed_runtimes, open_session
 from handpose.text import did_you_mean
+
+_log = logging.getLogger(__name__)
 
 
 class TensorInfo(NamedTuple):
@@ -65,6 +69,7 @@ class ExportedModel:
             self.inputs, self.outputs = (
                 {row['name']: _tensor_info(row) for row in self.metadata[key]} for key in ('inputs', 'outputs')
             )
+            self._largest_box = float(self.metadata.get('largest_box', math.inf))
             self._largest = {str(axis): int(size) for axis, size in self.metadata.get('largest', {}).items()}
         except (AttributeError, KeyError, OverflowError, TypeError, ValueError) as problem:
             raise RuntimeFileError(
@@ -100,6 +105,8 @@ class ExportedModel:
         for name, info in self.inputs.items():
             if name not in given:
                 given[name] = self._default(info, sizes)
+        if 'boxes' in given:
+            self._check_boxes(given['boxes'])
         return self._session.run(given)
 
     def _checked(self, info: TensorInfo, value: NDArray[Any], sizes: dict[str, int]) -> NDArray[Any]:
@@ -121,6 +128,20 @@ class ExportedModel:
                 + (f'; axes of one name have one size, and the first inputs have {known}' if known else '')
             )
         return array
+
+    def _check_boxes(self, boxes: NDArray[Any]) -> None:
+        """Warns once of boxes (..., 4) that the network samples more coarsely than torch does."""
+        side = float((boxes[..., 2:] - boxes[..., :2]).max(initial=0.0))
+        if side <= self._largest_box:
+            return
+        _log.warning(
+            '%s: a box has a side of %.0f pixels, and beyond %.0f this network samples its content more coarsely than '
+            'torch, so that joints differ: give it a smaller crop of the hand (said once)',
+            self.path,
+            side,
+            self._largest_box,
+        )
+        self._largest_box = math.inf
 
     def _default(self, info: TensorInfo, sizes: Mapping[str, int]) -> NDArray[Any]:
         if info.default is None:

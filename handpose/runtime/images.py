@@ -92,7 +92,7 @@ def prepare_image(
         raise ValueError(f'{described["estimator"]} sees left hands in a mirror: give hand_side, 0 left or 1 right')
     size, scale = _crop_options(model, described['crop_size'], described.get('box_scale'))
     least = described.get('min_box')
-    if type(least) not in (int, float):
+    if not isinstance(least, int | float):
         raise RuntimeFileError(f'{model.path} says that boxes have at least {least!r} pixels; export the model again')
     side = float((corners[2:] - corners[:2]).max()) * scale
     enlarged = _scaled(_scaled(corners, max(1.0, least / max(side, 1e-6))), scale)

@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from handpose.runtime.exported_model import ExportedModel
 
 LEFT = 0
+WINDOWS_AT_ONCE = 64  # that the network takes in one call, which bounds its memory
 _STEP_TOLERANCE = 0.1  # frames: how much a step in time may differ from a whole number of frames
 
 
@@ -89,11 +90,12 @@ def _refine_windows(model: ExportedModel, joints: NDArray, size: int, stride: in
     starts = list(range(0, max(count - size, 0) + 1, stride))
     if starts[-1] + size < count:
         starts.append(count - size)
-    index = np.array(starts)[:, None] + np.arange(size)  # (W, size)
-    present = index < count
-    windows = joints[np.minimum(index, count - 1)].astype(np.float32)
-    refined = model.run({'joints': windows, 'frame_valid': present})['refined_joints']
     total, weight = np.zeros(joints.shape), np.zeros(count)
-    np.add.at(total, index[present], refined[present])
-    np.add.at(weight, index[present], 1.0)
+    for first in range(0, len(starts), WINDOWS_AT_ONCE):
+        index = np.array(starts[first : first + WINDOWS_AT_ONCE])[:, None] + np.arange(size)  # (W, size)
+        present = index < count
+        windows = joints[np.minimum(index, count - 1)].astype(np.float32)
+        refined = model.run({'joints': windows, 'frame_valid': present})['refined_joints']
+        np.add.at(total, index[present], refined[present])
+        np.add.at(weight, index[present], 1.0)
     return total / weight[:, None, None]

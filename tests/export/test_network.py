@@ -76,6 +76,30 @@ def test_missing_joints_are_filled_as_in_torch(tmp_path):
         assert largest_difference(part, model, sizes, seed=5) < TOLERANCE
 
 
+def test_boxes_that_are_sampled_more_coarsely_are_reported_once(tmp_path, caplog):
+    estimator = onnx_parts.build('Deformer')
+    parts = {part.name: part for part in estimator.network_parts()}
+    limit = 8 * 4 * estimator.roi_size
+    assert parts['network'].notes == {'largest_box': limit / estimator.box_scale}
+    export_network(estimator, tmp_path / 'encode.onnx', part='encode')
+    model = ExportedModel(tmp_path / 'encode.onnx', 'onnxruntime')
+    assert model.metadata['largest_box'] == limit
+    images = np.random.default_rng(0).integers(0, 256, (1, 3, 64, 64), dtype=np.uint8)
+
+    def difference(side):
+        boxes = np.array([[32 - side / 2, 32 - side / 2, 32 + side / 2, 32 + side / 2]], np.float32)
+        expected, _ = parts['encode'].function(torch.from_numpy(images), torch.from_numpy(boxes))
+        found = model.run({'images': images, 'boxes': boxes})['features']
+        return float((torch.from_numpy(found) - expected).abs().max() / expected.abs().max())
+
+    with torch.no_grad():
+        assert difference(limit) < TOLERANCE and not caplog.records
+        assert difference(2 * limit) > TOLERANCE
+        difference(2 * limit)
+    (record,) = caplog.records
+    assert f'a box has a side of {2 * limit} pixels, and beyond {limit} this network samples' in record.getMessage()
+
+
 @pytest.fixture(scope='module')
 def smoothnet(tmp_path_factory):
     path = tmp_path_factory.mktemp('exported') / 'model.onnx'

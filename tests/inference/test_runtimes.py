@@ -1,14 +1,19 @@
 """Predictions whose networks another runtime computes."""
 
+import copy
+import errno
 import importlib
 import importlib.util
+import logging
+import os
+import pickle
 
 import onnx_parts
 import pytest
 import torch
 
 from handpose.export.network import ExportFailed
-from handpose.inference import runtimes
+from handpose.inference import export_cache, runtimes
 from handpose.inference.runtimes import exported_file, fastest_runtime, use_runtime
 from handpose.models.prediction import prepare_for_prediction
 from handpose.runtime import RuntimeFileError, RuntimeUnavailable, sessions
@@ -121,6 +126,87 @@ def test_a_damaged_file_of_the_cache_is_named():
     path.write_bytes(path.read_bytes()[:1000])
     with pytest.raises(RuntimeFileError, match=f'{path.name}.* delete it, and it is exported again'):
         use_runtime(estimator, 'onnxruntime')
+
+
+@pytest.fixture
+def no_cache(tmp_path, monkeypatch):
+    """A cache that cannot be written: its place is taken by a file."""
+    (tmp_path / 'file').write_bytes(b'')
+    monkeypatch.setenv('HANDPOSE_CACHE', str(tmp_path / 'file'))
+
+
+@needs_onnx
+def test_without_a_cache_the_default_is_torch(no_cache, monkeypatch, caplog):
+    estimator, batch = onnx_parts.build('SmoothNet'), onnx_parts.batch_of('SmoothNet')
+    expected = estimator.predict(batch).joints_3d
+    monkeypatch.setattr(runtimes, 'fastest_runtime', lambda *arguments: 'onnxruntime')
+    assert use_runtime(estimator) == 'torch, float32'
+    assert 'the folder of exported networks, ' in caplog.text and 'SmoothNet predicts in torch' in caplog.text
+    assert torch.equal(estimator.predict(batch).joints_3d, expected)
+
+
+@needs_onnx
+def test_without_a_cache_a_chosen_runtime_has_a_temporary_file(no_cache, caplog):
+    estimator, batch = onnx_parts.build('SmoothNet'), onnx_parts.batch_of('SmoothNet')
+    expected = estimator.predict(batch).joints_3d
+    assert use_runtime(estimator, 'onnxruntime') == 'onnxruntime, float32'
+    assert 'SmoothNet is exported to a temporary folder, and in the next run again' in caplog.text
+    assert (estimator.predict(batch).joints_3d - expected).abs().max() < 1e-4 * expected.abs().max()
+
+
+@needs_onnx
+def test_a_full_disk_is_named(monkeypatch, caplog):
+    def full(*arguments, part):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    monkeypatch.setattr(runtimes, 'export_network', full)
+    estimator = onnx_parts.build('SmoothNet')
+    torch.nn.init.zeros_(next(estimator.parameters()))  # no file that other tests have made
+    with pytest.raises(
+        ExportFailed, match=r'exported networks, .* nor can a temporary folder be used.* the runtime torch'
+    ):
+        use_runtime(estimator, 'onnxruntime')
+    monkeypatch.setattr(runtimes, 'fastest_runtime', lambda *arguments: 'onnxruntime')
+    assert use_runtime(estimator) == 'torch, float32' and 'No space left' in caplog.text
+
+
+def test_the_files_that_were_not_used_for_longest_are_deleted(tmp_path, monkeypatch, caplog):
+    caplog.set_level(logging.INFO)
+    monkeypatch.setenv('HANDPOSE_CACHE', str(tmp_path))
+    monkeypatch.setattr(export_cache, 'LARGEST', 250)
+    folder = tmp_path / 'exported'
+    folder.mkdir()
+    (folder / 'notes.txt').write_bytes(bytes(1000))  # not one of ours
+
+    def kept(name, accessed):
+        path = export_cache.kept_export(name, lambda path: path.write_bytes(bytes(100)))
+        os.utime(path, (accessed, path.stat().st_mtime))
+        return path
+
+    first, second = kept('a.onnx', 1), kept('b.onnx', 2)
+    changed = first.stat().st_mtime_ns
+    assert export_cache.kept_export('a.onnx', None) == first  # used again, so `second` is now the oldest
+    assert first.stat().st_atime > 2 and first.stat().st_mtime_ns == changed
+    third = kept('c.onnx', 3)
+    assert first.exists() and third.exists() and not second.exists()
+    assert f'{second} was deleted' in caplog.text
+    large = export_cache.kept_export('d.onnx', lambda path: path.write_bytes(bytes(1000)))
+    assert sorted(folder.iterdir()) == [large, folder / 'notes.txt']
+
+
+@needs_onnx
+@pytest.mark.timeout(300)
+@pytest.mark.parametrize('duplicate', [copy.deepcopy, lambda value: pickle.loads(pickle.dumps(value))])
+def test_copies_predict_in_torch(duplicate):
+    for name in ('SmoothNet', 'DSTformer'):
+        estimator, batch = onnx_parts.build(name), onnx_parts.batch_of(name)
+        expected = estimator.predict(batch).joints_3d
+        use_runtime(estimator, 'onnxruntime')
+        copied = duplicate(prepare_for_prediction(estimator))
+        assert copied.computed_by == 'torch, float32' and estimator.computed_by == 'onnxruntime, float32'
+        torch.testing.assert_close(copied.predict(batch).joints_3d, expected)
+        use_runtime(copied, 'onnxruntime')
+        torch.testing.assert_close(copied.predict(batch).joints_3d, expected, rtol=1e-4, atol=1e-5)
 
 
 def test_what_an_export_lacks_is_named(monkeypatch):

@@ -6,7 +6,7 @@ import pytest
 import torch
 
 from handpose.export.network import export_network
-from handpose.runtime import ExportedModel, refine_track
+from handpose.runtime import ExportedModel, refine_track, refining
 
 pytestmark = [
     pytest.mark.skipif(
@@ -42,6 +42,29 @@ def test_a_track_is_refined_as_in_torch(refiner, frames, rate, side):
     ).joints[:, 0]
     np.testing.assert_allclose(found, expected.numpy(), atol=2e-5)
     assert np.abs(found - joints).max() > 1e-3
+
+
+def test_long_tracks_are_refined_a_bounded_number_of_windows_at_a_time(refiner, monkeypatch):
+    _, model = refiner
+    joints = np.random.default_rng(0).normal(0, 0.05, (700, 21, 3))
+    monkeypatch.setattr(refining, 'WINDOWS_AT_ONCE', 10_000)
+    expected = refine_track(model, joints, 1)
+    monkeypatch.undo()
+    np.testing.assert_allclose(refine_track(model, joints, 1), expected, atol=1e-6)
+    counts = []
+
+    class Copying:
+        """A network that gives its input, and notes how many windows it gets."""
+
+        outputs, metadata = model.outputs, model.metadata
+
+        def run(self, inputs):
+            counts.append(len(inputs['joints']))
+            return {'refined_joints': inputs['joints']}
+
+    track = np.random.default_rng(1).normal(0, 0.05, (10_000, 21, 3))
+    np.testing.assert_allclose(refine_track(Copying(), track, 0), track, atol=1e-6)
+    assert max(counts) == refining.WINDOWS_AT_ONCE and sum(counts) > 1000
 
 
 def test_what_does_not_fit_is_refused(refiner):

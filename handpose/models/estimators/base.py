@@ -211,6 +211,10 @@ class Estimator(nn.Module):
             find_part(self.network_parts(), name, type(self).__name__)
         self._sessions, self.computed_by = dict(sessions), computed_by
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy or a pickle holds: no sessions, which cannot be copied. So it predicts in torch."""
+        return {**vars(self), '_sessions': {}, 'computed_by': IN_TORCH}
+
     def train(self, mode: bool = True) -> 'Estimator':
         """Sets the mode; whoever trains the estimator does so in torch, and predicts with the new weights."""
         if mode:

@@ -19,6 +19,7 @@ from handpose.models.layers import pose_to_rotmat
 from handpose.models.layers.mirror import mirror_images
 
 MOST_SAMPLES = 8  # of a cell of the grid in an exported network: enough for boxes of 1024 pixels and a grid of 32
+_STRIDE = 4  # pixels of the image in a cell of the feature map
 _BOX = 'x1 y1 x2 y2 around the joints of the hand, pixels'
 _VISIBILITY = PartTensor('visibility', ('batch', 'time'), 'share of the hand that is seen, 0 to 1')
 
@@ -29,6 +30,8 @@ class DeformerNetwork(Protocol):
     hand_model: HandModel
     shape_regression: nn.Linear
     mirror_left_hands: bool
+    roi_size: int
+    roi_sampling: int
 
     def encode(self, images: Tensor, boxes: Tensor, most_samples: int | None = None) -> tuple[Tensor, Tensor]:
         """See `Deformer.encode`."""
@@ -88,10 +91,29 @@ def deformer_parts(
     boxes = PartTensor('boxes', ('frames', 4), f'{_BOX}, enlarged', example=(0.0, 64.0), ascending=True)
     window = (*_features(channels, 'batch', 'time'), FRAME_VALID, *extra)
     return (
-        NetworkPart(WHOLE, whole, (*_clip_tensors(), FRAME_VALID, *extra), _CLIP_OUTPUTS, usual=_USUAL),
-        NetworkPart(ENCODE, encode, (images, boxes), _features(channels, 'frames'), usual=_USUAL),
+        NetworkPart(
+            WHOLE,
+            whole,
+            (*_clip_tensors(), FRAME_VALID, *extra),
+            _CLIP_OUTPUTS,
+            usual=_USUAL,
+            notes=_largest_box(network, box_scale),
+        ),
+        NetworkPart(
+            ENCODE,
+            encode,
+            (images, boxes),
+            _features(channels, 'frames'),
+            usual=_USUAL,
+            notes=_largest_box(network, 1.0),
+        ),
         NetworkPart(DECODE, decode, window, _WINDOW_OUTPUTS),
     )
+
+
+def _largest_box(network: DeformerNetwork, box_scale: float) -> dict[str, float]:
+    """Pixels of the largest box that an exported network samples as finely as torch."""
+    return {} if network.roi_sampling != -1 else {'largest_box': MOST_SAMPLES * network.roi_size * _STRIDE / box_scale}
 
 
 def _clip_of(

@@ -6,7 +6,7 @@ network (windows, resampling, averages) stays where it is, whoever computes the 
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -51,6 +51,7 @@ class NetworkPart:
         outputs: of the function, in order.
         largest: {name of an axis: the largest size that the network takes}.
         usual: {name of an axis: its size in examples}, for axes that must not be small.
+        notes: what the user of the exported part must know beside: JSON values by key.
     """
 
     name: str
@@ -59,6 +60,7 @@ class NetworkPart:
     outputs: tuple[PartTensor, ...]
     largest: Mapping[str, int] | None = None
     usual: Mapping[str, int] | None = None
+    notes: Mapping[str, Any] | None = None
 
     def examples(self, sizes: Mapping[str, int] | None = None, seed: int = 0) -> tuple[Tensor, ...]:
         """Random inputs.
