@@ -8,7 +8,6 @@ from collections.abc import Callable
 from functools import cache
 from pathlib import Path
 
-from handpose.files.reading import reason
 from handpose.zoo.cache import cache_folder
 
 LARGEST = 4_000_000_000  # bytes of the folder; beyond them the files that were not used for longest are deleted
@@ -41,9 +40,11 @@ def kept_export(name: str, write: Callable[[Path], object]) -> Path:
     try:
         if not path.is_file():
             write(path)
-            remove_oldest(path.parent, path)
+            remove_oldest(path.parent, path, LARGEST)
     except OSError as problem:
-        raise CacheProblem(f'the folder of exported networks, {path.parent}, {reason(problem)}') from problem
+        raise CacheProblem(
+            f'the folder of exported networks, {path.parent}, cannot be used ({problem.strerror or problem})'
+        ) from problem
     _note_use(path)
     return path
 
@@ -66,11 +67,11 @@ def temporary_export(name: str, write: Callable[[Path], object]) -> Path:
         if not path.is_file():
             write(path)
     except OSError as problem:
-        raise CacheProblem(f'nor can a temporary folder be used, which {reason(problem)}') from problem
+        raise CacheProblem(f'nor can a temporary folder ({problem.strerror or problem})') from problem
     return path
 
 
-def remove_oldest(folder: Path, keep: Path, largest: int = LARGEST) -> list[Path]:
+def remove_oldest(folder: Path, keep: Path, largest: int) -> list[Path]:
     """Deletes the exported networks that were not used for longest, until the others fit.
 
     Args:

@@ -162,9 +162,7 @@ def test_a_full_disk_is_named(monkeypatch, caplog):
     monkeypatch.setattr(runtimes, 'export_network', full)
     estimator = onnx_parts.build('SmoothNet')
     torch.nn.init.zeros_(next(estimator.parameters()))  # no file that other tests have made
-    with pytest.raises(
-        ExportFailed, match=r'exported networks, .* nor can a temporary folder be used.* the runtime torch'
-    ):
+    with pytest.raises(ExportFailed, match=r'exported networks, .* nor can a temporary folder .* the runtime torch'):
         use_runtime(estimator, 'onnxruntime')
     monkeypatch.setattr(runtimes, 'fastest_runtime', lambda *arguments: 'onnxruntime')
     assert use_runtime(estimator) == 'torch, float32' and 'No space left' in caplog.text
