@@ -1,4 +1,4 @@
-"""Prediction with the networks compiled (`torch.compile`), each against the same prepared for prediction and not compiled.
+"""Compiled prediction (`torch.compile`), each against the same prepared for prediction and not compiled.
 
 The first call, which compiles, takes minutes on a CPU and is not timed.
 """

@@ -14,19 +14,21 @@ from handpose.models.prediction import prepare_for_prediction
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
 
+QUICK_START = 'deformer/synthetic'
 BOTH = ('cpu', 'cuda')
 LEARNING_RATE = 1e-5
 
 
 def video_system(settings: Settings, name: str, frames: int) -> tuple[Estimator, HandSequence]:
-    """HTT or Deformer, and a clip for it."""
+    """HTT or Deformer and a clip for it, or the small Deformer of the quick start and a training batch."""
     if name == 'HTT':
         config, model = htt.build(settings)
         return model, htt.random_video(config, frames, settings.device)
-    config = load(PAPER)
+    config = load(QUICK_START if name == 'quick start' else PAPER)
     torch.manual_seed(0)
     model = MODELS.build(config.model).to(settings.device)
-    return model, random_batch(1, min(frames, config.num_frames), config.image_size, settings.device)
+    clips = config.batch_size if name == 'quick start' else 1
+    return model, random_batch(clips, min(frames, config.num_frames), config.image_size, settings.device)
 
 
 def as_trained(model: nn.Module, prepared: bool) -> nn.Module:
@@ -84,7 +86,7 @@ def training(name: str, prepared: bool) -> SetUp:
 
         return Work(step_of(model, loss), 1)
 
-    return video if name in ('HTT', 'Deformer') else motion
+    return motion if name in ('DSTformer', 'PDTM') else video
 
 
 def register(name: str) -> None:
@@ -93,9 +95,6 @@ def register(name: str) -> None:
 
     def predict(settings: Settings) -> Work:
         return predicting(name, True)(settings)
-
-    def train(settings: Settings) -> Work:
-        return training(name, True)(settings)
 
     predictions = f"{name} at the paper's size, prepared for prediction, on the CPU wanted: at least 1.4x"
     made = case(unit, 'time', devices=BOTH, when='full', name=f'predict_{name.lower()}', about=predictions)(predict)
@@ -106,7 +105,16 @@ def register(name: str) -> None:
         return predicting(name, False)(settings)
 
     steps = f"{name} at the paper's size, a training step with the default options, on the CPU wanted: at least 1.15x"
-    made = case('step', 'time', devices=BOTH, when='full', name=f'step_{name.lower()}', about=steps)(train)
+    register_training(name, f'step_{name.lower()}', steps)
+
+
+def register_training(name: str, label: str, about: str) -> None:
+    """Registers the training of a system as the case `label`, with the same in plain eager torch as its reference."""
+
+    def train(settings: Settings) -> Work:
+        return training(name, True)(settings)
+
+    made = case('step', 'time', devices=BOTH, when='full', name=label, about=about)(train)
 
     @made.reference
     def train_plainly(settings: Settings) -> Work:
@@ -116,3 +124,6 @@ def register(name: str) -> None:
 
 for system in ('HTT', 'Deformer', 'DSTformer', 'PDTM'):
     register(system)
+register_training(
+    'quick start', 'step_quick_start', 'the small Deformer of the quick start, a training step on one of its batches'
+)
