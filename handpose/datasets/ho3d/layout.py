@@ -12,7 +12,6 @@ from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from handpose.datasets.io.errors import UNPACK, DatasetError
 from handpose.datasets.io.json_files import numbers
@@ -23,7 +22,6 @@ from handpose.hands.joints import permutation_to_common
 from handpose.text import did_you_mean
 
 FLIP = np.array([1.0, -1.0, -1.0])  # from OpenGL's axes to OpenCV's and back, which is half a turn about x
-HALF_TURN = Rotation.from_rotvec([np.pi, 0, 0])
 TO_COMMON = permutation_to_common('ho3d')
 SUFFIX: dict[int | None, str] = {2: '.png', 3: '.jpg'}  # of the images, by version
 PARTS = ('train', 'evaluation')
@@ -229,8 +227,10 @@ def _is_nan(value: Any) -> bool:
 
 def _opencv_pose(pose: NDArray) -> NDArray:
     """Rotvecs (16, 3) of HO3D's 48 numbers: the wrist's rotated into OpenCV's axes, the fingers' as they are."""
+    from scipy.spatial.transform import Rotation  # loaded here: scipy takes long to import
+
     pose = pose.reshape(16, 3).copy()
-    pose[0] = (HALF_TURN * Rotation.from_rotvec(pose[0])).as_rotvec()
+    pose[0] = (Rotation.from_rotvec([np.pi, 0, 0]) * Rotation.from_rotvec(pose[0])).as_rotvec()
     return pose
 
 
@@ -239,6 +239,8 @@ def _object_box(found: dict[str, Any], camera: NDArray, path: str | Path) -> NDA
     if found.get('objTrans') is None:
         return 0
     if found.get('objCorners3DRest') is not None:
+        from scipy.spatial.transform import Rotation  # loaded here: scipy takes long to import
+
         turn = Rotation.from_rotvec(_numbers(found, 'objRot', (3,), path))
         corners = turn.apply(_numbers(found, 'objCorners3DRest', (8, 3), path))
         corners = corners + _numbers(found, 'objTrans', (3,), path)

@@ -13,7 +13,6 @@ import numpy as np
 import torch
 from mmengine.logging import print_log
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from handpose.datasets.io.errors import DatasetError
@@ -329,6 +328,8 @@ def _with_hand_parameters(
     sides: Sequence[int],
 ) -> HandSequence:
     """Adds hand pose, shape and translation in the camera's frame, which world points enter by `matrix` (T, 4, 4)."""
+    from scipy.spatial.transform import Rotation  # loaded here: scipy takes long to import
+
     valid = valid & hands.valid[rows]
     pose = hands.pose[rows].astype(np.float64)
     for hand in range(pose.shape[1]):

@@ -10,7 +10,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from handpose.datasets.base import DatasetError, Track, VideoDataset
@@ -115,6 +114,8 @@ class MotionClips(HandModelOptions, VideoDataset):
 
     def _hand_fields(self, sequence: int, rows: NDArray, valid: Tensor, matrix: Tensor) -> dict[str, Any]:
         """The hand-model parameters moved from the world to the camera by `matrix` (4, 4) float64."""
+        from scipy.spatial.transform import Rotation  # loaded here: scipy takes long to import
+
         if self._rest_wrists is None:
             return {}
         motion = self.motion

@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
 from handpose.datasets.io.errors import DatasetError, check_choice
 from handpose.datasets.transforms.noise_family import FAMILY, HELD_OUT_FAMILY, draw_joint_set
@@ -203,6 +202,8 @@ def draw_camera(
     Returns:
         Rotation (3, 3) and translation (3,), world to camera.
     """
+    from scipy.spatial.transform import Rotation  # loaded here: scipy takes long to import
+
     rotmat = Rotation.from_quat(rng.standard_normal(4)).as_matrix()  # uniform
     depth = rng.uniform(*distance)
     centre = points.mean(0) if len(points) else np.zeros(3)

@@ -4,12 +4,11 @@ Legend: T frames, H hands, V vertices, J0 the wrist of the hand model at rest.
 """
 
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 from torch import Tensor
 
 from handpose.datasets.io.errors import DatasetError
@@ -17,6 +16,9 @@ from handpose.datasets.io.hand_models import matching_hand_model
 from handpose.hands import HandModel, ProceduralHand
 from handpose.registry import HAND_MODELS, TRANSFORMS
 from handpose.structures import HandSequence
+
+if TYPE_CHECKING:
+    from scipy.spatial.transform import Rotation
 
 AUGMENTED = 'motion_augmentation'  # the key of `meta` that marks changed clips for later transforms and refiners
 _REFUSED = ('images', 'vertices', 'future')
@@ -121,7 +123,9 @@ class MotionAugmentation:
             sample = flip_clip(sample, model)
         return move_clip(sample, rotation, factor, shift, model, self.shape_tolerance)
 
-    def _sample_rotation(self, rng: np.random.Generator) -> Rotation:
+    def _sample_rotation(self, rng: np.random.Generator) -> 'Rotation':
+        from scipy.spatial.transform import Rotation  # loaded here: scipy takes long to import
+
         about_ray, direction, tilt = (
             rng.uniform(-self.rotation, self.rotation),
             rng.uniform(-np.pi, np.pi),
@@ -141,7 +145,7 @@ class MotionAugmentation:
 
 def move_clip(
     sample: HandSequence,
-    rotation: Rotation,
+    rotation: 'Rotation',
     factor: float,
     shift: NDArray[np.float64],
     model: HandModel | None = None,
@@ -177,7 +181,7 @@ def move_clip(
         changes['input_joints_3d'] = _float32(np.where(has_input, move(sample.input_joints_3d.double().numpy()), 0))
     if sample.hand_pose is not None:
         pose = sample.hand_pose.double().numpy()
-        root = rotation * Rotation.from_rotvec(pose[:, :, 0].reshape(-1, 3))
+        root = rotation * type(rotation).from_rotvec(pose[:, :, 0].reshape(-1, 3))
         pose[:, :, 0] = root.as_rotvec().reshape(*pose.shape[:2], 3)
         wrist = move(sample.hand_transl.double().numpy() + _rest_wrist(model, sample))
         shape, error = scale_shape(model, sample.hand_shape, sample.hand_side, factor)
