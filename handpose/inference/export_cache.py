@@ -53,8 +53,8 @@ def temporary_export(name: str, write: Callable[[Path], object]) -> Path:
     """Writes a file to a folder that lasts as long as the process, or finds it there.
 
     Args:
-        name: of the file.
-        write: writes it.
+        name: see `kept_export`.
+        write: see `kept_export`.
 
     Returns:
         Its path.

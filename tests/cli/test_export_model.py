@@ -42,13 +42,18 @@ def test_a_network_of_the_zoo_is_exported(tmp_path, capsys):
     np.testing.assert_allclose(scores.sum(), 1, atol=1e-5)
 
 
+def published(folder, text):
+    """Random weights of a config."""
+    (folder / 'small.py').write_text(text)
+    config = load_config(folder / 'small.py')
+    estimator = MODELS.build(config.model)
+    return publish(estimator, make_header(estimator, config, 'CC0'), folder / 'small.safetensors')[0]
+
+
 @needs_onnx
 @pytest.mark.timeout(300)
 def test_refining_agrees_with_torch(tmp_path, capsys, motion_file):
-    (tmp_path / 'small.py').write_text(CONFIG)
-    config = load_config(tmp_path / 'small.py')
-    estimator = MODELS.build(config.model)
-    weights, _ = publish(estimator, make_header(estimator, config, 'CC0'), tmp_path / 'small.safetensors')
+    weights = published(tmp_path, CONFIG)
     results = {}
     for runtime in ('torch', 'onnxruntime'):
         out = tmp_path / f'{runtime}.npz'
@@ -63,10 +68,7 @@ def test_refining_agrees_with_torch(tmp_path, capsys, motion_file):
 @needs_onnx
 @pytest.mark.timeout(300)
 def test_forecasting_agrees_with_torch(tmp_path, capsys, motion_file):
-    (tmp_path / 'small.py').write_text(FORECASTER)
-    config = load_config(tmp_path / 'small.py')
-    estimator = MODELS.build(config.model)
-    weights, _ = publish(estimator, make_header(estimator, config, 'CC0'), tmp_path / 'small.safetensors')
+    weights = published(tmp_path, FORECASTER)
     results = {}
     for runtime in (None, 'onnxruntime'):
         out = tmp_path / f'{runtime}.npz'
