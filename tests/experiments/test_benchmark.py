@@ -412,10 +412,19 @@ def test_refiners_run(cases, settings):
     assert counts == [1, 1]
 
 
-@pytest.mark.parametrize('name', ['predict_htt', 'predict_dstformer', 'step_htt'])
+@pytest.mark.parametrize('name', ['predict_htt', 'predict_dstformer', 'step_htt', 'step_quick_start'])
 def test_prepared_systems_compute_the_same(cases, settings, name):
     prepared, plain = both(cases, name, settings)
     torch.testing.assert_close(prepared, plain, rtol=1e-4, atol=1e-5)
+
+
+def test_compiled_predictions_are_the_same(cases, settings, monkeypatch):
+    compile_module = torch.nn.Module.compile  # by the backend that needs no compiler
+    monkeypatch.setattr(torch.nn.Module, 'compile', lambda module: compile_module(module, backend='eager'))
+    torch._dynamo.reset()
+    compiled, plain = both(cases, 'pdtm_compiled', settings)
+    torch._dynamo.reset()
+    torch.testing.assert_close(compiled, plain, rtol=1e-4, atol=1e-5)
 
 
 def test_forecasts_run(cases, settings):
