@@ -69,8 +69,7 @@ def write_gesture_videos(
         VideoError: a suffix without a codec, or a file that cannot be written.
     """
     rng, model = np.random.default_rng(seed), ProceduralHand()
-    shape = rng.normal(0, 0.5, 10).clip(-1, 1)
-    hand = _gestures(rng, model, shape, np.arange(frames) / RATE)
+    shape, hand = _gestures(rng, model, np.arange(frames) / RATE)
     scene = Scene.of_hands('gestures', shape, {Side.RIGHT: hand})
     place = np.eye(4)
     place[:3, 3] = _MUG_PLACE
@@ -90,8 +89,23 @@ def write_gesture_videos(
     return GestureVideos(paths, Calibration(calibrated), hand.joints, np.arange(frames) / RATE)
 
 
-def _gestures(rng: np.random.Generator, model: ProceduralHand, shape: NDArray, time: NDArray) -> PosedHand:
-    """A hand that goes from gesture to gesture and sways meanwhile."""
+def gesture_joints(frames: int = 120, seed: int = 0) -> tuple[NDArray, NDArray]:
+    """Makes the motion of `write_gesture_videos` without a video.
+
+    Args:
+        frames: F, 30 per second.
+        seed: as in `write_gesture_videos`.
+
+    Returns:
+        Joints (F, 21, 3) of the right hand, metres, z up, and times (F,), seconds.
+    """
+    time = np.arange(frames) / RATE
+    return _gestures(np.random.default_rng(seed), ProceduralHand(), time)[1].joints, time
+
+
+def _gestures(rng: np.random.Generator, model: ProceduralHand, time: NDArray) -> tuple[NDArray, PosedHand]:
+    """The shape (10,) of a hand, and the hand as it goes from gesture to gesture and sways meanwhile."""
+    shape = rng.normal(0, 0.5, 10).clip(-1, 1)
     limits = model.joint_limits.double().numpy()
     count = int(time[-1] / _SECONDS) + 2
     postures = [posture_angles(rng, GESTURES[n % len(GESTURES)], limits) for n in range(count)]
@@ -104,7 +118,7 @@ def _gestures(rng: np.random.Generator, model: ProceduralHand, shape: NDArray, t
     wrist[:, :3, :3] = (Rotation.from_rotvec(turns) * _UPRIGHT).as_matrix()
     wrist[:, :3, 3] = np.stack([0.05 * np.sin(2 * time), 0.03 * np.cos(1.5 * time), 0.02 * np.sin(time)], 1)
     wrist[:, 2, 3] += _HEIGHT
-    return pose_hand(model, shape, angles, wrist, Side.RIGHT)
+    return shape, pose_hand(model, shape, angles, wrist, Side.RIGHT)
 
 
 def _cameras(count: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
