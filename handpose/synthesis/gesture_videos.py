@@ -68,8 +68,9 @@ def write_gesture_videos(
     Raises:
         VideoError: a suffix without a codec, or a file that cannot be written.
     """
-    rng, model = np.random.default_rng(seed), ProceduralHand()
-    shape, hand = _gestures(rng, model, np.arange(frames) / RATE)
+    model, time = ProceduralHand(), np.arange(frames) / RATE
+    shape, hand = _gestures(np.random.default_rng([seed, 0]), model, time)
+    rng = np.random.default_rng([seed, 1])  # of its own, so that the length of the video does not change how it looks
     scene = Scene.of_hands('gestures', shape, {Side.RIGHT: hand})
     place = np.eye(4)
     place[:3, 3] = _MUG_PLACE
@@ -86,7 +87,7 @@ def write_gesture_videos(
         CameraCalibration(name, size, matrix, extrinsics=pose)
         for name, matrix, pose in zip(cameras, intrinsics, extrinsics, strict=True)
     ]
-    return GestureVideos(paths, Calibration(calibrated), hand.joints, np.arange(frames) / RATE)
+    return GestureVideos(paths, Calibration(calibrated), hand.joints, time)
 
 
 def gesture_joints(frames: int = 120, seed: int = 0) -> tuple[NDArray, NDArray]:
@@ -100,7 +101,7 @@ def gesture_joints(frames: int = 120, seed: int = 0) -> tuple[NDArray, NDArray]:
         Joints (F, 21, 3) of the right hand, metres, z up, and times (F,), seconds.
     """
     time = np.arange(frames) / RATE
-    return _gestures(np.random.default_rng(seed), ProceduralHand(), time)[1].joints, time
+    return _gestures(np.random.default_rng([seed, 0]), ProceduralHand(), time)[1].joints, time
 
 
 def _gestures(rng: np.random.Generator, model: ProceduralHand, time: NDArray) -> tuple[NDArray, PosedHand]:

@@ -1,0 +1,232 @@
+"""Entries about videos, recordings and files: hands that are found, refined, annotated, shown and exported."""
+
+import cv2
+import numpy as np
+from gallery.browser_pages import screenshot, viewer_screenshot
+from gallery.entry import Clip, Entry, Sources
+from numpy.typing import NDArray
+
+from handpose.hands import ProceduralHand
+from handpose.inference import load_refiner
+from handpose.structures import Predictions
+from handpose.structures.fitted_hands import FittedHands, fit_predictions, recording_hands
+from handpose.synthesis.gesture_videos import gesture_joints
+from handpose.video import SeekableVideo
+from handpose.visualization import add_caption, contact_sheet, draw_mesh, draw_predictions, side_by_side
+from handpose.visualization.draw import BACKGROUND
+from handpose.visualization.recording_images import RecordingImages, draw_recording_image
+from handpose.visualization.skeleton_video import ComparisonVideo
+
+SECTION = 'Videos and recordings'
+INFER, ANNOTATE, VIEW = '(guides/infer.md)', '(guides/annotate.md)', '(guides/view.md)'
+WIDTH = 380  # of a panel
+SKIN = (224, 172, 140)
+
+
+def infer(sources: Sources) -> Clip:
+    """The video beside the hands drawn on it."""
+    images, found = sources.images(), sources.found()
+    frames = []
+    for t in range(0, len(images), 2):
+        panels = [('video', images[t]), ('hands', draw_predictions(images[t], found, t, labels=False))]
+        frames.append(side_by_side([add_caption(_scaled(image), text) for text, image in panels], pad=4))
+    return Clip(frames, 15)
+
+
+def infer_row(sources: Sources) -> NDArray[np.uint8]:
+    """Four frames with the hands drawn on them, around the hand."""
+    images, found = sources.images(), sources.found()
+    chosen = np.linspace(0, len(images) - 1, 4).round().astype(int)
+    drawn = [draw_predictions(images[t], found, t, labels=False) for t in chosen]
+    return side_by_side([_scaled(image) for image in drawn], pad=4)
+
+
+def refine(sources: Sources) -> Clip:
+    """Jittering hands before and after refining."""
+    before = jittering_hand(24 if sources.quick else 90)
+    video = ComparisonVideo(before, load_refiner().refine(before), panel=300, names=('an estimator that jitters', 'refined'))
+    return Clip([video.draw(t) for t in range(len(before))], 30)
+
+
+def jittering_hand(frames: int) -> Predictions:
+    """The gestures with the errors of an imitated estimator; the hand is lost for a fifth of a second."""
+    joints, times = gesture_joints(frames, seed=2)
+    joints = joints @ np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]) - joints[:1, :1] @ [[1, 0, 0], [0, 0, 1], [0, -1, 0]]
+    joints[..., 2] += 0.5
+    noise = np.random.default_rng(0).normal(0, 0.005, joints.shape)
+    valid = np.ones((frames, 1), bool)
+    valid[frames // 2 : frames // 2 + 6] = False
+    return Predictions((joints + noise)[:, None], valid, times, np.array(['right']), 'camera')
+
+
+def annotate(sources: Sources) -> Clip:
+    """Both cameras with detections and reprojected joints."""
+    recording, names = sources.recording(), sources.gestures().calibration.names
+    frames = []
+    for t in range(0, len(recording), 2):
+        panels = [draw_recording_image(sources.images(k)[t], recording, t, k, WIDTH) for k in range(2)]
+        frames.append(side_by_side([add_caption(i, f'camera {n}') for i, n in zip(panels, names, strict=True)], pad=4))
+    return Clip(frames, 15)
+
+
+def fit(sources: Sources) -> NDArray[np.uint8]:
+    """The fitted mesh as both cameras see it."""
+    recording, model = sources.recording(), ProceduralHand()
+    vertices, _ = recording_hands(recording, model).mesh(0)
+    cells = []
+    for k, camera in enumerate(recording.calibration):
+        for t in np.linspace(0, len(recording) - 1, 4).round().astype(int):
+            local = vertices[t] @ camera.extrinsics[:3, :3].numpy().T + camera.extrinsics[:3, 3].numpy()
+            pixels = local @ camera.intrinsics.numpy().T
+            image = draw_mesh(
+                sources.images(k)[t], pixels[:, :2] / pixels[:, 2:], local[:, 2], model.faces_of(1).numpy(), alpha=0.85
+            )
+            cells.append(add_caption(_scaled(image), f'camera {camera.name}, {recording.timestamps[t]:.1f} s'))
+    return contact_sheet(cells, 4, pad=4)
+
+
+def report(sources: Sources) -> NDArray[np.uint8]:
+    """The beginning of the report of a recording."""
+    sources.recording()
+    url = (sources.folder / 'annotated_report.html').resolve().as_uri()
+    return screenshot(url, (1000, 900), '[...document.images].every(image => image.complete)')
+
+
+def view(sources: Sources) -> NDArray[np.uint8]:
+    """The page of `handpose view` for a recording."""
+    from handpose.visualization.recording_viewer import RecordingViewer
+
+    recording = sources.recording()
+    viewer = RecordingViewer(
+        recording,
+        RecordingImages(recording, sources.folder),
+        sources.folder / 'annotated_marks.json',
+        fitted=recording_hands(recording, ProceduralHand()),
+        title='annotated.npz',
+        port=8931,
+    )
+    return viewer_screenshot(viewer, (1280, 900))
+
+
+def view_video(sources: Sources) -> NDArray[np.uint8]:
+    """The page of `handpose view` for the hands of a video."""
+    from handpose.visualization.viewer import HandViewer
+
+    found = sources.found()
+    viewer = HandViewer(found, None, SeekableVideo(sources.gestures().videos[0]), title='hands.npz', port=8931)
+    viewer.add_meshes(fit_predictions(found))
+    return viewer_screenshot(viewer, (1280, 800))
+
+
+def export(sources: Sources) -> NDArray[np.uint8]:
+    """The fitted hand that GLB and BVH files hold, seen from the front and from the side."""
+    found = sources.found()
+    fitted = fit_predictions(found)
+    chosen = np.linspace(0, len(found) - 1, 6).round().astype(int)
+    cells = [
+        add_caption(_mesh_view(fitted, t, axes), f'{title}, {found.timestamps[t]:.1f} s')
+        for title, axes in (('front', (0, 1, 2)), ('side', (2, 1, 0)))
+        for t in chosen
+    ]
+    return contact_sheet(cells, len(chosen), pad=4)
+
+
+def _mesh_view(fitted: FittedHands, t: int, axes: tuple[int, int, int], size: int = 220) -> NDArray[np.uint8]:
+    """An orthographic view (size, size, 3) of the mesh; `axes` are those to the right, down and away."""
+    vertices, _ = fitted.mesh(0, slice(t, t + 1))
+    points = vertices[0][:, list(axes)]
+    scale = size / 0.26
+    middle = (points.max(0) + points.min(0)) / 2
+    pixels = (points[:, :2] - middle[:2]) * scale + size / 2
+    side, away = int(fitted.hand_side[0]), points[:, 2]
+    faces = fitted.hand_model.faces_of(side).numpy()
+    if axes != (0, 1, 2):  # a mirror image, seen from the other side
+        pixels[:, 0], away = size - pixels[:, 0], away
+    paper = np.full((size, size, 3), BACKGROUND, np.uint8)
+    return draw_mesh(paper, pixels, away - away.min() + 1, faces, SKIN, 1.0, scale)
+
+
+def _scaled(image: NDArray[np.uint8], width: int = WIDTH) -> NDArray[np.uint8]:
+    height = round(image.shape[0] * width / image.shape[1])
+    return cv2.resize(image, (width, height), interpolation=cv2.INTER_AREA)
+
+
+VIDEO = (
+    Entry(
+        'infer',
+        SECTION,
+        'Hands of a video',
+        'The 21 joints of each hand in 3D and in pixels, here in a rendered video.',
+        f'`handpose infer hands.mp4 -o hands.npz --draw drawn.mp4` ([your first video]{INFER})',
+        infer,
+        moves=True,
+    ),
+    Entry(
+        'infer_frames',
+        SECTION,
+        'Hands drawn on the frames',
+        'Fingers have colours of their own: thumb red, index orange, middle yellow, ring green, little finger blue.',
+        f'`draw_predictions` ([draw on your own images]{VIEW[:-1]}#draw-on-your-own-images))',
+        infer_row,
+    ),
+    Entry(
+        'refine',
+        SECTION,
+        'Refined motion',
+        'An imitated estimator that jitters and loses the hand for a fifth of a second, before and after; colours trail '
+        'the fingertips.',
+        '`handpose refine hands.npz -o refined.npz --draw refined.mp4` ([when it helps](guides/refine.md#accuracy))',
+        refine,
+        moves=True,
+    ),
+    Entry(
+        'annotate',
+        SECTION,
+        'A recording of two cameras',
+        'Broad lines are what is detected in each camera, thin white ones the joints in 3D, in metres, as the camera sees '
+        'them.',
+        f'`handpose annotate REC/ --calibration calibration.json -o annotated.npz` ([annotate your own recording]{ANNOTATE})',
+        annotate,
+        moves=True,
+    ),
+    Entry(
+        'fit',
+        SECTION,
+        'A hand model fitted to all views',
+        'One shape for the whole recording, and a pose for each frame.',
+        f'`handpose annotate ... --fit` ([what the command does]{ANNOTATE[:-1]}#what-the-command-does))',
+        fit,
+    ),
+    Entry(
+        'report',
+        SECTION,
+        'The report of a recording',
+        'Errors of each camera and joint, bone lengths and the worst frames, in one HTML file.',
+        f'`handpose annotate` writes it ([the report]{VIEW[:-1]}#the-report))',
+        report,
+    ),
+    Entry(
+        'view',
+        SECTION,
+        'A recording in the browser',
+        'Cameras, images, skeletons and meshes in 3D; bad frames are marked here and left out by the next run.',
+        f'`handpose view annotated.npz` ([look at hands]{VIEW[:-1]}#recordings-of-several-cameras))',
+        view,
+    ),
+    Entry(
+        'view_video',
+        SECTION,
+        'A video in the browser',
+        'The frame of the video with the hands on it, and skeleton and mesh in 3D.',
+        f'`handpose view hands.npz --video hands.mp4` ([look at hands]{VIEW})',
+        view_video,
+    ),
+    Entry(
+        'export',
+        SECTION,
+        'Exported hands',
+        'A hand model fitted to the joints of a video, as GLB and BVH files hold it.',
+        '`handpose export hands.npz -o hands.glb` ([export](guides/export.md))',
+        export,
+    ),
+)
