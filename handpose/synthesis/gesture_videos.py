@@ -1,6 +1,7 @@
 """Videos of a hand that makes gestures, with exact joints and calibrated cameras: something to try commands on."""
 
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import NamedTuple
 
@@ -111,7 +112,7 @@ def _gestures(rng: np.random.Generator, model: ProceduralHand, time: NDArray) ->
     count = int(time[-1] / _SECONDS) + 2
     postures = [posture_angles(rng, GESTURES[n % len(GESTURES)], limits) for n in range(count)]
     angles = np.tile(postures[0], (len(time), 1, 1))
-    for number, (before, after) in enumerate(zip(postures[:-1], postures[1:], strict=True)):
+    for number, (before, after) in enumerate(pairwise(postures)):
         done = minimum_jerk(time, (number + _HOLD) * _SECONDS, (number + 1) * _SECONDS)
         angles += done[:, None, None] * (after - before)
     turns = np.stack([0.2 * np.sin(2.1 * time) - 0.1, 0.25 * np.sin(1.3 * time), 0.45 * np.sin(1.7 * time)], 1)

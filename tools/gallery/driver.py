@@ -7,13 +7,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
+from numpy.typing import NDArray
+from PIL import Image
+
 from gallery.data_entries import DATA
 from gallery.entry import Clip, Entry, Sources
 from gallery.system_entries import SYSTEMS
 from gallery.video_entries import VIDEO
-from numpy.typing import NDArray
-from PIL import Image
-
 from handpose.files.atomic import atomic_write
 
 ROOT = Path(__file__).parents[2]
@@ -43,7 +43,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument('--quick', action='store_true', help='short videos and little data, to try the script out')
     parser.add_argument('--list', action='store_true', help='list the entries and stop')
     parser.add_argument('--out', type=Path, default=IMAGES, help='folder of the images (default: docs/images/gallery)')
-    parser.add_argument('--data', type=Path, default=ROOT / 'work_dirs' / 'gallery', help='where built-in data are kept')
+    parser.add_argument(
+        '--data', type=Path, default=ROOT / 'work_dirs' / 'gallery', help='where built-in data are kept'
+    )
     arguments = parser.parse_args(words)
     if arguments.list:
         print('\n'.join(names))
@@ -96,5 +98,7 @@ def page() -> str:
         if entry.section != section:
             section = entry.section
             parts.append(f'## {section}\n')
-        parts.append(f'### {entry.title}\n\n![{entry.title}](images/gallery/{entry.file})\n\n{entry.text} {entry.how}\n')
+        parts.append(
+            f'### {entry.title}\n\n![{entry.title}](images/gallery/{entry.file})\n\n{entry.text} {entry.how}\n'
+        )
     return '\n'.join(parts)

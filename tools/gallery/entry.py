@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
-from functools import cache
+from functools import cache, cached_property
 from pathlib import Path
 from typing import NamedTuple
 
@@ -46,29 +46,29 @@ class Sources:
         self.folder = Path(folder) / ('quick' if quick else 'full')
         self.quick = quick
 
-    @cache
+    @cached_property
     def gestures(self) -> GestureVideos:
         """A hand that makes gestures, seen by two cameras."""
         frames = 24 if self.quick else 96
         return write_gesture_videos(self.folder / 'gestures', ('left', 'right'), frames, seed=2)
 
-    @cache
-    def images(self, camera: int = 0) -> list[NDArray[np.uint8]]:
-        """The images of one camera of `gestures`."""
-        return [frame.image for frame in VideoReader(self.gestures().videos[camera])]
+    @cached_property
+    def images(self) -> list[list[NDArray[np.uint8]]]:
+        """The images of each camera of `gestures`."""
+        return [[frame.image for frame in VideoReader(path)] for path in self.gestures.videos]
 
-    @cache
+    @cached_property
     def found(self) -> Predictions:
         """The hand that the hand networks find in the first video of `gestures`."""
         session = handpose.Session()
-        for frame in VideoReader(self.gestures().videos[0]):
+        for frame in VideoReader(self.gestures.videos[0]):
             session.push(frame)
         return session.finish(source='a rendered video')
 
-    @cache
+    @cached_property
     def recording(self) -> AnnotatedRecording:
         """The annotated recording of both cameras, with a fitted hand model and a report."""
-        videos, out = self.gestures(), self.folder / 'annotated.npz'
+        videos, out = self.gestures, self.folder / 'annotated.npz'
         calibration = self.folder / 'calibration.json'
         write_calibration(calibration, videos.calibration)
         job = AnnotateJob(self.folder / 'gestures', calibration, out, fit=True, outputs=('report',))

@@ -1,1 +1,1 @@
-SYSTEMS=()
+SYSTEMS = ()

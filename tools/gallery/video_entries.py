@@ -2,10 +2,10 @@
 
 import cv2
 import numpy as np
-from gallery.browser_pages import screenshot, viewer_screenshot
-from gallery.entry import Clip, Entry, Sources
 from numpy.typing import NDArray
 
+from gallery.browser_pages import screenshot, viewer_screenshot
+from gallery.entry import Clip, Entry, Sources
 from handpose.hands import ProceduralHand
 from handpose.inference import load_refiner
 from handpose.structures import Predictions
@@ -25,7 +25,7 @@ SKIN = (224, 172, 140)
 
 def infer(sources: Sources) -> Clip:
     """The video beside the hands drawn on it."""
-    images, found = sources.images(), sources.found()
+    images, found = sources.images[0], sources.found
     frames = []
     for t in range(0, len(images), 2):
         panels = [('video', images[t]), ('hands', draw_predictions(images[t], found, t, labels=False))]
@@ -35,7 +35,7 @@ def infer(sources: Sources) -> Clip:
 
 def infer_row(sources: Sources) -> NDArray[np.uint8]:
     """Four frames with the hands drawn on them, around the hand."""
-    images, found = sources.images(), sources.found()
+    images, found = sources.images[0], sources.found
     chosen = np.linspace(0, len(images) - 1, 4).round().astype(int)
     drawn = [draw_predictions(images[t], found, t, labels=False) for t in chosen]
     return side_by_side([_scaled(image) for image in drawn], pad=4)
@@ -44,34 +44,34 @@ def infer_row(sources: Sources) -> NDArray[np.uint8]:
 def refine(sources: Sources) -> Clip:
     """Jittering hands before and after refining."""
     before = jittering_hand(24 if sources.quick else 90)
-    video = ComparisonVideo(before, load_refiner().refine(before), panel=300, names=('an estimator that jitters', 'refined'))
+    video = ComparisonVideo(before, load_refiner().refine(before), panel=300, names=('jitter', 'refined'))
     return Clip([video.draw(t) for t in range(len(before))], 30)
 
 
 def jittering_hand(frames: int) -> Predictions:
     """The gestures with the errors of an imitated estimator; the hand is lost for a fifth of a second."""
     joints, times = gesture_joints(frames, seed=2)
-    joints = joints @ np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]]) - joints[:1, :1] @ [[1, 0, 0], [0, 0, 1], [0, -1, 0]]
-    joints[..., 2] += 0.5
-    noise = np.random.default_rng(0).normal(0, 0.005, joints.shape)
+    joints = joints @ np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # z up becomes a camera's y down, z forward
+    joints += np.random.default_rng(0).normal(0, 0.005, joints.shape)
+    joints -= joints[:, :1]
     valid = np.ones((frames, 1), bool)
     valid[frames // 2 : frames // 2 + 6] = False
-    return Predictions((joints + noise)[:, None], valid, times, np.array(['right']), 'camera')
+    return Predictions(joints[:, None], valid, times, np.array(['right']), 'wrist')
 
 
 def annotate(sources: Sources) -> Clip:
     """Both cameras with detections and reprojected joints."""
-    recording, names = sources.recording(), sources.gestures().calibration.names
+    recording, names = sources.recording, sources.gestures.calibration.names
     frames = []
     for t in range(0, len(recording), 2):
-        panels = [draw_recording_image(sources.images(k)[t], recording, t, k, WIDTH) for k in range(2)]
+        panels = [draw_recording_image(sources.images[k][t], recording, t, k, WIDTH) for k in range(2)]
         frames.append(side_by_side([add_caption(i, f'camera {n}') for i, n in zip(panels, names, strict=True)], pad=4))
     return Clip(frames, 15)
 
 
 def fit(sources: Sources) -> NDArray[np.uint8]:
     """The fitted mesh as both cameras see it."""
-    recording, model = sources.recording(), ProceduralHand()
+    recording, model = sources.recording, ProceduralHand()
     vertices, _ = recording_hands(recording, model).mesh(0)
     cells = []
     for k, camera in enumerate(recording.calibration):
@@ -79,7 +79,7 @@ def fit(sources: Sources) -> NDArray[np.uint8]:
             local = vertices[t] @ camera.extrinsics[:3, :3].numpy().T + camera.extrinsics[:3, 3].numpy()
             pixels = local @ camera.intrinsics.numpy().T
             image = draw_mesh(
-                sources.images(k)[t], pixels[:, :2] / pixels[:, 2:], local[:, 2], model.faces_of(1).numpy(), alpha=0.85
+                sources.images[k][t], pixels[:, :2] / pixels[:, 2:], local[:, 2], model.faces_of(1).numpy(), alpha=0.85
             )
             cells.append(add_caption(_scaled(image), f'camera {camera.name}, {recording.timestamps[t]:.1f} s'))
     return contact_sheet(cells, 4, pad=4)
@@ -87,7 +87,7 @@ def fit(sources: Sources) -> NDArray[np.uint8]:
 
 def report(sources: Sources) -> NDArray[np.uint8]:
     """The beginning of the report of a recording."""
-    sources.recording()
+    assert sources.recording is not None  # the report is written with it
     url = (sources.folder / 'annotated_report.html').resolve().as_uri()
     return screenshot(url, (1000, 900), '[...document.images].every(image => image.complete)')
 
@@ -96,7 +96,7 @@ def view(sources: Sources) -> NDArray[np.uint8]:
     """The page of `handpose view` for a recording."""
     from handpose.visualization.recording_viewer import RecordingViewer
 
-    recording = sources.recording()
+    recording = sources.recording
     viewer = RecordingViewer(
         recording,
         RecordingImages(recording, sources.folder),
@@ -112,15 +112,15 @@ def view_video(sources: Sources) -> NDArray[np.uint8]:
     """The page of `handpose view` for the hands of a video."""
     from handpose.visualization.viewer import HandViewer
 
-    found = sources.found()
-    viewer = HandViewer(found, None, SeekableVideo(sources.gestures().videos[0]), title='hands.npz', port=8931)
+    found = sources.found
+    viewer = HandViewer(found, None, SeekableVideo(sources.gestures.videos[0]), title='hands.npz', port=8931)
     viewer.add_meshes(fit_predictions(found))
     return viewer_screenshot(viewer, (1280, 800))
 
 
 def export(sources: Sources) -> NDArray[np.uint8]:
     """The fitted hand that GLB and BVH files hold, seen from the front and from the side."""
-    found = sources.found()
+    found = sources.found
     fitted = fit_predictions(found)
     chosen = np.linspace(0, len(found) - 1, 6).round().astype(int)
     cells = [
