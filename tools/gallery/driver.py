@@ -25,8 +25,8 @@ _INTRODUCTION = """# Gallery
 <!-- Made by `python tools/make_gallery.py`; edit tools/gallery instead. -->
 
 What the library does, one image for each capability. Everything is drawn by `tools/make_gallery.py` from
-[built-in data](data/synthetic.md), which are rendered, and from weights of the [model zoo](../model_zoo.md); nothing shows a
-real person, and nothing here says how well a method works on real images. The pages behind the links do.
+[built-in data](data/synthetic.md), which are rendered, and from weights of the [model zoo](../model_zoo.md). Nothing
+shows a real person, and nothing here says how well a method works on real images; the pages behind the links do.
 """
 
 
@@ -42,10 +42,9 @@ def main(words: Sequence[str] | None = None) -> None:
     parser.add_argument('--force', action='store_true', help='make images again that are there')
     parser.add_argument('--quick', action='store_true', help='short videos and little data, to try the script out')
     parser.add_argument('--list', action='store_true', help='list the entries and stop')
-    parser.add_argument('--out', type=Path, default=IMAGES, help='folder of the images (default: docs/images/gallery)')
-    parser.add_argument(
-        '--data', type=Path, default=ROOT / 'work_dirs' / 'gallery', help='where built-in data are kept'
-    )
+    parser.add_argument('--out', type=Path, default=IMAGES, help='folder of the images, instead of the documentation')
+    data = ROOT / 'work_dirs' / 'gallery'
+    parser.add_argument('--data', type=Path, default=data, help='where built-in data are kept')
     arguments = parser.parse_args(words)
     if arguments.list:
         print('\n'.join(names))
@@ -57,10 +56,11 @@ def main(words: Sequence[str] | None = None) -> None:
         if path.exists() and not arguments.force:
             print(f'{number} of {len(chosen)}: {path.name} is there already')
             continue
+        print(f'{number} of {len(chosen)}: {entry.name} ...', flush=True)
         start = time.perf_counter()
         write(path, entry.make(sources))
         size = path.stat().st_size / 1000
-        print(f'{number} of {len(chosen)}: {path.name}, {size:.0f} kB, {time.perf_counter() - start:.1f} s')
+        print(f'    {path.name}, {size:.0f} kB, {time.perf_counter() - start:.1f} s')
     if arguments.out == IMAGES:
         atomic_write(PAGE, page())
 
@@ -98,7 +98,11 @@ def page() -> str:
         if entry.section != section:
             section = entry.section
             parts.append(f'## {section}\n')
-        parts.append(
-            f'### {entry.title}\n\n![{entry.title}](images/gallery/{entry.file})\n\n{entry.text} {entry.how}\n'
-        )
+        image = f'![{entry.title}](images/gallery/{entry.file})'
+        parts.append(f'### {entry.title}
+
+{image}
+
+{entry.text} {entry.how}
+')
     return '\n'.join(parts)

@@ -165,7 +165,7 @@ VIDEO = (
         'infer_frames',
         SECTION,
         'Hands drawn on the frames',
-        'Fingers have colours of their own: thumb red, index orange, middle yellow, ring green, little finger blue.',
+        'Left hands are blue and right hands orange; the discs have the colour of the finger, the thumb is red.',
         f'`draw_predictions` ([draw on your own images]{VIEW[:-1]}#draw-on-your-own-images))',
         infer_row,
     ),
@@ -173,8 +173,7 @@ VIDEO = (
         'refine',
         SECTION,
         'Refined motion',
-        'An imitated estimator that jitters and loses the hand for a fifth of a second, before and after; colours trail '
-        'the fingertips.',
+        'An imitated estimator that jitters and loses the hand for a fifth of a second, before and after.',
         '`handpose refine hands.npz -o refined.npz --draw refined.mp4` ([when it helps](guides/refine.md#accuracy))',
         refine,
         moves=True,
@@ -183,9 +182,9 @@ VIDEO = (
         'annotate',
         SECTION,
         'A recording of two cameras',
-        'Broad lines are what is detected in each camera, thin white ones the joints in 3D, in metres, as the camera sees '
-        'them.',
-        f'`handpose annotate REC/ --calibration calibration.json -o annotated.npz` ([annotate your own recording]{ANNOTATE})',
+        'Broad lines are the detections, thin white ones the joints in 3D, in metres, as each camera sees them.',
+        '`handpose annotate REC/ --calibration calibration.json -o annotated.npz` '
+        f'([annotate your own recording]{ANNOTATE})',
         annotate,
         moves=True,
     ),
