@@ -99,10 +99,5 @@ def page() -> str:
             section = entry.section
             parts.append(f'## {section}\n')
         image = f'![{entry.title}](images/gallery/{entry.file})'
-        parts.append(f'### {entry.title}
-
-{image}
-
-{entry.text} {entry.how}
-')
+        parts.append(f'### {entry.title}\n\n{image}\n\n{entry.text} {entry.how}\n')
     return '\n'.join(parts)
