@@ -109,8 +109,11 @@ setup(
         'test': [
             'av>=14.2',
             'h5py>=3.11',
+            'ipykernel>=6.29',
             'lmdb>=1.6.2',
             'mypy>=1.11',
+            'nbclient>=0.10',
+            'nbformat>=5.10',
             'onnx>=1.20',
             'onnxruntime>=1.23',
             'onnxscript>=0.7.2',

@@ -25,6 +25,8 @@ def screenshot(url: str, size: tuple[int, int], ready: str = 'true', frames: int
         opened.wait_for(ready)
         for _ in range(frames):
             opened.evaluate('new Promise(done => requestAnimationFrame(() => setTimeout(done, 300)))')
+        # Without a GPU, the viewer warns of slow drawing.
+        opened.evaluate("document.querySelectorAll('[class*=Notification-root]').forEach(note => note.remove())")
         return opened.screenshot()
 
 

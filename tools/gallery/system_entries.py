@@ -128,7 +128,7 @@ def verbs(sources: Sources) -> NDArray[np.uint8]:
         prediction, target = predict(estimator, dataset[number])
         true, scores = names[int(target.action_label)], prediction.require('action_scores')
         best = int(scores.argmax())
-        shown.setdefault(true, (target, f'{true}\nrecognized: {names[best]} {float(scores[best]):.2f}'))
+        shown.setdefault(true, (target, f'{true} (recognized: {names[best]} {float(scores[best]):.2f})'))
     clips, labels = zip(*(shown[verb] for verb in VERBS), strict=True)
     return motion_row(HandSequence.stack(list(clips)), labels)
 

@@ -89,7 +89,7 @@ def report(sources: Sources) -> NDArray[np.uint8]:
     """The beginning of the report of a recording."""
     assert sources.recording is not None  # the report is written with it
     url = (sources.folder / 'annotated_report.html').resolve().as_uri()
-    return screenshot(url, (1000, 900), '[...document.images].every(image => image.complete)')
+    return screenshot(url, (1000, 1700), '[...document.images].every(image => image.complete)')
 
 
 def view(sources: Sources) -> NDArray[np.uint8]:
