@@ -53,25 +53,24 @@ def assemblyhands(sources: Sources) -> NDArray[np.uint8]:
     frames = 16 if sources.quick else 40
     options = dict(subjects=3, sequences=1, frames=frames, exo_cameras=4, ego_cameras=4)
     root = sources.data(layout='assemblyhands', seed=1, **options)
-    table = []
-    for path in sorted(sorted(root.glob('videos/exo_videos_rectified/*'))[0].glob('*.mp4')):
+    sequence = sorted(root.glob('images/ego_images_rectified/*/*'))[0]
+    cells = []
+    for path in sorted((root / 'videos' / 'exo_videos_rectified' / sequence.name).glob('*.mp4')):
         images = [frame.image for frame in VideoReader(path)]
-        table.append(add_caption(images[len(images) // 2], f'around the table: {path.stem}'))
-    headset = []
-    for folder in sorted(sorted(root.glob('images/ego_images_rectified/*/*'))[0].iterdir()):
-        paths = sorted(folder.glob('*.jpg'))
-        image = cv2.cvtColor(cv2.imread(str(paths[len(paths) // 2])), cv2.COLOR_BGR2RGB)
-        headset.append(add_caption(cv2.resize(image, (360, 270)), f'headset: {folder.name}'))
-    table = [cv2.resize(image, (360, round(360 * image.shape[0] / image.shape[1]))) for image in table]
-    return contact_sheet([*table, *headset], 4, pad=4)
+        cells.append(add_caption(cv2.resize(images[frames // 2], (360, 203)), f'around the table: {path.stem}'))
+    for folder in sorted(sequence.iterdir()):
+        paths = sorted(folder.iterdir())
+        if len(paths) == frames:  # it sees the hands all the time
+            image = cv2.cvtColor(cv2.imread(str(paths[frames // 2])), cv2.COLOR_BGR2RGB)
+            cells.append(add_caption(cv2.resize(image, (360, 270)), f'headset: {folder.name}'))
+    return contact_sheet(cells, 3, pad=4)
 
 
 def poses(sources: Sources) -> NDArray[np.uint8]:
     """Actions of two hands in the layout of Assembly101."""
     dataset = Assembly101(data_root=sources.data(layout='assembly101', subjects=3, repetitions=1, seed=1), split='test')
-    clips = {
-        dataset.metainfo['actions'][int(clip.action_label)]: clip for clip in map(dataset.read, range(len(dataset)))
-    }
+    names, found = dataset.metainfo['actions'], map(dataset.read, range(len(dataset)))
+    clips = {names[int(clip.action_label)]: clip for clip in found}
     return motion_row(HandSequence.stack([clips[name] for name in MOTIONS]), MOTIONS)
 
 
@@ -120,7 +119,7 @@ DATA = (
         'data_assemblyhands',
         SECTION,
         'Cameras around a table and on a headset, in the layout of AssemblyHands',
-        'One moment in eight calibrated cameras.',
+        'One moment, seen by four of the cameras around the table and by those of the headset that look at the hands.',
         f'`handpose make-data --layout assemblyhands` ([more]({GUIDE}#cameras-around-a-table-and-on-a-headset))',
         assemblyhands,
     ),

@@ -1,5 +1,6 @@
 """An entry of the gallery, and the built-in data that entries share."""
 
+import shutil
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cache, cached_property
@@ -69,10 +70,12 @@ class Sources:
     def recording(self) -> AnnotatedRecording:
         """The annotated recording of both cameras, with a fitted hand model and a report."""
         videos, out = self.gestures, self.folder / 'annotated.npz'
-        calibration = self.folder / 'calibration.json'
-        write_calibration(calibration, videos.calibration)
-        job = AnnotateJob(self.folder / 'gestures', calibration, out, fit=True, outputs=('report',))
-        annotate_recording(job)
+        if not out.exists():
+            calibration = self.folder / 'calibration.json'
+            write_calibration(calibration, videos.calibration)
+            job = AnnotateJob(self.folder / 'gestures', calibration, out, fit=True, outputs=('report',))
+            shutil.rmtree(job.detections, ignore_errors=True)  # of an interrupted run, with other files of the videos
+            annotate_recording(job)
         return load_annotated_recording(out)
 
     def data(self, **options: object) -> Path:

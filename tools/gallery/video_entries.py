@@ -43,9 +43,10 @@ def infer_row(sources: Sources) -> NDArray[np.uint8]:
 
 def refine(sources: Sources) -> Clip:
     """Jittering hands before and after refining."""
-    before = jittering_hand(24 if sources.quick else 90)
+    before = jittering_hand(24 if sources.quick else 64)
     video = ComparisonVideo(before, load_refiner().refine(before), panel=300, names=('jitter', 'refined'))
-    return Clip([video.draw(t) for t in range(len(before))], 30)
+    frames = [video.draw(t) for t in range(0, len(before), 2)]
+    return Clip([frame[: frame.shape[0] // 2] for frame in frames], 15)  # the upper half is the view from the front
 
 
 def jittering_hand(frames: int) -> Predictions:
