@@ -55,6 +55,7 @@ def write_gesture_videos(
     size: tuple[int, int] = (640, 480),
     seed: int = 0,
     suffix: str = '.mp4',
+    skin: Sequence[float] | None = None,
 ) -> GestureVideos:
     """Renders a right hand that goes through `GESTURES`, seen by cameras that stand still in front of it.
 
@@ -65,6 +66,7 @@ def write_gesture_videos(
         size: (width, height) of the images, pixels, even numbers.
         seed: of the shape and the skin of the hand, the table, the light and the noise of the sensors.
         suffix: of the videos; .mp4 needs PyAV, .webm does not.
+        skin: RGB from 0 to 1 of the hand and its arm, such as that of a glove; None draws one.
 
     Raises:
         VideoError: a suffix without a codec, or a file that cannot be written.
@@ -78,7 +80,8 @@ def write_gesture_videos(
     scene.add_objects([make_object(_MUG, rng)], place[None])
     intrinsics, extrinsics = _cameras(len(cameras), size)
     scene.set_cameras(intrinsics.numpy(), extrinsics.numpy(), [size] * len(cameras))
-    render, paths = still_cameras(scene, model, rng), []
+    render = still_cameras(scene, model, rng, skin=None if skin is None else np.array(skin, float))
+    paths = []
     for camera, name in enumerate(cameras):
         paths.append(Path(folder) / f'{name}{suffix}')
         with VideoWriter(paths[-1], RATE) as writer:

@@ -4,15 +4,17 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+import handpose
 from gallery.browser_pages import screenshot, viewer_screenshot
 from gallery.entry import Clip, Entry, Sources
 from handpose.hands import ProceduralHand
 from handpose.inference import load_refiner
+from handpose.inference.tracking.tracker import TrackedHand
 from handpose.structures import Predictions
 from handpose.structures.fitted_hands import FittedHands, fit_predictions, recording_hands
-from handpose.synthesis.gesture_videos import gesture_joints
-from handpose.video import SeekableVideo
-from handpose.visualization import add_caption, contact_sheet, draw_mesh, draw_predictions, side_by_side
+from handpose.synthesis.gesture_videos import gesture_joints, write_gesture_videos
+from handpose.video import SeekableVideo, VideoFrame, VideoReader
+from handpose.visualization import add_caption, contact_sheet, draw_hands, draw_mesh, draw_predictions, side_by_side
 from handpose.visualization.draw import BACKGROUND
 from handpose.visualization.recording_images import RecordingImages, draw_recording_image
 from handpose.visualization.skeleton_video import ComparisonVideo
@@ -39,6 +41,32 @@ def infer_row(sources: Sources) -> NDArray[np.uint8]:
     chosen = np.linspace(0, len(images) - 1, 4).round().astype(int)
     drawn = [draw_predictions(images[t], found, t, labels=False) for t in chosen]
     return side_by_side([_scaled(image) for image in drawn], pad=4)
+
+
+def infer_failures(sources: Sources) -> NDArray[np.uint8]:
+    """A gloved hand, a small hand, and two images in which one of two hands is found, or none."""
+    (glove,) = write_gesture_videos(sources.folder / 'glove', frames=16, seed=2, skin=(0.02, 0.05, 0.35)).videos
+    gloved = next(iter(VideoReader(glove))).image
+    hand = cv2.resize(sources.images[0][0], (80, 60), interpolation=cv2.INTER_AREA)
+    small = cv2.copyMakeBorder(hand, 210, 210, 280, 280, cv2.BORDER_REPLICATE)
+    options = dict(subjects=3, sequences=1, frames=16 if sources.quick else 40, exo_cameras=4, ego_cameras=4)
+    root = sources.data(layout='assemblyhands', seed=1, **options)
+    images = [next(iter(VideoReader(path))).image for path in sorted(root.glob('videos/*/*/*.mp4'))]
+    found = [_hands_of(image) for image in images]
+    missed = [found.index(next(hands for hands in found if len(hands) == count)) for count in (1, 0)]
+    titles = ('glove: not found', 'two hands: one found', 'two hands: none found', 'small: not found')
+    cells = []
+    for title, image in zip(titles, [gloved, *(images[i] for i in missed), small], strict=True):
+        hands = _hands_of(image)
+        points, sides = [hand.estimate.joints_2d for hand in hands], [hand.side for hand in hands]
+        drawn = draw_hands(image, np.array(points), np.array(sides)) if hands else image
+        cells.append(add_caption(cv2.resize(drawn, (380, 285), interpolation=cv2.INTER_AREA), title))
+    return side_by_side(cells, pad=4)
+
+
+def _hands_of(image: NDArray[np.uint8]) -> list[TrackedHand]:
+    """The hands that are found in one image."""
+    return handpose.Session(keep=False).push(VideoFrame(0, 0.0, image)).hands
 
 
 def refine(sources: Sources) -> Clip:
@@ -169,6 +197,14 @@ VIDEO = (
         'Left hands are blue and right hands orange; the discs have the colour of the finger, the thumb is red.',
         f'`draw_predictions` ([draw on your own images]{VIEW[:-1]}#draw-on-your-own-images))',
         infer_row,
+    ),
+    Entry(
+        'infer_failures',
+        SECTION,
+        'Hands that are not found',
+        'Gloves, hands that touch or hide each other, and hands of a few pixels.',
+        f'([when it fails]{INFER[:-1]}#when-it-fails))',
+        infer_failures,
     ),
     Entry(
         'refine',

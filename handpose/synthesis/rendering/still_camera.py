@@ -5,6 +5,7 @@ adds the hand, its arm and the grasped object by comparing depths pixel by pixel
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -122,7 +123,9 @@ class StillCameraRenderer:
         return colour
 
 
-def still_cameras(scene: Scene, model: ProceduralHand, rng: Generator, drawn: NDArray | None = None) -> Render:
+def still_cameras(
+    scene: Scene, model: ProceduralHand, rng: Generator, drawn: NDArray | None = None, skin: NDArray | None = None
+) -> Render:
     """Makes the renderer of a scene of one hand and cameras that stand still.
 
     Args:
@@ -130,11 +133,13 @@ def still_cameras(scene: Scene, model: ProceduralHand, rng: Generator, drawn: ND
         model: the hand model that posed it.
         rng: numpy Generator, for the look, the sensors, the walls and the noise.
         drawn: (F, K) where the hand and its arm are drawn; None means always.
+        skin: (3,) colour of the hand and its arm, such as that of a glove; None means that of the look.
 
     Returns:
         what yields the frames of a camera's number; cameras must be asked for in order, each to its end.
     """
-    bodies = SceneBodies(scene, draw_look(rng, model.num_vertices, len(scene.objects)), model)
+    look = draw_look(rng, model.num_vertices, len(scene.objects))
+    bodies = SceneBodies(scene, look if skin is None else replace(look, skin=skin, arm=skin), model)
 
     def render(camera: int) -> Iterator[Frame]:
         return StillCameraRenderer(bodies, camera, rng).frames(None if drawn is None else drawn[:, camera])
