@@ -30,7 +30,7 @@ def deformer(sources: Sources) -> NDArray[np.uint8]:
     for number in range(2):
         prediction, target = predict(estimator, dataset[number])
         drawn = draw_clip(prediction, target, estimator.gives.hand_model.faces, panel_size=256)
-        rows.append(drawn[len(drawn) // 2])
+        rows.append(drawn[3 * len(drawn) // 4])
     return contact_sheet(rows, 1, pad=0)
 
 
@@ -93,7 +93,8 @@ def futures(sources: Sources) -> Clip:
     forecast, truth = _forecast(sources, 'open lotion', 'lotion')
     clip = forecast.to_sequence()
     observed = clip.select_frames(range(len(forecast.observed) - 30, len(forecast.observed)))
-    return Clip(list(FutureVideo(observed, clip.future, truth, size=480).frames()), 20)
+    video = FutureVideo(observed, clip.future, truth, size=420)
+    return Clip([video.draw(t) for t in range(0, len(video), 2)], 15)
 
 
 def mvexonet(sources: Sources) -> NDArray[np.uint8]:
@@ -138,7 +139,7 @@ SYSTEMS = (
         'deformer',
         SECTION,
         'Deformer: the mesh of one hand, fused over time',
-        'Crops of people whom the network has not seen.',
+        'One moment of each of two tested videos, with hands that the network has not seen.',
         '`handpose test deformer/synthetic deformer_synthetic --draw 4` ([Deformer](systems/deformer.md))',
         deformer,
     ),

@@ -1,5 +1,7 @@
 """Entries about videos, recordings and files: hands that are found, refined, annotated, shown and exported."""
 
+from dataclasses import replace
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
@@ -12,12 +14,11 @@ from handpose.inference import load_refiner
 from handpose.inference.tracking.tracker import TrackedHand
 from handpose.structures import Predictions
 from handpose.structures.fitted_hands import FittedHands, fit_predictions, recording_hands
-from handpose.synthesis.gesture_videos import gesture_joints, write_gesture_videos
+from handpose.synthesis.gesture_videos import write_gesture_videos
 from handpose.video import SeekableVideo, VideoFrame, VideoReader
 from handpose.visualization import add_caption, contact_sheet, draw_hands, draw_mesh, draw_predictions, side_by_side
 from handpose.visualization.draw import BACKGROUND
 from handpose.visualization.recording_images import RecordingImages, draw_recording_image
-from handpose.visualization.skeleton_video import ComparisonVideo
 
 SECTION = 'Videos and recordings'
 INFER, ANNOTATE, VIEW = '(guides/infer.md)', '(guides/annotate.md)', '(guides/view.md)'
@@ -70,22 +71,25 @@ def _hands_of(image: NDArray[np.uint8]) -> list[TrackedHand]:
 
 
 def refine(sources: Sources) -> Clip:
-    """Jittering hands before and after refining."""
-    before = jittering_hand(24 if sources.quick else 64)
-    video = ComparisonVideo(before, load_refiner().refine(before), panel=300, names=('jitter', 'refined'))
-    frames = [video.draw(t) for t in range(0, len(before), 2)]
-    return Clip([frame[: frame.shape[0] // 2] for frame in frames], 15)  # the upper half is the view from the front
+    """Jittering hands before and after refining, drawn on the video."""
+    images, before = sources.images[0], jittering(sources.found)
+    after = load_refiner().refine(before)
+    frames = []
+    for t in range(0, min(len(images), 72), 2):
+        panels = []
+        for title, hands in (('jitter added', before), ('refined', after)):
+            panels.append(add_caption(_scaled(draw_predictions(images[t], hands, t, labels=False)), title))
+        frames.append(side_by_side(panels, pad=4))
+    return Clip(frames, 15)
 
 
-def jittering_hand(frames: int) -> Predictions:
-    """The gestures with the errors of an imitated estimator; the hand is lost for a fifth of a second."""
-    joints, times = gesture_joints(frames, seed=2)
-    joints = joints @ np.array([[1, 0, 0], [0, 0, 1], [0, -1, 0]])  # z up becomes a camera's y down, z forward
-    joints += np.random.default_rng(0).normal(0, 0.005, joints.shape)
-    joints -= joints[:, :1]
-    valid = np.ones((frames, 1), bool)
-    valid[frames // 2 : frames // 2 + 6] = False
-    return Predictions(joints[:, None], valid, times, np.array(['right']), 'wrist')
+def jittering(found: Predictions) -> Predictions:
+    """Predictions with the errors of a worse estimator, which loses the hand for a fifth of a second."""
+    rng, valid = np.random.default_rng(0), found.valid.copy()
+    valid[len(found) // 3 : len(found) // 3 + 6] = False
+    joints = found.joints + rng.normal(0, 0.005, found.joints.shape).astype(np.float32)
+    joints_2d = found.joints_2d + rng.normal(0, 7, found.joints_2d.shape)
+    return replace(found, joints=joints - joints[:, :, :1], joints_2d=joints_2d, valid=valid)
 
 
 def annotate(sources: Sources) -> Clip:
@@ -210,7 +214,7 @@ VIDEO = (
         'refine',
         SECTION,
         'Refined motion',
-        'An imitated estimator that jitters and loses the hand for a fifth of a second, before and after.',
+        'Jitter was added to the hands of a video, and the hand was taken away for a fifth of a second.',
         '`handpose refine hands.npz -o refined.npz --draw refined.mp4` ([when it helps](guides/refine.md#accuracy))',
         refine,
         moves=True,
