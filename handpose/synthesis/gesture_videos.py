@@ -26,7 +26,7 @@ GESTURES = ('spread', 'fist', 'point', 'victory', 'open', 'pinch')
 _SECONDS = 0.8  # from one gesture to the next, of which the hand holds still for the first part
 _HOLD = 0.3
 _HEIGHT = 0.3  # metres of the wrist above the table
-_FIELD_OF_VIEW, _DISTANCE, _ELEVATION = 45.0, 0.52, 20.0  # degrees, metres, degrees
+_FIELD_OF_VIEW, _ELEVATION = 45.0, 20.0  # degrees
 _MUG, _MUG_PLACE = 14, (0.2, 0.12, 0.0)  # DexYCB's class; metres, on the table
 # The palm faces the cameras, which are at -y, and the fingers point upwards.
 _UPRIGHT = Rotation.from_euler('y', 90, degrees=True)
@@ -56,6 +56,7 @@ def write_gesture_videos(
     seed: int = 0,
     suffix: str = '.mp4',
     skin: Sequence[float] | None = None,
+    distance: float = 0.52,
 ) -> GestureVideos:
     """Renders a right hand that goes through `GESTURES`, seen by cameras that stand still in front of it.
 
@@ -67,6 +68,7 @@ def write_gesture_videos(
         seed: of the shape and the skin of the hand, the table, the light and the noise of the sensors.
         suffix: of the videos; .mp4 needs PyAV, .webm does not.
         skin: RGB from 0 to 1 of the hand and its arm, such as that of a glove; None draws one.
+        distance: of the cameras from the hand, metres.
 
     Raises:
         VideoError: a suffix without a codec, or a file that cannot be written.
@@ -78,7 +80,7 @@ def write_gesture_videos(
     place = np.eye(4)
     place[:3, 3] = _MUG_PLACE
     scene.add_objects([make_object(_MUG, rng)], place[None])
-    intrinsics, extrinsics = _cameras(len(cameras), size)
+    intrinsics, extrinsics = _cameras(len(cameras), size, distance)
     scene.set_cameras(intrinsics.numpy(), extrinsics.numpy(), [size] * len(cameras))
     render = still_cameras(scene, model, rng, skin=None if skin is None else np.array(skin, float))
     paths = []
@@ -126,7 +128,7 @@ def _gestures(rng: np.random.Generator, model: ProceduralHand, time: NDArray) ->
     return shape, pose_hand(model, shape, angles, wrist, Side.RIGHT)
 
 
-def _cameras(count: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Tensor]:
+def _cameras(count: int, size: tuple[int, int], distance: float) -> tuple[torch.Tensor, torch.Tensor]:
     """Intrinsics (K, 3, 3) and extrinsics (K, 4, 4), table frame to camera."""
     azimuth = np.deg2rad(np.linspace(-25, 25, count) if count > 1 else np.zeros(1))
     elevation = np.deg2rad(_ELEVATION)
@@ -134,6 +136,6 @@ def _cameras(count: int, size: tuple[int, int]) -> tuple[torch.Tensor, torch.Ten
     direction = np.concatenate([level, np.full((count, 1), np.sin(elevation))], 1)
     target = torch.tensor([0, 0, _HEIGHT + 0.06], dtype=torch.float64)
     up = torch.tensor([0, 0, 1.0], dtype=torch.float64)
-    extrinsics = look_at(target + _DISTANCE * torch.from_numpy(direction), target, up)
+    extrinsics = look_at(target + distance * torch.from_numpy(direction), target, up)
     intrinsics = field_of_view_intrinsics(size, _FIELD_OF_VIEW).double()
     return intrinsics.expand(count, 3, 3), extrinsics

@@ -99,7 +99,7 @@ def futures(sources: Sources) -> Clip:
 
 def mvexonet(sources: Sources) -> NDArray[np.uint8]:
     """The joints of a hand after each round, in two views."""
-    options = dict(subjects=3, sequences=1, frames=16, exo_cameras=4, ego_cameras=0, annotation_error=0.0)
+    options = dict(subjects=3, sequences=1, frames=16, exo_cameras=8, ego_cameras=0, annotation_error=0.0)
     root = sources.data(layout='assemblyhands', seed=SEED, **options)
     dataset = sources.dataset('assemblyhands/synthetic_mvexonet', root)
     batch = HandSequence.stack([dataset[0]])
@@ -180,7 +180,7 @@ SYSTEMS = (
         'mvexonet',
         SECTION,
         'MVExoNet: rounds of refinement on all views',
-        'One hand after each round, in two of four cameras; the truth is white.',
+        'One hand after each round, in two of eight cameras; the truth is white.',
         '`handpose annotate ... --model mvexonet_synthetic` '
         '([AssemblyHands](systems/assemblyhands.md#annotation-from-several-views))',
         mvexonet,

@@ -48,20 +48,22 @@ def infer_failures(sources: Sources) -> NDArray[np.uint8]:
     """A gloved hand, a small hand, and two images in which one of two hands is found, or none."""
     (glove,) = write_gesture_videos(sources.folder / 'glove', frames=16, seed=2, skin=(0.02, 0.05, 0.35)).videos
     gloved = next(iter(VideoReader(glove))).image
-    hand = cv2.resize(sources.images[0][0], (80, 60), interpolation=cv2.INTER_AREA)
-    small = cv2.copyMakeBorder(hand, 210, 210, 280, 280, cv2.BORDER_REPLICATE)
+    (far,) = write_gesture_videos(sources.folder / 'far', frames=16, seed=2, distance=6.0).videos
+    small = next(iter(VideoReader(far))).image
     options = dict(subjects=3, sequences=1, frames=16 if sources.quick else 40, exo_cameras=4, ego_cameras=4)
     root = sources.data(layout='assemblyhands', seed=1, **options)
     images = [next(iter(VideoReader(path))).image for path in sorted(root.glob('videos/*/*/*.mp4'))]
     found = [_hands_of(image) for image in images]
     missed = [found.index(next(hands for hands in found if len(hands) == count)) for count in (1, 0)]
-    titles = ('glove: not found', 'two hands: one found', 'two hands: none found', 'small: not found')
+    titles = ('a glove', 'two hands', 'two hands', 'far away')
     cells = []
     for title, image in zip(titles, [gloved, *(images[i] for i in missed), small], strict=True):
         hands = _hands_of(image)
         points, sides = [hand.estimate.joints_2d for hand in hands], [hand.side for hand in hands]
         drawn = draw_hands(image, np.array(points), np.array(sides)) if hands else image
-        cells.append(add_caption(cv2.resize(drawn, (380, 285), interpolation=cv2.INTER_AREA), title))
+        cells.append(
+            add_caption(cv2.resize(drawn, (380, 285), interpolation=cv2.INTER_AREA), f'{title}: {len(hands)} found')
+        )
     return side_by_side(cells, pad=4)
 
 
