@@ -98,13 +98,13 @@ def futures(sources: Sources) -> Clip:
 
 
 def mvexonet(sources: Sources) -> NDArray[np.uint8]:
-    """The joints of a hand after each round, in two views."""
+    """The joints of a hand after each round, in the views that detect it."""
     options = dict(subjects=3, sequences=1, frames=16, exo_cameras=8, ego_cameras=0, annotation_error=0.0)
     root = sources.data(layout='assemblyhands', seed=SEED, **options)
     dataset = sources.dataset('assemblyhands/synthetic_mvexonet', root)
     batch = HandSequence.stack([dataset[0]])
     rounds = network('mvexonet_synthetic').predict_rounds(batch)
-    return draw_rounds(batch, rounds, hand=1, views=(0, 1), size=300)
+    return draw_rounds(batch, rounds, hand=1, size=240)
 
 
 def svegonet(sources: Sources) -> NDArray[np.uint8]:
@@ -180,7 +180,8 @@ SYSTEMS = (
         'mvexonet',
         SECTION,
         'MVExoNet: rounds of refinement on all views',
-        'One hand after each round, in two of eight cameras; the truth is white.',
+        'One hand after each round, in three of eight cameras; the truth is white. In the first camera, round 1 looks at the '
+        'other hand.',
         '`handpose annotate ... --model mvexonet_synthetic` '
         '([AssemblyHands](systems/assemblyhands.md#annotation-from-several-views))',
         mvexonet,
