@@ -37,8 +37,8 @@ def test_a_glove(tmp_path):
     """Pixels at the middle of the palm have the colour of the glove, seen through the sensor."""
     written = write_gesture_videos(tmp_path, frames=2, size=(160, 120), suffix='.webm', skin=(0.02, 0.05, 0.6))
     (camera,) = written.calibration
-    palm = torch.from_numpy(written.joints[0, [0, 5, 9, 17]].mean(0))
-    column, row = project_points(palm, camera.intrinsics, camera.extrinsics).round().int().tolist()
+    palm = torch.from_numpy(written.joints[:1, [0, 5, 9, 17]].mean(1))
+    ((column, row),) = project_points(palm, camera.intrinsics, camera.extrinsics).round().int().tolist()
     red, green, blue = next(iter(VideoReader(written.videos[0]))).image[row, column].astype(int)
     assert blue > 2 * max(red, green)
 

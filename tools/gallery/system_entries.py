@@ -180,8 +180,8 @@ SYSTEMS = (
         'mvexonet',
         SECTION,
         'MVExoNet: rounds of refinement on all views',
-        'One hand after each round, in three of eight cameras; the truth is white. In the first camera, round 1 looks at '
-        'the other hand.',
+        'One hand after each round, in three of eight cameras; the truth is white. In the first camera, round 1 '
+        'looks at the other hand.',
         '`handpose annotate ... --model mvexonet_synthetic` '
         '([AssemblyHands](systems/assemblyhands.md#annotation-from-several-views))',
         mvexonet,
