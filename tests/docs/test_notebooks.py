@@ -11,8 +11,8 @@ from pathlib import Path
 import nbformat
 import pytest
 from nbclient import NotebookClient
+from zoo_files import needs_opencv, network_or_skip
 
-from handpose.zoo.fetch import find
 from handpose.zoo.index import default_index
 
 ROOT = Path(__file__).parents[2]
@@ -66,15 +66,17 @@ def test_badges_need_an_address():
 
 
 @pytest.mark.timeout(600)
-@pytest.mark.parametrize('path', NOTEBOOKS, ids=NAMES)
-def test_runs(path, tmp_path, monkeypatch):
-    if path.stem in NEED_NETWORKS and not all(find(entry) for entry in default_index().values()):
-        pytest.skip('files of the zoo are not in the cache (HANDPOSE_CACHE); run: handpose zoo get --all')
+@pytest.mark.parametrize('name', [pytest.param(n, marks=[needs_opencv] if n in NEED_NETWORKS else []) for n in NAMES])
+def test_runs(name, tmp_path, monkeypatch):
+    if name in NEED_NETWORKS:
+        for network in default_index():
+            network_or_skip(network)
+    path = ROOT / 'docs' / 'notebooks' / f'{name}.ipynb'
     scripts = Path(sys.executable).parent
     monkeypatch.setenv('PATH', f'{scripts}{os.pathsep}{os.environ["PATH"]}')
     monkeypatch.setenv('HANDPOSE_OFFLINE', '1')
-    for name in ('JUPYTER_DATA_DIR', 'JUPYTER_CONFIG_DIR', 'IPYTHONDIR', 'JUPYTER_RUNTIME_DIR'):
-        monkeypatch.setenv(name, str(tmp_path / 'jupyter'))  # nothing of the user's own settings
+    for variable in ('JUPYTER_DATA_DIR', 'JUPYTER_CONFIG_DIR', 'IPYTHONDIR', 'JUPYTER_RUNTIME_DIR'):
+        monkeypatch.setenv(variable, str(tmp_path / 'jupyter'))  # nothing of the user's own settings
     work = tmp_path / 'work'
     work.mkdir()
     notebook = nbformat.read(path, as_version=4)
