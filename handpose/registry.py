@@ -14,6 +14,24 @@ from mmengine.registry import Registry as MMRegistry
 
 from handpose.text import did_you_mean
 
+__all__ = [
+    'DATASETS',
+    'FEATURE_NETWORKS',
+    'FRAME_ESTIMATORS',
+    'HAND_DETECTORS',
+    'HAND_MODELS',
+    'HOOKS',
+    'METRICS',
+    'MODELS',
+    'OPTIM_WRAPPERS',
+    'SAMPLINGS',
+    'TRANSFORMS',
+    'Registry',
+    'UntrustedDescriptionError',
+    'check_untrusted',
+    'defaults_of',
+]
+
 LARGEST_NUMBER = 2**20  # in a description from a file: sizes of layers, not of memory
 
 
@@ -88,13 +106,21 @@ def _check_arguments(component: Callable[..., Any], arguments: dict[str, Any]) -
 
 
 MODELS = Registry('model', parent=mm.MODELS, scope='handpose', locations=['handpose.models'])
+"""Backbones, necks, heads, losses, estimators, refiners and forecasters."""
 HAND_MODELS = Registry('hand_model', scope='handpose', locations=['handpose.structures.hand_models'])
+"""Hand models: parameters to vertices and joints."""
 DATASETS = Registry('dataset', parent=mm.DATASETS, scope='handpose', locations=['handpose.datasets'])
+"""Readers of datasets."""
 TRANSFORMS = Registry('transform', parent=mm.TRANSFORMS, scope='handpose', locations=['handpose.datasets'])
+"""Steps of the pipeline of a dataset."""
 SAMPLINGS = Registry('sampling', scope='handpose', locations=['handpose.datasets'])
+"""How samples are cut from the tracks of a dataset."""
 METRICS = Registry('metric', parent=mm.METRICS, scope='handpose', locations=['handpose.evaluation'])
+"""Metrics."""
 FEATURE_NETWORKS = Registry('feature_network', scope='handpose', locations=['handpose.engine.motion_features'])
+"""Networks whose features a metric compares."""
 HAND_DETECTORS = Registry('hand_detector', scope='handpose', locations=['handpose.inference.tracking.palm_detector'])
+"""Detectors that find hands in an image."""
 FRAME_ESTIMATORS = Registry(
     'frame_estimator',
     scope='handpose',
@@ -104,12 +130,15 @@ FRAME_ESTIMATORS = Registry(
         'handpose.inference.tracking.results_estimator',
     ],
 )
+"""Estimators of the joints of a tracked hand in an image."""
 HOOKS = Registry(
     'hook', parent=mm.HOOKS, scope='handpose', locations=['handpose.engine.runner', 'handpose.visualization']
 )
+"""Hooks of mmengine's Runner."""
 OPTIM_WRAPPERS = Registry(
     'optim_wrapper', parent=mm.OPTIM_WRAPPERS, scope='handpose', locations=['handpose.engine.runner']
 )
+"""Wrappers of optimizers of mmengine's Runner."""
 
 
 def check_untrusted(description: Any, where: object) -> None:

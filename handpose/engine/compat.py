@@ -115,7 +115,13 @@ def install_safe_loading() -> None:
 
 @OPTIM_WRAPPERS.register_module()
 class CpuAmpOptimWrapper(OptimWrapper):
-    """bfloat16 autocast on the CPU. mmengine's `AmpOptimWrapper` does not run there; can be removed when it does."""
+    """bfloat16 autocast on the CPU. mmengine's `AmpOptimWrapper` does not run there; can be removed when it does.
+
+    Args:
+        optimizer: what it wraps.
+        accumulative_counts: number of batches whose gradients make one optimizer step.
+        clip_grad: arguments of torch's gradient clipping, such as `dict(max_norm=1.0)`; None for no clipping.
+    """
 
     @contextmanager
     def optim_context(self, model: nn.Module) -> Iterator[None]:

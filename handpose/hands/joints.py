@@ -35,10 +35,15 @@ def _outward(fingers: Iterable[str], first: int = 0, last: int = 4) -> tuple[str
 
 
 COMMON_JOINTS = ('wrist', *_outward(FINGERS))
+"""The names of the 21 joints in the common order: wrist, thumb, index, middle, ring, little, each from base to tip."""
 MANO_JOINTS = ('wrist', *_outward(('index', 'middle', 'little', 'ring', 'thumb'), last=3))
+"""The names of MANO's 16 joints in its order: wrist, index, middle, little, ring, thumb, without tips."""
 PARENTS_21 = tuple(-1 if i == 0 else 0 if i % 4 == 1 else i - 1 for i in range(21))
+"""The parent of each joint in the common order; -1 for the wrist."""
 BONES = tuple((PARENTS_21[i], i) for i in range(1, 21))
+"""The 20 bones as pairs of joints (parent, child) in the common order."""
 FINGERTIPS = (4, 8, 12, 16, 20)
+"""The fingertips, thumb to little finger, as indices of the common order."""
 
 _TIPS = tuple(f'{finger}_tip' for finger in FINGERS)
 _INTERHAND = (*(name for finger in FINGERS for name in reversed(finger_joints(finger))), 'wrist')

@@ -50,8 +50,10 @@ METHODS: dict[str, dict[str, Any]] = {
     'interpolate': dict(type='InputMotion'),
 }
 """Refiners without learned parameters, by name; 'interpolate' fills short gaps and changes nothing else."""
-DEFAULT_METHOD = 'gaussian'  # where a filter is needed
+DEFAULT_METHOD = 'gaussian'
+"""The key of `METHODS` that is used where a filter is needed."""
 DEFAULT_REFINER = 'kernel_smoother_synthetic'
+"""The weights of the model zoo that refine where nothing else is named."""
 """Weights that come with the package; docs/guides/refine.md reports how they were chosen."""
 LONGEST_GAP = 0.9  # seconds
 

@@ -13,7 +13,9 @@ from handpose.runtime.errors import RuntimeFileError, RuntimeUnavailable
 from handpose.text import did_you_mean
 
 RUNTIMES = ('onnxruntime', 'openvino')
+"""The runtimes that can run an exported network."""
 PRECISIONS = ('float32', 'bfloat16')
+"""The number formats that a runtime can compute in."""
 EXTRAS = {'onnxruntime': 'onnx', 'openvino': 'openvino'}  # of this package, by runtime
 
 

@@ -48,7 +48,8 @@ TRAIN_SETTINGS = (
 TEST_SETTINGS = ('model', 'test_dataloader', 'test_evaluator', 'test_cfg')
 
 
-RunSettings = dict[str, Any]  # the values of a resolved config that decide a training, or a test
+RunSettings = dict[str, Any]
+"""The values of a resolved config that decide a training, or a test."""
 
 
 class TableError(ValueError):

@@ -23,6 +23,7 @@ from handpose.models.layers.checks import check_features, check_mask, check_opti
 from handpose.models.layers.precision import at_least_float32, without_autocast
 
 ROTATION_SPACES = ('rot6d_add', 'rotvec_add', 'so3_compose')
+"""How a motion moves a rotation: sums of 6D vectors or of rotation vectors, or products of rotations."""
 
 
 def pose_to_rotmat(pose: Tensor, rotation_space: str = 'rot6d_add') -> Tensor:
