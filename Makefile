@@ -1,6 +1,7 @@
 # make train   .venv, the built-in data, training, test and pictures of CONFIG
 # make test    ruff, mypy, the tests, and a short run of the whole `make train`
 # On a machine with a GPU: tools/cuda_check.sh (docs/project/benchmark.md)
+# make docs    the site, in build/site; `make docs-linkcheck` also asks the network for every external link
 # make test-lowest   the tests with the lowest versions that setup.py allows, in .venv-lowest
 # make release-check   what a release needs (docs/project/releases.md), in work_dirs/release
 CONFIG ?= configs/deformer/synthetic.py
@@ -31,7 +32,7 @@ SMOKE_POSES := data_root=$(SMOKE_DIR)/poses synthetic_data.subjects=3 synthetic_
 SMOKE_ACTIONS := data_root=$(SMOKE_DIR)/actions synthetic_data.subjects=4 synthetic_data.videos=1 \
 	+synthetic_data.test_videos=1 +synthetic_data.frames=24 +synthetic_data.max_frames=32 batch_size=4 epochs=1
 
-.PHONY: train test test-lowest release-check lint unit smoke clean
+.PHONY: train test test-lowest release-check lint unit smoke docs docs-linkcheck clean
 
 train: $(READY)
 	$(RUN) tools/make_synthetic.py --config $(CONFIG) $(WITH_OPTIONS)
@@ -61,6 +62,20 @@ $(READY): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mmcv,train,view,test]'
+	touch $@
+
+# Warnings are errors: a link to nothing, a page in no table of contents, a docstring that cannot be read.
+SPHINX = $(RUN) -m sphinx --fail-on-warning --keep-going --quiet --jobs auto --doctree-dir build/site_doctrees docs
+
+docs: $(VENV)/.ready-docs
+	$(SPHINX) --builder html build/site
+	@echo 'The site is in build/site: python3 -m http.server --directory build/site'
+
+docs-linkcheck: $(VENV)/.ready-docs
+	$(SPHINX) --builder linkcheck build/site_links
+
+$(VENV)/.ready-docs: $(READY)
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[docs]'
 	touch $@
 
 # The tests with the lowest versions that setup.py allows; they have a virtual environment of their own.

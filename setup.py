@@ -106,6 +106,8 @@ setup(
         # Exported networks: `handpose export-model`, `handpose.runtime`, and --runtime of other commands.
         'onnx': ['onnx>=1.20', 'onnxscript>=0.7.2', 'onnxruntime>=1.23'],
         'openvino': ['onnx>=1.20', 'onnxscript>=0.7.2', 'openvino>=2025.4'],
+        # The site: `make docs`.
+        'docs': ['furo>=2024.8.6', 'myst-nb>=1.2', 'myst-parser>=4.0.1', 'sphinx>=8.1.3', 'sphinx-copybutton>=0.5.2'],
         'test': [
             'av>=14.2',
             'h5py>=3.11',

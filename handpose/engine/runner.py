@@ -122,7 +122,7 @@ def build_runner(
         purpose: 'train' builds the training and validation loaders, 'test' the test loader.
 
     Returns:
-        mmengine `Runner`; call `.train()` or `.test()`.
+        mmengine `Runner`; call `train()` or `test()` of it.
     """
     compat.install_safe_loading()
     launcher = config.get('launcher', 'none')

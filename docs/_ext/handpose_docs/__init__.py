@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from sphinx.environment import BuildEnvironment
 
 SECTIONS = {'api': api, 'command_line': command_line, 'config_keys': config_keys}
+PUBLIC_KINDS = ('class', 'data', 'exception', 'function')
 
 
 def setup(app: 'Sphinx') -> dict[str, Any]:
@@ -80,7 +81,7 @@ def rewrite_include(app: 'Sphinx', path: Path, parent: str, source: list[str]) -
 
 
 def link_docstring(app: 'Sphinx', what: str, name: str, obj: Any, options: Any, lines: list[str]) -> None:
-    """Turns the names of pages in a docstring into links.
+    """Turns a docstring into reStructuredText, before its sections are read.
 
     Args:
         app: the running build.
@@ -90,7 +91,7 @@ def link_docstring(app: 'Sphinx', what: str, name: str, obj: Any, options: Any, 
         options: of the directive.
         lines: the docstring, replaced.
     """
-    lines[:] = [rst.link_pages(line) for line in lines]
+    lines[:] = rst.docstring(lines)
 
 
 def skip_member(app: 'Sphinx', what: str, name: str, obj: Any, skip: bool, options: Any) -> bool | None:
@@ -121,12 +122,12 @@ def resolve_object(
     if node.get('refdomain') != 'py':
         return None
     domain = env.domains.python_domain
-    target = node['reftarget'].rsplit('.', 1)[-1].rstrip('()')
-    candidates = [name for name in domain.objects if name.rsplit('.', 1)[-1] == target]
-    is_ours = node['reftarget'].startswith('handpose.') or '.' not in node['reftarget']
-    if not is_ours or len(candidates) != 1:
+    target = node['reftarget']
+    name = target.rsplit('.', 1)[-1].removesuffix('()')
+    if '.' in target and not target.startswith('handpose.'):
+        return contnode  # of another library
+    found = [path for path, item in domain.objects.items() if item.objtype in PUBLIC_KINDS and path.endswith(f'.{name}')]
+    if len(found) != 1:
         return contnode
-    resolved = domain.resolve_xref(
-        env, node.get('refdoc', ''), app.builder, 'obj', candidates[0], node, contnode
-    )
+    resolved = domain.resolve_xref(env, node.get('refdoc', ''), app.builder, 'obj', found[0], node, contnode)
     return contnode if resolved is None else resolved

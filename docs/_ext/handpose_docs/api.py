@@ -14,7 +14,6 @@ from handpose_docs import rst
 
 # Modules that are public although they are no packages.
 PUBLIC_MODULES = ('handpose.registry',)
-LONGEST_VALUE = 200
 
 
 @dataclass(frozen=True)
@@ -74,9 +73,7 @@ def public_objects() -> dict[str, list[PublicObject]]:
 
 def pages() -> dict[str, str]:
     """Returns the reStructuredText of the pages by their names."""
-    objects = public_objects()
-    texts = {package: _page(package, found) for package, found in objects.items()}
-    return texts
+    return {package: _page(package, objects) for package, objects in public_objects().items()}
 
 
 def docstring_of(module: str, name: str) -> str:
@@ -92,7 +89,9 @@ def docstring_of(module: str, name: str) -> str:
             for alias in node.names:
                 if name == (alias.asname or alias.name):
                     return docstring_of(node.module, alias.name)
-        targets = node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        targets = (
+            node.targets if isinstance(node, ast.Assign) else [node.target] if isinstance(node, ast.AnnAssign) else []
+        )
         if any(isinstance(target, ast.Name) and target.id == name for target in targets):
             is_text = isinstance(following, ast.Expr) and isinstance(following.value, ast.Constant)
             return inspect.cleandoc(str(following.value.value)) if is_text else ''
@@ -118,17 +117,13 @@ def _public_object(package: str, name: str, value: Any, offered_by: list[str]) -
     return PublicObject(name, min(offered_by, key=len), max(offered_by, key=len), value, doc)
 
 
-def _first_paragraph(doc: str | None) -> str:
-    return ' '.join(inspect.cleandoc(doc or '').split('\n\n')[0].split())
-
-
 def _page(package: str, objects: list[PublicObject]) -> str:
     doc = inspect.cleandoc(importlib.import_module(package).__doc__ or '')
-    rows = [(f':py:obj:`{item.name} <{item.path}>`', rst.link_pages(item.summary)) for item in objects]
+    rows = [(f':py:obj:`{item.name} <{item.path}>`', rst.plain(item.summary)) for item in objects]
     return '\n'.join(
         [
             rst.heading(package, '='),
-            rst.link_pages(doc) + '\n',
+            rst.plain(doc) + '\n',
             rst.table(('name', 'purpose'), rows, (35, 65)),
             *(_directive(item) for item in objects if item.page == package),
         ]
@@ -138,8 +133,8 @@ def _page(package: str, objects: list[PublicObject]) -> str:
 def _directive(item: PublicObject) -> str:
     if not _is_code(item.value):
         value = repr(item.value)
-        shown = [f'   :value: {value}'] if len(value) <= LONGEST_VALUE and ' at 0x' not in value else []
-        return '\n'.join([f'.. py:data:: {item.path}', *shown, '', rst.indent(item.doc), ''])
+        shown = [f'   :value: {value}'] if isinstance(item.value, (str, tuple)) else []
+        return '\n'.join([f'.. py:data:: {item.path}', *shown, '', rst.indent(rst.plain(item.doc)), ''])
     if not inspect.isclass(item.value):
         return f'.. autofunction:: {item.path}\n'
     kind = 'autoexception' if issubclass(item.value, BaseException) else 'autoclass'

@@ -22,17 +22,14 @@ def parser_of(command: str) -> argparse.ArgumentParser:
         command: a key of `COMMANDS`.
     """
     module = importlib.import_module(f'handpose.cli.{command.replace("-", "_")}')
-    parser = argparse.ArgumentParser(
-        prog=f'handpose {command}', description=module.__doc__, formatter_class=_Formatter
-    )
+    parser = argparse.ArgumentParser(prog=f'handpose {command}', description=module.__doc__, formatter_class=_Formatter)
     module.add_arguments(parser)
     return parser
 
 
 def pages() -> dict[str, str]:
     """Returns the reStructuredText of the pages by their names."""
-    texts = {command: _page(command) for command in COMMANDS}
-    return texts
+    return {command: _page(command) for command in COMMANDS}
 
 
 def _page(command: str) -> str:

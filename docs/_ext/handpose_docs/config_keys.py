@@ -3,7 +3,7 @@
 import inspect
 import re
 from collections import defaultdict
-from collections.abc import Callable, Iterable
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
@@ -82,8 +82,7 @@ def pages() -> dict[str, str]:
     for constant, item in registries().items():
         for kind, types in _kinds(constant, own_types(item)).items():
             groups[kind] = (constant, types)
-    texts = {kind: _page(kind, constant, types) for kind, (constant, types) in groups.items()}
-    return texts
+    return {kind: _page(kind, constant, types) for kind, (constant, types) in groups.items()}
 
 
 def _kinds(constant: str, types: dict[str, Callable[..., Any]]) -> dict[str, dict[str, Callable[..., Any]]]:
@@ -97,19 +96,15 @@ def _kinds(constant: str, types: dict[str, Callable[..., Any]]) -> dict[str, dic
     return dict(sorted(kinds.items()))
 
 
-def _links(types: Iterable[str]) -> list[str]:
-    return [f':ref:`{name} <config-{name}>`' for name in types]
-
-
 def _page(kind: str, constant: str, types: dict[str, Callable[..., Any]]) -> str:
     parts = [rst.heading(kind.replace('_', ' ').capitalize(), '=')]
     parts.append(f'Types of the registry :py:obj:`{constant} <handpose.registry.{constant}>`.\n')
     for name, component in types.items():
         doc = ' '.join(inspect.cleandoc(component.__doc__ or '').split('\n\n')[0].split())
-        parts += [f'.. _config-{name}:\n', rst.heading(name, '-'), rst.link_pages(doc) + '\n']
+        parts += [f'.. _config-{name}:\n', rst.heading(name, '-'), rst.plain(doc) + '\n']
         parts.append(f'Defined in :py:obj:`{component.__module__}.{name}`.\n')
         rows = [
-            (rst.code(key.name), rst.code(key.default) or 'required', rst.link_pages(key.meaning))
+            (rst.code(key.name), rst.code(key.default) or 'required', rst.plain(key.meaning))
             for key in keys_of(component)
         ]
         parts.append(rst.table(('key', 'default', 'meaning'), rows, (22, 22, 56)) if rows else 'It has no keys.\n')

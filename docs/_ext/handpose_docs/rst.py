@@ -3,6 +3,7 @@
 import re
 from collections.abc import Iterable, Sequence
 
+_SECTION = re.compile(r'(?:Args|Attributes|Raises|Returns|Yields):$')
 _PAGE_NAME = re.compile(r'`*(?<![\w./])docs/([\w/]+)\.md`*')
 
 
@@ -36,6 +37,15 @@ def code(text: str) -> str:
         text: one line.
     """
     return f':code:`{text.replace(chr(92), 2 * chr(92)).replace("`", chr(92) + "`")}`' if text else ''
+
+
+def plain(text: str) -> str:
+    """Returns text of a docstring, a few words or lines, without its sections.
+
+    Args:
+        text: of the docstring.
+    """
+    return '\n'.join(docstring(text.split('\n')))
 
 
 def link_pages(text: str) -> str:
@@ -72,10 +82,29 @@ def table(header: Sequence[str], rows: Iterable[Sequence[str]], widths: Sequence
     return '\n'.join(lines) + '\n'
 
 
-def toctree(pages: Iterable[str]) -> str:
-    """Returns the list of a section's pages.
+def docstring(lines: Sequence[str]) -> list[str]:
+    """Returns a docstring as reStructuredText: names of pages are links, indented examples are code.
+
+    Single backticks stay, and so do the sections, such as `Args:`; no other character is markup.
 
     Args:
-        pages: their names, relative to the page that shows the list.
+        lines: of the docstring, in Google style, without its indentation.
     """
-    return '.. toctree::\n   :maxdepth: 1\n\n' + ''.join(f'   {page}\n' for page in pages)
+    result: list[str] = []
+    in_text = True  # before the first section; in sections, indentation has another meaning
+    in_code = False
+    for line in lines:
+        in_text = in_text and not _SECTION.match(line)
+        is_indented = in_text and line.startswith('    ')
+        if is_indented and not in_code and (not result or not result[-1]):
+            result += ['.. code-block:: python', '']
+            in_code = True
+        elif line and not is_indented:
+            in_code = False
+        result.append(line if in_code else link_pages(_plain(line)))
+    return result
+
+
+def _plain(line: str) -> str:
+    parts = re.split(r'(`[^`]*`)', line)
+    return ''.join(part if i % 2 else re.sub(r'[*|]|(?<=\w)_(?!\w)', r'\\\g<0>', part) for i, part in enumerate(parts))
