@@ -64,8 +64,10 @@ $(READY): setup.py constraints.txt
 	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mmcv,train,view,test]'
 	touch $@
 
-# Warnings are errors: a link to nothing, a page in no table of contents, a docstring that cannot be read.
-SPHINX = $(RUN) -m sphinx --fail-on-warning --keep-going --quiet --jobs auto --doctree-dir build/site_doctrees docs
+# Warnings are errors: a link to nothing, a page in no table of contents, a docstring that cannot be read. Every page is
+# read anew, because Sphinx does not repeat the warnings of pages that it has kept.
+SPHINX = $(RUN) -m sphinx --fail-on-warning --keep-going --fresh-env --write-all --quiet --jobs auto \
+	--doctree-dir build/site_doctrees docs
 
 docs: $(VENV)/.ready-docs
 	$(SPHINX) --builder html build/site

@@ -26,7 +26,6 @@ nitpicky = True
 # Markdown: headings are linked by the names that GitHub gives them; notebooks are shown as they are, not executed.
 myst_heading_anchors = 4
 nb_execution_mode = 'off'
-suppress_warnings = ['myst.header']  # a page may start with a lower heading than its first
 
 # Docstrings: `name` is a link where such an object exists, and code where it does not.
 default_role = 'py:obj'

@@ -126,7 +126,9 @@ def resolve_object(
     name = target.rsplit('.', 1)[-1].removesuffix('()')
     if '.' in target and not target.startswith('handpose.'):
         return contnode  # of another library
-    found = [path for path, item in domain.objects.items() if item.objtype in PUBLIC_KINDS and path.endswith(f'.{name}')]
+    found = [
+        path for path, item in domain.objects.items() if item.objtype in PUBLIC_KINDS and path.endswith(f'.{name}')
+    ]
     if len(found) != 1:
         return contnode
     resolved = domain.resolve_xref(env, node.get('refdoc', ''), app.builder, 'obj', found[0], node, contnode)
