@@ -71,6 +71,7 @@ SPHINX = $(RUN) -m sphinx --fail-on-warning --keep-going --fresh-env --write-all
 
 docs: $(VENV)/.ready-docs
 	$(SPHINX) --builder html build/site
+	$(RUN) docs/_ext/check_site.py build/site
 	@echo 'The site is in build/site: python3 -m http.server --directory build/site'
 
 docs-linkcheck: $(VENV)/.ready-docs

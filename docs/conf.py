@@ -22,6 +22,7 @@ extensions = [
 ]
 exclude_patterns = ['_ext', '_build']
 nitpicky = True
+suppress_warnings = ['toc.empty_glob']  # of pages that are not there yet: gallery, releases, notebooks
 
 # Markdown: headings are linked by the names that GitHub gives them; notebooks are shown as they are, not executed.
 myst_heading_anchors = 4
@@ -41,6 +42,8 @@ maximum_signature_line_length = 100
 
 html_theme = 'furo'
 html_title = f'handpose {release}'
+html_static_path = ['_static']
+html_css_files = ['site.css']
 html_show_sphinx = False
 html_show_copyright = False
 html_copy_source = False

@@ -127,7 +127,9 @@ def resolve_object(
     if '.' in target and not target.startswith('handpose.'):
         return contnode  # of another library
     found = [
-        path for path, item in domain.objects.items() if item.objtype in PUBLIC_KINDS and path.endswith(f'.{name}')
+        path
+        for path, item in domain.objects.items()
+        if item.objtype in PUBLIC_KINDS and not item.aliased and path.endswith(f'.{name}')
     ]
     if len(found) != 1:
         return contnode

@@ -12,7 +12,7 @@ class _Formatter(argparse.HelpFormatter):
     """Lines of one length, whatever the terminal of the build."""
 
     def __init__(self, prog: str):
-        super().__init__(prog, width=100)
+        super().__init__(prog, width=84)
 
 
 def parser_of(command: str) -> argparse.ArgumentParser:

@@ -97,7 +97,7 @@ def _kinds(constant: str, types: dict[str, Callable[..., Any]]) -> dict[str, dic
 
 
 def _page(kind: str, constant: str, types: dict[str, Callable[..., Any]]) -> str:
-    parts = [rst.heading(kind.replace('_', ' ').capitalize(), '=')]
+    parts = [rst.heading(f'Keys of {kind.replace("_", " ")}', '=')]
     parts.append(f'Types of the registry :py:obj:`{constant} <handpose.registry.{constant}>`.\n')
     for name, component in types.items():
         doc = ' '.join(inspect.cleandoc(component.__doc__ or '').split('\n\n')[0].split())

@@ -4,6 +4,8 @@ import re
 from collections.abc import Iterable, Sequence
 
 _SECTION = re.compile(r'(?:Args|Attributes|Raises|Returns|Yields):$')
+# 'C.' at the start of a text would be the third item of a list.
+_ENUMERATOR = re.compile(r'^(\s*(?:\w+: )?)(\(?\w+[.)](?:\s|$))')
 _PAGE_NAME = re.compile(r'`*(?<![\w./])docs/([\w/]+)\.md`*')
 
 
@@ -23,10 +25,12 @@ def escape(text: str) -> str:
     Args:
         text: plain text, in which backticks may mark code.
     """
-    parts = re.split(r'(`[^`\n]+`)', text)
+    parts = re.split(rf'(`[^`\n]+`|{_PAGE_NAME.pattern})', text)
+    # A pattern with a group gives three parts for each separator: what is before it, all of it, and its group.
+    texts, marked = parts[::3], parts[1::3]
     return ''.join(
-        f'`{part}`' if part.startswith('`') and len(part) > 2 else re.sub(r'([\\*`|_])', r'\\\1', part)
-        for part in parts
+        re.sub(r'([\\*`|_])', r'\\\1', plain_text) + (f'`{mark}`' if mark.startswith('`') else mark)
+        for plain_text, mark in zip(texts, [*marked, ''], strict=True)
     )
 
 
@@ -106,5 +110,6 @@ def docstring(lines: Sequence[str]) -> list[str]:
 
 
 def _plain(line: str) -> str:
+    line = _ENUMERATOR.sub(r'\1\\\2', line)
     parts = re.split(r'(`[^`]*`)', line)
     return ''.join(part if i % 2 else re.sub(r'[*|]|(?<=\w)_(?!\w)', r'\\\g<0>', part) for i, part in enumerate(parts))
