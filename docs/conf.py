@@ -22,7 +22,6 @@ extensions = [
 ]
 exclude_patterns = ['_ext', '_build']
 nitpicky = True
-suppress_warnings = ['toc.empty_glob']  # of pages that are not there yet: gallery, releases, notebooks
 
 # Markdown: headings are linked by the names that GitHub gives them; notebooks are shown as they are, not executed.
 myst_heading_anchors = 4

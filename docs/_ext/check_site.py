@@ -55,7 +55,7 @@ def parse_pages(site: Path) -> dict[Path, PageParser]:
 
 
 def dead_links(pages: dict[Path, PageParser]) -> tuple[list[str], int, int]:
-    """Returns the links to missing files or anchors, how many links between files there are, and how many external ones.
+    """Returns links to missing files or anchors, and the numbers of links between files and to other sites.
 
     Args:
         pages: all pages of the site.
