@@ -4,6 +4,7 @@ import re
 from pathlib import Path
 
 import pytest
+from check_site import dead_links, parse_pages
 from handpose_docs import api, command_line, config_keys, rst
 from handpose_docs.links import DOCS, INCLUDED, site_links
 
@@ -151,6 +152,14 @@ def test_docstrings_become_text():
         'Args:',
         r'    x: (..., \*shape), or `a * b`.',
     ]
+
+
+def test_dead_links_of_a_built_site_are_found(tmp_path):
+    (tmp_path / 'a b.html').write_text('<p id="x"><a href="#y">1</a><a href="#x">2</a><img src="no.png"></p>')
+    (tmp_path / 'index.html').write_text('<a href="a%20b.html#x">1</a><a href="a%20b.html#z">2</a><a href="//o.org/">')
+    dead, internal, external = dead_links(parse_pages(tmp_path))
+    assert sorted(dead) == ['a b.html: #y', 'a b.html: no.png', 'index.html: a%20b.html#z']
+    assert (internal, external) == (5, 1)
 
 
 def test_generated_pages_are_not_committed():
