@@ -1,6 +1,7 @@
 """The Sphinx extension of this site: pages made from the code, and links that also work on GitHub."""
 
 import inspect
+import json
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -64,6 +65,19 @@ def rewrite_source(app: 'Sphinx', docname: str, source: list[str]) -> None:
     file = Path(app.env.doc2path(docname))
     if file.suffix == '.md':
         source[0] = without_empty_patterns(site_links(source[0], file, file, repository_address()), file)
+    elif file.suffix == '.ipynb':
+        source[0] = with_lexer(source[0])
+
+
+def with_lexer(notebook: str) -> str:
+    """Returns a notebook that says that its cells may hold shell commands; else they are read as Python.
+
+    Args:
+        notebook: JSON.
+    """
+    content = json.loads(notebook)
+    content['metadata'].setdefault('language_info', {'name': 'python'})['pygments_lexer'] = 'ipython3'
+    return json.dumps(content)
 
 
 def without_empty_patterns(text: str, file: Path) -> str:
