@@ -121,7 +121,7 @@ def test_keys_have_their_defaults():
         ('[a](CONTRIBUTING.md#a-reader)', '[a](contributing.md#a-reader)'),
         ('[`x`](#x)', '[`x`](#x)'),
         ('[a](https://pytorch.org)', '[a](https://pytorch.org)'),
-        ('![a](docs/images/infer.jpg)', '![a](../images/infer.jpg)'),
+        ('![a](docs/images/gallery/infer.webp)', '![a](../images/gallery/infer.webp)'),
         ('[tests](tests/README.md)', 'tests'),
         ('```\n[a](tests/README.md)\n```', '```\n[a](tests/README.md)\n```'),
     ],
