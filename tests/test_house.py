@@ -15,7 +15,7 @@ ROOT = Path(__file__).parents[1]
 PACKAGE = ROOT / 'handpose'
 # A module may import modules of lower layers and of its own package; in layers 0 and 1 also its neighbours.
 LAYERS = (
-    ('deprecation', 'files', 'geometry', 'hands', 'runtime', 'text'),
+    ('deprecation', 'files', 'geometry', 'hands', 'runtime', 'system', 'text'),
     ('registry', 'structures'),
     ('datasets', 'evaluation', 'models', 'video'),
     ('zoo',),

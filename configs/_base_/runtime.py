@@ -10,7 +10,8 @@ log_processor = dict(by_epoch=True, window_size=20)
 visualizer = dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend'), dict(type='TensorboardVisBackend')])
 env_cfg = dict(
     cudnn_benchmark=True,
-    mp_cfg=dict(mp_start_method='fork', opencv_num_threads=0),
+    # How data loader workers start: None means as is safe on the system; 'fork', 'spawn' or 'forkserver'.
+    mp_cfg=dict(mp_start_method=None, opencv_num_threads=0),
 )
 randomness = dict(seed=0)
 # Speed and memory; what each option does: handpose/engine/training.py. amp: True, 'auto', 'float16' or 'bfloat16'.

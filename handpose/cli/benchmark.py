@@ -1,7 +1,6 @@
 """Measures speed and memory, and keeps them as JSON: handpose benchmark [--quick] [--only NAME ...]"""
 
 import argparse
-import os
 import sys
 from collections.abc import Mapping
 from datetime import datetime
@@ -18,6 +17,7 @@ from handpose.experiments.benchmarks.results import check_same, new_results, rea
 from handpose.experiments.benchmarks.sweep_plots import plot_sweeps
 from handpose.experiments.benchmarks.sweeps import FOLDER as SCALING_FOLDER
 from handpose.experiments.benchmarks.sweeps import sweep_markdown, sweep_table
+from handpose.system import check_posix, load_average
 from handpose.text import did_you_mean
 
 CACHE = 'work_dirs/benchmark'
@@ -63,6 +63,7 @@ def run(arguments: argparse.Namespace) -> None:
     if arguments.show:
         results = read_results(path)
     else:
+        check_posix('measuring')
         cases = load_cases(SCALING_FOLDER if arguments.scaling else Path(arguments.folder).resolve())
         if arguments.list:
             console.print(_case_table(cases))
@@ -106,7 +107,7 @@ def _measure_cases(
     try:
         for number, name in enumerate(waiting, start=1):
             console.print(f'{number}/{len(waiting)} {name}: ', end='')
-            results['load_average'][name] = round(os.getloadavg()[0], 2)
+            results['load_average'][name] = round(load_average(), 2)
             record = measure(chosen[name], settings, plan)
             found = {**results['cases'], name: record}
             results['cases'] = {name: found[name] for name in cases if name in found}

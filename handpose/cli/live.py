@@ -8,8 +8,6 @@ Prints how long images took at the end: the median and the 95th percentile, dete
 """
 
 import argparse
-import os
-import sys
 
 import cv2
 import numpy as np
@@ -20,6 +18,7 @@ from handpose.cli.errors import UserError
 from handpose.inference.live import LiveHands
 from handpose.inference.refiner import load_refiner
 from handpose.inference.session import NETWORKS, make_session
+from handpose.system import has_display
 from handpose.video import CameraReader, VideoError
 from handpose.visualization.hand_overlay import draw_predictions
 
@@ -80,7 +79,7 @@ def _show(live: LiveHands, seconds: float | None, window: bool) -> None:
 
 def _check_display() -> None:
     """Refuses to open a window where Qt would end the process because there is no display."""
-    if sys.platform == 'linux' and not (os.environ.get('DISPLAY') or os.environ.get('WAYLAND_DISPLAY')):
+    if not has_display():
         raise UserError('no window can be opened: there is no display; use --no-window, or handpose infer')
 
 

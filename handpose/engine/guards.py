@@ -1,6 +1,5 @@
 """Protection of runs: a lock on the work directory, a clean stop on signals, and a check for non-finite losses."""
 
-import errno
 import os
 import signal
 import socket
@@ -10,7 +9,7 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from itertools import zip_longest
 from pathlib import Path
-from typing import IO, Any
+from typing import Any
 
 import torch
 from torch import Tensor
@@ -19,15 +18,9 @@ from handpose.files.atomic import remove_unfinished
 from handpose.models.estimators.base import Estimator
 from handpose.models.estimators.forecaster import Forecaster
 from handpose.structures import HandSequence, sample_name
-
-try:
-    import fcntl
-except ImportError:  # Windows
-    fcntl = None  # type: ignore[assignment]
+from handpose.system import NO_LOCKS, try_lock
 
 LOCK = '.lock'
-# Errors of file systems that have no locks.
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EBADF, errno.EINVAL)
 
 
 class WorkDirLock:
@@ -43,17 +36,22 @@ class WorkDirLock:
     def __init__(self, work_dir: str | Path) -> None:
         folder = Path(work_dir)
         folder.mkdir(parents=True, exist_ok=True)
-        # A record lock, because loader workers do not inherit it: it must not outlive a killed main process.
         self.file = open(folder / LOCK, 'a+', encoding='utf-8')  # noqa: SIM115  (stays open as long as the lock)
+        locked = True
         try:
-            locked = _lock(self.file)
-        except (BlockingIOError, PermissionError):
+            # Loader workers must not share the lock: it would outlive a killed main process.
+            free = try_lock(self.file.fileno(), per_process=True)
+        except OSError as error:
+            if error.errno not in NO_LOCKS:
+                raise
+            free, locked = True, False
+        if not free:
             self.file.seek(0)
             holder = self.file.read().strip() or 'another process'
             self.file.close()
             raise ValueError(
                 f'{folder} is in use: {holder} is training there. Stop it, or choose another folder with --work-dir'
-            ) from None
+            )
         if not locked:
             warnings.warn(
                 f'{folder} cannot be locked on this system or file system; nothing keeps a second training out of it: '
@@ -77,23 +75,6 @@ def check_work_dir(work_dir: str | Path) -> None:
             f'the work directory {work_dir} was removed while training ran, with its logs and checkpoints; start the '
             'training anew'
         )
-
-
-def _lock(file: IO[str]) -> bool:
-    """Takes the lock of an open file; False where there are no locks.
-
-    Raises:
-        BlockingIOError, PermissionError: another process has the lock.
-    """
-    if fcntl is None:
-        return False
-    try:
-        fcntl.lockf(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in NO_LOCKS:
-            return False
-        raise
-    return True
 
 
 class StopSignal:

@@ -3,7 +3,6 @@
 import copy
 import logging
 import os
-import sys
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
@@ -27,6 +26,7 @@ from handpose.engine.staging import exclude_frozen, freeze_submodules, initializ
 from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
 from handpose.models.estimators.base import Estimator
 from handpose.registry import DATASETS, HOOKS, METRICS, MODELS
+from handpose.system import available_cores, start_method
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 from handpose.zoo.find import find_weights
 from handpose.zoo.load import load_weights
@@ -158,7 +158,7 @@ def build_runner(
         load_from=settings.get('load_from'),
         resume=settings.get('resume', False),
         launcher=launcher,
-        env_cfg=settings.get('env_cfg', {}),
+        env_cfg=_environment(settings),
         log_processor=settings.get('log_processor'),
         visualizer=settings.get('visualizer'),
         default_scope='mmengine',
@@ -178,6 +178,14 @@ def _check_names(estimator: Estimator, arguments: Mapping[str, Any]) -> None:
     for name in ('train_dataloader', 'val_dataloader', 'test_dataloader'):
         if name in arguments and isinstance(arguments[name].dataset, NamedClasses):
             check_class_names(estimator, arguments[name].dataset.metainfo)
+
+
+def _environment(settings: ConfigDict) -> dict[str, Any]:
+    """`env_cfg` with a start method of processes, which mmengine would fork on macOS too."""
+    environment = dict(settings.get('env_cfg', {}))
+    processes = dict(environment.get('mp_cfg', {}))
+    processes['mp_start_method'] = processes.get('mp_start_method') or start_method()
+    return {**environment, 'mp_cfg': processes}
 
 
 def _own_hooks() -> list[Hook]:
@@ -279,13 +287,6 @@ def leave_cores_to_workers(workers: int) -> None:
     """On a CPU, threads of the network that share cores with the loader's workers wait for each other."""
     if workers and not torch.cuda.is_available() and 'OMP_NUM_THREADS' not in os.environ:
         torch.set_num_threads(max(1, available_cores() - workers))
-
-
-def available_cores() -> int:
-    """CPU cores that this process may use."""
-    if sys.platform == 'linux':
-        return len(os.sched_getaffinity(0))
-    return os.cpu_count() or 1
 
 
 def _one_thread(worker: int) -> None:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 
 from handpose.datasets.base import DatasetError, VideoDataset
 from handpose.datasets.transforms.estimator_noise import EstimatorNoise, draw_camera, present_hands
+from handpose.files.names import file_stem
 from handpose.files.reading import inside_root
 from handpose.registry import DATASETS
 from handpose.structures import HandSequence, Predictions, save_predictions
@@ -139,7 +140,7 @@ def write_simulated_predictions(
     """
     clip = dataset.read(number)
     predictions = simulate_predictions(clip, noise, camera_distance, seed)
-    name = str(clip.meta.get('recording', clip.meta['sequence'])).replace('/', '_')
+    name = file_stem(str(clip.meta.get('recording', clip.meta['sequence'])))
     save_predictions(inside_root(folder, f'{name}.npz', 'the recording', error=DatasetError), predictions)
     return wrist_relative_errors(predictions, clip)
 

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from handpose.files.atomic import atomic_file
+from handpose.files.names import file_stem
 from handpose.files.npz import read_npz
 from handpose.files.reading import read_json
 from handpose.hands.joints import JOINT_ORDERS
@@ -57,9 +58,9 @@ def track_file_name(meta: Mapping[str, Any]) -> str:
         meta: of the clip, with `sequence` and `cameras`.
 
     Returns:
-        `<sequence>_<camera>.npz`, in which a '/' of the sequence becomes '_'.
+        `<sequence>_<camera>.npz`, in which a '/' and what else no file name may have becomes '_'.
     """
-    return f'{meta["sequence"]}_{meta["cameras"][0]}'.replace('/', '_') + '.npz'
+    return file_stem(f'{meta["sequence"]}_{meta["cameras"][0]}') + '.npz'
 
 
 def tracks_without_hand(folder: str | Path) -> set[str]:

@@ -8,6 +8,7 @@ from mmengine.dist import is_main_process
 from mmengine.hooks import Hook
 from mmengine.model import is_model_wrapper
 
+from handpose.files.names import file_stem
 from handpose.models import VideoEstimator
 from handpose.models.estimators.base import Estimator
 from handpose.registry import HOOKS
@@ -55,7 +56,7 @@ class DrawClipsHook(Hook):
         prediction, target = outputs[0]['prediction'], outputs[0]['target']
         hand_model = estimator.gives.hand_model
         frames = draw_clip(prediction, target, None if hand_model is None else hand_model.faces)
-        name = '_'.join([target.meta['sequence'].replace('/', '_'), *target.meta['cameras']])
+        name = file_stem('_'.join([target.meta['sequence'], *target.meta['cameras']]))
         if prediction.action_scores is not None and isinstance(estimator, VideoEstimator):
             names = runner.test_dataloader.dataset.metainfo['actions']
             story = action_story(estimator, target)

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from handpose.datasets.base import VideoDataset
 from handpose.evaluation import ActionMetric, Metric, MetricSpec, joint_mean
 from handpose.evaluation.summary import BREAKDOWNS, sample_groups
+from handpose.files.names import file_stem
 from handpose.hands import SIDE_LABELS
 from handpose.models.estimators.base import Estimator
 from handpose.structures import HandSequence, with_true_vertices
@@ -132,7 +133,7 @@ def draw_worst_tracks(
     """
     for n, track in enumerate(worst_tracks(next(iter(records.values())), error.name, count), start=1):
         image = _draw_track(track, records, error, estimator, dataset)
-        name = '_'.join([track.sequence.replace('/', '_'), track.camera])
+        name = file_stem(f'{track.sequence}_{track.camera}')
         save_image(Path(folder) / f'worst_{n}_{name}.png', image)
 
 

@@ -13,6 +13,7 @@ import platformdirs
 
 from handpose.files.atomic import atomic_file
 from handpose.files.reading import FileError, check_regular, reason
+from handpose.system import NO_LOCKS, try_lock
 from handpose.zoo.errors import SourceError, ZooError
 from handpose.zoo.index import ZooEntry
 
@@ -22,8 +23,6 @@ OFFLINE = 'HANDPOSE_OFFLINE'  # environment variable: 1 forbids downloads
 BLOCK = 1 << 18
 LOCK = '.lock'
 PARTIAL = '.partial-'  # how the name of an unfinished download begins
-# Errors of file systems that have no locks.
-NO_LOCKS = (errno.ENOLCK, errno.ENOSYS, errno.EOPNOTSUPP, errno.EINVAL)
 _log = logging.getLogger(__name__)
 
 
@@ -155,29 +154,11 @@ def writer_lock(folder: Path) -> Iterator[None]:
 def _wait_for_lock(handle: int, folder: Path) -> None:
     # Not the library filelock: the versions that torch allows wait for ever on some file systems without locks.
     waited = False
-    while not _try_lock(handle):
+    while not try_lock(handle):
         if not waited:
             _log.warning('waiting for another process that downloads to %s', folder)
         waited = True
         time.sleep(0.1)
-
-
-def _try_lock(handle: int) -> bool:
-    """Locks an open file if it is free; closing the file unlocks it."""
-    try:
-        if os.name == 'nt':
-            import msvcrt
-
-            msvcrt.locking(handle, msvcrt.LK_NBLCK, 1)  # type: ignore[attr-defined,unused-ignore]
-        else:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except OSError as error:
-        if error.errno in (errno.EAGAIN, errno.EACCES, errno.EDEADLK):
-            return False
-        raise
-    return True
 
 
 @contextmanager

@@ -60,7 +60,7 @@ def test_a_file_system_without_locks_is_a_warning(tmp_path, monkeypatch, number)
     def no_locks(*arguments):
         raise OSError(number, os.strerror(number))
 
-    monkeypatch.setattr('handpose.engine.guards.fcntl.lockf', no_locks)
+    monkeypatch.setattr('fcntl.lockf', no_locks)
     with pytest.warns(UserWarning, match='cannot be locked'):
         lock = WorkDirLock(tmp_path)
     lock.release()

@@ -25,6 +25,7 @@ from handpose.datasets.io.packed_format import (
     map_table,
     open_own,
 )
+from handpose.system import ask_ahead, read_at
 
 MERGE_GAP = 16 * 1024  # bytes between two wanted frames that are cheaper read than skipped
 MOST_AT_ONCE = 4 * 2**20  # bytes of one read
@@ -47,8 +48,8 @@ class _Run(NamedTuple):
 class PackedFrames:
     """Reads frames from a packed store, by the paths of the files that they were.
 
-    Frames come with `os.pread`, which moves no position in a file, and the index is mapped: data loader workers, forked
-    or spawned, share an open store or open their own. Every frame is checked against its checksum.
+    Reading moves no position that others use, and the index is mapped: data loader workers, forked or spawned, share an
+    open store or open their own. Every frame is checked against its checksum.
 
     Args:
         folder: the store.
@@ -166,11 +167,9 @@ class PackedFrames:
 
     def _hint(self, run: _Run) -> int:
         """Asks the kernel to read a run while others are decoded; returns its bytes."""
-        if hasattr(os, 'posix_fadvise'):
-            with suppress(OSError):  # reading will say it
-                for start in range(run.start, run.stop, HINT):
-                    length = min(HINT, run.stop - start)
-                    os.posix_fadvise(self._file(run.shard), start, length, os.POSIX_FADV_WILLNEED)
+        with suppress(OSError):  # reading will say it
+            for start in range(run.start, run.stop, HINT):
+                ask_ahead(self._file(run.shard), min(HINT, run.stop - start), start)
         return run.stop - run.start
 
     def _file(self, number: int) -> int:
@@ -193,7 +192,7 @@ class PackedFrames:
         """The bytes of a run, fewer where the file ends; or the OSError that came instead."""
         parts, start = [], run.start
         try:
-            while start < run.stop and (part := os.pread(self._file(run.shard), run.stop - start, start)):
+            while start < run.stop and (part := read_at(self._file(run.shard), run.stop - start, start)):
                 parts.append(part)
                 start += len(part)
         except OSError as error:

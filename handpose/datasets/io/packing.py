@@ -41,10 +41,12 @@ from handpose.datasets.io.recoding import Recoding, WrongSizeError
 from handpose.datasets.io.video_frames import read_original
 from handpose.datasets.transforms.load import decode_image
 from handpose.files.atomic import atomic_file, atomic_write, remove_unfinished
+from handpose.system import read_at, try_lock
 
 Shard = tuple[Path, FrameTable]
 Watch = Callable[[Iterable, str, int], Iterable]  # (items, words, total) -> the items
 SHARD_BYTES = 2**28
+LOCK = '.lock'  # file of a store that whoever writes the store holds locked
 BATCH = 256  # images in memory while they are packed
 
 
@@ -170,17 +172,10 @@ def _table_error(path: Path, folder: str | Path) -> list[str]:
 
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    handle = os.open(folder, os.O_RDONLY)
-    try:
-        try:
-            import fcntl
-
-            fcntl.flock(handle, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            raise DatasetError(f'another process is packing into {folder}; wait for it, or end it') from None
+    with open(folder / LOCK, 'ab') as file:
+        if not try_lock(file.fileno()):
+            raise DatasetError(f'another process is packing into {folder}; wait for it, or end it')
         yield
-    finally:
-        os.close(handle)
 
 
 def _existing_shards(folder: Path) -> list[Shard]:
@@ -245,7 +240,7 @@ def _sort_out(
 
 
 def _bytes_of(file: BinaryIO, row: FrameRow) -> bytes:
-    return os.pread(file.fileno(), row.size, row.offset)
+    return read_at(file.fileno(), row.size, row.offset)
 
 
 def _check_originals(

@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 from handpose.datasets.io.errors import DatasetError, check_choice
 from handpose.datasets.transforms.estimator_noise import fill_gaps
 from handpose.datasets.transforms.motion_augmentation import AUGMENTED
+from handpose.files.names import file_stem
 from handpose.files.reading import inside_root
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence, Predictions, load_predictions
@@ -125,9 +126,9 @@ class LoadRecordingPredictions:
         Returns:
             One path, or one for each of `cameras`.
         """
-        recording = str(sample.meta.get('recording', sample.meta['sequence'])).replace('/', '_')
-        names = [f'{recording}_{camera}.npz' for camera in self.cameras] or [f'{recording}.npz']
-        return [inside_root(self.folder, name, 'the clip', error=DatasetError) for name in names]
+        recording = str(sample.meta.get('recording', sample.meta['sequence']))
+        names = [f'{recording}_{camera}' for camera in self.cameras] or [recording]
+        return [inside_root(self.folder, f'{file_stem(name)}.npz', 'the clip', error=DatasetError) for name in names]
 
     def _in_file_frame(self, sample: HandSequence, path: Path) -> HandSequence:
         """The clip without what is known in other axes than the file's."""

@@ -19,6 +19,7 @@ from handpose.experiments.machine import cpu_name
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import read_json
 from handpose.registry import defaults_of
+from handpose.system import own_console
 from handpose.zoo.checkpoint_file import load_checkpoint_file
 
 RECORD = 'run.json'  # in every folder of a training or a test: what it was made with, and whether it is finished
@@ -207,10 +208,10 @@ class Workers:
 
     def _call(self, run: Run, stage: str, command: Sequence[str], log: Path) -> int:
         environment = {**os.environ, 'OMP_NUM_THREADS': '1', 'MKL_NUM_THREADS': '1', 'PYTHONUNBUFFERED': '1'}
-        with log.open('a') as output:
+        with log.open('a', encoding='utf-8') as output:
             # A session of its own: Ctrl-C reaches only this process, which then stops the others in order.
             process = subprocess.Popen(
-                command, stdout=output, stderr=subprocess.STDOUT, env=environment, start_new_session=True
+                command, stdout=output, stderr=subprocess.STDOUT, env=environment, **own_console()
             )
             self.processes.add(process)
             if self.stopping.is_set():  # it began while the others were being stopped

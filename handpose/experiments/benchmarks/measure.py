@@ -7,14 +7,12 @@ memory is its own, and a form that crashes is a line in the results.
 import importlib
 import multiprocessing
 import os
-import resource
 import signal
 import statistics
-import sys
 import tempfile
 import time
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import contextmanager
 from dataclasses import asdict, replace
 from multiprocessing import forkserver
 from multiprocessing.connection import Connection
@@ -24,6 +22,7 @@ from typing import Any
 
 from handpose.experiments.benchmarks.case import CASES, Case, Settings, Work, load_file
 from handpose.experiments.benchmarks.results import MeasurementPlan, Record, ratios, spread
+from handpose.system import children_seconds, delayed_interrupt, end_group, lead_group, peak_memory
 
 MEGABYTE = 2**20
 PRELOADED = ['torch', 'cv2', 'scipy.spatial', 'handpose.models', 'handpose.datasets', 'handpose.evaluation']
@@ -129,16 +128,6 @@ def start_method(device: str) -> str:
     return 'spawn' if device == 'cuda' else 'forkserver'
 
 
-@contextmanager
-def _uninterrupted() -> Iterator[None]:
-    """Delays Ctrl-C until the end of the block."""
-    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
-    try:
-        yield
-    finally:
-        signal.pthread_sigmask(signal.SIG_SETMASK, before)
-
-
 class _Form:
     """A form in its own process, set up and warm; `ready` is its description of itself."""
 
@@ -150,7 +139,7 @@ class _Form:
         job = (case.file, case.name, name, settings, plan.least, self.output.name)
         self.process: BaseProcess = context.Process(target=_serve, args=(theirs, *job))  # type: ignore[attr-defined]
         try:
-            with _uninterrupted():  # else the process could exist without being known here
+            with delayed_interrupt():  # else the process could exist without being known here
                 self.process.start()
             theirs.close()
             self.ready = self._answer()
@@ -175,8 +164,7 @@ class _Form:
     def kill(self) -> None:
         """Ends the process at once."""
         if self.process.pid is not None and self.process.is_alive():
-            with suppress(ProcessLookupError):  # it ended by itself, or has not become a group yet
-                os.killpg(self.process.pid, signal.SIGKILL)  # its compilers and loaders too
+            end_group(self.process.pid)  # its compilers and loaders too
             self.process.kill()
         if self.process.pid is not None:
             self.process.join()
@@ -199,8 +187,11 @@ class _Form:
         self.process.join(10)
         code = self.process.exitcode
         ended = f'died by {signal.Signals(-code).name}' if code and code < 0 else f'ended with exit code {code}'
-        lines = [line.strip() for line in Path(self.output.name).read_text(errors='replace').splitlines()]
-        lines = [line for line in lines if line]
+        lines = [
+            line.strip() for line in Path(self.output.name).read_text(encoding='utf-8', errors='replace').splitlines()
+        ]
+        text = Path(self.output.name).read_text(encoding='utf-8', errors='replace')
+        lines = [line.strip() for line in text.splitlines() if line.strip()]
         return f'{ended}: {lines[-1][:200]}' if lines else ended
 
 
@@ -214,8 +205,8 @@ def _serve(
     output: str,
 ) -> None:
     """What a form's process does: set up, warm up, run on request, report the peak memory."""
-    os.setsid()  # Ctrl-C is for the parent, which ends this process and what it started
-    with open(output, 'w') as words:
+    lead_group()  # Ctrl-C is for the parent, which ends this process and what it started
+    with open(output, 'w', encoding='utf-8') as words:
         os.dup2(words.fileno(), 1)
         os.dup2(words.fileno(), 2)
     try:
@@ -268,8 +259,7 @@ def _timed(work: Work, times: int, device: str) -> tuple[float, float]:
 
 
 def _cpu_seconds() -> float:
-    children = resource.getrusage(resource.RUSAGE_CHILDREN)
-    return time.process_time() + children.ru_utime + children.ru_stime
+    return time.process_time() + children_seconds()
 
 
 def _synchronize(device: str) -> None:
@@ -283,17 +273,3 @@ def _cuda_memory() -> dict[str, float]:
     import torch
 
     return {'cuda_peak': torch.cuda.max_memory_allocated() / MEGABYTE}
-
-
-def peak_memory() -> tuple[float, float]:
-    """Resident memory of this process now and at its peak, MB; where there is no /proc, the peak twice.
-
-    `ru_maxrss` would be wrong on Linux: a new process inherits its parent's peak.
-    """
-    status = Path('/proc/self/status')
-    if status.exists():
-        lines = dict(line.split(':', 1) for line in status.read_text().splitlines())
-        now, peak = (int(lines[name].split()[0]) / 1024 for name in ('VmRSS', 'VmHWM'))
-        return now, peak
-    peak = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / (MEGABYTE if sys.platform == 'darwin' else 1024)
-    return peak, peak

@@ -4,17 +4,18 @@ import multiprocessing
 import tempfile
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
 from torch.nn.parallel import DistributedDataParallel
 
 from handpose.engine import load_config
-from handpose.experiments.benchmarks.measure import peak_memory
 from handpose.experiments.benchmarks.sweep_inputs import hand_batch
 from handpose.models import HTT, TrainingStep
 from handpose.registry import MODELS
 from handpose.structures import HandSequence
+from handpose.system import peak_memory
 
 CLIPS, FRAMES = 4, 15  # of each rank
 
@@ -30,7 +31,7 @@ class RankWorkers:
     def __init__(self, ranks: int, threads: int) -> None:
         context = multiprocessing.get_context('spawn')
         self.folder = tempfile.TemporaryDirectory(prefix='ranks_')
-        self.pipes: list[Connection] = []
+        self.pipes: list[Any] = []  # connections; Windows has another class of them
         self.processes = []
         for rank in range(ranks):
             ours, theirs = context.Pipe()

@@ -15,6 +15,7 @@ from handpose.experiments.benchmarks.case import BenchmarkError, Settings
 from handpose.experiments.machine import cpu_name
 from handpose.files.atomic import atomic_write
 from handpose.files.reading import read_json
+from handpose.system import total_memory
 
 FORMAT = 'handpose-benchmark-1'
 PACKAGES = ('handpose', 'torch', 'numpy', 'scipy', 'opencv-python', 'mmengine')
@@ -101,7 +102,7 @@ def machine(device: str) -> dict[str, Any]:
         'system': f'{platform.system()} {platform.machine()}',
         'cpu': cpu_name(),
         'cores': os.cpu_count(),
-        'memory_gb': round(os.sysconf('SC_PAGE_SIZE') * os.sysconf('SC_PHYS_PAGES') / 2**30),
+        'memory_gb': round(total_memory() / 2**30),
     }
     if device == 'cuda':
         import torch

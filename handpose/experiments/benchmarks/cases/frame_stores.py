@@ -31,6 +31,7 @@ from handpose.experiments.benchmarks.cases.packed_frames import (
     image_files,
     image_path,
 )
+from handpose.system import check_posix, flush_disks
 
 Clip = dict[str, bytes]  # {path: bytes of the image}
 Reader = Callable[[Sequence[str]], Clip]
@@ -49,7 +50,7 @@ def _made_once(folder: Path, write: Callable[[Path], None]) -> Path:
     if not folder.exists():
         with tempfile.TemporaryDirectory(dir=folder.parent) as made:
             write(Path(made) / 'all')
-            os.sync()
+            flush_disks()
             os.replace(Path(made) / 'all', folder)
     return folder
 
@@ -128,11 +129,14 @@ class _Workers:
     """
 
     def __init__(self, open_reader: Callable[[], Reader]) -> None:
+        check_posix('sharing an open store with forked processes')
         context = multiprocessing.get_context('fork')
         self.pipes, self.processes = [], []
         for _ in range(WORKERS):
             ours, theirs = context.Pipe()
-            process = context.Process(target=self._serve, args=(open_reader, theirs), daemon=True)
+            process = context.Process(  # type: ignore[attr-defined,unused-ignore]
+                target=self._serve, args=(open_reader, theirs), daemon=True
+            )
             process.start()
             self.pipes.append(ours)
             self.processes.append(process)

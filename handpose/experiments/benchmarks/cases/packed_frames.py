@@ -25,6 +25,7 @@ from handpose.datasets.transforms import LoadImages
 from handpose.datasets.transforms.load import read_files
 from handpose.experiments.benchmarks.case import BenchmarkError, Settings, Work, case
 from handpose.structures import HandSequence
+from handpose.system import flush_disks, forget_pages
 
 VIDEO, FRAMES, SPACING = 500, 128, 2  # frames of a video; of a clip, and between them
 CLIPS, SINGLE = 8, 256  # in one call
@@ -42,7 +43,7 @@ def image_files(settings: Settings, size: tuple[int, int]) -> tuple[Path, int]:
     with tempfile.TemporaryDirectory(dir=folder.parent) as made:
         paths = [write_image(f'{made}/all/data', number, size) for number in range(count)]
         pack_frames(f'{made}/all/store', f'{made}/all/data', paths)
-        os.sync()
+        flush_disks()
         os.replace(f'{made}/all', folder)
     return folder, count
 
@@ -122,11 +123,9 @@ def load(paths: Sequence[str], store: PackedFrames | None, decoded: bool) -> Any
 def forget(paths: Iterable[str | Path], all_cold: bool) -> None:
     """Drops files from memory, so that the next one to read them waits for the disk."""
     if all_cold:
-        Path('/proc/sys/vm/drop_caches').write_text('3')
+        Path('/proc/sys/vm/drop_caches').write_text('3', encoding='utf-8')
     for path in () if all_cold else paths:
-        file = os.open(path, os.O_RDONLY)
-        os.posix_fadvise(file, 0, 0, os.POSIX_FADV_DONTNEED)
-        os.close(file)
+        forget_pages(path)
 
 
 def check_may_empty_caches() -> None:

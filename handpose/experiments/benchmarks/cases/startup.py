@@ -11,7 +11,7 @@ from handpose.experiments.benchmarks.case import Settings, Work, case
 
 def importing(names: str) -> Work:
     """A new Python that imports modules and reports its peak memory."""
-    code = f'import {names}; from handpose.experiments.benchmarks.measure import peak_memory; print(peak_memory()[1])'
+    code = f'import {names}; from handpose.system import peak_memory; print(peak_memory()[1])'
     environment = {**os.environ, 'PYTHONPATH': str(Path(handpose.__file__).parents[1])}
 
     def run() -> float:
