@@ -47,6 +47,7 @@ lint: $(READY)
 	$(RUN) -m ruff check .
 	$(RUN) -m ruff format --check .
 	$(RUN) -m mypy
+	$(RUN) -m mypy --platform win32 --cache-dir .mypy_cache/windows
 
 # One thread each: two processes that share two cores would only wait for each other.
 unit: $(READY)

@@ -64,6 +64,23 @@ def try_lock(handle: int, per_process: bool = False) -> bool:
     return True
 
 
+def open_to_lock(folder: str | Path) -> int:
+    """Opens what stands for a folder in `try_lock`: itself, or a file `.lock` in it on Windows, which opens no folders.
+
+    Args:
+        folder: the folder.
+
+    Returns:
+        A descriptor, to be closed with `os.close`.
+
+    Raises:
+        OSError: it cannot be opened.
+    """
+    if sys.platform == 'win32':
+        return os.open(Path(folder) / '.lock', os.O_RDWR | os.O_CREAT)
+    return os.open(folder, os.O_RDONLY)
+
+
 def read_at(handle: int, size: int, offset: int) -> bytes:
     """Reads bytes at a place of a file that other threads, and on Linux and macOS other processes, read too.
 

@@ -265,9 +265,11 @@ def name_under(root: str, path: str) -> str:
     Raises:
         DatasetError: it lies elsewhere.
     """
+    if os.sep != '/':
+        root, path = root.replace(os.sep, '/'), path.replace(os.sep, '/')
     root = f'{root.rstrip("/")}/'
     if not path.startswith(root) or '/.' in path or '//' in path:  # else it is plain: no need to look closer
-        path = os.path.abspath(path)
+        path = os.path.abspath(path).replace(os.sep, '/')
     if not path.startswith(root):
         raise DatasetError(f'image {path} does not lie in {root}, the root of its dataset, by which it is called')
     return path[len(root) :]

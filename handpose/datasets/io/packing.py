@@ -41,12 +41,11 @@ from handpose.datasets.io.recoding import Recoding, WrongSizeError
 from handpose.datasets.io.video_frames import read_original
 from handpose.datasets.transforms.load import decode_image
 from handpose.files.atomic import atomic_file, atomic_write, remove_unfinished
-from handpose.system import read_at, try_lock
+from handpose.system import open_to_lock, read_at, try_lock
 
 Shard = tuple[Path, FrameTable]
 Watch = Callable[[Iterable, str, int], Iterable]  # (items, words, total) -> the items
 SHARD_BYTES = 2**28
-LOCK = '.lock'  # file of a store that whoever writes the store holds locked
 BATCH = 256  # images in memory while they are packed
 
 
@@ -172,10 +171,13 @@ def _table_error(path: Path, folder: str | Path) -> list[str]:
 
 @contextmanager
 def _only_writer(folder: Path) -> Iterator[None]:
-    with open(folder / LOCK, 'ab') as file:
-        if not try_lock(file.fileno()):
+    handle = open_to_lock(folder)
+    try:
+        if not try_lock(handle):
             raise DatasetError(f'another process is packing into {folder}; wait for it, or end it')
         yield
+    finally:
+        os.close(handle)
 
 
 def _existing_shards(folder: Path) -> list[Shard]:
