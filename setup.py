@@ -43,6 +43,36 @@ class BuildWithConfigs(build_py):
 VERSION = read_value('handpose/__init__.py', r"^__version__ = '(.+)'$")
 REPOSITORY = read_value('CITATION.cff', r'^repository-code: "?([^"\s]+?)/?"?$')  # unset until the address is known
 
+
+# What a user wants, and the packages that it takes.
+EXTRAS = {
+    # True times of frames and more codecs; its wheels bundle GPL-licensed codecs (x264, x265), hence an extra.
+    'video': ['av>=14.2'],
+    # Backbones, curves and plots. A project that has the full mmcv leaves this out and installs the other two.
+    'train': ['mmcv-lite>=2.1', 'tensorboard>=2.16', 'matplotlib>=3.8'],
+    # Formats that need a package: LeRobot, HDF5, and supervision's annotators. The others need none.
+    'export': ['pyarrow>=17', 'h5py>=3.11', 'supervision>=0.31.2'],
+    'view': ['viser>=1.1'],
+    # Exported networks: `handpose export-model`, `handpose.runtime`, and --runtime of other commands.
+    'runtime': ['onnx>=1.20', 'onnxscript>=0.7.2', 'onnxruntime>=1.23'],
+    'openvino': ['onnx>=1.20', 'onnxscript>=0.7.2', 'openvino>=2025.4'],
+    'rerun': ['rerun-sdk>=0.41'],
+    # The ResNet of trained models. mmcv without its compiled operators, which a full mmcv has too.
+    'mmcv': ['mmcv-lite>=2.1'],
+    # Files of the model zoo that are on the Hugging Face Hub.
+    'hf': ['huggingface_hub>=0.23'],
+    # Loggers of `handpose train`. MLflow's client, and what its file of runs takes.
+    'wandb': ['wandb>=0.19'],
+    'mlflow': ['mlflow-skinny>=3.1', 'sqlalchemy>=2', 'alembic>=1.13'],
+    # Text models of `handpose text-features`.
+    'openclip': ['open_clip_torch>=2.24'],
+    'transformers': ['transformers>=4.40'],
+    # The site: `make docs`.
+    'docs': ['furo>=2024.8.6', 'myst-nb>=1.2', 'myst-parser>=4.0.1', 'sphinx>=8.1.3', 'sphinx-copybutton>=0.5.2'],
+    # What `handpose benchmark` compares the packed store and OpenCV's JPEG decoder with.
+    'benchmark': ['lmdb>=1.6.2', 'simplejpeg>=1.8.2', 'webdataset>=1.0.2'],
+}
+
 setup(
     name='handpose',
     version=VERSION,
@@ -85,29 +115,12 @@ setup(
         'tomli>=2; python_version < "3.11"',  # newer Pythons have it as tomllib
     ],
     extras_require={
-        # True times of frames and more codecs; its wheels bundle GPL-licensed codecs (x264, x265), hence an extra.
-        'video': ['av>=14.2'],
-        # Files of the model zoo that are on the Hugging Face Hub.
-        'hf': ['huggingface_hub>=0.23'],
-        # mmcv without its compiled operators; a project that has the full mmcv keeps it and leaves this out.
-        'mmcv': ['mmcv-lite>=2.1'],
-        'view': ['viser>=1.1'],
-        'train': ['tensorboard>=2.16', 'matplotlib>=3.8'],
-        # Formats of `handpose export` and `handpose.export`.
-        'rerun': ['rerun-sdk>=0.41'],
-        'lerobot': ['pyarrow>=17'],
-        'hdf5': ['h5py>=3.11'],
-        'supervision': ['supervision>=0.31.2'],
-        # Text models of `handpose text-features`.
-        'openclip': ['open_clip_torch>=2.24'],
-        'transformers': ['transformers>=4.40'],
-        # What `handpose benchmark` compares the packed store and OpenCV's JPEG decoder with.
-        'benchmark': ['lmdb>=1.6.2', 'simplejpeg>=1.8.2', 'webdataset>=1.0.2'],
-        # Exported networks: `handpose export-model`, `handpose.runtime`, and --runtime of other commands.
-        'onnx': ['onnx>=1.20', 'onnxscript>=0.7.2', 'onnxruntime>=1.23'],
-        'openvino': ['onnx>=1.20', 'onnxscript>=0.7.2', 'openvino>=2025.4'],
-        # The site: `make docs`.
-        'docs': ['furo>=2024.8.6', 'myst-nb>=1.2', 'myst-parser>=4.0.1', 'sphinx>=8.1.3', 'sphinx-copybutton>=0.5.2'],
+        **EXTRAS,
+        # What the commands of the README need. Alone stay what is large (rerun), a second runtime, what sends
+        # something away (hf, wandb, mlflow), and what only a special purpose needs.
+        'all': sorted(
+            {package for name in ('video', 'train', 'export', 'view', 'runtime') for package in EXTRAS[name]}
+        ),
         'test': [
             'av>=14.2',
             'h5py>=3.11',

@@ -17,6 +17,7 @@ from handpose.cli import make_data
 from handpose.engine import build_runner, compat, load_config, run_settings
 from handpose.engine.adapter import unwrap_model
 from handpose.engine.checkpoints import choose_checkpoint
+from handpose.engine.loggers import LOGGERS, NO_LOGGER, choose_logger
 from handpose.engine.resume import is_finished
 
 
@@ -30,6 +31,12 @@ def add_arguments(parser: argparse.ArgumentParser) -> None:
         const='auto',
         metavar='CHECKPOINT',
         help='continue from the newest checkpoint of the work directory, or from the given file',
+    )
+    parser.add_argument(
+        '--logger',
+        choices=[*LOGGERS, NO_LOGGER],
+        help='where curves go, besides scalars.json (default tensorboard, if installed); wandb sends them to a service '
+        'unless WANDB_MODE=offline, mlflow writes to mlflow.db or where MLFLOW_TRACKING_URI says',
     )
     parser.add_argument('--amp', action='store_true', help='mixed precision: fp16 on CUDA, bf16 on CPU')
     shared.add_cfg_options(parser)
@@ -50,6 +57,8 @@ def run(arguments: argparse.Namespace) -> None:
     config = run_settings(config, arguments.work_dir, arguments.launcher)
     if arguments.amp and not config.training.amp:
         config.training.amp = True
+    if arguments.logger:
+        choose_logger(config, arguments.logger)
     if arguments.launcher == 'none':
         make_data.make_missing(config, arguments.config)
     compat.join_process_group(arguments.launcher)

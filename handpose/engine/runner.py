@@ -22,6 +22,7 @@ from torch.utils.data import DataLoader
 from handpose.engine import checkpoints, compat, epochs, progress, resume  # noqa: F401  (they register their hooks)
 from handpose.engine.adapter import EstimatorAdapter, TrainingStepHook, collate, unwrap_model
 from handpose.engine.guards import WorkDirLock, check_class_names
+from handpose.engine.loggers import installed_visualizer
 from handpose.engine.staging import exclude_frozen, freeze_submodules, initialize_submodules, staging_options
 from handpose.engine.training import optimizer_settings, prepare_estimator, training_options
 from handpose.models.estimators.base import Estimator
@@ -160,7 +161,7 @@ def build_runner(
         launcher=launcher,
         env_cfg=_environment(settings),
         log_processor=settings.get('log_processor'),
-        visualizer=settings.get('visualizer'),
+        visualizer=installed_visualizer(settings),
         default_scope='mmengine',
         randomness=settings.get('randomness', dict(seed=None)),
         experiment_name=experiment_name or Path(config.filename or 'run').stem,

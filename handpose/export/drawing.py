@@ -1,4 +1,4 @@
-"""Predictions as `supervision.KeyPoints`. Needs the package supervision: pip install 'handpose[supervision]'."""
+"""Predictions as `supervision.KeyPoints`. Needs the package supervision: pip install 'handpose[export]'."""
 
 from typing import TYPE_CHECKING, Any
 

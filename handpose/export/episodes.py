@@ -1,6 +1,6 @@
 """Episodes for robot learning: LeRobot datasets (v3.0) and HDF5 files; docs/guides/export.md describes both layouts.
 
-Needs pyarrow (pip install 'handpose[lerobot]') or h5py (pip install 'handpose[hdf5]').
+Needs pyarrow or h5py: pip install 'handpose[export]'.
 Legend: T frames on a regular time line, H hands, D = 63 H numbers of the state.
 """
 

@@ -187,7 +187,7 @@ class _Traced(nn.Module):
 def _onnx_bytes(estimator: Estimator, part: NetworkPart, metadata: Mapping[str, Any]) -> bytes:
     missing = missing_exporters()
     if missing:
-        raise ExportFailed(f"exporting needs {' and '.join(missing)}: pip install 'handpose[onnx]'")
+        raise ExportFailed(f"exporting needs {' and '.join(missing)}: pip install 'handpose[runtime]'")
     if not is_torch_new_enough():
         raise ExportFailed(f'exporting needs torch 2.7 or later, and {torch.__version__} is installed: update torch')
     weights = sum(value.numel() * value.element_size() for value in (*estimator.parameters(), *estimator.buffers()))

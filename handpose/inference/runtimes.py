@@ -174,7 +174,7 @@ def exported_file(estimator: Estimator, part: NetworkPart, temporary: bool = Fal
     missing = missing_exporters()
     if missing:
         raise ExportFailed(
-            f"exporting needs {' and '.join(missing)}: pip install 'handpose[onnx]', or choose the runtime torch"
+            f"exporting needs {' and '.join(missing)}: pip install 'handpose[runtime]', or choose the runtime torch"
         )
     name = f'{type(estimator).__name__.lower()}_{part.name}_{_fingerprint(estimator)[:16]}.onnx'
 

@@ -16,7 +16,7 @@ RUNTIMES = ('onnxruntime', 'openvino')
 """The runtimes that can run an exported network."""
 PRECISIONS = ('float32', 'bfloat16')
 """The number formats that a runtime can compute in."""
-EXTRAS = {'onnxruntime': 'onnx', 'openvino': 'openvino'}  # of this package, by runtime
+EXTRAS = {'onnxruntime': 'runtime', 'openvino': 'openvino'}  # of this package, by runtime
 
 
 class RuntimeSession(Protocol):

@@ -15,7 +15,7 @@ from handpose.runtime.onnx_file import read_metadata
 pytestmark = [
     pytest.mark.skipif(
         not onnx_parts.CAN_EXPORT,
-        reason="needs handpose[onnx] and onnxruntime: pip install 'handpose[onnx]'",
+        reason="needs handpose[runtime] and onnxruntime: pip install 'handpose[runtime]'",
     ),
     pytest.mark.timeout(300),
 ]

@@ -13,7 +13,7 @@ from handpose.export.network import is_torch_new_enough
 CAN_EXPORT = is_torch_new_enough() and all(
     importlib.util.find_spec(name) for name in ('onnx', 'onnxscript', 'onnxruntime')
 )
-NEEDS = "needs torch 2.7 or later, and pip install 'handpose[onnx]'"
+NEEDS = "needs torch 2.7 or later, and pip install 'handpose[runtime]'"
 ENCODED = ('network', 'encode', 'decode')
 PARTS = [
     *(('HTT', part) for part in ENCODED),
