@@ -118,9 +118,7 @@ setup(
         **EXTRAS,
         # What the commands of the README need. Alone stay what is large (rerun), a second runtime, what sends
         # something away (hf, wandb, mlflow), and what only a special purpose needs.
-        'all': sorted(
-            {package for name in ('video', 'train', 'export', 'view', 'runtime') for package in EXTRAS[name]}
-        ),
+        'all': sorted({p for name in ('video', 'train', 'export', 'view', 'runtime') for p in EXTRAS[name]}),
         'test': [
             'av>=14.2',
             'h5py>=3.11',

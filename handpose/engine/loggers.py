@@ -152,7 +152,7 @@ class WandbLog(_RunLog):
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int = 0) -> None:
         """Sends an RGB image (h, w, 3)."""
-        self._run.log({name: self.experiment.Image(image), 'iter': self._iteration})
+        self._run.log({name: self.experiment.Image(image), 'iter': step or self._iteration})
 
     def _log(self, values: dict[str, float]) -> None:
         self._run.log({**values, 'iter': self._iteration})
@@ -219,7 +219,7 @@ class MlflowLog(_RunLog):
 
     def add_image(self, name: str, image: NDArray[np.uint8], step: int = 0) -> None:
         """Sends an RGB image (h, w, 3)."""
-        self._client.log_image(self._run_id, image, key=name, step=self._iteration)
+        self._client.log_image(self._run_id, image, key=name, step=step or self._iteration)
 
     def _log(self, values: dict[str, float]) -> None:
         now = time.time_ns() // 1_000_000

@@ -59,7 +59,7 @@ class ExportedModel:
             installed = installed_runtimes()
             if not installed:
                 raise RuntimeUnavailable(
-                    f"none of {', '.join(RUNTIMES)} is installed: pip install 'handpose[runtime]' or 'handpose[openvino]'"
+                    f"none of {', '.join(RUNTIMES)} is installed: pip install 'handpose[runtime]', or [openvino]"
                 )
             runtime = installed[0]
         check_runtime(runtime, precision)
