@@ -2,6 +2,7 @@
 # make test    ruff, mypy, the tests, and a short run of the whole `make train`
 # On a machine with a GPU: tools/cuda_check.sh (docs/project/benchmark.md)
 # make docs    the site, in build/site; `make docs-linkcheck` also asks the network for every external link
+# make check-extras  installs each extra by itself and runs what it is for; EXTRAS="view export" takes some
 # make test-lowest   the tests with the lowest versions that setup.py allows, in .venv-lowest
 # make release-check   what a release needs (docs/project/releases.md), in work_dirs/release
 CONFIG ?= configs/deformer/synthetic.py
@@ -32,7 +33,7 @@ SMOKE_POSES := data_root=$(SMOKE_DIR)/poses synthetic_data.subjects=3 synthetic_
 SMOKE_ACTIONS := data_root=$(SMOKE_DIR)/actions synthetic_data.subjects=4 synthetic_data.videos=1 \
 	+synthetic_data.test_videos=1 +synthetic_data.frames=24 +synthetic_data.max_frames=32 batch_size=4 epochs=1
 
-.PHONY: train test test-lowest release-check lint unit smoke docs docs-linkcheck clean
+.PHONY: train test test-lowest release-check check-extras lint unit smoke docs docs-linkcheck clean
 
 train: $(READY)
 	$(RUN) tools/make_synthetic.py --config $(CONFIG) $(WITH_OPTIONS)
@@ -62,7 +63,7 @@ smoke: $(READY)
 $(READY): setup.py constraints.txt
 	$(PYTHON) -m venv $(VENV)
 	$(RUN) -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints.txt torch
-	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[mmcv,train,view,test]'
+	$(RUN) -m pip install --quiet --disable-pip-version-check -c constraints.txt -e '.[train,view,test]'
 	touch $@
 
 # Warnings are errors: a link to nothing, a page in no table of contents, a docstring that cannot be read. Every page is
@@ -89,12 +90,16 @@ test-lowest: $(LOWEST)/.ready
 $(LOWEST)/.ready: setup.py constraints-lowest.txt
 	$(PYTHON) -m venv $(LOWEST)
 	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check $(if $(TORCH_INDEX),--index-url $(TORCH_INDEX)) -c constraints-lowest.txt torch
-	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[mmcv,train,test]'
+	$(LOWEST)/bin/python -m pip install --quiet --disable-pip-version-check -c constraints-lowest.txt -e '.[train,test]'
 	touch $@
 
 # Wheel and source distribution: contents, metadata, installation into empty environments; and every file of the zoo.
 release-check:
 	$(PYTHON) tools/release_check.py
+
+# Each extra of setup.py by itself in an empty environment, with the commands that it is for: 20 minutes, 4 GB of disk.
+check-extras: $(READY)
+	$(RUN) tools/check_extras.py $(if $(TORCH_INDEX),--torch-index $(TORCH_INDEX)) $(EXTRAS)
 
 clean:
 	rm -rf $(VENV) $(LOWEST) work_dirs data build *.egg-info
