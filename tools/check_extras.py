@@ -87,6 +87,7 @@ def train(config: str, *options: str, logger: str | None = None) -> tuple[str, .
     )
 
 
+STORES = ('store_clips_160x90_warm_lmdb', 'store_clips_160x90_warm_webdataset')
 POSES = ('synthetic_data.frames=40', 'batch_size=4')
 IMAGES = ('synthetic_data.frames=24', 'synthetic_data.size=64')
 COMMANDS: dict[str, list[tuple[str, ...]]] = {
@@ -99,8 +100,7 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
     ],
     'video': [
         handpose('refine', 'hands.npz', '-o', 'refined.npz', '--draw', 'hands.mp4'),
-        handpose('zoo', 'get', 'mediapipe_palm_lite', 'mediapipe_hand_lite'),
-        handpose('infer', 'hands.mp4', '-o', 'found.npz', '--networks', 'lite', '--draw', 'found.mp4'),
+        handpose('refine', 'hands.npz', '-o', 'again.npz', '--draw', 'again.mp4', '--over', 'hands.mp4'),
     ],
     'train': [
         train('deformer/synthetic', *IMAGES, logger='tensorboard'),
@@ -130,7 +130,10 @@ COMMANDS: dict[str, list[tuple[str, ...]]] = {
         ('-c', CLIP),
         handpose('text-features', 'names.txt', '-o', 'x.npz', '--model', 'transformers:clip'),
     ],
-    'benchmark': [handpose('benchmark', '--list')],
+    'benchmark': [
+        handpose('benchmark', '--quick', '--seconds', '1', '--out', 'x.json', '--only', *STORES),
+        ('-c', "import json; assert not any(c['failed'] for c in json.load(open('x.json'))['cases'].values())"),
+    ],
 }
 COMMANDS['all'] = [command for name in ('video', 'train', 'export', 'view', 'runtime') for command in COMMANDS[name]]
 

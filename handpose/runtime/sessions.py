@@ -2,6 +2,7 @@
 
 import importlib
 import importlib.util
+import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any, Protocol
@@ -100,6 +101,7 @@ def open_session(
 
 class _OnnxRuntimeSession:
     def __init__(self, path: str | Path, num_threads: int | None) -> None:
+        os.environ.setdefault('ORT_DISABLE_TELEMETRY', '1')  # newer versions report to Microsoft otherwise
         runtime = importlib.import_module('onnxruntime')
         options = runtime.SessionOptions()
         options.log_severity_level = 3  # errors alone
