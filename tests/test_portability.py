@@ -153,6 +153,13 @@ def test_text_files_have_an_encoding():
     assert done.returncode == 0, done.stdout + done.stderr
 
 
+def test_a_console_that_lacks_characters():
+    environment = {**os.environ, 'PYTHONPATH': str(ROOT), 'PYTHONIOENCODING': 'ascii'}
+    command = [sys.executable, '-m', 'handpose', 'zoo', 'list']
+    done = subprocess.run(command, capture_output=True, text=True, env=environment)
+    assert done.returncode == 0 and 'deformer_synthetic' in done.stdout and '?' in done.stdout, done.stderr
+
+
 def test_tables_end_their_lines_as_elsewhere():
     """`csv` writes its own ends of lines: a text file would make two of each on Windows."""
     for path in PACKAGE.rglob('*.py'):

@@ -33,7 +33,7 @@ joints = torch.stack(hands, 1).numpy()
 joints += np.random.default_rng(0).normal(0, 0.003, joints.shape)
 save_predictions('hands.npz', Predictions(joints, np.ones((60, 2), bool), np.arange(60) / 30,
                                           np.array(['left', 'right']), 'camera',
-                                          intrinsics=[[500, 0, 320], [0, 500, 240], [0, 0, 1]], image_size=(640, 480)))
+                                          intrinsics=[[500, 0, 320], [0, 500, 240], [0, 0, 1]]))
 """
 PAGE = """
 import subprocess, sys, time, urllib.request

@@ -2,6 +2,7 @@
 
 import argparse
 import importlib
+import io
 import sys
 from collections.abc import Sequence
 
@@ -62,6 +63,8 @@ def main(command: str | None = None, words: Sequence[str] | None = None) -> None
     """
     words = sys.argv[1:] if words is None else list(words)
     program = None
+    if isinstance(sys.stdout, io.TextIOWrapper) and sys.stdout.errors == 'strict':
+        sys.stdout.reconfigure(errors='replace')  # consoles of Windows lack characters of tables and of file names
     if command is None:
         command, words = _split_command(words)
         program = f'handpose {command}'
