@@ -168,6 +168,8 @@ def install(environment: Path, wheel: Path, extra: str, log: Path, index: str | 
         source = ['--index-url', index] if index else []
         failed = run([*pip, *source, *constraints, 'torch'], environment, log)
         return failed or run([*pip, *constraints, str(wheel)], environment, log)
+    if extra == 'openclip' and index:  # torchvision works with torch of the same build alone
+        run([*pip, '--index-url', index, *constraints, 'torchvision'], environment, log)
     return run([*pip, *constraints, f'{wheel}[{extra}]'], environment, log)
 
 
