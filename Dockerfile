@@ -26,7 +26,7 @@ RUN python3 -m venv /opt/handpose \
         --constraint /build/constraints.txt torch
 
 ARG EXTRAS=all
-COPY LICENSE MANIFEST.in README.md pyproject.toml setup.py /build/
+COPY CITATION.cff LICENSE MANIFEST.in README.md pyproject.toml setup.py /build/
 COPY configs /build/configs
 COPY handpose /build/handpose
 RUN /opt/handpose/bin/pip install --no-cache-dir --constraint /build/constraints.txt "/build[${EXTRAS}]" \

@@ -204,6 +204,7 @@ def main() -> None:
     folder.mkdir(parents=True)
     build = [sys.executable, '-m', 'pip', 'wheel', '--quiet', '--no-deps', '-w', str(folder), str(ROOT)]
     subprocess.run(build, check=True)
+    shutil.rmtree(ROOT / 'build', ignore_errors=True)  # which setuptools leaves
     (wheel,) = folder.glob('*.whl')
     core, rows = folder / CORE.replace(' ', '_'), []
     for extra in [CORE, *(name for name in arguments.extras or COMMANDS if name != CORE)]:
