@@ -112,8 +112,8 @@ def test_packages_are_importable_where_they_are_installed(extra, module):
 
 
 def test_packages_that_tests_go_without_are_of_an_extra():
-    """Or are known here: of the interpreter, of the build, or brought by viser."""
-    other = {'cv2', 'pycocotools', 'resource', 'setuptools', 'websockets'}
+    """Or are known here: of the interpreter, of the build, or brought by others."""
+    other = {'PIL', 'cv2', 'pycocotools', 'resource', 'setuptools', 'websockets'}
     imported = {
         IMPORTED_AS.get(canonicalize_name(w.name), w.name.replace('-', '_')) for e in EXTRAS.values() for w in e
     }
