@@ -1,0 +1,83 @@
+"""Every code block of the documentation runs, or is checked where a test cannot run it, and says so.
+
+The blocks of a page run in order, in a folder of the page's own. `INPUTS` (snippet_inputs.py) holds the files that
+readers have, `NOT_RUN` the commands that no test can run, `SHORTER` what is added to commands that take long. A comment
+before a block, which readers do not see, says what is special about it: `<!-- not run: needs a camera -->`,
+`<!-- run by tests/... -->`, or `<!-- file: my.yml -->` for a file that the reader makes of the block.
+"""
+
+import json
+import logging
+
+import pytest
+import yaml
+from scripted_cameras import scripted_recording
+from scripted_hands import session_of, two_hands
+from snippet_inputs import CAMERAS, Inputs
+from snippet_pages import CODE, NO_CODE, PAGES, blocks_of, name_of
+from snippet_runs import PageRun
+
+from handpose.inference import video_job
+from handpose.inference.annotation import job
+
+# Commands that no test can run, and why; they are checked: arguments, configs with their options, extras, files.
+NOT_RUN = {
+    r'^(\S*pip install|git clone|\.venv/bin/pre-commit) ': 'needs the network',
+    r'^handpose zoo get ': 'needs the network',
+    r'^make ': 'makes a virtual environment; `make smoke` of CI runs `make train`',
+    r' \S*deformer/dexycb': 'needs DexYCB and MANO',
+}
+# Commands that take long: what the test adds to them.
+SHORTER = {
+    r'^handpose view ': ['--no-browser', '--no-mesh'],
+}
+BLOCKS = {name_of(page): blocks for page in PAGES if (blocks := blocks_of(page))}
+
+
+@pytest.fixture(scope='session')
+def inputs(tmp_path_factory):
+    return Inputs(tmp_path_factory.mktemp('inputs'))
+
+
+@pytest.fixture(autouse=True)
+def stand_ins(monkeypatch, tmp_path_factory):
+    """Scripted hands in place of the networks of the detector, and a page of the viewer that is closed at once."""
+    monkeypatch.setattr(
+        video_job, 'make_session', lambda networks, estimator, licence: session_of(two_hands, licence=licence)
+    )
+    scene = scripted_recording(tmp_path_factory.mktemp('scene'), **CAMERAS)
+    monkeypatch.setattr(job, 'make_session', lambda networks: scene.session())
+    try:
+        from handpose.visualization.viewer_page import PlayerPage
+    except ImportError:
+        return
+
+    def run(self):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(PlayerPage, 'run', run)
+
+
+@pytest.mark.parametrize('page', BLOCKS)
+def test_page(page, inputs, tmp_path):
+    run = PageRun(tmp_path, inputs, NOT_RUN, SHORTER)
+    errors = []
+    for block in BLOCKS[page]:
+        try:
+            if block.language in ('bash', 'python') or block.note:
+                run.run(block)
+            elif block.language == 'json':
+                json.loads(block.text)
+            elif block.language == 'yaml':
+                yaml.safe_load(block.text)
+        except Exception as error:
+            logging.getLogger().exception(str(block))
+            errors.append(f'{block}: {error}')
+    print(page, dict(run.counts))
+    assert not errors, '\n'.join(errors)
+
+
+def test_every_block_has_a_language():
+    """So that it is highlighted, and that this file knows what to do with it."""
+    wrong = [str(block) for blocks in BLOCKS.values() for block in blocks if block.language not in CODE + NO_CODE]
+    assert not wrong, f'the first line must be ``` and one of {CODE + NO_CODE}: {wrong}'
