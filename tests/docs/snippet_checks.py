@@ -9,7 +9,7 @@ from collections.abc import Iterator, Sequence
 
 from snippet_pages import ROOT
 
-from handpose.cli import COMMANDS, UsageError
+from handpose.cli import COMMANDS
 from handpose.engine import load_config
 from handpose.registry import DATASETS, HAND_MODELS, METRICS, MODELS, TRANSFORMS
 
@@ -62,15 +62,20 @@ def check_command(words: Sequence[str]) -> None:
         assert path.is_file() or program in ('cd', 'git', 'source', '.venv/bin/pre-commit'), f'{program} is not known'
 
 
-def _check_subcommand(command: str, *words: str) -> None:
+def parse(command: str, *words: str) -> argparse.Namespace:
+    """Parses the words of a subcommand as `handpose` does."""
     assert command in COMMANDS, f'{command} is not a command of handpose'
     module = importlib.import_module(f'handpose.cli.{command.replace("-", "_")}')
     parser = argparse.ArgumentParser(exit_on_error=False)
     module.add_arguments(parser)
     try:
-        arguments = parser.parse_args(words)
-    except (argparse.ArgumentError, SystemExit, UsageError) as error:
+        return parser.parse_args(words)
+    except (argparse.ArgumentError, SystemExit) as error:
         raise AssertionError(f'handpose {command} does not take {" ".join(words)}: {error}') from error
+
+
+def _check_subcommand(command: str, *words: str) -> None:
+    arguments = parse(command, *words)
     config = vars(arguments).get('config')
     if isinstance(config, str):
         load_config(config, vars(arguments).get('cfg_options'))

@@ -1,23 +1,33 @@
 """The files that commands and code of the documentation read, small, as their readers would have them."""
 
-import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
 
 import cv2
 import numpy as np
+import torch
 from predicted_hands import hand_motion, make_predictions
 from rendered_boards import board_poses, render_board
-from scripted_cameras import scripted_recording
+from scripted_cameras import ScriptedCameras, scripted_recording
 from scripted_hands import write_video
 
+from handpose.cli import main
+from handpose.geometry import rotvec_to_rotmat
 from handpose.geometry.boards import CalibrationBoard
-from handpose.structures import save_predictions
+from handpose.structures import Calibration, CameraCalibration, save_predictions
 
 SIZE = (112, 64)  # of the videos of numbered images
 INTRINSICS = np.array([[100.0, 0, 56], [0, 100, 32], [0, 0, 1]])
-CAMERAS = dict(frames=16, cameras=2, sides=(1,))
+
+# Options of built-in data of each layout.
+SMALL_DATA = {
+    'dexycb': {'subjects': 3, 'sequences': 5, 'frames': 30, 'cameras': 2, 'size': 64},
+    'h2o': {'subjects': 4, 'videos': 1, 'test_videos': 1, 'frames': 24, 'max_frames': 32},
+    'interhand': {'subjects': 3, 'sequences': 5, 'frames': 40, 'cameras': 1},
+    'assembly101': {'subjects': 4, 'repetitions': 1},
+    'assemblyhands': {'subjects': 4, 'sequences': 1, 'frames': 8},
+}
 
 
 def hands(path: Path) -> None:
@@ -33,26 +43,51 @@ def video(path: Path) -> None:
     write_video(path, 40, SIZE)
 
 
+def two_cameras() -> Calibration:
+    """Side by side, the world is that of the first; hands and board are half a metre before them."""
+    second = torch.eye(4, dtype=torch.float64)
+    second[:3, :3], second[:3, 3] = rotvec_to_rotmat(torch.tensor([0.0, 0.3, 0.0])), torch.tensor([-0.18, 0, 0.03])
+    lens = dict(
+        image_size=(640, 480),
+        intrinsics=torch.tensor([[500.0, 0, 320], [0, 500, 240], [0, 0, 1]]),
+        model='radial_tangential',
+        distortion=torch.tensor([-0.1, 0.03, 0, 0]),
+    )
+    poses = {'cam0': torch.eye(4, dtype=torch.float64), 'cam1': second}
+    return Calibration([CameraCalibration(name=name, extrinsics=pose, **lens) for name, pose in poses.items()])
+
+
 def board_videos(path: Path) -> None:
-    """Two cameras that see a board of 8 x 5 squares."""
-    board, second = CalibrationBoard('charuco', 8, 5, 0.03), np.eye(4)
-    second[:3, :3], second[:3, 3] = cv2.Rodrigues(np.array([0.0, 0.3, 0.0]))[0], [-0.18, 0, 0.03]
-    lens = np.array([[420.0, 0, 241], [0, 418, 177], [0, 0, 1]]), np.array([-0.1, 0.03, 0, 0])
-    for name, camera in (('cam0', np.eye(4)), ('cam1', second)):
-        (path / name).mkdir(parents=True)
+    """What the two cameras see of a moving board of 8 x 5 squares."""
+    board = CalibrationBoard('charuco', 8, 5, 0.03)
+    for camera in two_cameras():
+        (path / camera.name).mkdir(parents=True)
+        lens = camera.intrinsics.numpy(), camera.distortion.numpy()
         for k, pose in enumerate(board_poses(12)):
-            cv2.imwrite(str(path / name / f'{k:03}.png'), render_board(board, *lens, camera @ pose, (480, 360)))
+            image = render_board(board, *lens, camera.extrinsics.numpy() @ pose, camera.image_size)
+            cv2.imwrite(str(path / camera.name / f'{k:03}.png'), image)
 
 
-def recording_folder(path: Path) -> None:
-    scripted_recording(path, **CAMERAS)
+def recording_folder(path: Path) -> ScriptedCameras:
+    """Videos of the two cameras; returns what plays the networks that look at them."""
+    return scripted_recording(path, frames=16, calibration=two_cameras(), sides=(1,))
 
 
 def landmarks(path: Path) -> None:
     np.savez(path, world_landmarks=hand_motion(40))
 
 
-INPUTS: dict[str, Callable[[Path], None]] = {
+def built_in(layout: str) -> Callable[[Path], None]:
+    """Built-in data in the layout of a dataset."""
+    words = [word for name, value in SMALL_DATA[layout].items() for word in (f'--{name.replace("_", "-")}', str(value))]
+
+    def make(path: Path) -> None:
+        main('make-data', ['--layout', layout, '--root', str(path), '--workers', '1', *words])
+
+    return make
+
+
+INPUTS: dict[str, Callable[[Path], object]] = {
     'hands.npz': hands,
     'truth.npz': truth,
     'landmarks.npz': landmarks,
@@ -60,6 +95,8 @@ INPUTS: dict[str, Callable[[Path], None]] = {
     'kitchen.mp4': video,
     'board_videos': board_videos,
     'REC': recording_folder,
+    'data/synthetic_dexycb': built_in('dexycb'),
+    'data/synthetic_h2o': built_in('h2o'),
 }
 
 

@@ -4,18 +4,20 @@ import contextlib
 import os
 import re
 import shutil
+import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from snippet_checks import check_command, check_python, handpose_words
+from snippet_checks import check_command, check_python, handpose_words, parse
 from snippet_inputs import Inputs
 from snippet_pages import ROOT, Block
 from snippet_shell import commands_of
 
 from handpose.cli import main
+from handpose.engine import load_config
 
 COPIED = ('configs', 'constraints.txt', 'Makefile', 'setup.py', 'docs/ablations')
 OUTPUTS = ('-o', '--out', '--output')
@@ -82,14 +84,31 @@ class PageRun:
                     reason = only_checked or self.reason_not_to_run(words)
                     done['checked' if reason else 'run'] += 1
                     if not reason:
+                        start = time.perf_counter()
                         self._run_command(words)
+                        print(f'{time.perf_counter() - start:5.1f} s  {" ".join(words)}')
         assert done, f'{block} has no commands'
         self.counts['run' if done['run'] else 'checked'] += 1
 
     def reason_not_to_run(self, words: Sequence[str]) -> str | None:
         """Why a test cannot run a command, or None."""
-        line = ' '.join(words)
+        ours = handpose_words(words)
+        line = ' '.join(words if ours is None else ['handpose', *ours])
         return next((reason for pattern, reason in self.not_run.items() if re.search(pattern, line)), None)
+
+    def _shortened(self, ours: Sequence[str]) -> list[str]:
+        """The words that are added to a command."""
+        line = ' '.join(['handpose', *ours])
+        return [word for pattern, more in self.shorter.items() if re.search(pattern, line) for word in more]
+
+    def _provide_data(self, ours: Sequence[str]) -> None:
+        """Puts the data that a command's config reads where it reads them."""
+        arguments = parse(*ours)
+        name, options = vars(arguments).get('config'), vars(arguments).get('cfg_options')
+        if name and ours[0] != 'make-data':
+            root = load_config(name, options).get('data_root')
+            if isinstance(root, str):
+                self.inputs.provide(root, self.folder)
 
     def _run_command(self, words: Sequence[str]) -> None:
         ours = handpose_words(words)
@@ -97,9 +116,8 @@ class PageRun:
         for before, word in zip(['', *words], words, strict=False):
             if before not in OUTPUTS:
                 self.inputs.provide(word, self.folder)
-        for pattern, more in self.shorter.items():
-            if re.search(pattern, ' '.join(words)):
-                ours = [*ours, *more]
+        ours = [*ours, *self._shortened(ours)]
+        self._provide_data(ours)
         try:
             main(None, ours)
         except SystemExit as end:

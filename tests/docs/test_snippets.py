@@ -11,9 +11,8 @@ import logging
 
 import pytest
 import yaml
-from scripted_cameras import scripted_recording
 from scripted_hands import session_of, two_hands
-from snippet_inputs import CAMERAS, Inputs
+from snippet_inputs import SMALL_DATA, Inputs, recording_folder
 from snippet_pages import CODE, NO_CODE, PAGES, blocks_of, name_of
 from snippet_runs import PageRun
 
@@ -28,8 +27,19 @@ NOT_RUN = {
     r' \S*deformer/dexycb': 'needs DexYCB and MANO',
 }
 # Commands that take long: what the test adds to them.
+TRAINING = ('epochs=1', 'batch_size=4', 'num_workers=0')
+
+
+def small(layout):
+    """The options of a config that make its built-in data small and its training short."""
+    data = [f'+synthetic_data.{name}={value}' for name, value in {**SMALL_DATA[layout], 'workers': 1}.items()]
+    return ['--cfg-options', *data, *TRAINING]
+
+
 SHORTER = {
-    r'^handpose view ': ['--no-browser', '--no-mesh'],
+    r'^handpose (train|test|make-data|browse) .*\b(htt/synthetic|ghtt/synthetic_(image|htt))': small('h2o'),
+    r'^handpose view (?!.*mark)': ['--no-browser', '--no-mesh'],
+    r'^handpose calibrate (?!.*--draw)': ['--every', '1'],
 }
 BLOCKS = {name_of(page): blocks for page in PAGES if (blocks := blocks_of(page))}
 
@@ -45,7 +55,7 @@ def stand_ins(monkeypatch, tmp_path_factory):
     monkeypatch.setattr(
         video_job, 'make_session', lambda networks, estimator, licence: session_of(two_hands, licence=licence)
     )
-    scene = scripted_recording(tmp_path_factory.mktemp('scene'), **CAMERAS)
+    scene = recording_folder(tmp_path_factory.mktemp('scene'))
     monkeypatch.setattr(job, 'make_session', lambda networks: scene.session())
     try:
         from handpose.visualization.viewer_page import PlayerPage
