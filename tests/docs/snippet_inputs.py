@@ -3,6 +3,7 @@
 import shutil
 from collections.abc import Callable
 from pathlib import Path
+from tempfile import TemporaryDirectory
 
 import cv2
 import numpy as np
@@ -21,13 +22,33 @@ SIZE = (112, 64)  # of the videos of numbered images
 INTRINSICS = np.array([[100.0, 0, 56], [0, 100, 32], [0, 0, 1]])
 
 # Options of built-in data of each layout.
+IMAGES = {'subjects': 3, 'sequences': 5, 'frames': 24, 'cameras': 1, 'size': 64}
+ACTIONS = ['grab milk', 'place milk', 'open milk', 'close milk']
+VIDEOS = {'subjects': 4, 'videos': 1, 'test_videos': 1, 'frames': 24, 'max_frames': 32, 'width': 64, 'height': 36}
+POSES = {'subjects': 3, 'sequences': 5, 'frames': 40, 'cameras': 1}
+TWO_HANDS = {'subjects': 4, 'sequences': 1, 'frames': 16}
 SMALL_DATA = {
-    'dexycb': {'subjects': 3, 'sequences': 5, 'frames': 30, 'cameras': 2, 'size': 64},
-    'h2o': {'subjects': 4, 'videos': 1, 'test_videos': 1, 'frames': 24, 'max_frames': 32},
-    'interhand': {'subjects': 3, 'sequences': 5, 'frames': 40, 'cameras': 1},
+    'dexycb': IMAGES,
+    'ho3d': IMAGES,
+    'h2o': VIDEOS | {'actions': ACTIONS},
+    'fpha': VIDEOS,
+    'interhand': POSES,
+    'reinterhand': POSES,
+    'hanco': POSES,
     'assembly101': {'subjects': 4, 'repetitions': 1},
-    'assemblyhands': {'subjects': 4, 'sequences': 1, 'frames': 8},
+    'exo': TWO_HANDS | {'exo_width': 64, 'exo_height': 36},
+    'ego': TWO_HANDS | {'ego_width': 64, 'ego_height': 48},
+    'assemblyhands': TWO_HANDS | {'exo_width': 64, 'exo_height': 36, 'ego_width': 64, 'ego_height': 48},
 }
+LAYOUTS = [name for name in SMALL_DATA if name not in ('exo', 'ego')]
+
+
+def data_words(layout: str) -> list[str]:
+    """The options of `handpose make-data` for small data."""
+    words = ['--workers', '1']
+    for name, value in SMALL_DATA[layout].items():
+        words += [f'--{name.replace("_", "-")}', *(value if isinstance(value, list) else [str(value)])]
+    return words
 
 
 def hands(path: Path) -> None:
@@ -79,12 +100,27 @@ def landmarks(path: Path) -> None:
 
 def built_in(layout: str) -> Callable[[Path], None]:
     """Built-in data in the layout of a dataset."""
-    words = [word for name, value in SMALL_DATA[layout].items() for word in (f'--{name.replace("_", "-")}', str(value))]
 
     def make(path: Path) -> None:
-        main('make-data', ['--layout', layout, '--root', str(path), '--workers', '1', *words])
+        main('make-data', ['--layout', layout, '--root', str(path), *data_words(layout)])
 
     return make
+
+
+def data_of(config: str, layout: str) -> Callable[[Path], None]:
+    """The built-in data of a config, with fewer of everything."""
+
+    def make(path: Path) -> None:
+        main('make-data', ['--config', config, '--root', str(path), *data_words(layout)])
+
+    return make
+
+
+def motion(path: Path) -> None:
+    """A motion file of built-in data."""
+    with TemporaryDirectory() as folder:
+        built_in('dexycb')(Path(folder) / 'data')
+        main('dexycb-to-motion', [f'{folder}/data', '-o', str(path)])
 
 
 INPUTS: dict[str, Callable[[Path], object]] = {
@@ -96,7 +132,23 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'board_videos': board_videos,
     'REC': recording_folder,
     'data/synthetic_dexycb': built_in('dexycb'),
+    'data/dexycb': built_in('dexycb'),
     'data/synthetic_h2o': built_in('h2o'),
+    'data/h2o': built_in('h2o'),
+    'data/synthetic_interhand': built_in('interhand'),
+    'data/synthetic_assembly101': built_in('assembly101'),
+    'data/assembly101': built_in('assembly101'),
+    'data/synthetic_assemblyhands_exo': data_of('assemblyhands/synthetic_mvexonet', 'exo'),
+    'data/synthetic_assemblyhands_ego': data_of('assemblyhands/synthetic_svegonet', 'ego'),
+    'data/assemblyhands': built_in('assemblyhands'),
+    'data/dexycb_motion.npz': motion,
+    'motion.npz': motion,
+    'a.npz': hands,
+    'b.npz': hands,
+    'video.mp4': video,
+    'pour.mp4': video,
+    'clip.mp4': video,
+    'new.mp4': video,
 }
 
 

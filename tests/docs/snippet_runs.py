@@ -123,7 +123,7 @@ class PageRun:
         except SystemExit as end:
             assert end.code in (0, None), f'it ends with {end.code}'
         for before, word in zip(words, words[1:], strict=False):
-            assert before not in OUTPUTS or Path(word).exists(), f'it has not written {word}'
+            assert before not in OUTPUTS or list(self.folder.glob(f'{Path(word).with_suffix("")}*')), f'no {word}'
 
 
 @contextlib.contextmanager

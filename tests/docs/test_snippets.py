@@ -12,7 +12,7 @@ import logging
 import pytest
 import yaml
 from scripted_hands import session_of, two_hands
-from snippet_inputs import SMALL_DATA, Inputs, recording_folder
+from snippet_inputs import LAYOUTS, SMALL_DATA, Inputs, data_words, recording_folder
 from snippet_pages import CODE, NO_CODE, PAGES, blocks_of, name_of
 from snippet_runs import PageRun
 
@@ -23,21 +23,39 @@ from handpose.inference.annotation import job
 NOT_RUN = {
     r'^(\S*pip install|git clone|\.venv/bin/pre-commit) ': 'needs the network',
     r'^handpose zoo get ': 'needs the network',
+    r'^handpose text-features .*--model ': 'needs the network',
     r'^make ': 'makes a virtual environment; `make smoke` of CI runs `make train`',
-    r' \S*deformer/dexycb': 'needs DexYCB and MANO',
+    r'^handpose live (?!.*--no-window)': 'needs a camera',
+    r'^(torchrun|sbatch|tools/(dist|slurm)_)': 'needs several GPUs; tests/engine/test_distributed.py runs the scripts',
+    r'^tools/cuda_check.sh': 'needs a GPU; tests/tools/test_cuda_check.py runs it without',
+    r'^handpose ablate (?!.*(--dry-run|--report-only))': 'takes hours; tests/experiments/test_ablation.py runs tables',
+    r'^handpose benchmark (?!.*(--list|--show))': 'takes minutes; tests/experiments/test_benchmark.py runs cases',
+    r'^handpose (train|test|browse|predict-dataset) \S*deformer/dexycb': 'needs DexYCB and the files of MANO',
+    r'^handpose (train|test) \S*deformer/ho3d.*(where|CHECKPOINT)': 'needs HO3D and the files of MANO',
+    r'^handpose (train|test) \S*pdtm/(dexycb|interhand)\b(?!_)': 'needs DexYCB or InterHand2.6M, and the files of MANO',
+    r'^handpose (train|test) \S*(htt/h2o|ghtt/image)': 'needs H2O',
+    r'^handpose (train|test) \S*htt/fpha': 'needs FPHA',
+    r'^handpose (train|test) \S*assemblyhands/(mvexonet|svegonet|verbs)': 'needs AssemblyHands',
 }
-# Commands that take long: what the test adds to them.
-TRAINING = ('epochs=1', 'batch_size=4', 'num_workers=0')
 
 
 def small(layout):
     """The options of a config that make its built-in data small and its training short."""
     data = [f'+synthetic_data.{name}={value}' for name, value in {**SMALL_DATA[layout], 'workers': 1}.items()]
-    return ['--cfg-options', *data, *TRAINING]
+    return ['--cfg-options', *data, 'epochs=1', 'batch_size=4', 'num_workers=0']
 
 
+# Commands that take long: what the test adds to them.
+WITH_CONFIG = r'^handpose (train|test|make-data|browse|predict-dataset|extract-features) .*\b'
 SHORTER = {
-    r'^handpose (train|test|make-data|browse) .*\b(htt/synthetic|ghtt/synthetic_(image|htt))': small('h2o'),
+    WITH_CONFIG + r'deformer/synthetic': small('dexycb'),
+    WITH_CONFIG + r'(htt/synthetic|ghtt/synthetic_(image|htt))': small('h2o'),
+    WITH_CONFIG + r'(pdtm|kernel_smoother)/synthetic': small('interhand'),
+    WITH_CONFIG + r'(ghtt/synthetic_(pose|action)|assemblyhands/synthetic_verbs)': small('assembly101'),
+    WITH_CONFIG + r'assemblyhands/synthetic_mvexonet': small('exo'),
+    WITH_CONFIG + r'assemblyhands/synthetic_svegonet': small('ego'),
+    **{rf'^handpose make-data (?!.*--config).*--layout {name}\b': data_words(name) for name in LAYOUTS},
+    r'^handpose make-data --root data/synthetic_dexycb': data_words('dexycb'),
     r'^handpose view (?!.*mark)': ['--no-browser', '--no-mesh'],
     r'^handpose calibrate (?!.*--draw)': ['--every', '1'],
 }
