@@ -9,11 +9,11 @@ from collections.abc import Iterator, Sequence
 
 from snippet_pages import ROOT
 
+from handpose import registry
 from handpose.cli import COMMANDS
 from handpose.engine import load_config
-from handpose.registry import DATASETS, HAND_MODELS, METRICS, MODELS, TRANSFORMS
 
-REGISTRIES = (MODELS, DATASETS, TRANSFORMS, METRICS, HAND_MODELS)
+REGISTRIES = [found for found in vars(registry).values() if isinstance(found, registry.Registry)]
 OURS = re.compile(r'^(?:handpose|\.)(?:\[(?P<extras>[\w,]+)\])?$')  # what pip is asked to install
 EXTRAS = set(re.findall(r"^        '(\w+)': \[", (ROOT / 'setup.py').read_text(), re.MULTILINE))
 MAKE_TARGETS = set(re.findall(r'^([\w-]+):(?!=)', (ROOT / 'Makefile').read_text(), re.MULTILINE))
@@ -150,8 +150,8 @@ def components_in(tree: ast.AST) -> Iterator[tuple[str, set[str]]]:
 
 
 def _check_component(name: str, arguments: set[str]) -> None:
-    for registry in REGISTRIES:
-        component = registry.get(name.removeprefix('handpose.'))
+    for found in REGISTRIES:
+        component = found.get(name.removeprefix('handpose.'))
         if component is not None:
             break
     else:

@@ -1,5 +1,6 @@
 """The files that commands and code of the documentation read, small, as their readers would have them."""
 
+import json
 import shutil
 from collections.abc import Callable
 from pathlib import Path
@@ -8,6 +9,7 @@ from tempfile import TemporaryDirectory
 import cv2
 import numpy as np
 import torch
+from annotated_recordings import make_recording
 from predicted_hands import hand_motion, make_predictions
 from rendered_boards import board_poses, render_board
 from scripted_cameras import ScriptedCameras, scripted_recording
@@ -16,15 +18,19 @@ from scripted_hands import write_video
 from handpose.cli import main
 from handpose.geometry import rotvec_to_rotmat
 from handpose.geometry.boards import CalibrationBoard
-from handpose.structures import Calibration, CameraCalibration, save_predictions
+from handpose.hands import from_common
+from handpose.structures import Calibration, CameraCalibration, save_predictions, write_calibration
+from handpose.structures.recording_file import save_annotated_recording
+from handpose.video import VideoWriter
+from handpose.zoo.find import find_weights
 
 SIZE = (112, 64)  # of the videos of numbered images
 INTRINSICS = np.array([[100.0, 0, 56], [0, 100, 32], [0, 0, 1]])
 
 # Options of built-in data of each layout.
-IMAGES = {'subjects': 3, 'sequences': 5, 'frames': 24, 'cameras': 1, 'size': 64}
-ACTIONS = ['grab milk', 'place milk', 'open milk', 'close milk']
-VIDEOS = {'subjects': 4, 'videos': 1, 'test_videos': 1, 'frames': 24, 'max_frames': 32, 'width': 64, 'height': 36}
+IMAGES = {'subjects': 1, 'sequences': 5, 'frames': 24, 'cameras': 1, 'size': 64}
+ACTIONS = ['grab milk', 'place milk']
+VIDEOS = {'subjects': 4, 'videos': 1, 'test_videos': 1, 'frames': 16, 'max_frames': 16, 'width': 64, 'height': 36}
 POSES = {'subjects': 3, 'sequences': 5, 'frames': 40, 'cameras': 1}
 TWO_HANDS = {'subjects': 4, 'sequences': 1, 'frames': 16}
 SMALL_DATA = {
@@ -123,6 +129,70 @@ def motion(path: Path) -> None:
         main('dexycb-to-motion', [f'{folder}/data', '-o', str(path)])
 
 
+def camera_text(path: Path) -> None:
+    path.write_text('100 100 56 32 112 64')  # as the page of one's own actions describes it
+
+
+def camera_json(path: Path) -> None:
+    path.write_text(json.dumps({'intrinsics': INTRINSICS.tolist(), 'image_size': SIZE}))
+
+
+def rectified_cameras(path: Path) -> None:
+    """As AssemblyHands has them beside its videos, without the image size."""
+    lines = []
+    for camera in two_cameras():
+        pose = camera.extrinsics[:3].clone()
+        pose[:, 3] *= 1000  # millimetres
+        rows = [*camera.intrinsics.tolist(), [0, 0], *pose.tolist()]
+        lines += [camera.name, *(' '.join(map(str, row)) for row in rows), '']
+    path.write_text('\n'.join(lines))
+
+
+def board_video(path: Path) -> None:
+    """What the camera on this side sees of the board."""
+    camera = two_cameras().cameras[path.stem == 'right']
+    board, lens = CalibrationBoard('charuco', 8, 5, 0.03), (camera.intrinsics.numpy(), camera.distortion.numpy())
+    with VideoWriter(path, 30.0) as writer:
+        for pose in board_poses(12):
+            image = render_board(board, *lens, camera.extrinsics.numpy() @ pose, camera.image_size)
+            writer.write(np.repeat(image[..., None], 3, -1))
+
+
+def weights(name: str) -> Callable[[Path], object]:
+    return lambda path: shutil.copyfile(find_weights(name), path)
+
+
+def forecast(path: Path) -> None:
+    with TemporaryDirectory() as folder:
+        hands(Path(folder) / 'hands.npz')
+        main('forecast', [f'{folder}/hands.npz', '-o', str(path), '--samples', '4', '--seconds', '0.5'])
+
+
+def long_recording(path: Path) -> None:
+    save_annotated_recording(path, make_recording(frames=250, cameras=2, sides=(1,)))
+
+
+def nyu(path: Path) -> None:
+    joints, _ = from_common(torch.from_numpy(hand_motion(40)), 'nyu')
+    np.save(path, joints.numpy())
+
+
+def hamer(path: Path) -> None:
+    """Rows of detected hands, as HaMeR and WiLoR-mini give them."""
+    right = hand_motion(20)
+    rows = dict(keypoints_3d=right - right[:, :1], cam_t=right[:, 0] + [0, 0, 20], is_right=np.ones(20))
+    np.savez(path, **rows, frame_index=np.arange(20), image_size=[640, 480])
+
+
+def mano(path: Path) -> None:
+    shape = (4, 2, 16, 3)
+    np.savez(path, hand_pose=np.zeros(shape), hand_shape=np.zeros((2, 10)), hand_transl=np.ones((4, 2, 3)))
+
+
+def interhand(path: Path) -> None:
+    np.savez(path, joints=1000 * np.concatenate([hand_motion(20)] * 2, 1), valid=np.ones((20, 42)))
+
+
 INPUTS: dict[str, Callable[[Path], object]] = {
     'hands.npz': hands,
     'truth.npz': truth,
@@ -149,6 +219,26 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'pour.mp4': video,
     'clip.mp4': video,
     'new.mp4': video,
+    'camera.txt': camera_text,
+    'K.json': camera_json,
+    'calib.txt': rectified_cameras,
+    'calibration.toml': lambda path: write_calibration(path, two_cameras()),
+    'left.mp4': board_video,
+    'right.mp4': board_video,
+    'refiner.safetensors': weights('pdtm_synthetic'),
+    'mine.safetensors': weights('deformer_synthetic'),
+    'my_weights.safetensors': weights('deformer_synthetic'),
+    'future.npz': forecast,
+    'recording.npz': long_recording,
+    'nyu.npy': nyu,
+    'hamer.npz': hamer,
+    'wilor.npz': hamer,
+    'mano.npz': mano,
+    'joints.npz': interhand,
+    'docs/guides/other_estimators.md:hamer.npz': hands,
+    'detector.npz': hands,
+    **{f'{name}.npz': hands for name in ('nyu_subject1', 'cam0', 'cam1')},
+    **{f'{name}_truth.npz': truth for name in ('cam0', 'cam1')},
 }
 
 
@@ -162,15 +252,16 @@ class Inputs:
     def __init__(self, folder: Path):
         self.folder = folder
 
-    def provide(self, name: str, folder: Path) -> None:
+    def provide(self, name: str, page: str, folder: Path) -> None:
         """Puts an input into the folder of a page, unless the page has made the file itself."""
         name = name.rstrip('/')
+        key = f'{page}:{name}' if f'{page}:{name}' in INPUTS else name
         target = folder / name
-        if name not in INPUTS or target.exists():
+        if key not in INPUTS or target.exists():
             return
-        made = self.folder / name
+        made = self.folder / key.replace(':', '/')
         if not made.exists():
             made.parent.mkdir(parents=True, exist_ok=True)
-            INPUTS[name](made)
+            INPUTS[key](made)
         target.parent.mkdir(parents=True, exist_ok=True)
         (shutil.copytree if made.is_dir() else shutil.copyfile)(made, target)

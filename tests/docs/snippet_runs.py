@@ -8,6 +8,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -28,6 +29,7 @@ class PageRun:
     """What the blocks of a page share: a folder, and the names of its Python code.
 
     Attributes:
+        page: its path in the repository.
         folder: the page's own, as a reader's clone of the repository.
         inputs: the files that the page's reader has.
         not_run: patterns of commands that cannot run in a test, and why.
@@ -36,6 +38,7 @@ class PageRun:
         counts: how many blocks of each language were run, checked, and so on.
     """
 
+    page: str
     folder: Path
     inputs: Inputs
     not_run: Mapping[str, str]
@@ -60,17 +63,18 @@ class PageRun:
             path.write_text(block.text)
         elif kind == 'run by':
             assert Path(block.page).name in (ROOT / text).read_text(), f'{text} does not mention the page'
-        elif block.language == 'bash':
+        if block.language == 'bash':
             self._run_shell(block, only_checked=kind == 'not run')
             return
-        check_python(block.text, str(block))
-        if kind is None:
-            self._run_python(block)
+        if block.language == 'python':
+            check_python(block.text, str(block))
+            if kind is None:
+                self._run_python(block)
         self.counts['checked' if kind == 'not run' else 'run'] += 1
 
     def _run_python(self, block: Block) -> None:
         for word in re.findall(r"'([^'\n]+)'", block.text):
-            self.inputs.provide(word, self.folder)
+            self.inputs.provide(word, self.page, self.folder)
         code = compile('\n' * (block.line - 1) + block.text, str(ROOT / block.page), 'exec')  # lines as on the page
         with _chdir(self.folder):
             exec(code, self.names)
@@ -108,21 +112,21 @@ class PageRun:
         if name and ours[0] != 'make-data':
             root = load_config(name, options).get('data_root')
             if isinstance(root, str):
-                self.inputs.provide(root, self.folder)
+                self.inputs.provide(root, self.page, self.folder)
 
     def _run_command(self, words: Sequence[str]) -> None:
         ours = handpose_words(words)
         assert ours is not None, 'nothing runs this command, and no reason says why'
-        for before, word in zip(['', *words], words, strict=False):
+        for before, word in pairwise(words):
             if before not in OUTPUTS:
-                self.inputs.provide(word, self.folder)
+                self.inputs.provide(word, self.page, self.folder)
         ours = [*ours, *self._shortened(ours)]
         self._provide_data(ours)
         try:
             main(None, ours)
         except SystemExit as end:
             assert end.code in (0, None), f'it ends with {end.code}'
-        for before, word in zip(words, words[1:], strict=False):
+        for before, word in pairwise(words):
             assert before not in OUTPUTS or list(self.folder.glob(f'{Path(word).with_suffix("")}*')), f'no {word}'
 
 

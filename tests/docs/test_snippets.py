@@ -13,10 +13,12 @@ import pytest
 import yaml
 from scripted_hands import session_of, two_hands
 from snippet_inputs import LAYOUTS, SMALL_DATA, Inputs, data_words, recording_folder
+from snippet_names import NAMES
 from snippet_pages import CODE, NO_CODE, PAGES, blocks_of, name_of
 from snippet_runs import PageRun
 
-from handpose.inference import video_job
+from handpose.cli import live, predict_dataset
+from handpose.inference import video_hands, video_job
 from handpose.inference.annotation import job
 
 # Commands that no test can run, and why; they are checked: arguments, configs with their options, extras, files.
@@ -75,6 +77,9 @@ def stand_ins(monkeypatch, tmp_path_factory):
     )
     scene = recording_folder(tmp_path_factory.mktemp('scene'))
     monkeypatch.setattr(job, 'make_session', lambda networks: scene.session())
+    monkeypatch.setattr(video_hands, 'Session', lambda keep: session_of(two_hands, keep=keep))
+    monkeypatch.setattr(predict_dataset, 'make_session', lambda networks: session_of(two_hands))
+    monkeypatch.setattr(live, 'make_session', lambda networks, keep: session_of(two_hands, keep=keep))
     try:
         from handpose.visualization.viewer_page import PlayerPage
     except ImportError:
@@ -88,7 +93,7 @@ def stand_ins(monkeypatch, tmp_path_factory):
 
 @pytest.mark.parametrize('page', BLOCKS)
 def test_page(page, inputs, tmp_path):
-    run = PageRun(tmp_path, inputs, NOT_RUN, SHORTER)
+    run = PageRun(page, tmp_path, inputs, NOT_RUN, SHORTER, NAMES[page]() if page in NAMES else {})
     errors = []
     for block in BLOCKS[page]:
         try:
@@ -100,6 +105,7 @@ def test_page(page, inputs, tmp_path):
                 yaml.safe_load(block.text)
         except Exception as error:
             logging.getLogger().exception(str(block))
+            print(f'!! {block}: {error}')
             errors.append(f'{block}: {error}')
     print(page, dict(run.counts))
     assert not errors, '\n'.join(errors)
