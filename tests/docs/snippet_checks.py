@@ -134,8 +134,9 @@ def check_python(text: str, place: str) -> None:
 
 
 def _check_import(module: str, name: str) -> None:
-    found = importlib.import_module(module)
-    if name not in vars(found) and name not in dir(found):
+    try:
+        getattr(importlib.import_module(module), name)
+    except AttributeError:
         importlib.import_module(f'{module}.{name}')
 
 

@@ -16,9 +16,11 @@ from scripted_cameras import ScriptedCameras, scripted_recording
 from scripted_hands import write_video
 
 from handpose.cli import main
+from handpose.engine import load_config
 from handpose.geometry import rotvec_to_rotmat
 from handpose.geometry.boards import CalibrationBoard
 from handpose.hands import from_common
+from handpose.registry import MODELS
 from handpose.structures import Calibration, CameraCalibration, save_predictions, write_calibration
 from handpose.structures.recording_file import save_annotated_recording
 from handpose.video import VideoWriter
@@ -28,7 +30,7 @@ SIZE = (112, 64)  # of the videos of numbered images
 INTRINSICS = np.array([[100.0, 0, 56], [0, 100, 32], [0, 0, 1]])
 
 # Options of built-in data of each layout.
-IMAGES = {'subjects': 1, 'sequences': 5, 'frames': 24, 'cameras': 1, 'size': 64}
+IMAGES = {'subjects': 3, 'sequences': 5, 'frames': 24, 'cameras': 1, 'size': 64}
 ACTIONS = ['grab milk', 'place milk']
 VIDEOS = {'subjects': 4, 'videos': 1, 'test_videos': 1, 'frames': 16, 'max_frames': 16, 'width': 64, 'height': 36}
 POSES = {'subjects': 3, 'sequences': 5, 'frames': 40, 'cameras': 1}
@@ -37,7 +39,7 @@ SMALL_DATA = {
     'dexycb': IMAGES,
     'ho3d': IMAGES,
     'h2o': VIDEOS | {'actions': ACTIONS},
-    'fpha': VIDEOS,
+    'fpha': VIDEOS | {'subjects': 2, 'actions': ['open milk', 'close milk']},
     'interhand': POSES,
     'reinterhand': POSES,
     'hanco': POSES,
@@ -143,7 +145,7 @@ def rectified_cameras(path: Path) -> None:
     for camera in two_cameras():
         pose = camera.extrinsics[:3].clone()
         pose[:, 3] *= 1000  # millimetres
-        rows = [*camera.intrinsics.tolist(), [0, 0], *pose.tolist()]
+        rows = [[1500, 0, 960], [0, 1500, 540], [0, 0, 1], [0, 0], *pose.tolist()]
         lines += [camera.name, *(' '.join(map(str, row)) for row in rows), '']
     path.write_text('\n'.join(lines))
 
@@ -193,6 +195,30 @@ def interhand(path: Path) -> None:
     np.savez(path, joints=1000 * np.concatenate([hand_motion(20)] * 2, 1), valid=np.ones((20, 42)))
 
 
+def checkpoint(config: str) -> Callable[[Path], None]:
+    """What training a config would write."""
+
+    def make(path: Path) -> None:
+        estimator = MODELS.build(load_config(config).model)
+        state = {f'estimator.{key}': value for key, value in estimator.state_dict().items()}
+        torch.save({'state_dict': state, 'meta': {'hand_model': 'procedural-1', 'epoch': 2}}, path)
+
+    return make
+
+
+def own_recordings(path: Path) -> None:
+    """Recordings of the actions of the reader's own list, with images and as predictions files."""
+    built_in('h2o')(path)
+    for file in path.glob('label_split/action_*.txt'):
+        header, *rows = (row.split() for row in file.read_text().splitlines())
+        for number, row in enumerate(rows):
+            row[2] = str(1 + number % 4)
+        file.write_text('\n'.join(' '.join(row) for row in [header, *rows]) + '\n')
+    (path / 'bert').mkdir()
+    for seed, name in enumerate(('anna_kitchen_1', 'anna_kitchen_2', 'bert/kitchen_1')):
+        save_predictions(path / f'{name}.npz', make_predictions(200, ('left', 'right'), noise=0.001 * (1 + seed)))
+
+
 INPUTS: dict[str, Callable[[Path], object]] = {
     'hands.npz': hands,
     'truth.npz': truth,
@@ -231,6 +257,12 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'future.npz': forecast,
     'recording.npz': long_recording,
     'nyu.npy': nyu,
+    'names.txt': lambda path: path.write_text('open jar\nclose jar\n'),
+    'data/mine': own_recordings,
+    'work_dirs/htt/epoch_20.pth': checkpoint('htt/synthetic'),
+    'work_dirs/deformer_synthetic/epoch_2.pth': checkpoint('deformer/synthetic'),
+    'work_dirs/deformer_synthetic/metrics.json': lambda path: path.write_text('{"model": {"pa_mpjpe_mm": 9.0}}'),
+    'docs/guides/forecast.md:pour.mp4': lambda path: write_video(path, 330, SIZE),
     'hamer.npz': hamer,
     'wilor.npz': hamer,
     'mano.npz': mano,

@@ -1,6 +1,7 @@
 """Runs the code blocks of a page in the page's own folder, shortened where they would take long."""
 
 import contextlib
+import glob
 import os
 import re
 import shutil
@@ -88,9 +89,9 @@ class PageRun:
                     reason = only_checked or self.reason_not_to_run(words)
                     done['checked' if reason else 'run'] += 1
                     if not reason:
-                        start = time.perf_counter()
+                        start = time.process_time()
                         self._run_command(words)
-                        print(f'{time.perf_counter() - start:5.1f} s  {" ".join(words)}')
+                        print(f'{time.process_time() - start:5.1f} s  {" ".join(words)}')
         assert done, f'{block} has no commands'
         self.counts['run' if done['run'] else 'checked'] += 1
 
@@ -115,6 +116,8 @@ class PageRun:
                 self.inputs.provide(root, self.page, self.folder)
 
     def _run_command(self, words: Sequence[str]) -> None:
+        # Bash has left patterns alone that match only what earlier commands of the block have written.
+        words = [file for word in words for file in sorted(glob.glob(word)) or [word]]
         ours = handpose_words(words)
         assert ours is not None, 'nothing runs this command, and no reason says why'
         for before, word in pairwise(words):

@@ -27,13 +27,14 @@ NOT_RUN = {
     r'^handpose zoo get ': 'needs the network',
     r'^handpose text-features .*--model ': 'needs the network',
     r'^make ': 'makes a virtual environment; `make smoke` of CI runs `make train`',
-    r'^handpose live (?!.*--no-window)': 'needs a camera',
+    r'^handpose live (?!.*--no-window)': 'needs a camera and a window',
     r'^(torchrun|sbatch|tools/(dist|slurm)_)': 'needs several GPUs; tests/engine/test_distributed.py runs the scripts',
     r'^tools/cuda_check.sh': 'needs a GPU; tests/tools/test_cuda_check.py runs it without',
+    r' --runtime openvino': "needs the extra 'openvino'",
     r'^handpose ablate (?!.*(--dry-run|--report-only))': 'takes hours; tests/experiments/test_ablation.py runs tables',
     r'^handpose benchmark (?!.*(--list|--show))': 'takes minutes; tests/experiments/test_benchmark.py runs cases',
     r'^handpose (train|test|browse|predict-dataset) \S*deformer/dexycb': 'needs DexYCB and the files of MANO',
-    r'^handpose (train|test) \S*deformer/ho3d.*(where|CHECKPOINT)': 'needs HO3D and the files of MANO',
+    r'^handpose (train|test) \S*deformer/ho3d(?!.*synthetic)': 'needs HO3D and the files of MANO',
     r'^handpose (train|test) \S*pdtm/(dexycb|interhand)\b(?!_)': 'needs DexYCB or InterHand2.6M, and the files of MANO',
     r'^handpose (train|test) \S*(htt/h2o|ghtt/image)': 'needs H2O',
     r'^handpose (train|test) \S*htt/fpha': 'needs FPHA',
@@ -47,6 +48,15 @@ def small(layout):
     return ['--cfg-options', *data, 'epochs=1', 'batch_size=4', 'num_workers=0']
 
 
+# DexYCB's size would take minutes.
+SMALL_HO3D = (
+    'epochs=1',
+    'image_size=64',
+    'model.backbone.depth=18',
+    'num_workers=0',
+    'clip_step=24',
+    'model.backbone.pretrained=None',
+)
 # Commands that take long: what the test adds to them.
 WITH_CONFIG = r'^handpose (train|test|make-data|browse|predict-dataset|extract-features) .*\b'
 SHORTER = {
@@ -58,6 +68,9 @@ SHORTER = {
     WITH_CONFIG + r'assemblyhands/synthetic_svegonet': small('ego'),
     **{rf'^handpose make-data (?!.*--config).*--layout {name}\b': data_words(name) for name in LAYOUTS},
     r'^handpose make-data --root data/synthetic_dexycb': data_words('dexycb'),
+    r'^handpose train \S*deformer/ho3d': ['--cfg-options', *SMALL_HO3D],
+    r'^handpose (train|test) .*kitchen': ['--cfg-options', 'epochs=1', 'batch_size=2', 'num_workers=0'],
+    r'^handpose noise-report ': ['--family', '2'],
     r'^handpose view (?!.*mark)': ['--no-browser', '--no-mesh'],
     r'^handpose calibrate (?!.*--draw)': ['--every', '1'],
 }
