@@ -21,7 +21,7 @@ from handpose.geometry import rotvec_to_rotmat
 from handpose.geometry.boards import CalibrationBoard
 from handpose.hands import from_common
 from handpose.registry import MODELS
-from handpose.structures import Calibration, CameraCalibration, save_predictions, write_calibration
+from handpose.structures import Calibration, CameraCalibration, save_predictions
 from handpose.structures.recording_file import save_annotated_recording
 from handpose.video import VideoWriter
 from handpose.zoo.find import find_weights
@@ -39,7 +39,7 @@ SMALL_DATA = {
     'dexycb': IMAGES,
     'ho3d': IMAGES,
     'h2o': VIDEOS | {'actions': ACTIONS},
-    'fpha': VIDEOS | {'subjects': 2, 'actions': ['open milk', 'close milk']},
+    'fpha': VIDEOS | {'subjects': 2, 'actions': ['open_milk', 'close_milk']},
     'interhand': POSES,
     'reinterhand': POSES,
     'hanco': POSES,
@@ -137,6 +137,23 @@ def camera_text(path: Path) -> None:
 
 def camera_json(path: Path) -> None:
     path.write_text(json.dumps({'intrinsics': INTRINSICS.tolist(), 'image_size': SIZE}))
+
+
+def anipose_cameras(path: Path) -> None:
+    """In millimetres, which the file does not say."""
+    text = ''
+    for camera, name in zip(two_cameras(), ('left', 'right'), strict=True):
+        rotvec = cv2.Rodrigues(camera.extrinsics[:3, :3].numpy())[0][:, 0]
+        values = {
+            'name': name,
+            'size': list(camera.image_size),
+            'matrix': camera.intrinsics.tolist(),
+            'distortions': [*camera.distortion.tolist(), 0.0],
+            'rotation': rotvec.tolist(),
+            'translation': (1000 * camera.extrinsics[:3, 3]).tolist(),
+        }
+        text += f'[cam_{name}]\n' + ''.join(f'{key} = {json.dumps(value)}\n' for key, value in values.items())
+    path.write_text(text)
 
 
 def rectified_cameras(path: Path) -> None:
@@ -248,7 +265,7 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'camera.txt': camera_text,
     'K.json': camera_json,
     'calib.txt': rectified_cameras,
-    'calibration.toml': lambda path: write_calibration(path, two_cameras()),
+    'calibration.toml': anipose_cameras,
     'left.mp4': board_video,
     'right.mp4': board_video,
     'refiner.safetensors': weights('pdtm_synthetic'),

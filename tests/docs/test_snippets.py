@@ -34,7 +34,7 @@ NOT_RUN = {
     r'^handpose ablate (?!.*(--dry-run|--report-only))': 'takes hours; tests/experiments/test_ablation.py runs tables',
     r'^handpose benchmark (?!.*(--list|--show))': 'takes minutes; tests/experiments/test_benchmark.py runs cases',
     r'^handpose (train|test|browse|predict-dataset) \S*deformer/dexycb': 'needs DexYCB and the files of MANO',
-    r'^handpose (train|test) \S*deformer/ho3d(?!.*synthetic)': 'needs HO3D and the files of MANO',
+    r'^handpose (train|test) \S*deformer/ho3d': "has the paper's size; tests/datasets/test_ho3d_training.py trains",
     r'^handpose (train|test) \S*pdtm/(dexycb|interhand)\b(?!_)': 'needs DexYCB or InterHand2.6M, and the files of MANO',
     r'^handpose (train|test) \S*(htt/h2o|ghtt/image)': 'needs H2O',
     r'^handpose (train|test) \S*htt/fpha': 'needs FPHA',
@@ -48,15 +48,6 @@ def small(layout):
     return ['--cfg-options', *data, 'epochs=1', 'batch_size=4', 'num_workers=0']
 
 
-# DexYCB's size would take minutes.
-SMALL_HO3D = (
-    'epochs=1',
-    'image_size=64',
-    'model.backbone.depth=18',
-    'num_workers=0',
-    'clip_step=24',
-    'model.backbone.pretrained=None',
-)
 # Commands that take long: what the test adds to them.
 WITH_CONFIG = r'^handpose (train|test|make-data|browse|predict-dataset|extract-features) .*\b'
 SHORTER = {
@@ -68,7 +59,6 @@ SHORTER = {
     WITH_CONFIG + r'assemblyhands/synthetic_svegonet': small('ego'),
     **{rf'^handpose make-data (?!.*--config).*--layout {name}\b': data_words(name) for name in LAYOUTS},
     r'^handpose make-data --root data/synthetic_dexycb': data_words('dexycb'),
-    r'^handpose train \S*deformer/ho3d': ['--cfg-options', *SMALL_HO3D],
     r'^handpose (train|test) .*kitchen': ['--cfg-options', 'epochs=1', 'batch_size=2', 'num_workers=0'],
     r'^handpose noise-report ': ['--family', '2'],
     r'^handpose view (?!.*mark)': ['--no-browser', '--no-mesh'],
