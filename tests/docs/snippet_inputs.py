@@ -231,6 +231,7 @@ def own_recordings(path: Path) -> None:
         for number, row in enumerate(rows):
             row[2] = str(1 + number % 4)
         file.write_text('\n'.join(' '.join(row) for row in [header, *rows]) + '\n')
+    shutil.copyfile(path / 'label_split' / 'action_train.txt', path / 'label_split' / 'action_val.txt')
     (path / 'bert').mkdir()
     for seed, name in enumerate(('anna_kitchen_1', 'anna_kitchen_2', 'bert/kitchen_1')):
         save_predictions(path / f'{name}.npz', make_predictions(200, ('left', 'right'), noise=0.001 * (1 + seed)))
@@ -271,6 +272,8 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'refiner.safetensors': weights('pdtm_synthetic'),
     'mine.safetensors': weights('deformer_synthetic'),
     'my_weights.safetensors': weights('deformer_synthetic'),
+    'kitchen-1a2b3c4d.safetensors': weights('htt_synthetic'),
+    'refined.npz': hands,
     'future.npz': forecast,
     'recording.npz': long_recording,
     'nyu.npy': nyu,

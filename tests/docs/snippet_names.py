@@ -10,7 +10,7 @@ import torch
 from annotated_recordings import make_recording
 from forecasts import moving_hands
 from predicted_hands import hand_motion, make_predictions
-from smooth_clips import smooth_clip
+from smooth_clips import smooth_batch, with_future
 from snippet_inputs import INTRINSICS
 from snippet_pages import ROOT
 
@@ -143,9 +143,11 @@ def assemblyhands_tensors() -> dict[str, Any]:
 
 
 def forecasts() -> dict[str, Any]:
+    """A forecaster, two clips of different actions, and what followed one of them."""
+    clips = with_future(smooth_batch(clips=2, num_frames=32), num_frames=16).unstack()
     model = handpose.load('ghtt_synthetic').eval()
-    clip, other = smooth_clip(seed=0, action=0), smooth_clip(seed=1, action=1)
-    return {'model': model, 'target': clip, 'other_clip': other}
+    others = model.forecast(HandSequence.stack([clips[1]]), 60, num_samples=20)
+    return {'model': model, 'target': clips[0], 'other_clip': clips[1], 'others': others}
 
 
 NAMES: dict[str, Callable[[], dict[str, Any]]] = {

@@ -84,6 +84,8 @@ class PageRun:
         done = Counter()
         with _chdir(self.folder):
             for words in commands_of(block.text, self.folder):
+                # Bash has left patterns alone that match only what earlier commands of the block have written.
+                words = [file for word in words for file in sorted(glob.glob(word)) or [word]]
                 with _naming(words):
                     check_command(words)
                     reason = only_checked or self.reason_not_to_run(words)
@@ -111,13 +113,11 @@ class PageRun:
         arguments = parse(*ours)
         name, options = vars(arguments).get('config'), vars(arguments).get('cfg_options')
         if name and ours[0] != 'make-data':
-            root = load_config(name, options).get('data_root')
-            if isinstance(root, str):
-                self.inputs.provide(root, self.page, self.folder)
+            for value in load_config(name, options).values():
+                if isinstance(value, str):
+                    self.inputs.provide(value, self.page, self.folder)
 
     def _run_command(self, words: Sequence[str]) -> None:
-        # Bash has left patterns alone that match only what earlier commands of the block have written.
-        words = [file for word in words for file in sorted(glob.glob(word)) or [word]]
         ours = handpose_words(words)
         assert ours is not None, 'nothing runs this command, and no reason says why'
         for before, word in pairwise(words):

@@ -27,7 +27,7 @@ NOT_RUN = {
     r'^handpose zoo get ': 'needs the network',
     r'^handpose text-features .*--model ': 'needs the network',
     r'^make ': 'makes a virtual environment; `make smoke` of CI runs `make train`',
-    r'^handpose live (?!.*--no-window)': 'needs a camera and a window',
+    r'^handpose live\b(?!.*--no-window)': 'needs a camera and a window',
     r'^(torchrun|sbatch|tools/(dist|slurm)_)': 'needs several GPUs; tests/engine/test_distributed.py runs the scripts',
     r'^tools/cuda_check.sh': 'needs a GPU; tests/tools/test_cuda_check.py runs it without',
     r' --runtime openvino': "needs the extra 'openvino'",
@@ -60,7 +60,7 @@ SHORTER = {
     **{rf'^handpose make-data (?!.*--config).*--layout {name}\b': data_words(name) for name in LAYOUTS},
     r'^handpose make-data --root data/synthetic_dexycb': data_words('dexycb'),
     r'^handpose (train|test) .*kitchen': ['--cfg-options', 'epochs=1', 'batch_size=2', 'num_workers=0'],
-    r'^handpose noise-report ': ['--family', '2'],
+    r'^handpose noise-report .*--family': ['--family', '2'],
     r'^handpose view (?!.*mark)': ['--no-browser', '--no-mesh'],
     r'^handpose calibrate (?!.*--draw)': ['--every', '1'],
 }
