@@ -10,12 +10,14 @@ import cv2
 import numpy as np
 import torch
 from annotated_recordings import make_recording
+from motions import make_motion
 from predicted_hands import hand_motion, make_predictions
 from rendered_boards import board_poses, render_board
 from scripted_cameras import ScriptedCameras, scripted_recording
 from scripted_hands import write_video
 
 from handpose.cli import main
+from handpose.datasets.motion.motion_file import write_motion
 from handpose.engine import load_config
 from handpose.geometry import rotvec_to_rotmat
 from handpose.geometry.boards import CalibrationBoard
@@ -32,7 +34,7 @@ INTRINSICS = np.array([[100.0, 0, 56], [0, 100, 32], [0, 0, 1]])
 # Options of built-in data of each layout.
 IMAGES = {'subjects': 3, 'sequences': 5, 'frames': 24, 'cameras': 1, 'size': 64}
 ACTIONS = ['grab milk', 'place milk']
-VIDEOS = {'subjects': 4, 'videos': 1, 'test_videos': 1, 'frames': 16, 'max_frames': 16, 'width': 64, 'height': 36}
+VIDEOS = {'subjects': 4, 'videos': 2, 'test_videos': 1, 'frames': 16, 'max_frames': 16, 'width': 64, 'height': 36}
 POSES = {'subjects': 3, 'sequences': 5, 'frames': 40, 'cameras': 1}
 TWO_HANDS = {'subjects': 4, 'sequences': 1, 'frames': 16}
 SMALL_DATA = {
@@ -124,11 +126,22 @@ def data_of(config: str, layout: str) -> Callable[[Path], None]:
     return make
 
 
-def motion(path: Path) -> None:
-    """A motion file of built-in data."""
-    with TemporaryDirectory() as folder:
-        built_in('dexycb')(Path(folder) / 'data')
-        main('dexycb-to-motion', [f'{folder}/data', '-o', str(path)])
+def motion(frames: int) -> Callable[[Path], None]:
+    """A motion file of ten recordings."""
+    return lambda path: write_motion(path, make_motion(sequences=range(10), frames=frames))
+
+
+def nyu_estimators(path: Path) -> None:
+    """What real estimators gave for the joints of NYU, and the truth."""
+    draw = np.random.default_rng(0)
+    truth = draw.normal(0, 0.04, (14, 3)) + (0, 0, 0.7) + np.zeros((70, 1, 1))
+    predictions = truth + draw.normal(0, 0.003, (2, 70, 14, 3))
+    names = np.arange(14).astype(str)
+    np.savez(path, truth=truth, predictions=predictions, joint_names=names, estimators=['a', 'b'], fps=30.0)
+
+
+def seconds_of_hands(noise: float) -> Callable[[Path], None]:
+    return lambda path: save_predictions(path, make_predictions(90, noise=noise))
 
 
 def camera_text(path: Path) -> None:
@@ -255,8 +268,9 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'data/synthetic_assemblyhands_exo': data_of('assemblyhands/synthetic_mvexonet', 'exo'),
     'data/synthetic_assemblyhands_ego': data_of('assemblyhands/synthetic_svegonet', 'ego'),
     'data/assemblyhands': built_in('assemblyhands'),
-    'data/dexycb_motion.npz': motion,
-    'motion.npz': motion,
+    'data/dexycb_motion.npz': motion(frames=24),
+    'docs/data/noise_model.md:data/dexycb_motion.npz': motion(frames=90),
+    'motion.npz': motion(frames=24),
     'a.npz': hands,
     'b.npz': hands,
     'video.mp4': video,
@@ -288,9 +302,10 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'mano.npz': mano,
     'joints.npz': interhand,
     'docs/guides/other_estimators.md:hamer.npz': hands,
-    'detector.npz': hands,
-    **{f'{name}.npz': hands for name in ('nyu_subject1', 'cam0', 'cam1')},
-    **{f'{name}_truth.npz': truth for name in ('cam0', 'cam1')},
+    'detector.npz': lambda path: np.savez(path, joints=hand_motion(90)),
+    'nyu_subject1.npz': nyu_estimators,
+    **{f'{name}.npz': seconds_of_hands(0.003) for name in ('cam0', 'cam1')},
+    **{f'{name}_truth.npz': seconds_of_hands(0.0) for name in ('cam0', 'cam1')},
 }
 
 
