@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 import torch
 from annotated_recordings import make_recording
-from motions import make_motion
+from motions import NAMES, make_motion
 from predicted_hands import hand_motion, make_predictions
 from rendered_boards import board_poses, render_board
 from scripted_cameras import ScriptedCameras, scripted_recording
@@ -127,8 +127,10 @@ def data_of(config: str, layout: str) -> Callable[[Path], None]:
 
 
 def motion(frames: int) -> Callable[[Path], None]:
-    """A motion file of ten recordings."""
-    return lambda path: write_motion(path, make_motion(sequences=range(10), frames=frames))
+    """A motion file of ten recordings of DexYCB's third subject."""
+    others = ['20200709-subject-01/20200709_100000', '20200813-subject-02/20200813_100000']
+    changes = dict(absent=(), all_sequence_names=[*others, *NAMES])
+    return lambda path: write_motion(path, make_motion(sequences=range(10), frames=frames, **changes))
 
 
 def nyu_estimators(path: Path) -> None:

@@ -36,6 +36,8 @@ NOT_RUN = {
     r'^handpose (train|test|browse|predict-dataset) \S*deformer/dexycb': 'needs DexYCB and the files of MANO',
     r'^handpose (train|test) \S*deformer/ho3d': "has the paper's size; tests/datasets/test_ho3d_training.py trains",
     r'^handpose (train|test) \S*pdtm/(dexycb|interhand)\b(?!_)': 'needs DexYCB or InterHand2.6M, and the files of MANO',
+    r'--hand-model data/mano': 'needs the files of MANO',
+    r'^handpose predict-dataset .*data_root=data/rendered': 'needs more recordings; tests/cli/test_predict_dataset.py',
     r'^handpose (train|test) .*(predictions=data/detected|pdtm/mediapipe)': 'needs hands that real networks find',
     r'^handpose (train|test) \S*(htt/h2o|ghtt/image)': 'needs H2O',
     r'^handpose (train|test) \S*htt/fpha': 'needs FPHA',
