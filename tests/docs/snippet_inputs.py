@@ -10,11 +10,13 @@ import cv2
 import numpy as np
 import torch
 from annotated_recordings import make_recording
+from mano_files import write_plain
 from motions import NAMES, make_motion
 from predicted_hands import hand_motion, make_predictions
 from rendered_boards import board_poses, render_board
 from scripted_cameras import ScriptedCameras, scripted_recording
 from scripted_hands import write_video
+from snippet_pages import ROOT
 
 from handpose.cli import main
 from handpose.datasets.motion.motion_file import write_motion
@@ -223,6 +225,11 @@ def mano(path: Path) -> None:
     np.savez(path, hand_pose=np.zeros(shape), hand_shape=np.zeros((2, 10)), hand_transl=np.ones((4, 2, 3)))
 
 
+def hand_model_files(path: Path) -> None:
+    path.mkdir()
+    write_plain(path)
+
+
 def interhand(path: Path) -> None:
     np.savez(path, joints=1000 * np.concatenate([hand_motion(20)] * 2, 1), valid=np.ones((20, 42)))
 
@@ -302,6 +309,8 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'hamer.npz': hamer,
     'wilor.npz': hamer,
     'mano.npz': mano,
+    'scaling.json': lambda path: shutil.copyfile(ROOT / 'docs' / 'images' / 'scaling.json', path),
+    'data/mano': hand_model_files,
     'joints.npz': interhand,
     'docs/guides/other_estimators.md:hamer.npz': hands,
     'detector.npz': lambda path: np.savez(path, joints=hand_motion(90)),
