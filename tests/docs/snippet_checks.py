@@ -70,7 +70,10 @@ def parse(command: str, *words: str) -> argparse.Namespace:
     module.add_arguments(parser)
     try:
         return parser.parse_args(words)
-    except (argparse.ArgumentError, SystemExit) as error:
+    except SystemExit as end:
+        assert end.code == 0, f'handpose {command} does not take {" ".join(words)}'
+        return argparse.Namespace()  # an option that does all there is to do, as --help
+    except argparse.ArgumentError as error:
         raise AssertionError(f'handpose {command} does not take {" ".join(words)}: {error}') from error
 
 

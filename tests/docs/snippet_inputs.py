@@ -18,13 +18,12 @@ from scripted_cameras import ScriptedCameras, scripted_recording
 from scripted_hands import write_video
 from snippet_pages import ROOT
 
+import handpose
 from handpose.cli import main
 from handpose.datasets.motion.motion_file import write_motion
-from handpose.engine import load_config
 from handpose.geometry import rotvec_to_rotmat
 from handpose.geometry.boards import CalibrationBoard
 from handpose.hands import from_common
-from handpose.registry import MODELS
 from handpose.structures import Calibration, CameraCalibration, save_predictions
 from handpose.structures.recording_file import save_annotated_recording
 from handpose.video import VideoWriter
@@ -163,8 +162,8 @@ def anipose_cameras(path: Path) -> None:
         rotvec = cv2.Rodrigues(camera.extrinsics[:3, :3].numpy())[0][:, 0]
         values = {
             'name': name,
-            'size': list(camera.image_size),
-            'matrix': camera.intrinsics.tolist(),
+            'size': [1280, 720],
+            'matrix': [[1000.0, 0, 640], [0, 1000, 360], [0, 0, 1]],
             'distortions': [*camera.distortion.tolist(), 0.0],
             'rotation': rotvec.tolist(),
             'translation': (1000 * camera.extrinsics[:3, 3]).tolist(),
@@ -234,11 +233,11 @@ def interhand(path: Path) -> None:
     np.savez(path, joints=1000 * np.concatenate([hand_motion(20)] * 2, 1), valid=np.ones((20, 42)))
 
 
-def checkpoint(config: str) -> Callable[[Path], None]:
-    """What training a config would write."""
+def checkpoint(name: str) -> Callable[[Path], None]:
+    """What training would write that ends with these weights of the model zoo."""
 
     def make(path: Path) -> None:
-        estimator = MODELS.build(load_config(config).model)
+        estimator = handpose.load(name)
         state = {f'estimator.{key}': value for key, value in estimator.state_dict().items()}
         torch.save({'state_dict': state, 'meta': {'hand_model': 'procedural-1', 'epoch': 2}}, path)
 
@@ -295,20 +294,21 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'refiner.safetensors': weights('pdtm_synthetic'),
     'mine.safetensors': weights('deformer_synthetic'),
     'my_weights.safetensors': weights('deformer_synthetic'),
-    'kitchen-1a2b3c4d.safetensors': weights('htt_synthetic'),
     'refined.npz': hands,
     'future.npz': forecast,
     'recording.npz': long_recording,
     'nyu.npy': nyu,
     'names.txt': lambda path: path.write_text('open jar\nclose jar\n'),
     'data/mine': own_recordings,
-    'work_dirs/htt/epoch_20.pth': checkpoint('htt/synthetic'),
-    'work_dirs/deformer_synthetic/epoch_2.pth': checkpoint('deformer/synthetic'),
+    'work_dirs/htt/epoch_20.pth': checkpoint('htt_synthetic'),
+    'work_dirs/deformer_synthetic/epoch_2.pth': checkpoint('deformer_synthetic'),
+    'work_dirs/deformer_synthetic_paper/epoch_11.pth': checkpoint('deformer_synthetic'),
     'work_dirs/deformer_synthetic/metrics.json': lambda path: path.write_text('{"model": {"pa_mpjpe_mm": 9.0}}'),
     'docs/guides/forecast.md:pour.mp4': lambda path: write_video(path, 330, SIZE),
     'hamer.npz': hamer,
     'wilor.npz': hamer,
     'mano.npz': mano,
+    **{f'seed_{seed}.pth': checkpoint('ghtt_synthetic') for seed in range(3)},
     'scaling.json': lambda path: shutil.copyfile(ROOT / 'docs' / 'images' / 'scaling.json', path),
     'data/mano': hand_model_files,
     'joints.npz': interhand,

@@ -10,7 +10,7 @@ from pathlib import Path
 RECORDER = """
 record() { printf '%s\\0' "$#" "$@" >&3; }
 command_not_found_handle() { record "$@"; }
-basename() { printf '%s\\n' "${1##*/}"; }
+basename() { local path="${1%/}"; printf '%s\\n' "${path##*/}"; }
 cd() { record cd "$@"; }
 source() { record source "$@"; }
 for program in tools/dist_train.sh tools/dist_test.sh tools/slurm_train.sh tools/cuda_check.sh .venv/bin/pip \\

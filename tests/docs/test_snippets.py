@@ -51,7 +51,7 @@ def small(layout):
 
 
 # Commands that take long: what the test adds to them.
-WITH_CONFIG = r'^handpose (train|test|make-data|browse|predict-dataset|extract-features) .*\b'
+WITH_CONFIG = r'^handpose (train|test|make-data|browse|predict-dataset|extract-features|forecast-figures|multi-view-report|simulate-predictions) .*\b'
 SHORTER = {
     WITH_CONFIG + r'deformer/synthetic': small('dexycb'),
     WITH_CONFIG + r'(htt/synthetic|ghtt/synthetic_(image|htt))': small('h2o'),
@@ -64,6 +64,7 @@ SHORTER = {
     r'^handpose (train|test) .*kitchen': ['--cfg-options', 'epochs=1', 'batch_size=2', 'num_workers=0'],
     r'^handpose make-data .*--serials ': ['--serials', '836212060125'],
     r'^handpose make-data .*--motion ': ['--size', '96', '--cameras', '1', '--workers', '1'],
+    r'^handpose forecast-figures ': ['--samples', '2', '--clips', '1', '--seconds', '0.5'],
     r'^handpose noise-report .*--family': ['--family', '2'],
     r'^handpose view (?!.*mark)': ['--no-browser', '--no-mesh'],
     r'^handpose calibrate (?!.*--draw)': ['--every', '1'],
