@@ -53,7 +53,7 @@ def small(layout):
 # Commands that take long: what the test adds to them.
 WITH_CONFIG = r'^handpose (train|test|make-data|browse|predict-dataset|extract-features|forecast-figures|multi-view-report|simulate-predictions) .*\b'
 SHORTER = {
-    WITH_CONFIG + r'deformer/synthetic': small('dexycb'),
+    WITH_CONFIG + r'deformer/synthetic': [*small('dexycb'), 'clip_step=12'],
     WITH_CONFIG + r'(htt/synthetic|ghtt/synthetic_(image|htt))': small('h2o'),
     WITH_CONFIG + r'(pdtm|kernel_smoother)/synthetic': small('interhand'),
     WITH_CONFIG + r'(ghtt/synthetic_(pose|action)|assemblyhands/synthetic_verbs)': small('assembly101'),
