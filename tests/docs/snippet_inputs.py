@@ -44,14 +44,11 @@ SMALL_DATA = {
     'h2o': VIDEOS | {'actions': ACTIONS},
     'fpha': VIDEOS | {'subjects': 2, 'actions': ['open_milk', 'close_milk']},
     'interhand': POSES,
-    'reinterhand': POSES,
-    'hanco': POSES,
     'assembly101': {'subjects': 4, 'repetitions': 1},
     'exo': TWO_HANDS | {'exo_width': 64, 'exo_height': 36},
     'ego': TWO_HANDS | {'ego_width': 64, 'ego_height': 48},
     'assemblyhands': TWO_HANDS | {'exo_width': 64, 'exo_height': 36, 'ego_width': 64, 'ego_height': 48},
 }
-LAYOUTS = [name for name in SMALL_DATA if name not in ('exo', 'ego')]
 
 
 def data_words(layout: str) -> list[str]:

@@ -7,8 +7,7 @@ from textwrap import dedent
 
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('tests/*.md'), *ROOT.glob('.github/*.md')])
-CODE = ('bash', 'python', 'json', 'yaml')
-NO_CODE = ('text',)
+LANGUAGES = ('bash', 'python', 'json', 'yaml', 'text')
 NOTE = re.compile(r'^<!-- (not run|run by|file): (.+) -->$')
 
 
@@ -40,7 +39,7 @@ def name_of(page: Path) -> str:
 
 
 def blocks_of(page: Path) -> list[Block]:
-    """All fenced blocks of a page, in order."""
+    """All fenced blocks of a page, in order, without the directives of the site (```{name})."""
     lines = page.read_text(encoding='utf-8').splitlines()
     found, start = [], None
     for number, line in enumerate(lines):
@@ -50,7 +49,8 @@ def blocks_of(page: Path) -> list[Block]:
         elif fence:
             note = NOTE.match(lines[start - 1].strip()) if start else None
             text = dedent('\n'.join(lines[start + 1 : number])) + '\n'
-            found.append(Block(name_of(page), start + 2, language, text, note and (note[1], note[2])))
+            if not language.startswith('{'):
+                found.append(Block(name_of(page), start + 2, language, text, note and (note[1], note[2])))
             start = None
     assert start is None, f'{name_of(page)}:{start}: the block has no end'
     return found

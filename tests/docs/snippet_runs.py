@@ -2,17 +2,18 @@
 
 import contextlib
 import glob
+import json
 import os
 import re
 import shutil
 import time
-from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
+import yaml
 from snippet_checks import check_command, check_python, handpose_words, parse
 from snippet_inputs import Inputs
 from snippet_pages import ROOT, Block
@@ -23,6 +24,14 @@ from handpose.engine import load_config
 
 COPIED = ('configs', 'constraints.txt', 'Makefile', 'setup.py', 'docs/ablations')
 OUTPUTS = ('-o', '--out', '--output')
+DATA_ROOTS = {'data_root', 'assembly101_root'}
+PARSERS = {'json': json.loads, 'yaml': yaml.safe_load}
+
+
+def line_of(words: Sequence[str]) -> str:
+    """A command as one text; `python tools/train.py ...` is `handpose train ...`."""
+    ours = handpose_words(words)
+    return ' '.join(words if ours is None else ['handpose', *ours])
 
 
 @dataclass
@@ -36,7 +45,6 @@ class PageRun:
         not_run: patterns of commands that cannot run in a test, and why.
         shorter: patterns of commands that take long, and the words that the test adds to them.
         names: the variables that the page's code takes from its reader.
-        counts: how many blocks of each language were run, checked, and so on.
     """
 
     page: str
@@ -45,7 +53,6 @@ class PageRun:
     not_run: Mapping[str, str]
     shorter: Mapping[str, Sequence[str]]
     names: dict[str, Any] = field(default_factory=dict)
-    counts: Counter = field(default_factory=Counter)
 
     def __post_init__(self) -> None:
         for name in COPIED:
@@ -55,23 +62,33 @@ class PageRun:
         (self.folder / 'tools').symlink_to(ROOT / 'tools')
         self.names['__name__'] = '__main__'
 
-    def run(self, block: Block) -> None:
-        """Runs or checks a block; counts what was done."""
-        kind, text = block.note or (None, '')
+    def run(self, block: Block) -> str:
+        """Runs or checks a block.
+
+        Returns:
+            What was done: 'run', 'checked' (not run), 'parsed' (a format) or 'text' (no code).
+
+        Raises:
+            Exception: whatever is wrong with the block.
+        """
+        kind, what = block.note or (None, '')
         if kind == 'file':
-            path = self.folder / text
+            path = self.folder / what
             path.parent.mkdir(parents=True, exist_ok=True)
-            path.write_text(block.text)
+            path.write_text(block.text, encoding='utf-8')
         elif kind == 'run by':
-            assert Path(block.page).name in (ROOT / text).read_text(), f'{text} does not mention the page'
+            assert Path(block.page).name in (ROOT / what).read_text(), f'{what} does not mention the page'
         if block.language == 'bash':
-            self._run_shell(block, only_checked=kind == 'not run')
-            return
+            return self._run_shell(block, only_checked=kind == 'not run')
         if block.language == 'python':
             check_python(block.text, str(block))
             if kind is None:
                 self._run_python(block)
-        self.counts['checked' if kind == 'not run' else 'run'] += 1
+            return 'checked' if kind == 'not run' else 'run'
+        if block.language not in PARSERS:
+            return 'text'
+        PARSERS[block.language](block.text)
+        return 'parsed'
 
     def _run_python(self, block: Block) -> None:
         for word in re.findall(r"'([^'\n]+)'", block.text):
@@ -80,8 +97,8 @@ class PageRun:
         with _chdir(self.folder):
             exec(code, self.names)
 
-    def _run_shell(self, block: Block, only_checked: bool) -> None:
-        done = Counter()
+    def _run_shell(self, block: Block, only_checked: bool) -> str:
+        done = set()
         with _chdir(self.folder):
             for words in commands_of(block.text, self.folder):
                 # Bash has left patterns alone that match only what earlier commands of the block have written.
@@ -89,33 +106,27 @@ class PageRun:
                 with _naming(words):
                     check_command(words)
                     reason = only_checked or self.reason_not_to_run(words)
-                    done['checked' if reason else 'run'] += 1
+                    done.add('checked' if reason else 'run')
                     if not reason:
                         start = time.process_time()
                         self._run_command(words)
                         print(f'{time.process_time() - start:5.1f} s  {" ".join(words)}')
-        assert done, f'{block} has no commands'
-        self.counts['run' if done['run'] else 'checked'] += 1
+        assert done, 'the block has no commands'
+        return 'run' if 'run' in done else 'checked'
 
     def reason_not_to_run(self, words: Sequence[str]) -> str | None:
         """Why a test cannot run a command, or None."""
-        ours = handpose_words(words)
-        line = ' '.join(words if ours is None else ['handpose', *ours])
+        line = line_of(words)
         return next((reason for pattern, reason in self.not_run.items() if re.search(pattern, line)), None)
-
-    def _shortened(self, ours: Sequence[str]) -> list[str]:
-        """The words that are added to a command."""
-        line = ' '.join(['handpose', *ours])
-        return [word for pattern, more in self.shorter.items() if re.search(pattern, line) for word in more]
 
     def _provide_data(self, ours: Sequence[str]) -> None:
         """Puts the data that a command's config reads where it reads them."""
         arguments = parse(*ours)
         name, options = vars(arguments).get('config'), vars(arguments).get('cfg_options')
         if name and ours[0] != 'make-data':
-            for value in load_config(name, options).values():
-                if isinstance(value, str):
-                    self.inputs.provide(value, self.page, self.folder)
+            config = load_config(name, options)
+            for key in DATA_ROOTS & config.keys():
+                self.inputs.provide(str(config[key]), self.page, self.folder)
 
     def _run_command(self, words: Sequence[str]) -> None:
         ours = handpose_words(words)
@@ -123,7 +134,7 @@ class PageRun:
         for before, word in pairwise(words):
             if before not in OUTPUTS:
                 self.inputs.provide(word, self.page, self.folder)
-        ours = [*ours, *self._shortened(ours)]
+        ours += [word for pattern, more in self.shorter.items() if re.search(pattern, line_of(words)) for word in more]
         self._provide_data(ours)
         try:
             main(None, ours)

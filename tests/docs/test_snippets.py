@@ -6,18 +6,22 @@ before a block, which readers do not see, says what is special about it: `<!-- n
 `<!-- run by tests/... -->`, or `<!-- file: my.yml -->` for a file that the reader makes of the block.
 """
 
-import json
+import importlib.util
 import logging
+import re
 
 import pytest
-import yaml
+import torch
 from scripted_hands import session_of, two_hands
+from snippet_checks import REGISTRIES, check_command, check_python
 from snippet_inputs import LAYOUTS, SMALL_DATA, Inputs, data_words, recording_folder
 from snippet_names import NAMES
-from snippet_pages import CODE, NO_CODE, PAGES, blocks_of, name_of
-from snippet_runs import PageRun
+from snippet_pages import LANGUAGES, PAGES, ROOT, Block, blocks_of, name_of
+from snippet_runs import PageRun, line_of
+from snippet_shell import commands_of
 
-from handpose.cli import live, predict_dataset
+from handpose.cli import live
+from handpose.experiments.benchmarks.case import CASES
 from handpose.inference import video_hands, video_job
 from handpose.inference.annotation import job
 
@@ -42,6 +46,10 @@ NOT_RUN = {
     r'^handpose (train|test) \S*htt/fpha': 'needs FPHA',
     r'^handpose (train|test) \S*assemblyhands/(mvexonet|svegonet|verbs)': 'needs AssemblyHands',
 }
+if importlib.util.find_spec('viser') is None:
+    NOT_RUN[r'^handpose view (?!.*mark)'] = "needs the extra 'view'"
+if tuple(map(int, torch.__version__.split('.')[:2])) < (2, 7):
+    NOT_RUN['^handpose export-model '] = 'needs torch 2.7 or later'
 
 
 def small(layout):
@@ -51,7 +59,9 @@ def small(layout):
 
 
 # Commands that take long: what the test adds to them.
-WITH_CONFIG = r'^handpose (train|test|make-data|browse|predict-dataset|extract-features|forecast-figures|multi-view-report|simulate-predictions) .*\b'
+WITH_CONFIG = (
+    r'^handpose (train|test|make-data|extract-features|forecast-figures|multi-view-report|simulate-predictions) .*\b'
+)
 SHORTER = {
     WITH_CONFIG + r'deformer/synthetic': [*small('dexycb'), 'clip_step=12'],
     WITH_CONFIG + r'(htt/synthetic|ghtt/synthetic_(image|htt))': small('h2o'),
@@ -86,17 +96,27 @@ def stand_ins(monkeypatch, tmp_path_factory):
     scene = recording_folder(tmp_path_factory.mktemp('scene'))
     monkeypatch.setattr(job, 'make_session', lambda networks: scene.session())
     monkeypatch.setattr(video_hands, 'Session', lambda keep: session_of(two_hands, keep=keep))
-    monkeypatch.setattr(predict_dataset, 'make_session', lambda networks: session_of(two_hands))
     monkeypatch.setattr(live, 'make_session', lambda networks, keep: session_of(two_hands, keep=keep))
-    try:
+    monkeypatch.setenv('HANDPOSE_CACHE', str(tmp_path_factory.mktemp('cache')))  # `zoo verify` reads what is there
+    if importlib.util.find_spec('viser') is not None:
         from handpose.visualization.viewer_page import PlayerPage
-    except ImportError:
-        return
 
-    def run(self):
-        raise KeyboardInterrupt
+        def run(self):
+            raise KeyboardInterrupt
 
-    monkeypatch.setattr(PlayerPage, 'run', run)
+        monkeypatch.setattr(PlayerPage, 'run', run)
+
+
+@pytest.fixture(autouse=True)
+def restored():
+    """What pages register does not stay for other tests; nor does the number of threads that a command sets."""
+    threads = torch.get_num_threads()
+    yield
+    torch.set_num_threads(threads)
+    for entries in (*(registry.module_dict for registry in REGISTRIES), CASES):
+        for name, entry in list(entries.items()):
+            if vars(entry).get('file', '').endswith('.md') or vars(entry).get('__module__') == '__main__':
+                del entries[name]
 
 
 @pytest.mark.parametrize('page', BLOCKS)
@@ -105,21 +125,85 @@ def test_page(page, inputs, tmp_path):
     errors = []
     for block in BLOCKS[page]:
         try:
-            if block.language in ('bash', 'python') or block.note:
-                run.run(block)
-            elif block.language == 'json':
-                json.loads(block.text)
-            elif block.language == 'yaml':
-                yaml.safe_load(block.text)
-        except Exception as error:
+            print(f'{block}: {run.run(block)}')
+        except (Exception, SystemExit) as error:
             logging.getLogger().exception(str(block))
-            print(f'!! {block}: {error}')
-            errors.append(f'{block}: {error}')
-    print(page, dict(run.counts))
+            errors.append(f'{block}: {error!r}')
     assert not errors, '\n'.join(errors)
 
 
 def test_every_block_has_a_language():
     """So that it is highlighted, and that this file knows what to do with it."""
-    wrong = [str(block) for blocks in BLOCKS.values() for block in blocks if block.language not in CODE + NO_CODE]
-    assert not wrong, f'the first line must be ``` and one of {CODE + NO_CODE}: {wrong}'
+    wrong = [str(block) for blocks in BLOCKS.values() for block in blocks if block.language not in LANGUAGES]
+    assert not wrong, f'the first line must be ``` and one of {LANGUAGES}: {wrong}'
+
+
+def test_the_tables_hold_what_pages_use():
+    """No page has lost the command that a row is for."""
+    blocks = [block for blocks in BLOCKS.values() for block in blocks if block.language == 'bash']
+    lines = [line_of(words) for block in blocks for words in commands_of(block.text, ROOT)]
+    unused = [pattern for pattern in (*NOT_RUN, *SHORTER) if not any(re.search(pattern, line) for line in lines)]
+    assert not unused
+    assert not NAMES.keys() - BLOCKS.keys()
+
+
+@pytest.mark.parametrize(
+    'command, message',
+    [
+        ('handpose tain deformer/synthetic', 'tain is not a command'),
+        ('handpose refine hands.npz --out', 'expected one argument'),
+        ('handpose train deformer/sythetic', "Did you mean 'deformer/synthetic'"),
+        ('handpose train deformer/dexycb --cfg-options batch_sise=4', "Did you mean 'batch_size'"),
+        ('python tools/trian.py deformer/synthetic', 'there is no tools/trian.py'),
+        ("pip install '.[vidoe]' -c constraints.txt", r"no extras \['vidoe'\]"),
+        ('pip install . -c constraint.txt', 'there is no constraint.txt'),
+        ('make trian', 'no target trian'),
+        ('make train CONFIGS=a.py', 'CONFIGS is not an option'),
+        ('make train CONFIG=configs/a.py', 'configs/a.py'),
+        ('tools/dist_train.sh configs/deformer/dexycb.py --resume 8', 'number of processes'),
+        ("sbatch --wrap 'handpose anotate RECS/ -o OUT/'", 'anotate is not a command'),
+        ('handposee refine hands.npz', 'handposee is not known'),
+    ],
+)
+def test_mistakes_in_commands_are_found(command, message):
+    (words,) = commands_of(command, ROOT)
+    with pytest.raises(Exception, match=message):
+        check_command(words)
+
+
+def test_bash_that_is_none():
+    with pytest.raises(ValueError, match='bash does not understand it'):
+        commands_of('handpose publish --show weights-<hash>.safetensors', ROOT)
+
+
+@pytest.mark.parametrize(
+    'code, message',
+    [
+        ('from handpose.models import Deformr', 'Deformr'),
+        ('import handpose.model', 'handpose.model'),
+        ("dict(type='Deformr')", 'Deformr is not registered'),
+        ("dict(type='EstimatorNoise', strenth=2)", r"EstimatorNoise has no arguments \['strenth'\]"),
+        ("dict(type='EstimatorNoise', ..., strength=2)", 'positional argument'),
+    ],
+)
+def test_mistakes_in_python_are_found(code, message):
+    with pytest.raises((ImportError, AssertionError, SyntaxError), match=message):
+        check_python(code, 'page.md')
+
+
+@pytest.mark.parametrize(
+    'language, text',
+    [
+        ('python', 'undefined'),
+        ('python', 'raise SystemExit(1)'),
+        ('bash', '# nothing'),
+        ('bash', 'git status'),
+        ('bash', 'handpose export hands.npz -o hands.blend'),
+        ('json', '{'),
+        ('yaml', 'a: [}'),
+    ],
+)
+def test_a_block_that_fails(inputs, tmp_path, language, text):
+    run = PageRun('page.md', tmp_path, inputs, NOT_RUN, SHORTER)
+    with pytest.raises((Exception, SystemExit)):
+        run.run(Block('page.md', 1, language, text, None))
