@@ -14,7 +14,7 @@ import pytest
 import torch
 from scripted_hands import session_of, two_hands
 from snippet_checks import REGISTRIES, check_command, check_python
-from snippet_inputs import LAYOUTS, SMALL_DATA, Inputs, data_words, recording_folder
+from snippet_inputs import INPUTS, SMALL_DATA, Inputs, data_words, recording_folder
 from snippet_names import NAMES
 from snippet_pages import LANGUAGES, PAGES, ROOT, Block, blocks_of, name_of
 from snippet_runs import PageRun, line_of
@@ -59,6 +59,7 @@ def small(layout):
 
 
 # Commands that take long: what the test adds to them.
+LAYOUTS = ('h2o', 'fpha', 'ho3d', 'interhand', 'assembly101', 'assemblyhands')
 WITH_CONFIG = (
     r'^handpose (train|test|make-data|extract-features|forecast-figures|multi-view-report|simulate-predictions) .*\b'
 )
@@ -145,6 +146,9 @@ def test_the_tables_hold_what_pages_use():
     unused = [pattern for pattern in (*NOT_RUN, *SHORTER) if not any(re.search(pattern, line) for line in lines)]
     assert not unused
     assert not NAMES.keys() - BLOCKS.keys()
+    text = ' '.join(block.text for blocks in BLOCKS.values() for block in blocks)
+    text += ' '.join(path.read_text() for path in (ROOT / 'configs').rglob('*.py'))
+    assert [name for name in INPUTS if name.split(':')[-1] not in text] == []
 
 
 @pytest.mark.parametrize(
