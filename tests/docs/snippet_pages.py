@@ -8,7 +8,8 @@ from textwrap import dedent
 ROOT = Path(__file__).parents[2]
 PAGES = sorted([*ROOT.glob('*.md'), *ROOT.glob('docs/**/*.md'), *ROOT.glob('tests/*.md'), *ROOT.glob('.github/*.md')])
 LANGUAGES = ('bash', 'python', 'json', 'yaml', 'text')
-NOTE = re.compile(r'^<!-- (not run|run by|file): (.+) -->$')
+FILE = re.compile(r'^# ([\w/]+\.\w+)$')  # a first line that names the file that a reader makes of the block
+NOTE = re.compile(r'^<!-- (not run|run by|file):? (.+) -->$')
 
 
 @dataclass(frozen=True)
@@ -21,7 +22,8 @@ class Block:
         language: what the fence says.
         text: what it contains, without the indentation of the fence.
         note: kind and text of an HTML comment on the line before, which readers do not see: 'not run' and why, 'run by'
-            and the test that does more, or 'file' and the file that a reader of the page makes of the block.
+            and the test that does it, or 'file' and the file that a reader of the page makes of the block, which the
+            first line of the block may also name.
     """
 
     page: str
@@ -49,8 +51,10 @@ def blocks_of(page: Path) -> list[Block]:
         elif fence:
             note = NOTE.match(lines[start - 1].strip()) if start else None
             text = dedent('\n'.join(lines[start + 1 : number])) + '\n'
+            named = FILE.match(text.partition('\n')[0])
             if not language.startswith('{'):
-                found.append(Block(name_of(page), start + 2, language, text, note and (note[1], note[2])))
+                noted = (note[1], note[2]) if note else named and ('file', named[1])
+                found.append(Block(name_of(page), start + 2, language, text, noted))
             start = None
     assert start is None, f'{name_of(page)}:{start}: the block has no end'
     return found

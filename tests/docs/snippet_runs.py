@@ -78,6 +78,7 @@ class PageRun:
             path.write_text(block.text, encoding='utf-8')
         elif kind == 'run by':
             assert Path(block.page).name in (ROOT / what).read_text(), f'{what} does not mention the page'
+            return 'run'
         if block.language == 'bash':
             return self._run_shell(block, only_checked=kind == 'not run')
         if block.language == 'python':
