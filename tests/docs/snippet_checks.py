@@ -14,7 +14,7 @@ from handpose.cli import COMMANDS
 from handpose.engine import load_config
 
 REGISTRIES = [found for found in vars(registry).values() if isinstance(found, registry.Registry)]
-OURS = re.compile(r'^(?:handpose|\.)(?:\[(?P<extras>[\w,]+)\])?$')  # what pip is asked to install
+OURS = re.compile(r'^\.\[(?P<extras>[\w,]+)\]$')  # what pip is asked to install
 EXTRAS = set(re.findall(r"^        '(\w+)': \[", (ROOT / 'setup.py').read_text(), re.MULTILINE))
 MAKE_TARGETS = set(re.findall(r'^([\w-]+):(?!=)', (ROOT / 'Makefile').read_text(), re.MULTILINE))
 
@@ -58,8 +58,7 @@ def check_command(words: Sequence[str]) -> None:
     elif program in ('torchrun', 'sbatch'):
         _check_launcher(rest)
     else:
-        path = ROOT / program
-        assert path.is_file() or program in ('cd', 'git', 'source', '.venv/bin/pre-commit'), f'{program} is not known'
+        assert (ROOT / program).is_file() or program == '.venv/bin/pre-commit', f'{program} is not known'
 
 
 def parse(command: str, *words: str) -> argparse.Namespace:
@@ -88,7 +87,8 @@ def _check_pip(words: Sequence[str]) -> None:
     assert words[0] == 'install', 'expected pip install'
     for word in words[1:]:
         found = OURS.match(word)
-        if found and found['extras']:
+        assert not word.startswith('handpose'), 'handpose is not on PyPI: install from a clone'
+        if found:
             unknown = set(found['extras'].split(',')) - EXTRAS
             assert not unknown, f'setup.py has no extras {sorted(unknown)}'
         assert not word.endswith('.txt') or (ROOT / word).is_file(), f'there is no {word}'

@@ -1,9 +1,6 @@
 """Every code block of the documentation runs, or is checked where a test cannot run it, and says so.
 
-The blocks of a page run in order, in a folder of the page's own. `INPUTS` (snippet_inputs.py) holds the files that
-readers have, `NOT_RUN` the commands that no test can run, `SHORTER` what is added to commands that take long. A comment
-before a block, which readers do not see, says what is special about it: `<!-- not run: needs a camera -->`,
-`<!-- run by tests/... -->`, or `<!-- file: my.yml -->` for a file that the reader makes of the block.
+tests/README.md explains how a page says what is special about a block.
 """
 
 import importlib.util
@@ -27,7 +24,7 @@ from handpose.inference.annotation import job
 
 # Commands that no test can run, and why; they are checked: arguments, configs with their options, extras, files.
 NOT_RUN = {
-    r'^(\S*pip install|git clone|\.venv/bin/pre-commit) ': 'needs the network',
+    r'^(\S*pip|\.venv/bin/pre-commit) install': 'needs the network',
     r'^handpose zoo get ': 'needs the network',
     r'^handpose text-features .*--model ': 'needs the network',
     r'^make ': 'makes a virtual environment; `make smoke` of CI runs `make train`',
@@ -160,6 +157,7 @@ def test_the_tables_hold_what_pages_use():
         ('handpose train deformer/dexycb --cfg-options batch_sise=4', "Did you mean 'batch_size'"),
         ('python tools/trian.py deformer/synthetic', 'there is no tools/trian.py'),
         ("pip install '.[vidoe]' -c constraints.txt", r"no extras \['vidoe'\]"),
+        ('pip install handpose', 'handpose is not on PyPI'),
         ('pip install . -c constraint.txt', 'there is no constraint.txt'),
         ('make trian', 'no target trian'),
         ('make train CONFIGS=a.py', 'CONFIGS is not an option'),
