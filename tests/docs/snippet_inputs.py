@@ -241,11 +241,6 @@ def checkpoint(name: str) -> Callable[[Path], None]:
     return make
 
 
-def exported(path: Path) -> None:
-    """The refiner that is exported the fastest."""
-    main('export-model', ['kernel_smoother_synthetic', '-o', str(path)])
-
-
 def own_recordings(path: Path) -> None:
     """Recordings of the actions of the reader's own list, with images and as predictions files."""
     built_in('h2o')(path)
@@ -302,7 +297,6 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'nyu.npy': nyu,
     'names.txt': lambda path: path.write_text('open jar\nclose jar\n'),
     'data/mine': own_recordings,
-    'pdtm.onnx': exported,
     'work_dirs/deformer_synthetic/epoch_2.pth': checkpoint('deformer_synthetic'),
     'work_dirs/deformer_synthetic_paper/epoch_11.pth': checkpoint('deformer_synthetic'),
     'work_dirs/deformer_synthetic/metrics.json': lambda path: path.write_text('{"model": {"pa_mpjpe_mm": 9.0}}'),

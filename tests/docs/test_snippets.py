@@ -31,7 +31,7 @@ NOT_RUN = {
     r'^handpose live\b(?!.*--no-window)': 'needs a camera and a window',
     r'^(torchrun|sbatch|tools/(dist|slurm)_)': 'needs several GPUs; tests/engine/test_distributed.py runs the scripts',
     r'^tools/cuda_check.sh': 'needs a GPU; tests/tools/test_cuda_check.py runs it without',
-    r'^handpose export-model ': 'takes up to a minute; tests/export/test_network.py exports every system',
+    r'^handpose export-model (?!pdtm_)': 'takes half a minute; tests/export/test_network.py exports every system',
     r' --runtime openvino': "needs the extra 'openvino'",
     r'^handpose ablate\b(?!.*(--dry-run|--report-only))': 'takes hours; tests/experiments/test_ablation.py runs tables',
     r'^handpose benchmark\b(?!.*(--list|--show))': 'takes minutes; tests/experiments/test_benchmark.py runs cases',
