@@ -19,8 +19,6 @@ def documented_options():
     text = Path('docs/systems/deformer.md').read_text()
     pattern = r'```bash\n(python tools/train.py configs/deformer/dexycb.py --cfg-options.*?)```'
     command = re.search(pattern, text, re.S)[1]
-        1
-    ]
     return split_options(shlex.split(command.replace('\\\n', ' '))[4:])
 
 
