@@ -21,9 +21,11 @@ from snippet_pages import ROOT
 import handpose
 from handpose.cli import main
 from handpose.datasets.motion.motion_file import write_motion
+from handpose.engine import load_config
 from handpose.geometry import rotvec_to_rotmat
 from handpose.geometry.boards import CalibrationBoard
 from handpose.hands import from_common
+from handpose.registry import MODELS
 from handpose.structures import Calibration, CameraCalibration, save_predictions
 from handpose.structures.recording_file import save_annotated_recording
 from handpose.video import VideoWriter
@@ -231,10 +233,10 @@ def interhand(path: Path) -> None:
 
 
 def checkpoint(name: str) -> Callable[[Path], None]:
-    """What training would write that ends with these weights of the model zoo."""
+    """What training would write that ends with these weights of the model zoo, or the one of a config at its start."""
 
     def make(path: Path) -> None:
-        estimator = handpose.load(name)
+        estimator = MODELS.build(load_config(name).model) if '/' in name else handpose.load(name)
         state = {f'estimator.{key}': value for key, value in estimator.state_dict().items()}
         torch.save({'state_dict': state, 'meta': {'hand_model': 'procedural-1', 'epoch': 2}}, path)
 
@@ -298,7 +300,7 @@ INPUTS: dict[str, Callable[[Path], object]] = {
     'names.txt': lambda path: path.write_text('open jar\nclose jar\n'),
     'data/mine': own_recordings,
     'work_dirs/deformer_synthetic/epoch_2.pth': checkpoint('deformer_synthetic'),
-    'work_dirs/deformer_synthetic_paper/epoch_11.pth': checkpoint('deformer_synthetic'),
+    'work_dirs/deformer_synthetic_paper/epoch_11.pth': checkpoint('deformer/synthetic_paper'),
     'work_dirs/deformer_synthetic/metrics.json': lambda path: path.write_text('{"model": {"pa_mpjpe_mm": 9.0}}'),
     'docs/guides/forecast.md:pour.mp4': lambda path: write_video(path, 330, SIZE),
     'hamer.npz': hamer,

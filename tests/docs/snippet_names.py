@@ -144,7 +144,7 @@ def assemblyhands_tensors() -> dict[str, Any]:
 
 def forecasts() -> dict[str, Any]:
     """A forecaster, two clips of different actions, and what followed one of them."""
-    clips = with_future(smooth_batch(clips=2, num_frames=32), num_frames=16).unstack()
+    clips = with_future(smooth_batch(clips=2, num_frames=76), num_frames=60).unstack()
     model = handpose.load('ghtt_synthetic').eval()
     others = model.forecast(HandSequence.stack([clips[1]]), 60, num_samples=20)
     return {'model': model, 'target': clips[0], 'other_clip': clips[1], 'others': others}
