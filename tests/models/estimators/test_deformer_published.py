@@ -17,7 +17,8 @@ from tests.models.estimators.test_deformer import PROCEDURAL, build, make_batch,
 def documented_options():
     """The overrides of the command in docs/systems/deformer.md."""
     text = Path('docs/systems/deformer.md').read_text()
-    command = re.search(r'```\n(python tools/train.py configs/deformer/dexycb.py --cfg-options.*?)```', text, re.S)[1]
+    pattern = r'```bash\n(python tools/train.py configs/deformer/dexycb.py --cfg-options.*?)```'
+    command = re.search(pattern, text, re.S)[1]
     return split_options(shlex.split(command.replace('\\\n', ' '))[4:])
 
 
