@@ -10,6 +10,7 @@ import check_extras
 import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
+from setup_extras import SETUP, read_extras
 
 from handpose.cli.errors import EXTRAS as EXTRA_OF_PACKAGE
 from handpose.runtime.sessions import EXTRAS as EXTRA_OF_RUNTIME
@@ -20,24 +21,9 @@ PARTS_OF_ALL = ('video', 'train', 'export', 'view', 'runtime')
 IMPORTED_AS = {'mmcv-lite': 'mmcv', 'rerun-sdk': 'rerun', 'open-clip-torch': 'open_clip', 'mlflow-skinny': 'mlflow'}
 
 
-def read_setup():
-    """{extra: [Requirement]} of setup.py, but for 'all', and the source of the file."""
-    text = (ROOT / 'setup.py').read_text(encoding='utf-8')
-    extras = {}
-    for node in ast.walk(ast.parse(text)):
-        if isinstance(node, ast.Assign) and node.targets[0].id == 'EXTRAS':
-            extras |= ast.literal_eval(node.value)
-        if isinstance(node, ast.Dict):
-            extras |= {k.value: ast.literal_eval(v) for k, v in zip(node.keys, node.values, strict=True) if is_test(k)}
-    return {name: [Requirement(line) for line in lines] for name, lines in extras.items()}, text
-
-
-def is_test(key):
-    return isinstance(key, ast.Constant) and key.value == 'test'
-
-
-EXTRAS, SETUP = read_setup()
+EXTRAS = {name: [Requirement(line) for line in lines] for name, lines in read_extras().items()}
 NAMES = {*EXTRAS, 'all'}
+FOR_DEVELOPERS = {'test', 'docs'}  # of a clone
 
 
 def pins(name):
@@ -123,14 +109,14 @@ def test_packages_that_tests_go_without_are_of_an_extra():
 
 
 def test_every_extra_is_installed_by_the_check():
-    assert {*check_extras.COMMANDS} == NAMES - {'test'} | {check_extras.CORE}
+    assert {*check_extras.COMMANDS} == NAMES - FOR_DEVELOPERS | {check_extras.CORE}
     for extra, commands in check_extras.COMMANDS.items():
         assert commands, extra
 
 
 def test_the_page_of_extras_lists_them():
     page = (ROOT / 'docs' / 'guides' / 'extras.md').read_text(encoding='utf-8')
-    assert {*re.findall(r'^\| `(\w+)` ', page, re.MULTILINE)} == NAMES - {'test'}
+    assert {*re.findall(r'^\| `(\w+)` ', page, re.MULTILINE)} == NAMES - FOR_DEVELOPERS
 
 
 def dockerfile():

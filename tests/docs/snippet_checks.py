@@ -6,7 +6,9 @@ import importlib
 import inspect
 import re
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 
+from setup_extras import read_extras
 from snippet_pages import ROOT
 
 from handpose import registry
@@ -15,7 +17,7 @@ from handpose.engine import load_config
 
 REGISTRIES = [found for found in vars(registry).values() if isinstance(found, registry.Registry)]
 OURS = re.compile(r'^\.\[(?P<extras>[\w,]+)\]$')  # what pip is asked to install
-EXTRAS = set(re.findall(r"^        '(\w+)': \[", (ROOT / 'setup.py').read_text(), re.MULTILINE))
+EXTRAS = {*read_extras(), 'all'}
 MAKE_TARGETS = set(re.findall(r'^([\w-]+):(?!=)', (ROOT / 'Makefile').read_text(), re.MULTILINE))
 
 
@@ -57,6 +59,10 @@ def check_command(words: Sequence[str]) -> None:
         _check_subcommand('train', rest[2], '--work-dir', rest[3], *rest[4:])
     elif program in ('torchrun', 'sbatch'):
         _check_launcher(rest)
+    elif program == 'docker':
+        _check_docker(rest)
+    elif program == 'mlflow':
+        assert rest[0] == 'ui', 'expected mlflow ui'
     else:
         assert (ROOT / program).is_file() or program == '.venv/bin/pre-commit', f'{program} is not known'
 
@@ -110,6 +116,18 @@ def _check_launcher(words: Sequence[str]) -> None:
     starts = [k for k, word in enumerate(words) if word == 'handpose' or word.startswith('tools/')]
     assert starts, 'nothing of handpose is started'
     check_command(words[starts[0] :])
+
+
+def _check_docker(words: Sequence[str]) -> None:
+    """The arguments of the Dockerfile, or the command that runs in the image `handpose`."""
+    if words[0] == 'build':
+        known = re.findall(r'^ARG (\w+)', (ROOT / 'Dockerfile').read_text(), re.MULTILINE)
+        for option, value in pairwise(words):
+            assert option != '--build-arg' or value.partition('=')[0] in known, f'the Dockerfile has no {value}'
+        return
+    (image,) = (k for k, word in enumerate(words) if re.fullmatch(r'handpose(:\w+)?', word))
+    if not words[image + 1].startswith('-'):
+        _check_subcommand(*words[image + 1 :])
 
 
 def check_python(text: str, place: str) -> None:
