@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 from check_site import dead_links, parse_pages
-from handpose_docs import api, command_line, config_keys, rst, with_lexer, without_empty_patterns
+from handpose_docs import api, command_line, config_keys, rst, with_lexer
 from handpose_docs.links import DOCS, INCLUDED, site_links
 
 from handpose.cli import COMMANDS
@@ -133,13 +133,6 @@ def test_links_of_included_files(link, on_site):
 def test_links_to_the_repository_once_it_has_an_address():
     link = site_links('[tests](../tests/README.md)', DOCS / 'index.md', DOCS / 'index.md', 'https://example.org/r')
     assert link == '[tests](https://example.org/r/blob/main/tests/README.md)'
-
-
-def test_patterns_that_no_page_fits_are_left_out(tmp_path):
-    (tmp_path / 'guides').mkdir()
-    (tmp_path / 'guides' / 'view.md').touch()
-    text = '*\n```{toctree}\n:glob:\n\nguides/*\nnotebooks/*\nstart\n```\n* x\n'
-    assert without_empty_patterns(text, tmp_path / 'index.md') == text.replace('notebooks/*\n', '')
 
 
 @pytest.mark.parametrize('metadata', [{}, {'language_info': {'name': 'python'}}])

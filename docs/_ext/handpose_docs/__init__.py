@@ -64,7 +64,7 @@ def rewrite_source(app: 'Sphinx', docname: str, source: list[str]) -> None:
     """
     file = Path(app.env.doc2path(docname))
     if file.suffix == '.md':
-        source[0] = without_empty_patterns(site_links(source[0], file, file, repository_address()), file)
+        source[0] = site_links(source[0], file, file, repository_address())
     elif file.suffix == '.ipynb':
         source[0] = with_lexer(source[0])
 
@@ -78,23 +78,6 @@ def with_lexer(notebook: str) -> str:
     content = json.loads(notebook)
     content['metadata'].setdefault('language_info', {'name': 'python'})['pygments_lexer'] = 'ipython3'
     return json.dumps(content)
-
-
-def without_empty_patterns(text: str, file: Path) -> str:
-    """Returns a page without the lines of tables of contents that no page fits; Sphinx warns of them.
-
-    Args:
-        text: of the page.
-        file: the page.
-    """
-
-    def is_empty(line: str) -> bool:
-        return '*' in line and not any(file.parent.glob(f'{line}.*'))
-
-    def keep(match: re.Match[str]) -> str:
-        return '\n'.join(line for line in match[0].split('\n') if not is_empty(line))
-
-    return re.sub(r'```\{toctree\}.*?```', keep, text, flags=re.DOTALL)
 
 
 def rewrite_include(app: 'Sphinx', path: Path, parent: str, source: list[str]) -> None:
