@@ -74,8 +74,8 @@ class CheckpointHook(Hook):
             if meta['iter'] <= runner.iter and self.best.name in meta.get('best', {}):
                 runner.message_hub.update_info('best_score', meta['best'][self.best.name])
 
-    def after_train(self, runner: Runner) -> None:
-        """Restores the signal handlers."""
+    def after_run(self, runner: Runner) -> None:
+        """Restores the signal handlers, also of a training that failed."""
         self.stop.restore()
 
     def next_batch(self, runner: Runner, batches: Iterator[Any]) -> Any:

@@ -51,10 +51,6 @@ class ProgressHook(Hook):
         loss = float(outputs['loss'].detach()) if outputs and 'loss' in outputs else float('nan')
         self._advance(runner.iter + 1, f'epoch {runner.epoch + 1}/{runner.max_epochs}  loss {loss:.3f}')
 
-    def after_train(self, runner: Runner) -> None:
-        """Ends the bar."""
-        self._stop()
-
     def after_val_epoch(self, runner: Runner, metrics: Mapping[str, float] | None = None) -> None:
         """Prints the headlines of a validation."""
         if is_main_process() and metrics:
@@ -70,9 +66,11 @@ class ProgressHook(Hook):
         """Advances by one test batch."""
         self._advance(batch_idx + 1, '')
 
-    def after_test(self, runner: Runner) -> None:
-        """Ends the bar."""
-        self._stop()
+    def after_run(self, runner: Runner) -> None:
+        """Ends the bar, also of a run that failed."""
+        if self.progress is not None:
+            self.progress.stop()
+            self.progress = None
 
     def _start(self, title: str, total: int, completed: int = 0) -> None:
         if not is_main_process():
@@ -93,8 +91,3 @@ class ProgressHook(Hook):
         elif is_main_process() and time.monotonic() - self.last_line > self.plain_interval:
             self.last_line = time.monotonic()
             self.console.print(f'{self.title} {done}/{self.total}  {note}', highlight=False)
-
-    def _stop(self) -> None:
-        if self.progress is not None:
-            self.progress.stop()
-            self.progress = None

@@ -3,7 +3,8 @@
 import copy
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
@@ -68,6 +69,25 @@ class HandposeRunner(Runner):
         built = super().build_optim_wrapper(optim_wrapper)
         exclude_frozen(built)
         return built
+
+    def train(self) -> nn.Module:
+        """As mmengine's; hooks also end what they have begun if it fails, see `_ending`."""
+        with self._ending():
+            return super().train()
+
+    def test(self) -> dict[str, float]:
+        """As mmengine's; hooks also end what they have begun if it fails, see `_ending`."""
+        with self._ending():
+            return super().test()
+
+    @contextmanager
+    def _ending(self) -> Iterator[None]:
+        """Calls `after_run` of the hooks if a run fails, so that a notebook keeps no signal handlers and no bar."""
+        try:
+            yield
+        except BaseException:
+            self.call_hook('after_run')
+            raise
 
     def load_or_resume(self) -> None:
         """As mmengine's; then, where training does not resume, starts submodules as `init_from` says."""

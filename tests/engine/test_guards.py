@@ -1,20 +1,24 @@
 """Two runs in one folder, losses that are not finite, and being asked to stop."""
 
 import errno
+import io
 import os
 import shutil
 import signal
 import subprocess
 import sys
+from types import SimpleNamespace
 
 import pytest
 import torch
 from mmengine.hooks import Hook
+from rich.console import Console
 from run_random_clips import CONFIG, clips, train
 
 from handpose.engine import build_runner, load_config, run_settings
 from handpose.engine.checkpoints import newest_checkpoint
 from handpose.engine.guards import NonFiniteLoss, StopSignal, WorkDirLock
+from handpose.engine.progress import ProgressHook
 from handpose.registry import HOOKS, TRANSFORMS
 
 HOLDER = """
@@ -175,11 +179,23 @@ def test_a_stop_before_the_first_batch_saves_nothing(tmp_path):
     assert newest_checkpoint(tmp_path) is None
 
 
+def test_a_bar_ends_with_a_run_that_failed():
+    hook = ProgressHook()
+    hook.console = Console(file=io.StringIO(), force_terminal=True)
+    hook.before_train(SimpleNamespace(max_iters=4, iter=1))
+    bar = hook.progress
+    assert bar.live.is_started  # it redirects the standard output
+    hook.after_run(None)
+    assert not bar.live.is_started and hook.progress is None
+
+
 @pytest.mark.parametrize('visualizer', [None, dict(type='Visualizer', vis_backends=[dict(type='LocalVisBackend')])])
 def test_a_removed_work_directory_ends_in_a_message(tmp_path, visualizer):
     folder = tmp_path / 'run'
     options = {'epochs': 1, 'visualizer': visualizer, 'default_hooks.logger.interval': 1}
     options['custom_hooks'] = [dict(type='InTheMiddle')]
+    handlers = [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)]
     with pytest.raises(ValueError, match=rf'work directory {folder} was removed'):
         train(folder, 1, options)
+    assert [signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)] == handlers
     assert not list(tmp_path.rglob('*.pth'))
