@@ -211,7 +211,9 @@ def test_what_an_export_lacks_is_named(monkeypatch):
     estimator = onnx_parts.build('SmoothNet')
     monkeypatch.setattr(runtimes, 'check_runtime', lambda *arguments: None)
     monkeypatch.setattr(runtimes, 'missing_exporters', lambda: ['onnxscript'])
-    with pytest.raises(ExportFailed, match=r"needs onnxscript: pip install 'handpose\[onnx\]', or choose the runtime"):
+    with pytest.raises(
+        ExportFailed, match=r"needs onnxscript: pip install 'handpose\[runtime\]', or choose the runtime"
+    ):
         use_runtime(estimator, 'onnxruntime')
 
 

@@ -111,5 +111,10 @@ class LoadPredictions:
 
         Returns:
             The path.
+
+        Raises:
+            DatasetError: names that would lead out of the folder.
         """
-        return inside_root(self.folder, track_file_name(sample.meta), 'the clip', error=DatasetError)
+        name = f'{sample.meta["sequence"]}_{sample.meta["cameras"][0]}'.replace('/', '_')
+        inside_root(self.folder, name, 'the clip', error=DatasetError)
+        return Path(self.folder, track_file_name(sample.meta))

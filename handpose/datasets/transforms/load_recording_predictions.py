@@ -125,10 +125,15 @@ class LoadRecordingPredictions:
 
         Returns:
             One path, or one for each of `cameras`.
+
+        Raises:
+            DatasetError: names that would lead out of the folder.
         """
         recording = str(sample.meta.get('recording', sample.meta['sequence']))
         names = [f'{recording}_{camera}' for camera in self.cameras] or [recording]
-        return [inside_root(self.folder, f'{file_stem(name)}.npz', 'the clip', error=DatasetError) for name in names]
+        for name in names:
+            inside_root(self.folder, name.replace('/', '_'), 'the clip', error=DatasetError)
+        return [Path(self.folder, f'{file_stem(name)}.npz') for name in names]
 
     def _in_file_frame(self, sample: HandSequence, path: Path) -> HandSequence:
         """The clip without what is known in other axes than the file's."""
