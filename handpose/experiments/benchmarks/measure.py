@@ -25,6 +25,7 @@ from handpose.experiments.benchmarks.results import MeasurementPlan, Record, rat
 from handpose.system import children_seconds, delayed_interrupt, end_group, lead_group, peak_memory
 
 MEGABYTE = 2**20
+SLOW = 1.0  # seconds of a call that is long enough to be timed alone, interruptions and all
 PRELOADED = ['torch', 'cv2', 'scipy.spatial', 'handpose.models', 'handpose.datasets', 'handpose.evaluation']
 
 
@@ -217,9 +218,10 @@ def _serve(
         load_file(file)
         work = CASES[case_name].forms[form_name].set_up(settings)
         first, _ = _timed(work, 1, settings.device)
-        inner = max(1, min(10_000, round(least / max(first, 1e-6))))
-        if inner > 1:  # the first call may have been slow for reasons of its own
-            inner = max(1, min(10_000, round(least / max(_timed(work, 1, settings.device)[0], 1e-6))))
+        fastest = first
+        if first < SLOW:  # a call may be slow for reasons of its own: the first one, and whatever is interrupted
+            fastest = min(_timed(work, 1, settings.device)[0] for _ in range(3))
+        inner = max(1, min(10_000, round(least / max(fastest, 1e-6))))
         pipe.send(('ready', {'count': work.count, 'inner': inner, 'first_seconds': first}))
         while pipe.recv() == 'run':
             pipe.send(('seconds', _timed(work, inner, settings.device)))
