@@ -8,15 +8,32 @@ import torch
 
 from handpose.datasets.io.errors import DatasetError
 from handpose.datasets.transforms.motion_augmentation import AUGMENTED
+from handpose.files.names import file_stem
 from handpose.files.reading import inside_root
 from handpose.hands import SIDE_LABELS
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence, load_predictions
 from handpose.structures.prediction_orders import missing_joints
 from handpose.structures.predictions import PER_FRAME
-from handpose.structures.predictions_file import track_file_name
 
 _load = lru_cache(maxsize=256)(load_predictions)
+
+
+def predictions_path(folder: str | Path, name: str) -> Path:
+    """Names a predictions file by a name that labels give.
+
+    Args:
+        folder: of the predictions files.
+        name: of a track or a recording; '/' and what no file name may have becomes '_'.
+
+    Returns:
+        The path.
+
+    Raises:
+        DatasetError: the name would lead out of the folder.
+    """
+    inside_root(folder, name.replace('/', '_'), 'the clip', error=DatasetError)
+    return Path(folder, f'{file_stem(name)}.npz')
 
 
 @TRANSFORMS.register_module()
@@ -115,6 +132,4 @@ class LoadPredictions:
         Raises:
             DatasetError: names that would lead out of the folder.
         """
-        name = f'{sample.meta["sequence"]}_{sample.meta["cameras"][0]}'.replace('/', '_')
-        inside_root(self.folder, name, 'the clip', error=DatasetError)
-        return Path(self.folder, track_file_name(sample.meta))
+        return predictions_path(self.folder, f'{sample.meta["sequence"]}_{sample.meta["cameras"][0]}')

@@ -14,9 +14,8 @@ from numpy.typing import NDArray
 
 from handpose.datasets.io.errors import DatasetError, check_choice
 from handpose.datasets.transforms.estimator_noise import fill_gaps
+from handpose.datasets.transforms.load_predictions import predictions_path
 from handpose.datasets.transforms.motion_augmentation import AUGMENTED
-from handpose.files.names import file_stem
-from handpose.files.reading import inside_root
 from handpose.registry import TRANSFORMS
 from handpose.structures import HandSequence, Predictions, load_predictions
 
@@ -131,9 +130,7 @@ class LoadRecordingPredictions:
         """
         recording = str(sample.meta.get('recording', sample.meta['sequence']))
         names = [f'{recording}_{camera}' for camera in self.cameras] or [recording]
-        for name in names:
-            inside_root(self.folder, name.replace('/', '_'), 'the clip', error=DatasetError)
-        return [Path(self.folder, f'{file_stem(name)}.npz') for name in names]
+        return [predictions_path(self.folder, name) for name in names]
 
     def _in_file_frame(self, sample: HandSequence, path: Path) -> HandSequence:
         """The clip without what is known in other axes than the file's."""
