@@ -15,6 +15,7 @@ from handpose.runtime.exported_model import ExportedModel
 
 LEFT = 0
 _LEAST_SIDE = 1.0  # pixels of a box that is cropped
+HAND_CROP_DEFAULTS = {'size': 256, 'scale': 1.5}  # those of `HandCrop`, which needs torch; a test compares them
 _LARGEST_CROP, _LARGEST_SCALE = 2048, 10.0
 
 
@@ -84,8 +85,8 @@ def prepare_image(
             f'{"none" if corners is None else corners}'
         )
     if 'crop_size' not in described:
-        step = _hand_crop(model)
-        size, scale = _crop_options(model, step.get('size', 256), step.get('scale', 1.5))
+        step = {**HAND_CROP_DEFAULTS, **_hand_crop(model)}
+        size, scale = _crop_options(model, step['size'], step['scale'])
         affine = _crop_affine(_scaled(corners, scale), size)
         return PreparedImage(_warped(image, affine, size).transpose(2, 0, 1), affine)
     if described['mirror_left_hands'] and hand_side not in (0, 1):

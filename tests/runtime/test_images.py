@@ -1,5 +1,6 @@
 """Images prepared with NumPy and OpenCV are those that torch's path prepares."""
 
+import inspect
 from types import SimpleNamespace
 
 import egocentric
@@ -9,10 +10,12 @@ import pytest
 import torch
 from test_without_torch import run
 
+from handpose.datasets.transforms.crop import HandCrop
 from handpose.export.network import WeightsSource, describe, export_network
 from handpose.models.estimators.svegonet_crops import crop_affines, sample_crops
 from handpose.registry import MODELS
 from handpose.runtime import RuntimeFileError, prepare_image
+from handpose.runtime.images import HAND_CROP_DEFAULTS
 from handpose.structures import HandSequence
 from handpose.video import crop_square, letterbox
 
@@ -160,3 +163,8 @@ def test_what_is_wrong_is_an_error_message(name, options, given, error, message)
 def test_an_image_of_another_kind_is_refused():
     with pytest.raises(ValueError, match=r'must be \(height, width, 3\) uint8 RGB, got \(120, 160\) uint8'):
         prepare_image(described('HTT'), random_image()[..., 0])
+
+
+def test_crops_have_the_defaults_of_the_transform():
+    defaults = inspect.signature(HandCrop).parameters
+    assert {name: defaults[name].default for name in HAND_CROP_DEFAULTS} == HAND_CROP_DEFAULTS
